@@ -1,0 +1,228 @@
+r"""Gradient flow in the coordinates in which it is tame: dw/dt = -dL/dw, dE/dt = -r dL/dE.
+
+Over 18 decades of time signals grow from d^(-1/2) to 1 and noise parts decay like t^(-1/4) for ever, so relative
+size is what must be resolved. State vector z, for m neurons and K features:
+
+    signals   m K        log|A_jl| for degree 3 (the sign of A_jl can not change: dA/dt has a factor A^2),
+                         A_jl itself for degree 1
+    norms     m          log |w~_j|
+    angles    1          atanh of the correlation of w~_1 and w~_2         (pair layout, m = K = 2)
+              m * m      unit vectors u_j = w~_j / |w~_j| in a fixed basis (general layout)
+    head      m (m-1)    E_jr, j != r, row by row
+
+With dL/dw~_p = sum_q D_pq w~_q (`objective`): d log|w~_p|/dt = -(D_pp + sum_q D_pq Q_pq / Q_pp),
+d atanh(c)/dt = -D_12 (|w~_2|/|w~_1| + |w~_1|/|w~_2|), and in the general layout
+du_p/dt = -sum_{q != p} D_pq (|w~_q|/|w~_p|) (u_q - (u_q . u_p) u_p).
+
+`rates` functions work in real and complex arithmetic alike: the solver takes exact Jacobian columns from
+Im f(z + i h e_k)/h with h = 1e-30 (complex step, Squire & Trapp, SIAM Review 1998), free of cancellation.
+"""
+
+from math import atan, cosh, exp, pi, tanh
+
+from dynlab.formulas.activations import (
+    CUBIC,
+    LINEAR,
+    RELU3,
+    mean_factor,
+    pair_covariance,
+    self_covariance,
+)
+from dynlab.formulas.objective import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS, gradient
+from dynlab.formulas.pair import odd_forces, rectified_forces
+
+# Layouts of the state vector.
+PAIR, GENERAL = 0, 1
+
+
+def state_size(layout, m, features):
+    """Number of entries of the state vector."""
+    return m * features + m + (1 if layout == PAIR else m * m) + m * (m - 1)
+
+
+def is_cubed(kind):
+    """Whether the activation has degree 3, so that signals are kept as logarithms."""
+    return kind == CUBIC or kind == RELU3
+
+
+def signal_of(kind, z, side):
+    """A_jl from its coordinate; side is the sign of A_jl."""
+    if is_cubed(kind):
+        return side * exp(z)
+    return z
+
+
+def pair_noise(kind, par, z):
+    """Norms and covariances of the two noise parts: (n1, n2, C_11, C_12, C_22, cross, own)."""
+    n1 = exp(z[4])
+    n2 = exp(z[5])
+    k = n1 * n2
+    wedge = k / cosh(z[6])
+    cov, cross, own = pair_covariance(kind, par[SIGMA], k, k * tanh(z[6]), wedge, 2.0 * atan(exp(z[6])))
+    unit = self_covariance(kind, par[SIGMA])
+    s1 = n1 * n1
+    s2 = n2 * n2
+    if is_cubed(kind):
+        return n1, n2, unit * s1 * s1 * s1, cov, unit * s2 * s2 * s2, cross, own
+    return n1, n2, unit * s1, cov, unit * s2, cross, own
+
+
+def pair_rates(kind, par, z, side, rates):
+    """dz/dt of the pair layout (9 numbers) for any activation; side (4,): signs of A_11, A_12, A_21, A_22."""
+    n1, n2, cxx, cxy, cyy, cross, own = pair_noise(kind, par, z)
+    a11 = signal_of(kind, z[0], side[0])
+    a12 = signal_of(kind, z[1], side[1])
+    a21 = signal_of(kind, z[2], side[2])
+    a22 = signal_of(kind, z[3], side[3])
+    p11, d11 = response(kind, par[STRENGTHS], a11)
+    p12, d12 = response(kind, par[STRENGTHS + 1], a12)
+    p21, d21 = response(kind, par[STRENGTHS], a21)
+    p22, d22 = response(kind, par[STRENGTHS + 1], a22)
+    degree = 3.0 if is_cubed(kind) else 1.0
+    if kind == CUBIC or kind == LINEAR:
+        _, x1, x2, y1, y2, gxx, gxy, gyy, h1, h2 = odd_forces(
+            p11, p12, p21, p22, cxx, cxy, cyy, z[7], z[8], par[SAME], par[ACROSS], par[NOISE_PATCHES]
+        )
+        mean1 = 0.0 * n1
+        mean2 = 0.0 * n2
+    else:
+        unit = mean_factor(kind, par[SIGMA])
+        mu1 = unit * (n1 * n1 * n1 if kind == RELU3 else n1)
+        mu2 = unit * (n2 * n2 * n2 if kind == RELU3 else n2)
+        x = (upper(p11, side[0]), lower(p11, side[0]), upper(p12, side[1]), lower(p12, side[1]))
+        y = (upper(p21, side[2]), lower(p21, side[2]), upper(p22, side[3]), lower(p22, side[3]))
+        counts = (par[0], par[1], par[2], par[3], par[4], par[5])
+        _, x, y, m1, m2, gxx, gxy, gyy, h1, h2 = rectified_forces(
+            x, y, mu1, mu2, cxx, cxy, cyy, z[7], z[8], counts
+        )
+        x1 = pick(x[0], x[1], side[0])
+        x2 = pick(x[2], x[3], side[1])
+        y1 = pick(y[0], y[1], side[2])
+        y2 = pick(y[2], y[3], side[3])
+        mean1 = degree * m1 * mu1
+        mean2 = degree * m2 * mu2
+    rates[0] = -x1 * d11
+    rates[1] = -x2 * d12
+    rates[2] = -y1 * d21
+    rates[3] = -y2 * d22
+    if is_cubed(kind):
+        rates[0] = rates[0] / a11
+        rates[1] = rates[1] / a12
+        rates[2] = rates[2] / a21
+        rates[3] = rates[3] / a22
+    # dL/d log|w~_j| = (2 q C_jj dL/dC_jj + q C_12 dL/dC_12 + q mu_j dL/dmu_j), Euler's relation.
+    rates[4] = -(2.0 * degree * cxx * gxx + degree * cxy * gxy + mean1) / (n1 * n1)
+    rates[5] = -(2.0 * degree * cyy * gyy + degree * cxy * gxy + mean2) / (n2 * n2)
+    rates[6] = -gxy * cross * (n2 / n1 + n1 / n2)
+    rates[7] = -par[HEAD_RATE] * h1
+    rates[8] = -par[HEAD_RATE] * h2
+
+
+def response(kind, alpha, signal):
+    """(phi(u), dphi(u)/dA) for u = alpha A on its own half-line, continued smoothly through 0."""
+    u = alpha * signal
+    if is_cubed(kind):
+        return u * u * u, 3.0 * alpha * u * u
+    return u, alpha + 0.0 * u
+
+
+def upper(value, side):
+    """Response in the state s = +1: the value where the signal is on the positive side, else 0."""
+    return value if side > 0 else 0.0 * value
+
+
+def lower(value, side):
+    """Response in the state s = -1."""
+    return -value if side < 0 else 0.0 * value
+
+
+def pick(plus, minus, side):
+    """Derivative by phi(u) on the side of the signal; 0 where the signal is held at the kink."""
+    if side > 0:
+        return plus
+    if side < 0:
+        return -minus
+    return 0.0 * plus
+
+
+def general_rates(kind, m, features, par, z, side, geometry, work, rates):
+    """dz/dt of the general layout for any m and K; returns the loss.
+
+    geometry: scratch (signal (m, K), side (m, K), norm (m,), dot, wedge, eps (m, m), head (m, m), d_signal (m, K),
+    d_noise (m, m), d_head (m, m)); work: scratch of `objective.gradient`. side (m K,): signs of the signals.
+    """
+    signal, sides, norm, dot, wedge, eps, head, d_signal, d_noise, d_head = geometry
+    base = m * features
+    first = base + m
+    entry = first + m * m
+    for j in range(m):
+        for f in range(features):
+            signal[j, f] = signal_of(kind, z[j * features + f], side[j * features + f])
+            sides[j, f] = side[j * features + f]
+        norm[j] = exp(z[base + j])
+        head[j, j] = 1.0 + 0.0 * norm[j]
+        for r in range(m):
+            if r != j:
+                head[j, r] = z[entry]
+                entry += 1
+    for j in range(m):
+        dot[j, j] = norm[j] * norm[j]
+        for r in range(j):
+            unit_pair(m, z, first + j * m, first + r * m, norm[j] * norm[r], j, r, dot, wedge, eps)
+    loss = gradient(
+        kind, m, features, par, signal, sides, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
+    )
+    entry = first + m * m
+    for p in range(m):
+        for f in range(features):
+            slope = d_signal[p, f] / signal[p, f] if is_cubed(kind) else d_signal[p, f]
+            rates[p * features + f] = -slope
+        shrink = d_noise[p, p]
+        for i in range(m):
+            rates[first + p * m + i] = 0.0 * shrink
+        for q in range(m):
+            if q != p:
+                cosine = dot[p, q] / (norm[p] * norm[q])
+                pull = d_noise[p, q] * norm[q] / norm[p]
+                shrink = shrink + pull * cosine
+                for i in range(m):
+                    turn = z[first + q * m + i] - cosine * z[first + p * m + i]
+                    rates[first + p * m + i] = rates[first + p * m + i] - pull * turn
+                rates[entry] = -par[HEAD_RATE] * d_head[p, q]
+                entry += 1
+        rates[base + p] = -shrink
+    return loss
+
+
+def unit_pair(m, z, j0, r0, k, j, r, dot, wedge, eps):
+    """Geometry of two noise parts from their unit vectors: angle 2 atan(|u - v| / |u + v|), exact at both ends."""
+    near = 0.0 * k
+    far = 0.0 * k
+    for i in range(m):
+        x = z[j0 + i] - z[r0 + i]
+        y = z[j0 + i] + z[r0 + i]
+        near = near + x * x
+        far = far + y * y
+    # |u|, |v| are 1 up to the solver's error; near + far = 4.
+    total = near + far
+    cosine = (far - near) / total
+    sine = 2.0 * root(near) * root(far) / total
+    dot[j, r] = k * cosine
+    dot[r, j] = dot[j, r]
+    wedge[j, r] = k * sine
+    wedge[r, j] = wedge[j, r]
+    angle = half_turn(near, far)
+    eps[j, r] = angle
+    eps[r, j] = angle
+
+
+def root(x):
+    """sqrt, with derivative 0 at 0 (two exactly parallel noise parts stay parallel)."""
+    return x**0.5 if x.real > 0.0 else 0.0 * x
+
+
+def half_turn(near, far):
+    """pi - theta = 2 atan(|u + v| / |u - v|)."""
+    if near.real > 0.0:
+        return 2.0 * atan(root(far) / root(near))
+    return pi + 0.0 * near

@@ -1,0 +1,1 @@
+"""The exact population theory: order parameters, gradient, flow, descent, invariants."""

@@ -1,0 +1,224 @@
+"""Gradient flow of order parameters: encoding, the compiled ensemble kernel, and its Python interface.
+
+`run_flow` takes any number of starts and returns plain arrays; `dynlab.population.simulate` and `dynlab.sweep` make
+`Trajectory` and `Ensemble` of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dynlab import _jit
+from dynlab.formulas import cubic_flow, flow, pair, rodas5p
+from dynlab.formulas.activations import ACTIVATIONS
+from dynlab.population import gradient, integrate, solver
+from dynlab.population.order_parameters import OrderParameters
+
+_jit.compile_module(pair)
+_jit.compile_module(flow)
+_jit.compile_module(cubic_flow)
+_jit.compile_module(solver)
+_integrate = _jit.compile_module(integrate).integrate
+
+STATUS = ("until", "stationary", "too many steps", "step underflow", "not finite")
+SUCCESS = STATUS[:2]
+MAX_STEPS = 200_000
+# Stand-ins for exact zeros and exactly parallel noise parts in logarithmic coordinates.
+TINY_LOG, LARGEST_ATANH = -276.0, 40.0
+
+
+def method_table() -> tuple:
+    """The coefficients of Rodas5P as arrays: A (8, 8), C (8, 8), H (3, 8), gamma."""
+    a, c = np.zeros((8, 8)), np.zeros((8, 8))
+    for i in range(8):
+        a[i, :i] = rodas5p.A[i]
+        c[i, :i] = rodas5p.C[i]
+    return a, c, np.array(rodas5p.H), rodas5p.GAMMA
+
+
+def layout_of(model) -> int:
+    """The layout of the state vector that the model's flow uses."""
+    return flow.PAIR if model.neurons == 2 and model.features == 2 else flow.GENERAL
+
+
+def _log(values):
+    return np.log(np.maximum(np.abs(values), np.exp(TINY_LOG)))
+
+
+def encode(model, state: OrderParameters) -> tuple[np.ndarray, np.ndarray]:
+    """State vector (n,) of `dynlab.formulas.flow` and the sides (m K,) of the signals (their signs, as int64)."""
+    m, features = model.neurons, model.features
+    if state.signal.shape != (m, features):
+        raise ValueError(f"start: signal of shape {state.signal.shape}, must be {(m, features)} for this model")
+    cubed = ACTIVATIONS[model.activation].degree == 3
+    signal = state.signal.ravel()
+    norm = np.sqrt(np.diagonal(state.noise_gram))
+    parts = [_log(signal) if cubed else signal, _log(norm)]
+    if cubed and layout_of(model) == flow.PAIR:
+        # delta of `formulas.cubic_flow` in place of log|A_22|
+        parts[0][3] += parts[0][0] - parts[0][1] - parts[0][2]
+    if layout_of(model) == flow.PAIR:
+        scale = norm[0] * norm[1]
+        dot = state.noise_gram[0, 1]
+        # atanh(c) = log((k + dot)/(k - dot))/2; (k - dot) (k + dot) = det of the Gram matrix.
+        small, large = max(scale - abs(dot), 0.0), scale + abs(dot)
+        angle = LARGEST_ATANH if small == 0.0 else 0.5 * np.log(large / small)
+        parts.append([np.copysign(min(angle, LARGEST_ATANH), dot) if scale > 0.0 else 0.0])
+    else:
+        unit = np.where(norm > 0.0, norm, 1.0)
+        values, vectors = np.linalg.eigh(state.noise_gram / np.outer(unit, unit))
+        rows = vectors * np.sqrt(np.maximum(values, 0.0))
+        length = np.linalg.norm(rows, axis=1)
+        rows[length == 0.0, 0] = 1.0
+        length[length == 0.0] = 1.0
+        parts.append((rows / length[:, None]).ravel())
+    parts.append(state.head[~np.eye(m, dtype=bool)])
+    side = np.sign(signal).astype(np.int64)
+    if cubed:
+        side[side == 0] = 1
+    return np.concatenate(parts), side
+
+
+def log_signals(model, z):
+    """log|A| (..., m K) of state vectors of degree 3."""
+    logs = np.array(z[..., : model.neurons * model.features])
+    if layout_of(model) == flow.PAIR:
+        logs[..., 3] += logs[..., 2] + logs[..., 1] - logs[..., 0]
+    return logs
+
+
+def decode(model, z: np.ndarray, side: np.ndarray):
+    """Arrays (signal (..., m, K), noise_gram (..., m, m), head (..., m, m)) of state vectors (..., n)."""
+    m, features = model.neurons, model.features
+    cubed = ACTIVATIONS[model.activation].degree == 3
+    cut = m * features
+    signal = log_signals(model, z) if cubed else z[..., :cut]
+    if cubed:
+        signal = side * np.where(signal <= TINY_LOG, 0.0, np.exp(signal))
+    norm = z[..., cut : cut + m]
+    norm = np.where(norm <= TINY_LOG, 0.0, np.exp(norm))
+    first = cut + m
+    head_at = z.shape[-1] - m * (m - 1)
+    shape = z.shape[:-1]
+    if layout_of(model) == flow.PAIR:
+        correlation = np.ones((*shape, 2, 2))
+        correlation[..., 0, 1] = correlation[..., 1, 0] = np.tanh(z[..., first])
+    else:
+        rows = z[..., first:head_at].reshape(*shape, m, m)
+        rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+        correlation = rows @ np.swapaxes(rows, -1, -2)
+        correlation[..., np.arange(m), np.arange(m)] = 1.0
+    head = np.zeros((*shape, m, m))
+    head[..., ~np.eye(m, dtype=bool)] = z[..., head_at:]
+    head[..., np.arange(m), np.arange(m)] = 1.0
+    gram = correlation * norm[..., :, None] * norm[..., None, :]
+    return signal.reshape(*shape, m, features), gram, head
+
+
+def scales(model, starts: np.ndarray, head_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Per start: arc-length weights (N, n) and error floors (N, n) of `dynlab.population.solver`.
+
+    A head entry's scale is the peak that the conservation law allows, sqrt(r/q) max_j |w_j(0)|.
+    """
+    m, features = model.neurons, model.features
+    degree = ACTIVATIONS[model.activation].degree
+    cut = m * features
+    signal = np.exp(log_signals(model, starts)) if degree == 3 else starts[:, :cut]
+    square = np.exp(2 * starts[:, cut : cut + m]) + (signal.reshape(-1, m, features) ** 2).sum(-1)
+    size = np.sqrt(square.max(1))[:, None]
+    arc, floors = np.ones_like(starts), np.zeros_like(starts)
+    head_at = starts.shape[1] - m * (m - 1)
+    if degree == 1:
+        arc[:, :cut] = 1.0 / size
+        smallest = np.abs(signal).min(1, keepdims=True)
+        floors[:, :cut] = np.maximum(1e-3 * smallest, 1e-9 * size)
+    head_scale = np.sqrt(head_rate / degree) * size if head_rate > 0.0 else np.ones_like(size)
+    arc[:, head_at:] = 0.0
+    floors[:, head_at:] = solver.HEAD_FLOOR * head_scale
+    return arc, floors
+
+
+def _geometry(m, features, dtype):
+    shapes = ((m, features), None, (m,), (m, m), (m, m), (m, m), (m, m), (m, features), (m, m), (m, m))
+    return tuple(np.zeros(s, dtype) if s else np.zeros((m, features), np.int64) for s in shapes)
+
+
+def _buffers(m, n):
+    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (2,), (m,), (m,), (n,))
+    return tuple(np.zeros(s) if s else np.zeros(n, np.int64) for s in shapes)
+
+
+@_jit.kernel
+def _flow_kernel(system, axes, table, starts, sides, arcs, floors, limits, times, at_times, trace_time, trace, per_step,
+                 learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, buffers):  # fmt: skip
+    for i in range(len(starts)):
+        status[i] = _integrate(
+            system, axes, table, starts[i], sides[i], (arcs[i], floors[i]), limits, times, at_times[i], trace_time, trace,
+            per_step, learnt[i], marks[i], snapshots[i], tally[i], counts[i], scratch, complex_scratch, buffers,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """Plain arrays for N trajectories with n coordinates: `end` (N, n), `side` (N, m K), `at_times` (N, T, n),
+    `trace_time` (P,), `trace` (P, n) (the last trajectory's), `learnt` (N, K), `marks` (N, 3) times of the first and second
+    feature learnt and of the head's peak (nan: never), `snapshots` (N, 3, n) states there, `peak`, `drift`, `time` (N,),
+    `steps`, `rejected`, `status` (N,), the last an index into `STATUS`."""
+
+    end: np.ndarray
+    side: np.ndarray
+    at_times: np.ndarray
+    trace_time: np.ndarray
+    trace: np.ndarray
+    learnt: np.ndarray
+    marks: np.ndarray
+    snapshots: np.ndarray
+    peak: np.ndarray
+    drift: np.ndarray
+    time: np.ndarray
+    steps: np.ndarray
+    rejected: np.ndarray
+    status: np.ndarray
+
+
+def run_flow(model, starts, sides, *, head_rate, until, rtol, settle, times=(), trace_points=0, max_steps=MAX_STEPS):
+    """Integrate the flow from encoded starts (N, n), (N, m K), one after the other on the calling thread (no GIL).
+
+    head_rate: r, 0 for a frozen head. until: end time. settle: stop when nothing can change any more before `until`.
+    times: increasing times to record, at most until. trace_points: points recorded of every step (single starts).
+    """
+    m, features = model.neurons, model.features
+    z = np.array(starts, dtype=np.float64)
+    side = np.array(sides, dtype=np.int64)
+    count, n = z.shape
+    arcs, floors = scales(model, z, head_rate)
+    times = np.asarray(times, dtype=np.float64)
+    room = 100_000 if trace_points else 0
+    trace_time, trace = np.zeros(room), np.zeros((room, n))
+    at_times = np.full((count, len(times), n), np.nan)
+    learnt, marks = np.full((count, features), -1.0), np.full((count, 3), -1.0)
+    snapshots, tally = np.full((count, 3, n), np.nan), np.zeros((count, 3))
+    counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
+    kind = ACTIVATIONS[model.activation].kind
+    system = (kind, m, features, gradient.parameter_vector(model, head_rate))
+    complex_state = (np.zeros(n, np.complex128), np.zeros(n, np.complex128), np.zeros((11, 9)))
+    scratch, complex_scratch = None, (complex_state, None)
+    if layout_of(model) == flow.GENERAL:
+        scratch = (_geometry(m, features, np.float64), gradient.new_workspace(m, features))
+        complex_work = (_geometry(m, features, np.complex128), gradient.new_workspace(m, features, np.complex128))
+        complex_scratch = (complex_state, complex_work)
+    limits = (float(until), float(rtol), bool(settle), int(max_steps))
+    axes = (0,) * n if layout_of(model) == flow.PAIR else ()
+    _flow_kernel(
+        system, axes, method_table(), z, side, arcs, floors, limits, times, at_times, trace_time, trace, int(trace_points),
+        learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, _buffers(m, n),
+    )  # fmt: skip
+    learnt[learnt < 0] = np.nan
+    marks[marks < 0] = np.nan
+    traced = counts[-1, integrate.TRACED]
+    return FlowResult(
+        z, side, at_times, trace_time[:traced], trace[:traced], learnt, marks, snapshots, tally[:, 0], tally[:, 1],
+        tally[:, 2], counts[:, 0], counts[:, 1], status,
+    )  # fmt: skip

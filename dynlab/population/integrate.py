@@ -1,0 +1,332 @@
+"""One trajectory of the flow from start to end, with its events: undecorated, compiled by `dynlab.population.flow`.
+
+Events are located on the solver's interpolant, not on a grid: a feature is learnt when the largest squared cosine of
+any neuron with it first passes 1/2; the head's peak is the largest |E_jr| (j != r) over the whole trajectory.
+"""
+
+from math import log
+
+from dynlab.formulas.flow import is_cubed
+from dynlab.population.solver import (
+    GROW,
+    LOG_SPEED_STEP,
+    NOT_FINITE,
+    SAFETY,
+    SHRINK,
+    STATIONARY,
+    TOO_MANY_STEPS,
+    UNDERFLOW,
+    UNTIL,
+    arc_system,
+    best_cosine,
+    crossing,
+    elapsed,
+    flow_jacobian,
+    slaved_floors,
+    head_size,
+    interpolate,
+    invariants,
+    plausible_slope,
+    rosenbrock_step,
+    settle_kink,
+    settled,
+    size,
+    step_error,
+    theta_at,
+)
+
+# Squared cosine above which a feature counts as learnt: a neuron can then count for one feature only.
+LEARNT = 0.5
+# Rows of marks and snapshots.
+FIRST, SECOND, PEAK = 0, 1, 2
+# Entries of tally and counts.
+PEAK_VALUE, DRIFT, END = 0, 1, 2
+STEPS, REJECTED, TRACED, NEXT_TIME = 0, 1, 2, 3
+MOST_REJECTED = 100
+FIXED_POINT = 1e-14
+
+
+def add_time(clock, step):
+    """Compensated sum: clock = (time, its rounding error)."""
+    step = step + clock[1]
+    total = clock[0] + step
+    clock[1] = step - (total - clock[0])
+    clock[0] = total
+
+
+def locate_learnt(system, table, z, new, stages, side, feature, top, point):
+    """Theta in (0, top] at which `feature` becomes learnt (known to be so at top), by bisection."""
+    kind, m, features, _ = system
+    low = 0.0
+    high = top
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        interpolate(table, middle, z, new, stages, point)
+        if best_cosine(kind, m, features, point, side, feature) > LEARNT:
+            high = middle
+        else:
+            low = middle
+    interpolate(table, high, z, new, stages, point)
+    return high
+
+
+def locate_peak(system, table, z, new, stages, top, point):
+    """Theta of the largest head entry inside the step, by golden-section search (one maximum a step)."""
+    m = system[1]
+    n = len(z)
+    ratio = 0.6180339887498949
+    low = 0.0
+    high = top
+    x1 = high - ratio * (high - low)
+    x2 = low + ratio * (high - low)
+    interpolate(table, x1, z, new, stages, point)
+    y1 = head_size(n, m, point)
+    interpolate(table, x2, z, new, stages, point)
+    y2 = head_size(n, m, point)
+    for _ in range(40):
+        if y1 > y2:
+            high = x2
+            x2 = x1
+            y2 = y1
+            x1 = high - ratio * (high - low)
+            interpolate(table, x1, z, new, stages, point)
+            y1 = head_size(n, m, point)
+        else:
+            low = x1
+            x1 = x2
+            y1 = y2
+            x2 = low + ratio * (high - low)
+            interpolate(table, x2, z, new, stages, point)
+            y2 = head_size(n, m, point)
+    interpolate(table, 0.5 * (low + high), z, new, stages, point)
+    return 0.5 * (low + high)
+
+
+def mark(row, time, state, marks, snapshots):
+    """Keep the time and the state of an event."""
+    marks[row] = time
+    for i in range(len(state)):
+        snapshots[row, i] = state[i]
+
+
+def note_learnt(system, table, z, new, stages, side, last, top, clock, timing, learnt, marks, snapshots, point):
+    """Record the features learnt within the step; last: the state at theta = top."""
+    kind, m, features, _ = system
+    h, log0, slope0, log1, slope1, span = timing
+    for f in range(features):
+        if learnt[f] >= 0.0 or best_cosine(kind, m, features, last, side, f) <= LEARNT:
+            continue
+        theta = locate_learnt(system, table, z, new, stages, side, f, top, point)
+        learnt[f] = clock[0] + elapsed(h, theta / span, log0, slope0, log1, slope1)
+        if marks[FIRST] < 0.0:
+            mark(FIRST, learnt[f], point, marks, snapshots)
+        elif learnt[f] < marks[FIRST]:
+            for i in range(len(point)):
+                snapshots[SECOND, i] = snapshots[FIRST, i]
+            marks[SECOND] = marks[FIRST]
+            mark(FIRST, learnt[f], point, marks, snapshots)
+        elif marks[SECOND] < 0.0:
+            mark(SECOND, learnt[f], point, marks, snapshots)
+
+
+def note_peak(system, table, z, new, stages, old_rates, new_rates, last, top, clock, timing, tally, marks, snapshots,
+              point):
+    """Record the head's largest entry so far: at the step's end, or inside the step where an entry turned."""
+    m = system[1]
+    n = len(z)
+    h, log0, slope0, log1, slope1, span = timing
+    turned = False
+    for i in range(n - m * (m - 1), n):
+        if old_rates[i] * new_rates[i] < 0.0 and abs(z[i]) + abs(last[i]) > 0.5 * tally[PEAK_VALUE]:
+            turned = True
+    if turned:
+        theta = locate_peak(system, table, z, new, stages, top, point)
+        value = head_size(n, m, point)
+        if value > tally[PEAK_VALUE]:
+            tally[PEAK_VALUE] = value
+            mark(PEAK, clock[0] + elapsed(h, theta / span, log0, slope0, log1, slope1), point, marks, snapshots)
+    value = head_size(n, m, last)
+    if value > tally[PEAK_VALUE]:
+        tally[PEAK_VALUE] = value
+        mark(PEAK, clock[0] + elapsed(h, top / span, log0, slope0, log1, slope1), last, marks, snapshots)
+
+
+def record(table, z, new, stages, top, clock, timing, times, at_times, trace_time, trace, per_step, counts, point):
+    """Record the step at the chosen times and, for a trace, at `per_step` points of its interpolant."""
+    h, log0, slope0, log1, slope1, span = timing
+    if len(times) == 0 and per_step == 0:
+        return
+    end = clock[0] + elapsed(h, top / span, log0, slope0, log1, slope1)
+    while counts[NEXT_TIME] < len(times) and times[counts[NEXT_TIME]] <= end:
+        theta = span * theta_at(times[counts[NEXT_TIME]] - clock[0], h, log0, slope0, log1, slope1)
+        interpolate(table, min(theta, top), z, new, stages, point)
+        for i in range(len(z)):
+            at_times[counts[NEXT_TIME], i] = point[i]
+        counts[NEXT_TIME] += 1
+    for k in range(per_step):
+        if counts[TRACED] < len(trace_time):
+            theta = top * (k + 1.0) / per_step
+            interpolate(table, theta, z, new, stages, point)
+            trace_time[counts[TRACED]] = clock[0] + elapsed(h, theta / span, log0, slope0, log1, slope1)
+            for i in range(len(z)):
+                trace[counts[TRACED], i] = point[i]
+            counts[TRACED] += 1
+
+
+def all_finite(n, rates, jac):
+    """Whether the rates and the Jacobian are finite numbers."""
+    for i in range(n):
+        if not abs(rates[i]) < 1e300:
+            return False
+        for k in range(n):
+            if not abs(jac[i, k]) < 1e300:
+                return False
+    return True
+
+
+def integrate(system, axes, table, z, side, weights, limits, times, at_times, trace_time, trace, per_step, learnt, marks,
+              snapshots, tally, counts, scratch, complex_scratch, buffers):
+    """Follow the flow from z (overwritten by the end state); return the status.
+
+    system: (kind, m, K, par). axes: see `solver.size`. table: (A, C, H, gamma) of the method. side: see `solver`. weights: (arc (n,),
+    floors (n,)). limits: (until, rtol, stop when settled, largest number of steps). times, at_times: when to record
+    and where to; trace_time, trace, per_step: the trace. learnt (K,), marks (3,), snapshots (3, n): events (-1: never).
+    tally: largest head entry, largest relative drift of the conserved quantities, end time. counts: steps, rejected,
+    trace points, times recorded. buffers: scratch of the solver.
+    """
+    kind, m, features, par = system
+    arc, caps = weights
+    until, rtol, stop_when_settled, max_steps = limits
+    rates, jac, new_rates, new_jac, matrix, pivots, stages, point, new, last, normal, clock, charge0, charge1, floors = buffers
+    n = size(axes, z)
+    for i in range(n):
+        floors[i] = caps[i]
+    clock[0] = 0.0
+    clock[1] = 0.0
+    invariants(kind, m, features, par[7], z, charge0)
+    for f in range(features):
+        learnt[f] = 0.0 if best_cosine(kind, m, features, z, side, f) > LEARNT else -1.0
+        if learnt[f] == 0.0:
+            mark(FIRST if marks[FIRST] < 0.0 else SECOND, 0.0, z, marks, snapshots)
+    flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
+    if not all_finite(n, rates, jac):
+        return NOT_FINITE
+    speed, slope = arc_system(axes, arc, rates, jac, normal)
+    h = 0.01
+    fastest = 0.0
+    trouble = TOO_MANY_STEPS
+    fresh = True
+    held_back = False
+    in_a_row = 0
+    last_h = h
+    last_error = 1.0
+    while counts[STEPS] + counts[REJECTED] < max_steps:
+        if fresh:
+            slaved_floors(kind, n, m, features, jac, caps, floors)
+            fresh = False
+            fastest = max(fastest, speed)
+            remaining = until - clock[0]
+            if speed == 0.0 or (not is_cubed(kind) and speed < FIXED_POINT * fastest):
+                return finish(n, z, times, at_times, counts, tally, until, UNTIL)
+            if stop_when_settled and settled(kind, m, features, z, side, rates, speed, remaining):
+                return finish(n, z, times, at_times, counts, tally, clock[0], STATIONARY)
+        rosenbrock_step(system, axes, table, h, z, side, arc, jac, scratch, matrix, pivots, stages, point, new)
+        error = step_error(kind, m, features, rtol, floors, z, new, stages)
+        factor = SHRINK
+        accepted = error <= 1.0
+        if error < 1e30:
+            factor = max(SHRINK, min(GROW, SAFETY / max(error, 1e-10) ** 0.2))
+        top = 1.0
+        kink = -1
+        log1 = 0.0
+        speed1 = speed
+        slope1 = slope
+        if accepted:
+            top, kink = crossing(system, table, z, new, stages, side, point)
+            if top < 1.0:
+                interpolate(table, top, z, new, stages, last)
+            else:
+                for i in range(n):
+                    last[i] = new[i]
+            flow_jacobian(system, last, side, scratch, complex_scratch, new_rates, new_jac)
+            accepted = all_finite(n, new_rates, new_jac)
+        if accepted:
+            # The time integral wants the speed and its slope at both ends, from the same side of a kink.
+            speed1, slope1 = arc_system(axes, arc, new_rates, new_jac, normal)
+            log1 = log(speed1) if speed1 > 0.0 else log(speed) - 1.0
+            change = abs(log1 - log(speed))
+            if change > LOG_SPEED_STEP and (is_cubed(kind) or speed1 > FIXED_POINT * fastest):
+                accepted = False
+                factor = max(SHRINK, min(factor, 0.8 * LOG_SPEED_STEP / change))
+        if not accepted:
+            counts[REJECTED] += 1
+            h = h * min(factor, 0.9)
+            held_back = True
+            in_a_row += 1
+            if in_a_row > MOST_REJECTED:
+                trouble = UNDERFLOW if error < 1e30 else NOT_FINITE
+                break
+            continue
+        in_a_row = 0
+        counts[STEPS] += 1
+        log0 = log(speed)
+        slope = plausible_slope(h * top, slope, log1 - log0)
+        slope_end = plausible_slope(h * top, slope1, log1 - log0)
+        timing = (h * top, log0, slope, log1, slope_end, top)
+        step_time = elapsed(h * top, 1.0, log0, slope, log1, slope_end)
+        stop = clock[0] + step_time >= until
+        cut = top
+        if stop:
+            cut = top * theta_at(until - clock[0] - clock[1], timing[0], log0, slope, log1, slope_end)
+            interpolate(table, cut, z, new, stages, last)
+        note_learnt(
+            system, table, z, new, stages, side, last, cut, clock, timing, learnt, marks, snapshots, point
+        )
+        note_peak(
+            system, table, z, new, stages, rates, new_rates, last, cut, clock, timing, tally, marks, snapshots, point
+        )
+        record(table, z, new, stages, cut, clock, timing, times, at_times, trace_time, trace, per_step, counts, point)
+        for i in range(n):
+            z[i] = last[i]
+        invariants(kind, m, features, par[7], z, charge1)
+        for j in range(m):
+            tally[DRIFT] = max(tally[DRIFT], abs(charge1[j] - charge0[j]) / charge0[j])
+        if stop:
+            return finish(n, z, times, at_times, counts, tally, until, UNTIL)
+        add_time(clock, step_time)
+        if kink >= 0:
+            z[kink] = 0.0
+            settle_kink(system, z, side, kink, scratch, point)
+        if not is_cubed(kind):
+            for i in range(m * features):
+                if side[i] == 0:
+                    settle_kink(system, z, side, i, scratch, point)
+            flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
+            speed1, slope1 = arc_system(axes, arc, new_rates, new_jac, normal)
+        speed = speed1
+        slope = slope1
+        for i in range(n):
+            rates[i] = new_rates[i]
+            for k in range(n):
+                jac[i, k] = new_jac[i, k]
+        fresh = True
+        # Predictive control (Gustafsson, ACM TOMS 20, 1994): the trend of the error counts, not its last value alone.
+        error = max(error, 1e-4)
+        trend = SAFETY * (h / last_h) * (last_error / (error * error)) ** 0.2
+        last_h = h
+        last_error = error
+        factor = min(factor, max(trend, SHRINK))
+        h = h * (min(factor, 1.0) if held_back else factor)
+        held_back = False
+    tally[END] = clock[0]
+    return trouble
+
+
+def finish(n, z, times, at_times, counts, tally, time, status):
+    """End at `time`: times still to be recorded see the end state (nothing changes any more, or none are left)."""
+    while counts[NEXT_TIME] < len(times):
+        for i in range(n):
+            at_times[counts[NEXT_TIME], i] = z[i]
+        counts[NEXT_TIME] += 1
+    tally[END] = time
+    return status

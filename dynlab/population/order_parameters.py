@@ -1,0 +1,99 @@
+r"""Order parameters: the few numbers that the population dynamics closes on, whatever the dimension d.
+
+    A_jl = <w_j, v_l>  (m, K) signal,     Q_jr = <w~_j, w~_r>  (m, m) noise Gram matrix,     E  (m, m) head,
+
+w~_j being the part of w_j orthogonal to all features. The paper's start w_j ~ N(0, I/d) needs no d-vector:
+A ~ N(0, 1/d) entrywise, and Q is Wishart with d - K degrees of freedom and scale 1/d, drawn by its Bartlett
+factor Q = L L^T: L_jj^2 ~ chi^2_(d-K-j) / d (j = 0, 1, ...), L_jr ~ N(0, 1/d) below the diagonal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def _matrix(name: str, value, shape: tuple) -> np.ndarray:
+    array = np.array(value, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{name}: shape {array.shape}, must be {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: holds nan or infinity, must be finite")
+    array.setflags(write=False)
+    return array
+
+
+def check_head(head, neurons: int) -> np.ndarray:
+    """Return `head` as a read-only (m, m) float64 array; ValueError unless its diagonal is 1."""
+    head = _matrix("head", np.eye(neurons) if head is None else head, (neurons, neurons))
+    if not (np.diagonal(head) == 1.0).all():
+        raise ValueError(f"head: diagonal {np.diagonal(head).tolist()}, must be 1 (only off-diagonal entries train)")
+    return head
+
+
+@dataclass(frozen=True)
+class OrderParameters:
+    """A state of the theory: signal (m, K), noise_gram (m, m), head (m, m).
+
+    signal and noise_gram are in units of the weights (noise_gram: squared); the noise's standard deviation is in the
+    model, not here. Raises ValueError for shapes that do not fit, values that are not finite, a Gram matrix that is
+    not symmetric and positive semidefinite (to rounding), a head without unit diagonal.
+    """
+
+    signal: np.ndarray
+    noise_gram: np.ndarray
+    head: np.ndarray = None
+
+    def __post_init__(self):
+        signal = np.array(self.signal, dtype=np.float64)
+        if signal.ndim != 2 or 0 in signal.shape:
+            raise ValueError(f"signal: shape {signal.shape}, must be (neurons, features)")
+        neurons = signal.shape[0]
+        object.__setattr__(self, "signal", _matrix("signal", signal, signal.shape))
+        object.__setattr__(self, "noise_gram", _matrix("noise_gram", self.noise_gram, (neurons, neurons)))
+        object.__setattr__(self, "head", check_head(self.head, neurons))
+        gram = self.noise_gram
+        size = np.sqrt(np.abs(np.diagonal(gram)))
+        slack = 1e-12 * np.outer(size, size)
+        if (np.diagonal(gram) < 0).any() or (np.abs(gram - gram.T) > slack).any():
+            raise ValueError("noise_gram: must be symmetric with non-negative diagonal")
+        unit = np.where(size > 0, size, 1.0)
+        if np.linalg.eigvalsh(gram / np.outer(unit, unit)).min() < -1e-12 * neurons:
+            raise ValueError("noise_gram: must be positive semidefinite")
+
+    @classmethod
+    def from_weights(cls, model, weights, head=None) -> OrderParameters:
+        """Measure dense weights (m, d), d >= K, whose first K axes are the features."""
+        weights = check_weights(model, weights)
+        noise = weights[:, model.features :]
+        return cls(weights[:, : model.features], noise @ noise.T, head)
+
+    @classmethod
+    def sample(cls, model, dim: int, rng: np.random.Generator) -> OrderParameters:
+        """Draw the start w_j ~ N(0, I/dim), E = I; dim = 10**12 costs what dim = 10 costs.
+
+        dim must be at least K + m, so that the noise parts are linearly independent.
+        """
+        m, features = model.neurons, model.features
+        if not dim >= features + m:
+            raise ValueError(f"dim: {dim}, must be at least features + neurons = {features + m}")
+        scale = 1.0 / np.sqrt(dim)
+        signal = rng.standard_normal((m, features)) * scale
+        factor = np.tril(rng.standard_normal((m, m)), -1) * scale
+        degrees = float(dim - features) - np.arange(m)
+        factor[np.diag_indices(m)] = np.sqrt(rng.chisquare(degrees)) * scale
+        gram = factor @ factor.T
+        return cls(signal, (gram + gram.T) / 2, np.eye(m))
+
+
+def check_weights(model, weights) -> np.ndarray:
+    """Return `weights` as (m, d) float64; ValueError unless m = model.neurons, d >= model.features and finite."""
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.ndim != 2 or weights.shape[0] != model.neurons or weights.shape[1] < model.features:
+        raise ValueError(
+            f"weights: shape {weights.shape}, must be ({model.neurons}, d) with d >= {model.features}"
+        )
+    if not np.isfinite(weights).all():
+        raise ValueError("weights: hold nan or infinity, must be finite")
+    return weights

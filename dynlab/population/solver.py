@@ -1,0 +1,440 @@
+r"""The stiff solver of the gradient flow, for one trajectory: undecorated, compiled by `dynlab.population.flow`.
+
+**Arc length, not time.** The flow waits for d^2 units, jumps within less than the spacing of float64 at that time,
+and decays algebraically for ever. Its *orbit* is tame: the system is autonomous, so the independent variable is the arc
+length tau of the orbit in the coordinates of `formulas.flow`,
+
+    dz/dtau = f(z)/s(z),      s = |W f|,      dt/dtau = 1/s,
+
+under which both t^(-1/4) decay and blow-up are straight lines. The Jacobian changes by a rank one,
+(J - f_hat v^T)/s with f_hat = f/s and v = J^T W^2 f_hat. W weighs signals of degree 1 by the size of the weights, head
+entries by the peak that the conservation law allows, and logarithms by 1.
+
+**Time** is the integral of exp(l), l = -log s, over each step: l is interpolated by the cubic through its values
+and derivatives (-v . f_hat / s) at both ends, and integrated by 5-point Gauss-Legendre; exact for power laws. It is
+summed with compensation, and nothing ever stops because a step is small beside t.
+
+**Steps** are Rodas5P (`formulas.rodas5p`) with an exact Jacobian. The error is measured relative to each signal and
+norm; for head entries relative with a floor of HEAD_FLOOR times their scale. A step whose error is not a finite
+number is rejected.
+
+**Kinks of relu** (signals that reach 0 in finite time): inside a step each signal keeps the formula of its side;
+when it changes sign the step is cut at the zero, and if the velocities of both sides point at the kink the signal is
+held there (sliding, side = 0) until one of them points away.
+"""
+
+from math import exp, log, sqrt
+
+from dynlab.formulas.activations import CUBIC, RELU
+from dynlab.formulas.cubic_flow import cubic_pair_jacobian, cubic_pair_rates
+from dynlab.formulas.flow import general_rates, is_cubed, pair_rates
+
+# Status of a trajectory; the first two are success.
+UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE = 0, 1, 2, 3, 4
+
+SAFETY, SHRINK, GROW = 0.9, 0.15, 2.5
+# Largest change of log s within a step, so that the time integral stays accurate.
+LOG_SPEED_STEP = 2.5
+HEAD_FLOOR = 0.1
+FADED = -150.0
+# 5-point Gauss-Legendre on [0, 1].
+NODES = (0.046910077030668, 0.23076534494715845, 0.5, 0.7692346550528415, 0.953089922969332)
+WEIGHTS = (0.11846344252809454, 0.23931433524968324, 0.28444444444444444, 0.23931433524968324, 0.11846344252809454)
+
+
+def flow_rates(system, z, side, scratch, rates):
+    """dz/dt at z. system = (kind, m, K, par); scratch: None for the pair layout (so that numba drops the other branch),
+    else (geometry, work) of `general_rates`."""
+    kind, m, features, par = system
+    if scratch is None:
+        if kind == CUBIC:
+            cubic_pair_rates(par, z, side, rates)
+            return
+        tie_rates(kind, par, z, side, rates)
+    else:
+        general_rates(kind, m, features, par, z, side, scratch[0], scratch[1], rates)
+    hold_faded(kind, m, features, z, rates)
+
+
+def tie_rates(kind, par, z, side, rates):
+    """`pair_rates` with the coordinate delta of `formulas.cubic_flow` in place of log|A_22| (degree 3 only)."""
+    if not is_cubed(kind):
+        pair_rates(kind, par, z, side, rates)
+        return
+    tie = z[3]
+    z[3] = tie + z[2] + z[1] - z[0]
+    pair_rates(kind, par, z, side, rates)
+    z[3] = tie
+    rates[3] = rates[3] - rates[2] - rates[1] + rates[0]
+
+
+def log_signal(kind, m, features, z, i):
+    """log|A| of the i-th signal of degree 3; the pair layout holds the last one as delta."""
+    if i == 3 and m == 2 and features == 2:
+        return z[3] + z[2] + z[1] - z[0]
+    return z[i]
+
+
+def hold_faded(kind, m, features, z, rates):
+    """For degree 1 noise parts decay exponentially: once below e^FADED (far under rounding) they are held."""
+    if not is_cubed(kind):
+        for i in range(m * features, m * features + m):
+            if z[i].real < FADED:
+                rates[i] = 0.0 * rates[i]
+
+
+def flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac):
+    """dz/dt and its exact Jacobian: in closed form for the cubic pair, else by complex step."""
+    kind, m, features, par = system
+    if scratch is None and kind == CUBIC:
+        cubic_pair_jacobian(par, z, side, rates, jac, complex_scratch[0][2])
+        return
+    flow_rates(system, z, side, scratch, rates)
+    n = len(z)
+    complex_state, complex_work = complex_scratch
+    zc = complex_state[0]
+    rc = complex_state[1]
+    for k in range(n):
+        for i in range(n):
+            zc[i] = z[i]
+        zc[k] = z[k] + 1e-30j
+        if scratch is None:
+            tie_rates(kind, par, zc, side, rc)
+        else:
+            general_rates(kind, m, features, par, zc, side, complex_work[0], complex_work[1], rc)
+        hold_faded(kind, m, features, zc, rc)
+        for i in range(n):
+            jac[i, k] = rc[i].imag * 1e30
+
+
+def size(axes, z):
+    """Number of coordinates; a constant for the compiler where axes is a tuple of that length (the pair layout)."""
+    return len(axes) if len(axes) > 0 else len(z)
+
+
+def arc_system(axes, arc, rates, jac, normal):
+    """Turn dz/dt and its Jacobian into dz/dtau and its Jacobian, in place.
+
+    Returns (s, d log s / d tau). normal: scratch (n,).
+    """
+    n = size(axes, rates)
+    total = 0.0
+    for i in range(n):
+        total += (arc[i] * rates[i]) ** 2
+        normal[i] = 0.0
+    speed = sqrt(total)
+    inverse = 1.0 / speed
+    for i in range(n):
+        rates[i] = rates[i] * inverse
+    for i in range(n):
+        weight = arc[i] * arc[i] * rates[i]
+        for k in range(n):
+            normal[k] += weight * jac[i, k]
+    slope = 0.0
+    for k in range(n):
+        slope += normal[k] * rates[k]
+    for i in range(n):
+        for k in range(n):
+            jac[i, k] = (jac[i, k] - rates[i] * normal[k]) * inverse
+    return speed, slope * inverse
+
+
+def slaved_floors(kind, n, m, features, jac, caps, floors):
+    """Set the error floors of the coordinates that can become slaved: head entries, and delta of the pair layout.
+
+    An error in them counts by its relative size or by what it does to the direction of the rest, whichever is more
+    lenient, and never less than `caps` allows. jac: Jacobian in arc length. Late in training the force is as small as
+    the noise that is left (1e-20), and a head entry that is wrong by more than that would drive the signals by itself.
+    """
+    head = n - m * (m - 1)
+    for k in range(head, n):
+        floors[k] = caps[k] / (1.0 + caps[k] * largest_effect(head, k, jac))
+    if is_cubed(kind) and m == 2 and features == 2:
+        floors[3] = 1.0 / (1.0 + largest_effect(head, 3, jac))
+
+
+def largest_effect(head, k, jac):
+    """Largest effect of coordinate k on the direction of the other coordinates (head entries apart)."""
+    worst = 0.0
+    for i in range(head):
+        if i != k:
+            worst = max(worst, abs(jac[i, k]))
+    return worst
+
+
+def factor(axes, matrix, pivots):
+    """LU factorisation with partial pivoting, in place; the diagonal holds the inverses of the pivots."""
+    n = size(axes, pivots)
+    for k in range(n):
+        best = k
+        largest = abs(matrix[k, k])
+        for i in range(k + 1, n):
+            if abs(matrix[i, k]) > largest:
+                largest = abs(matrix[i, k])
+                best = i
+        pivots[k] = best
+        if best != k:
+            for j in range(n):
+                value = matrix[k, j]
+                matrix[k, j] = matrix[best, j]
+                matrix[best, j] = value
+        inverse = 1.0 / matrix[k, k]
+        matrix[k, k] = inverse
+        for i in range(k + 1, n):
+            value = matrix[i, k] * inverse
+            matrix[i, k] = value
+            for j in range(k + 1, n):
+                matrix[i, j] -= value * matrix[k, j]
+
+
+def back_substitute(axes, matrix, pivots, b):
+    """Solve for b in place, with the factors of `factor`."""
+    n = size(axes, b)
+    for k in range(n):
+        best = pivots[k]
+        value = b[k]
+        b[k] = b[best]
+        b[best] = value
+    for i in range(1, n):
+        value = b[i]
+        for j in range(i):
+            value -= matrix[i, j] * b[j]
+        b[i] = value
+    for i in range(n - 1, -1, -1):
+        value = b[i]
+        for j in range(i + 1, n):
+            value -= matrix[i, j] * b[j]
+        b[i] = value * matrix[i, i]
+
+
+def rosenbrock_step(system, axes, table, h, z, side, arc, jac, scratch, matrix, pivots, stages, point, new):
+    """One step of length h in arc length from z: fills stages (8, n) and new (n,)."""
+    a, c, _, gamma = table
+    n = size(axes, z)
+    diagonal = 1.0 / (h * gamma)
+    for i in range(n):
+        for k in range(n):
+            matrix[i, k] = -jac[i, k]
+        matrix[i, i] += diagonal
+    factor(axes, matrix, pivots)
+    inverse = 1.0 / h
+    for stage in range(8):
+        for i in range(n):
+            point[i] = z[i]
+        for j in range(stage):
+            weight = a[stage, j]
+            for i in range(n):
+                point[i] += weight * stages[j, i]
+        flow_rates(system, point, side, scratch, new)
+        total = 0.0
+        for i in range(n):
+            total += (arc[i] * new[i]) ** 2
+        speed = 1.0 / sqrt(total)
+        for i in range(n):
+            new[i] = new[i] * speed
+        for j in range(stage):
+            weight = c[stage, j] * inverse
+            for i in range(n):
+                new[i] += weight * stages[j, i]
+        back_substitute(axes, matrix, pivots, new)
+        for i in range(n):
+            stages[stage, i] = new[i]
+    for i in range(n):
+        new[i] = point[i] + stages[7, i]
+
+
+def step_error(kind, m, features, rtol, floors, z, new, stages):
+    """Root mean square error of the step in units of the tolerance; not a number if anything is not finite."""
+    logs = m * features if is_cubed(kind) else 0
+    n = len(z)
+    head = n - m * (m - 1)
+    total = 0.0
+    for i in range(n):
+        scale = 1.0
+        if i >= head or (i >= logs and i < m * features):
+            scale = max(abs(z[i]), abs(new[i])) + floors[i]
+        elif i == 3 and floors[3] > 0.0:
+            scale = min(1.0, max(abs(z[3]), abs(new[3])) + floors[3])
+        total += (stages[7, i] / (rtol * scale)) ** 2
+    return sqrt(total / n)
+
+
+def interpolate(table, theta, z, new, stages, out):
+    """Fourth-order interpolant at theta in [0, 1] of the step from z to new."""
+    weights = table[2]
+    rest = 1.0 - theta
+    for i in range(len(z)):
+        out[i] = rest * z[i] + theta * new[i]
+    for j in range(8):
+        weight = theta * rest * (weights[0, j] + theta * (weights[1, j] + theta * weights[2, j]))
+        for i in range(len(z)):
+            out[i] += weight * stages[j, i]
+
+
+def plausible_slope(h, slope, change):
+    """d log s / d tau, limited to what fits the change of log s over the step (Fritsch & Carlson's bound, with play).
+
+    The slope is a difference of large numbers where a stiff direction has relaxed to rounding; the change is not.
+    """
+    high = max(0.0, 3.0 * change) + 0.5
+    low = min(0.0, 3.0 * change) - 0.5
+    return min(max(slope, low / h), high / h)
+
+
+def elapsed(h, theta, log0, slope0, log1, slope1):
+    """Time from the step's start to theta: h times the integral of 1/s, log(1/s) being a Hermite cubic in theta."""
+    total = 0.0
+    for i in range(5):
+        x = theta * NODES[i]
+        rest = 1.0 - x
+        value = rest * rest * ((1.0 + 2.0 * x) * log0 + x * h * slope0)
+        value += x * x * ((3.0 - 2.0 * x) * log1 - rest * h * slope1)
+        total += WEIGHTS[i] * exp(-value)
+    return h * theta * total
+
+
+def theta_at(time, h, log0, slope0, log1, slope1):
+    """The theta at which `elapsed` equals `time`, by bisection and secant steps (monotone)."""
+    low = 0.0
+    high = 1.0
+    f_low = -time
+    f_high = elapsed(h, 1.0, log0, slope0, log1, slope1) - time
+    for turn in range(80):
+        middle = low - f_low * (high - low) / (f_high - f_low) if turn % 3 else 0.5 * (low + high)
+        value = elapsed(h, middle, log0, slope0, log1, slope1) - time
+        if value <= 0.0:
+            low = middle
+            f_low = value
+        else:
+            high = middle
+            f_high = value
+        if high - low <= 1e-15 or value == 0.0:
+            break
+    return low if -f_low < f_high else high
+
+
+def cosine_square(kind, m, features, z, side, j, f):
+    """Squared cosine between neuron j's weights and feature f."""
+    total = exp(2.0 * z[m * features + j])
+    wanted = 0.0
+    for k in range(features):
+        x = z[j * features + k]
+        x = exp(2.0 * log_signal(kind, m, features, z, j * features + k)) if is_cubed(kind) else x * x
+        total += x
+        if k == f:
+            wanted = x
+    return wanted / total
+
+
+def best_cosine(kind, m, features, z, side, f):
+    """Largest squared cosine of any neuron with feature f."""
+    best = 0.0
+    for j in range(m):
+        best = max(best, cosine_square(kind, m, features, z, side, j, f))
+    return best
+
+
+def head_size(n, m, z):
+    """Largest |E_jr|, j != r."""
+    best = 0.0
+    for i in range(n - m * (m - 1), n):
+        best = max(best, abs(z[i]))
+    return best
+
+
+def invariants(kind, m, features, par_rate, z, out):
+    """The m conserved quantities |w_j|^2/q + sum_r (E_jr^2 - E_rj^2)/r (`dynlab.population.invariants`)."""
+    degree = 3.0 if is_cubed(kind) else 1.0
+    head = len(z) - m * (m - 1)
+    for j in range(m):
+        total = exp(2.0 * z[m * features + j])
+        for f in range(features):
+            x = z[j * features + f]
+            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_cubed(kind) else x * x
+        total = total / degree
+        if par_rate > 0.0:
+            for r in range(m):
+                if r != j:
+                    own = z[head + j * (m - 1) + (r if r < j else r - 1)]
+                    lent = z[head + r * (m - 1) + (j if j < r else j - 1)]
+                    total += (own * own - lent * lent) / par_rate
+        out[j] = total
+
+
+def kink_velocity(system, z, side, i, trial, scratch, rates):
+    """Velocity of the signal at index i if it were on side `trial` (+1 or -1) of its kink."""
+    kept = side[i]
+    side[i] = trial
+    flow_rates(system, z, side, scratch, rates)
+    side[i] = kept
+    return rates[i]
+
+
+def settle_kink(system, z, side, i, scratch, rates):
+    """Choose the side of a signal that sits at 0: away from the kink if a velocity points away, else 0 (sliding)."""
+    up = kink_velocity(system, z, side, i, 1, scratch, rates)
+    down = kink_velocity(system, z, side, i, -1, scratch, rates)
+    if up > 0.0 and up >= -down:
+        side[i] = 1
+    elif down < 0.0:
+        side[i] = -1
+    else:
+        side[i] = 0
+
+
+def crossing(system, table, z, new, stages, side, point):
+    """First theta at which a relu signal reaches 0 within the step, and its index; (1, -1) if none does."""
+    kind, m, features, _ = system
+    first = 1.0
+    which = -1
+    if kind != RELU:
+        return first, which
+    for i in range(m * features):
+        if side[i] != 0 and new[i] * side[i] <= 0.0 and z[i] * side[i] > 0.0:
+            low = 0.0
+            high = first
+            interpolate(table, high, z, new, stages, point)
+            if point[i] * side[i] > 0.0:
+                continue
+            for _ in range(60):
+                middle = 0.5 * (low + high)
+                interpolate(table, middle, z, new, stages, point)
+                if point[i] * side[i] > 0.0:
+                    low = middle
+                else:
+                    high = middle
+            first = high
+            which = i
+    return first, which
+
+
+def settled(kind, m, features, z, side, rates, speed, remaining):
+    """Whether nothing can change any more before the end.
+
+    Every signal's relative growth over the remaining time is below 1 %, every decaying one is negligible or likewise
+    slow, noise parts are below 1 % of the weights or fixed, and head entries are decaying or below 1e-12. rates: dz/dtau.
+    """
+    n = len(z)
+    head = n - m * (m - 1)
+    for i in range(head, n):
+        if abs(z[i]) > 1e-12 and (z[i] * rates[i] > 0.0 or abs(z[i]) > 1e-6):
+            if abs(rates[i]) * speed * remaining > 1e-2 * abs(z[i]):
+                return False
+    for j in range(m):
+        noise = exp(2.0 * z[m * features + j])
+        total = noise
+        for f in range(features):
+            x = z[j * features + f]
+            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_cubed(kind) else x * x
+        if noise > 1e-2 * total and abs(rates[m * features + j]) * speed * remaining > 1e-2:
+            return False
+        for f in range(features):
+            i = j * features + f
+            if is_cubed(kind):
+                change = log_signal(kind, m, features, rates, i) * speed * remaining
+                share = exp(2.0 * log_signal(kind, m, features, z, i)) / total
+                if change > 1e-2 or (change < -1e-2 and share > 1e-6):
+                    return False
+            elif abs(rates[i]) * speed * remaining > 1e-2 * (abs(z[i]) + 1e-3 * sqrt(total)):
+                return False
+    return True

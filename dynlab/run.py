@@ -1,0 +1,225 @@
+"""The main run: an ensemble and one representative trajectory for each activation, with and without the head.
+
+    python -m dynlab.run --strong 1.0 --weak 0.3
+
+prints a table, says in words what happened, and writes a run folder with tables and a figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynlab._checks import choice, integer, real, require, threads
+from dynlab._cli import Parser, number, run_command
+from dynlab.files import run_folder
+from dynlab.model import ACTIVATIONS, MASKS, Model
+
+if TYPE_CHECKING:
+    from dynlab.sweep import Ensemble
+    from dynlab.trajectory import Trajectory
+
+PROGRAM = "dynlab.run"
+HEADS = ("off-diagonal", "none")
+METHODS = ("flow", "descent")
+MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
+MOST_SEEDS = 10**7  # the table of so many still fits in the memory of a small machine
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a main run, checked."""
+
+    models: tuple[Model, ...]  # one an activation, alike otherwise
+    dim: int
+    seeds: int
+    seed: int
+    eta_head: float
+    until: float | None
+    method: str
+    rtol: float
+    threads: int
+    out: str | None
+    plots: bool
+    quiet: bool
+
+    @property
+    def place(self) -> Path:
+        """Where the run folder goes; without --out a name that tells the main settings."""
+        if self.out is not None:
+            return Path(self.out)
+        model = self.models[0]
+        activations = "+".join(model.activation for model in self.models)
+        return Path("runs") / f"{activations}-strong{model.strong:g}-weak{model.weak:g}-dim{self.dim:g}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was computed for one activation: by head, the ensemble and the trajectory of one common start."""
+
+    model: Model
+    ensembles: dict[str, Ensemble]
+    trajectories: dict[str, Trajectory]
+    seed: int  # of that start
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    started = time.perf_counter()
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words, started))
+
+
+def run(settings: Settings, words: Sequence[str], started: float) -> None:
+    """Claim the run folder, compute, write it, then report."""
+    from dynlab import report
+
+    with run_folder(settings.place, numbered=settings.out is None) as folder:
+        results = compute(settings)
+        report.write_files(folder.partial, settings, results, words, started)
+    report.print_report(settings, results, folder.place)
+
+
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    given = {name: number(text) for name, text in vars(arguments).items()}
+    options = {name: given[name] for name in MODEL_OPTIONS}
+    models = tuple(Model(activation=name, **options) for name in _activations(arguments.activation))
+    least_dim = models[0].features + models[0].neurons
+    until = given["until"]
+    require(arguments.out != "", "out", "", "the name of a folder")
+    return Settings(
+        models=models,
+        dim=integer("dim", given["dim"], at_least=least_dim, why="features + neurons"),
+        seeds=integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS),
+        seed=integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
+        eta_head=real("eta_head", given["eta_head"], at_least=0.0),
+        until=None if until is None else real("until", until, above=0.0),
+        method=choice("method", given["method"], METHODS),
+        rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
+        threads=threads(given["threads"]),
+        out=arguments.out,
+        plots=not arguments.no_plots,
+        quiet=arguments.quiet,
+    )
+
+
+def compute(settings: Settings) -> list[Result]:
+    """All ensembles, then for each activation a representative start followed with and without the head."""
+    from dynlab._progress import progress
+
+    jobs = [(model, head) for model in settings.models for head in HEADS]
+    ensembles = {}
+    with progress(len(jobs) * settings.seeds, "trajectories", settings.quiet) as show:
+        for before, job in enumerate(jobs):
+            ensembles[job] = _ensemble(settings, *job, _from(before * settings.seeds, show))
+    by_model = {model: {head: ensembles[model, head] for head in HEADS} for model in settings.models}
+    return [_result(settings, model, by_head) for model, by_head in by_model.items()]
+
+
+def representative(ensembles: dict[str, Ensemble]) -> int:
+    """Row of the start to show: the first with the outcome that most starts have with the head.
+
+    Of those the first that learns only the strong feature without the head, where there is one. A start that
+    failed is shown only where all did.
+    """
+    with_head, without = (ensembles[head].frame["outcome"] for head in HEADS)
+    counts = with_head[with_head != "failed"].value_counts()
+    usual = with_head == (counts.idxmax() if len(counts) else "failed")
+    collapsing = usual & (without == "only_strong")
+    return int((collapsing if collapsing.any() else usual).to_numpy().argmax())
+
+
+def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int], None]) -> Ensemble:
+    from dynlab.sweep import ensemble
+
+    return ensemble(
+        model,
+        dim=settings.dim,
+        seeds=settings.seeds,
+        seed=settings.seed,
+        head=head,
+        eta_head=settings.eta_head,
+        until=settings.until,
+        rtol=settings.rtol,
+        threads=settings.threads,
+        progress=show,
+    )
+
+
+def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) -> Result:
+    from dynlab.population.simulate import simulate
+    from dynlab.sweep import draw_start
+
+    row = representative(ensembles)
+    start = draw_start(model, settings.dim, settings.seed, row)
+    trajectories = {
+        head: simulate(
+            model,
+            start,
+            head=head,
+            eta_head=settings.eta_head,
+            until=settings.until,
+            method=settings.method,
+            rtol=settings.rtol,
+        )
+        for head in HEADS
+    }
+    return Result(model, ensembles, trajectories, row)
+
+
+def _from(before: int, show: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda done: show(before + done)
+
+
+def _activations(words: Sequence[str] | None) -> list[str]:
+    """The activations asked for, by repeating the option or with commas, each once."""
+    asked = ["relu", "cubic"] if words is None else [name for word in words for name in word.split(",")]
+    return [choice("activation", name, ACTIVATIONS) for name in dict.fromkeys(asked)]
+
+
+def parser() -> Parser:
+    """The options. Values stay words here: `check` turns them into numbers and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Train ensembles with and without a prediction head; print what they learnt, and write "
+        "tables and a figure of the phases.",
+        epilog="example: python -m dynlab.run --strong 1.0 --weak 0.3 --activation cubic --seeds 4000",
+        allow_abbrev=False,
+    )
+
+    def option(name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
+        shown = f"{what} (default {default})" if default else what
+        p.add_argument(name, help=shown, default=default, metavar=metavar, **more)
+
+    names = f"of {', '.join(ACTIVATIONS)}; several with commas or repeated (default relu,cubic)"
+    quiet = "print nothing but errors and failed trajectories"
+    option("--strong", "strength of the strong feature", "1.0", "ALPHA")
+    option("--weak", "strength of the weak feature", "0.3", "ALPHA")
+    option("--activation", names, metavar="NAME", action="append")
+    option("--dim", "dimension of a patch", "1000")
+    option("--seeds", "number of random starts", "1000")
+    option("--seed", "seed of the random starts", "0")
+    option("--noise", "standard deviation of the noise in each direction", "0.5", "SIGMA")
+    option("--patches", "patches of a sample", "16")
+    option("--feature-patches", "patches that carry the feature", "4")
+    option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
+    option("--eta-head", "learning rate of the head in units of that of the weights", "0.01", "RATE")
+    option("--until", "training time (default: until nothing moves)", metavar="TIME")
+    option("--method", f"of {', '.join(METHODS)}", "flow", "NAME")
+    option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
+    option("--threads", "threads to compute with (default: all cores)")
+    option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
+    p.add_argument("--no-plots", action="store_true", help="write no figure")
+    p.add_argument("--quiet", action="store_true", help=quiet)
+    return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Model and the validators: what is allowed is taken as given, anything else is one line that says why."""
+
+import dataclasses
+import json
+import math
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynlab import _checks
+from dynlab._checks import SettingError
+from dynlab.model import Model
+
+
+def test_the_defaults_are_the_contract():
+    model = Model()
+    assert dataclasses.astuple(model) == (1.0, 0.3, 16, 4, 0.5, "cubic", 2, "half", (1.0, 0.3))
+    assert model.features == 2
+    assert type(model.weak) is float
+
+
+def test_strengths_replace_strong_and_weak():
+    model = Model(strengths=[2, 1.0, np.float64(0.5)])
+    assert model.strengths == (2.0, 1.0, 0.5)
+    assert (model.strong, model.weak, model.features) == (2.0, 0.5, 3)
+    assert Model(strengths=(3.0,)).weak == 3.0
+
+
+def test_equal_settings_are_equal_and_hashable():
+    assert Model(weak=0.3) == Model(strengths=(1.0, 0.3)) == Model()
+    assert len({Model(), Model(patches=np.int64(16)), Model(noise=1)}) == 2
+
+
+def test_a_model_survives_json_and_pickle():
+    model = Model(strengths=(1.0, 0.7, 0.1), mask="independent", patches=7, activation="relu")
+    assert Model(**json.loads(json.dumps(dataclasses.asdict(model)))) == model
+    assert pickle.loads(pickle.dumps(model)) == model
+
+
+def test_replace_changes_what_it_says_or_refuses():
+    model = Model(weak=0.4)
+    assert dataclasses.replace(model, noise=0.1).weak == 0.4
+    assert dataclasses.replace(model, weak=0.2, strengths=None).strengths == (1.0, 0.2)
+    for weak in (0.2, 0.3):  # 0.3 is the default: it must not be taken for "not given"
+        with pytest.raises(SettingError, match="weak"):
+            dataclasses.replace(model, weak=weak)
+
+
+def test_a_model_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Model().weak = 0.1
+
+
+BAD = [
+    *[("strong", value) for value in (0, -1.0, math.nan, math.inf, "1", None, True, 1j)],
+    *[("weak", value) for value in (0, -1.0, math.nan, math.inf, "1", None, True, 1j)],
+    ("weak", 1.0000001),
+    ("strong", 0.2999),
+    ("strong", 10**400),
+    *[("patches", value) for value in (0, 1, -2, 15, 16.0, math.nan, "16", None, True, 10.5)],
+    *[("feature_patches", value) for value in (0, -1, 16, 17, 4.0, None)],
+    *[("noise", value) for value in (-1e-300, math.nan, math.inf, "0", None)],
+    *[("activation", value) for value in ("tanh", "", None, 3, ["relu"], "Relu")],
+    *[("neurons", value) for value in (0, -1, 2.0, None)],
+    *[("mask", value) for value in ("quarter", None, 0)],
+    *[("strengths", value) for value in ((), (1.0, 2.0), (1.0, 0.0), (1.0, math.nan), 1.0, "11", [[1.0]])],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_each_wrong_setting_is_one_line_naming_it(name, value):
+    with pytest.raises(SettingError) as error:
+        Model(**{name: value})
+    assert error.value.name == name or (name, error.value.name) == ("strong", "weak")
+    assert "must be" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert isinstance(error.value, ValueError)
+
+
+def test_the_odd_patches_of_independent_masks_are_allowed():
+    assert Model(patches=15, mask="independent").patches == 15
+
+
+def test_a_setting_error_survives_pickle():
+    error = pickle.loads(pickle.dumps(SettingError("weak", 2.0, "a finite number")))
+    assert str(error) == "weak=2.0: must be a finite number"
+
+
+@given(st.floats() | st.integers() | st.text() | st.none() | st.booleans())
+def test_real_takes_exactly_the_numbers_in_its_bounds(value):
+    try:
+        number = _checks.real("x", value, above=0.0, at_most=2.0)
+    except SettingError:
+        number = None
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 2
+    assert number == (value if good else None)
+
+
+@given(st.floats() | st.integers() | st.text() | st.none() | st.booleans())
+def test_integer_takes_exactly_the_integers_in_its_bounds(value):
+    try:
+        number = _checks.integer("x", value, at_least=-3, at_most=5)
+    except SettingError:
+        number = None
+    good = type(value) is int and -3 <= value <= 5
+    assert number == (value if good else None)
+
+
+def test_threads_are_the_cores_or_fewer(monkeypatch):
+    most = _checks.available_threads()
+    assert _checks.threads(None) == most
+    assert _checks.threads(1) == 1
+    with pytest.raises(SettingError, match="threads"):
+        _checks.threads(most + 1)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    assert _checks.available_threads() == 1
+
+
+def test_checking_settings_loads_nothing_heavy():
+    heavy = "('numpy', 'numba', 'pandas', 'matplotlib', 'scipy', 'tqdm')"
+    code = f"import sys, dynlab.run; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,1 @@
+"""Tests of the exact population loss and of its gradient."""
