@@ -147,6 +147,7 @@ def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int],
         head=head,
         eta_head=settings.eta_head,
         until=settings.until,
+        method=settings.method,
         rtol=settings.rtol,
         threads=settings.threads,
         progress=show,
@@ -171,7 +172,7 @@ def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) ->
         )
         for head in HEADS
     }
-    return Result(model, ensembles, trajectories, row)
+    return Result(model, ensembles, trajectories, int(ensembles[HEADS[0]].frame["seed"].iloc[row]))
 
 
 def _from(before: int, show: Callable[[int], None]) -> Callable[[int], None]:

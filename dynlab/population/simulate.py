@@ -1,0 +1,126 @@
+"""One trajectory from a given start: `simulate`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynlab._checks import SettingError, choice, integer, real, require
+from dynlab.formulas.activations import ACTIVATIONS
+from dynlab.population import descent, flow, moments
+from dynlab.population.order_parameters import OrderParameters
+from dynlab.trajectory import Trajectory
+
+HEADS = ("off-diagonal", "none")
+METHODS = ("flow", "descent")
+TRACE_POINTS = 4  # recorded points for each step of the solver
+STATUS = {"too many steps": "steps", "step underflow": "underflow"}
+
+
+def check_head_rule(head, eta_head) -> tuple[str, float]:
+    """The head rule and the rate at which its entries train: 0 for "none". SettingError for what is not allowed."""
+    head = choice("head", head, HEADS)
+    rate = real("eta_head", eta_head, at_least=0.0)
+    return head, rate if head == "off-diagonal" else 0.0
+
+
+def horizon(model, dim: float) -> float:
+    """Default end of a flow that does not become stationary before: 1e6 dim^(q-1), q the degree of the activation.
+
+    Signals of size dim^(-1/2) grow on the time dim^((q-1)) (cubic: d^2), the rest happens within a few decades.
+    """
+    return 1e6 * max(float(dim), 1.0) ** (ACTIVATIONS[model.activation].degree - 1)
+
+
+def effective_dim(start: OrderParameters) -> float:
+    """The dimension at which a Gaussian start has signals as small as these, relative to the weights."""
+    signal = (start.signal**2).mean()
+    square = (start.signal**2).sum(1).mean() + np.diagonal(start.noise_gram).mean()
+    return square / signal if signal > 0.0 else 1.0
+
+
+def _times(times) -> np.ndarray:
+    values = np.asarray([] if times is None else times, dtype=np.float64)
+    if values.ndim != 1 or not (np.isfinite(values) & (values >= 0.0)).all() or (np.diff(values) <= 0).any():
+        raise SettingError("times", times, "increasing, finite and not negative")
+    return values
+
+
+def simulate(
+    model,
+    start: OrderParameters,
+    head: str = "off-diagonal",
+    eta_head: float = 0.01,
+    until: float | None = None,
+    method: str = "flow",
+    *,
+    rtol: float = 1e-6,
+    eta: float = 0.05,
+    steps: int | None = None,
+    times=None,
+) -> Trajectory:
+    """Train from `start` on the exact population gradient.
+
+    Parameters
+    ----------
+    model : Model
+    start : OrderParameters of (m, K) signals; its head is the start of the head (the identity in the paper).
+    head : "off-diagonal" (entries off the diagonal train) or "none" (the head stays as it is).
+    eta_head : learning rate of the head. For the flow the encoder's is 1, so this is the ratio r = eta_head/eta.
+    until : end time. Flow, None: until nothing can change any more, at most `horizon`. Descent, None: steps * eta.
+    method : "flow", dw/dt = -dL/dw by the stiff solver of `dynlab.population.solver`; or "descent", the exact map of
+        gradient-descent steps, w <- w - eta dL/dw, E <- E - eta_head dL/dE.
+    rtol : relative tolerance of each step of the flow, in [1e-12, 1e-2].
+    eta, steps : learning rate of the encoder and number of steps, for descent (steps None: until / eta, or 200000).
+    times : increasing times to record. None: every step of the solver at four points, and the start.
+
+    Returns
+    -------
+    Trajectory; a run that fails half-way says so in its status and keeps what it had.
+
+    Raises SettingError (a ValueError of one line) for values that are not allowed.
+    """
+    head, rate = check_head_rule(head, eta_head)
+    choice("method", method, METHODS)
+    rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
+    until = None if until is None else real("until", until, above=0.0)
+    times = _times(times)
+    settings = {"head": head, "eta_head": float(eta_head), "method": method}
+    if method == "descent":
+        eta = real("eta", eta, above=0.0)
+        if steps is None:
+            steps = descent.DEFAULT_STEPS if until is None else int(np.ceil(until / eta))
+        steps = integer("steps", steps, at_least=1)
+        settings |= {"eta": eta, "steps": steps, "until": steps * eta}
+        return descent.follow(model, start, rate, eta, steps, times, settings)
+    require(steps is None, "steps", steps, 'left out for method "flow"')
+    if until is None and len(times):
+        until = float(times[-1])
+    end = horizon(model, effective_dim(start)) if until is None else until
+    require(len(times) == 0 or times[-1] <= end, "times", times, f"at most until = {end:g}")
+    settings |= {"until": end, "rtol": rtol}
+    return _flow(model, start, rate, end, until is None, rtol, times, settings)
+
+
+def _flow(model, start, rate, end, settle, rtol, times, settings) -> Trajectory:
+    z, side = flow.encode(model, start)
+    result = flow.run_flow(
+        model, z[None], side[None], head_rate=rate, until=end, rtol=rtol, settle=settle, times=times,
+        trace_points=0 if len(times) else TRACE_POINTS,
+    )  # fmt: skip
+    if len(times):
+        when, states = times, result.at_times[0]
+        kept = np.isfinite(states).all(1)
+        when, states = when[kept], states[kept]
+    else:
+        when = np.concatenate([[0.0], result.trace_time])
+        states = np.concatenate([z[None], result.trace])
+    signal, gram, head = flow.decode(model, states, np.where(side == 0, 1, side))
+    status = flow.STATUS[result.status[0]]
+    first, second, peak = result.marks[0]
+    events = {"first": first, "second": second, "peak": peak if result.peak[0] > 0.0 else np.nan}
+    events["stationary"] = result.time[0] if status == "stationary" else np.nan
+    return Trajectory(
+        model=model, settings=settings, time=np.maximum.accumulate(when), signal=signal, noise_gram=gram, head=head,
+        loss=moments.losses(model, signal, gram, head), events={k: float(v) for k, v in events.items()},
+        status=STATUS.get(status, status), steps=int(result.steps[0]), rejected=int(result.rejected[0]),
+    )  # fmt: skip

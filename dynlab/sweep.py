@@ -1,0 +1,232 @@
+"""Many runs at once: `ensemble` trains from seeds of the paper's random start and tabulates what was learnt."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dynlab._checks import choice, integer, real
+from dynlab._stats import wilson
+from dynlab.population import descent, flow, invariants, moments
+from dynlab.population.integrate import LEARNT, PEAK
+from dynlab.population.order_parameters import OrderParameters
+from dynlab.population.simulate import METHODS, STATUS, check_head_rule, horizon
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OUTCOMES = ("both", "only_strong", "only_weak", "neither", "failed")
+CHUNK = 64  # trajectories a task; results do not depend on it
+
+
+def draw_start(model, dim: int, seed: int, index: int) -> OrderParameters:
+    """Start number `index` of the ensemble with `seed`: w_j ~ N(0, I/dim), E = I."""
+    return OrderParameters.sample(model, dim, np.random.default_rng((seed, index)))
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Trajectories from many starts.
+
+    model, settings (dict: dim, seeds, seed, head, eta_head, until, method, rtol); `starts` and `ends`: OrderParameters as
+    arrays (signal (N, m, K), noise_gram (N, m, m), head (N, m, m)); `marks` (N, 3): times of the first and of the second
+    feature learnt and of the head's peak; `snapshots`: the states there, arrays as `starts` with a second axis of 3;
+    `frame`: one row a seed.
+    """
+
+    model: object
+    settings: dict
+    frame: pd.DataFrame
+    starts: tuple
+    ends: tuple
+    marks: np.ndarray
+    snapshots: tuple
+
+    def __repr__(self) -> str:
+        counts = self.frame["outcome"].value_counts()
+        shares = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return f"Ensemble({self.model.activation}, head {self.settings['head']}, {len(self.frame)} seeds: {shares})"
+
+    def summary(self) -> pd.DataFrame:
+        """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.
+
+        Columns: activation, head, dim, seeds, eta_head, until, then both, only_strong, only_weak, neither, failed (shares in
+        [0, 1]), X_low and X_high for each, time_first, head_peak, head_bound, head_end, time_second, steps (medians).
+        For K != 2 features the shares are of the outcomes "0".."K" features learnt, in columns learnt_0..learnt_K.
+        """
+        import pandas as pd
+
+        frame = self.frame
+        row = {"activation": self.model.activation}
+        row |= {name: self.settings[name] for name in ("head", "dim", "seeds", "eta_head", "until")}
+        names = outcome_names(self.model)
+        for name, column in names.items():
+            row[column] = float((frame["outcome"] == name).mean())
+        for name, column in names.items():
+            low, high = wilson(int((frame["outcome"] == name).sum()), len(frame))
+            row |= {f"{column}_low": low, f"{column}_high": high}
+        good = frame[frame["outcome"] != "failed"]
+        for name in ("time_first", "head_peak", "head_bound", "head_end", "time_second", "steps"):
+            row[name] = float(good[name].median()) if len(good) else np.nan
+        return pd.DataFrame([row])
+
+
+def outcome_names(model) -> dict:
+    """Outcomes in `frame` and the columns of the summary that count them."""
+    if model.features == 2:
+        return {name: name for name in OUTCOMES}
+    return {str(n): f"learnt_{n}" for n in range(model.features + 1)} | {"failed": "failed"}
+
+
+def available_threads() -> int:
+    """Number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ensemble(
+    model,
+    dim: int = 1000,
+    seeds=1000,
+    seed: int = 0,
+    head: str = "off-diagonal",
+    eta_head: float = 0.01,
+    until: float | None = None,
+    rtol: float = 1e-6,
+    threads: int | None = None,
+    progress=None,
+    method: str = "flow",
+    eta: float = 0.05,
+) -> Ensemble:
+    """Train from many random starts on the exact population gradient.
+
+    Parameters
+    ----------
+    model : Model
+    dim : dimension d >= K + m of the inputs; the cost does not depend on it.
+    seeds : number of starts (0, 1, ...), or the numbers of the starts wanted.
+    seed : which stream of starts; the start number i of a seed is the same in every ensemble.
+    head, eta_head, until, rtol, method, eta : as in `dynlab.simulate`; until None for the flow: until nothing can change any
+        more, at most 1e6 dim^(q-1); for descent: `descent.DEFAULT_STEPS` steps.
+    threads : number of threads (None: all that are available). Results are the same bits for any number.
+    progress : called from the calling thread with the number of starts done so far.
+
+    Returns Ensemble. A trajectory that fails is a row with outcome "failed" and its status; nothing is dropped.
+    Raises SettingError for values that are not allowed.
+    """
+    head, rate = check_head_rule(head, eta_head)
+    choice("method", method, METHODS)
+    dim = integer("dim", dim, at_least=model.features + model.neurons, why="features + neurons")
+    rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
+    eta = real("eta", eta, above=0.0)
+    seed = integer("seed", seed, at_least=0)
+    numbers = np.arange(integer("seeds", seeds, at_least=1)) if np.ndim(seeds) == 0 else np.asarray(seeds)
+    threads = available_threads() if threads is None else integer("threads", threads, at_least=1)
+    settle = until is None
+    end = default_end(model, dim, method, eta) if settle else real("until", until, above=0.0)
+
+    def task(some):
+        starts = [draw_start(model, dim, seed, int(i)) for i in some]
+        if method == "descent":
+            return descent.run_descent(model, starts, head_rate=rate, eta=eta, steps=int(np.ceil(end / eta)))
+        encoded = [flow.encode(model, start) for start in starts]
+        z, side = (np.array(part) for part in zip(*encoded, strict=True))
+        return z, side, flow.run_flow(model, z, side, head_rate=rate, until=end, rtol=rtol, settle=settle)
+
+    pieces = _run(task, [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)], threads, progress)
+    parts = descent.collect(pieces) if method == "descent" else _collect(model, pieces)
+    settings = {"head": head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": float(eta_head)}
+    settings |= {"until": float(end), "method": method} | ({"rtol": rtol} if method == "flow" else {"eta": eta})
+    frame = _frame(model, numbers, rate, parts)
+    return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
+
+
+def default_end(model, dim, method, eta) -> float:
+    """End time where none is given."""
+    return descent.DEFAULT_STEPS * eta if method == "descent" else horizon(model, dim)
+
+
+def _run(task, chunks, threads, progress) -> list:
+    """Results of the chunks in order; threads, because kernels release the GIL. An interrupt stops after running chunks."""
+    results, done = [None] * len(chunks), 0
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = {pool.submit(task, chunk): place for place, chunk in enumerate(chunks)}
+        try:
+            while waiting:
+                finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    place = waiting.pop(future)
+                    results[place] = future.result()
+                    done += len(chunks[place])
+                if progress is not None:
+                    progress(done)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return results
+
+
+def _collect(model, pieces) -> dict:
+    """Arrays over all seeds from the flow's pieces."""
+    starts = np.concatenate([z for z, _, _ in pieces])
+    side = np.concatenate([side for _, side, _ in pieces])
+    fields = ("end", "snapshots", "marks", "peak", "drift", "time", "steps", "rejected", "status")
+    flat = {name: np.concatenate([getattr(result, name) for *_, result in pieces]) for name in fields}
+    flat["status"] = [STATUS.get(name, name) for name in (flow.STATUS[code] for code in flat["status"])]
+    flat["starts"] = flow.decode(model, starts, side)
+    flat["ends"] = flow.decode(model, flat["end"], side)
+    flat["snapshots"] = flow.decode(model, flat["snapshots"], side[:, None, :])
+    return flat
+
+
+def squared_cosines(signal, gram) -> np.ndarray:
+    """(..., m, K) squared cosines between weights and features."""
+    square = signal**2
+    with np.errstate(invalid="ignore"):
+        return square / (square.sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1))[..., None]
+
+
+def outcomes(model, cosines, failed) -> np.ndarray:
+    """Outcome of each seed from squared cosines (N, m, K): a feature is learnt when some neuron's exceeds `LEARNT`."""
+    learnt = (cosines > LEARNT).any(1)
+    if model.features == 2:
+        names = np.array([["neither", "only_weak"], ["only_strong", "both"]])
+        result = names[learnt[:, 0].astype(int), learnt[:, 1].astype(int)].astype(object)
+    else:
+        result = learnt.sum(1).astype(str).astype(object)
+    result[failed] = "failed"
+    return result
+
+
+def _frame(model, numbers, rate, parts) -> pd.DataFrame:
+    import pandas as pd
+
+    signal, gram, head = parts["ends"]
+    cosines = squared_cosines(signal, gram)
+    failed = np.array([status not in ("until", "stationary") for status in parts["status"]])
+    m = model.neurons
+    columns = {"seed": numbers, "outcome": outcomes(model, cosines, failed)}
+    for j in range(m):
+        for f in range(model.features):
+            columns[f"cosine_{j + 1}_{f + 1}"] = cosines[:, j, f]
+    off = np.abs(head - np.eye(m))
+    peak_rows = np.abs(np.nan_to_num(parts["snapshots"][2][:, PEAK]) - np.eye(m)).max(-1).argmax(-1)
+    bounds = invariants.head_bound(model, parts["starts"][0], parts["starts"][1], rate)
+    columns |= {
+        "time_first": parts["marks"][:, 0],
+        "time_second": parts["marks"][:, 1],
+        "head_peak": parts["peak"],
+        "time_peak": np.where(parts["peak"] > 0.0, parts["marks"][:, PEAK], np.nan),
+        "head_bound": bounds[np.arange(len(numbers)), peak_rows],
+        "head_end": np.sqrt((off**2).sum((-1, -2))),
+        "time_end": parts["time"],
+        "loss_end": moments.losses(model, signal, gram, head),
+        "drift": parts["drift"],
+        "status": parts["status"],
+        "steps": parts["steps"],
+        "rejected": parts["rejected"],
+    }
+    return pd.DataFrame(columns)
