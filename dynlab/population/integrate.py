@@ -211,7 +211,7 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
     flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
     if not all_finite(n, rates, jac):
         return NOT_FINITE
-    speed, slope = arc_system(axes, arc, rates, jac, normal)
+    speed, slope, in_time = arc_system(axes, arc, rates, jac, normal)
     h = 0.01
     fastest = 0.0
     trouble = TOO_MANY_STEPS
@@ -230,7 +230,8 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
                 return finish(n, z, times, at_times, counts, tally, until, UNTIL)
             if stop_when_settled and settled(kind, m, features, z, side, rates, speed, remaining):
                 return finish(n, z, times, at_times, counts, tally, clock[0], STATIONARY)
-        rosenbrock_step(system, axes, table, h, z, side, arc, jac, scratch, matrix, pivots, stages, point, new)
+        fixed = speed if in_time else 0.0
+        rosenbrock_step(system, axes, table, h, fixed, z, side, arc, jac, scratch, matrix, pivots, stages, point, new)
         error = step_error(kind, m, features, rtol, floors, z, new, stages)
         factor = SHRINK
         accepted = error <= 1.0
@@ -241,6 +242,7 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
         log1 = 0.0
         speed1 = speed
         slope1 = slope
+        in_time1 = in_time
         if accepted:
             top, kink = crossing(system, table, z, new, stages, side, point)
             if top < 1.0:
@@ -252,10 +254,10 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
             accepted = all_finite(n, new_rates, new_jac)
         if accepted:
             # The time integral wants the speed and its slope at both ends, from the same side of a kink.
-            speed1, slope1 = arc_system(axes, arc, new_rates, new_jac, normal)
+            speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
             log1 = log(speed1) if speed1 > 0.0 else log(speed) - 1.0
             change = abs(log1 - log(speed))
-            if change > LOG_SPEED_STEP and (is_cubed(kind) or speed1 > FIXED_POINT * fastest):
+            if change > LOG_SPEED_STEP and not in_time and (is_cubed(kind) or speed1 > FIXED_POINT * fastest):
                 accepted = False
                 factor = max(SHRINK, min(factor, 0.8 * LOG_SPEED_STEP / change))
         if not accepted:
@@ -272,6 +274,9 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
         log0 = log(speed)
         slope = plausible_slope(h * top, slope, log1 - log0)
         slope_end = plausible_slope(h * top, slope1, log1 - log0)
+        if in_time:
+            slope = slope_end = 0.0
+            log1 = log0
         timing = (h * top, log0, slope, log1, slope_end, top)
         step_time = elapsed(h * top, 1.0, log0, slope, log1, slope_end)
         stop = clock[0] + step_time >= until
@@ -302,9 +307,14 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
                 if side[i] == 0:
                     settle_kink(system, z, side, i, scratch, point)
             flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
-            speed1, slope1 = arc_system(axes, arc, new_rates, new_jac, normal)
+            speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
+        if in_time:
+            # What has been learnt about the step is a length of time.
+            h = h * speed1 / speed
+            last_h = last_h * speed1 / speed
         speed = speed1
         slope = slope1
+        in_time = in_time1
         for i in range(n):
             rates[i] = new_rates[i]
             for k in range(n):

@@ -35,6 +35,8 @@ UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE = 0, 1, 2, 3, 4
 SAFETY, SHRINK, GROW = 0.9, 0.15, 2.5
 # Largest change of log s within a step, so that the time integral stays accurate.
 LOG_SPEED_STEP = 2.5
+# Steepest fall of log s per unit of arc length that is still followed in arc length.
+STEEPEST = 30.0
 HEAD_FLOOR = 0.1
 FADED = -150.0
 # 5-point Gauss-Legendre on [0, 1].
@@ -115,7 +117,11 @@ def size(axes, z):
 def arc_system(axes, arc, rates, jac, normal):
     """Turn dz/dt and its Jacobian into dz/dtau and its Jacobian, in place.
 
-    Returns (s, d log s / d tau). normal: scratch (n,).
+    Returns (s, d log s / d tau, whether the step is to be taken in time). normal: scratch (n,).
+
+    Where s falls by more than e within an arc of 1/STEEPEST, the motion is the last of a relaxation: little arc is left
+    of it, and in arc length it would end in a corner. There time (at the fixed speed s) is the better variable, in
+    which the relaxation is an ordinary stiff decay: the Jacobian keeps no rank-one term.
     """
     n = size(axes, rates)
     total = 0.0
@@ -133,10 +139,13 @@ def arc_system(axes, arc, rates, jac, normal):
     slope = 0.0
     for k in range(n):
         slope += normal[k] * rates[k]
+    slope = slope * inverse
+    in_time = slope < -STEEPEST
+    turn = 0.0 if in_time else 1.0
     for i in range(n):
         for k in range(n):
-            jac[i, k] = (jac[i, k] - rates[i] * normal[k]) * inverse
-    return speed, slope * inverse
+            jac[i, k] = (jac[i, k] - turn * rates[i] * normal[k]) * inverse
+    return speed, slope, in_time
 
 
 def slaved_floors(kind, n, m, features, jac, caps, floors):
@@ -207,8 +216,11 @@ def back_substitute(axes, matrix, pivots, b):
         b[i] = value * matrix[i, i]
 
 
-def rosenbrock_step(system, axes, table, h, z, side, arc, jac, scratch, matrix, pivots, stages, point, new):
-    """One step of length h in arc length from z: fills stages (8, n) and new (n,)."""
+def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scratch, matrix, pivots, stages, point, new):
+    """One step of length h in arc length from z: fills stages (8, n) and new (n,).
+
+    fixed_speed: 0, or the speed s that turns the arc length into time for this step.
+    """
     a, c, _, gamma = table
     n = size(axes, z)
     diagonal = 1.0 / (h * gamma)
@@ -229,7 +241,7 @@ def rosenbrock_step(system, axes, table, h, z, side, arc, jac, scratch, matrix, 
         total = 0.0
         for i in range(n):
             total += (arc[i] * new[i]) ** 2
-        speed = 1.0 / sqrt(total)
+        speed = 1.0 / (fixed_speed if fixed_speed > 0.0 else sqrt(total))
         for i in range(n):
             new[i] = new[i] * speed
         for j in range(stage):
