@@ -39,6 +39,7 @@ LOG_SPEED_STEP = 2.5
 STEEPEST = 30.0
 HEAD_FLOOR = 0.1
 FADED = -150.0
+PARALLEL = 40.0
 # 5-point Gauss-Legendre on [0, 1].
 NODES = (0.046910077030668, 0.23076534494715845, 0.5, 0.7692346550528415, 0.953089922969332)
 WEIGHTS = (0.11846344252809454, 0.23931433524968324, 0.28444444444444444, 0.23931433524968324, 0.11846344252809454)
@@ -78,11 +79,17 @@ def log_signal(kind, m, features, z, i):
 
 
 def hold_faded(kind, m, features, z, rates):
-    """For degree 1 noise parts decay exponentially: once below e^FADED (far under rounding) they are held."""
+    """Hold what has passed every rounding: noise parts of degree 1 below e^FADED, which decay exponentially, and (pair
+    layout) atanh(c), which grows for ever where two noise parts align: slowed down, smoothly, near PARALLEL."""
     if not is_cubed(kind):
         for i in range(m * features, m * features + m):
             if z[i].real < FADED:
                 rates[i] = 0.0 * rates[i]
+    if m == 2 and features == 2:
+        square = (z[6] / PARALLEL) ** 2
+        square = square * square
+        square = square * square
+        rates[6] = rates[6] / (1.0 + square * square)
 
 
 def flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac):
