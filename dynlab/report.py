@@ -161,10 +161,10 @@ def _heading(settings: Settings) -> list[str]:
 
 
 def _all_on_strong(ensemble: Ensemble) -> float:
-    from dynlab.sweep import LEARNT
+    from dynlab.sweep import DOMINANT
 
     columns = [f"cosine_{j + 1}_1" for j in range(ensemble.model.neurons)]
-    return float((ensemble.frame[columns] > LEARNT).all(axis=1).mean())
+    return float((ensemble.frame[columns] > DOMINANT).all(axis=1).mean())
 
 
 def _stacked(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:

@@ -12,7 +12,8 @@ import numpy as np
 from dynlab._checks import choice, integer, real
 from dynlab._stats import wilson
 from dynlab.population import descent, flow, invariants, moments
-from dynlab.population.integrate import LEARNT, PEAK
+from dynlab.population.integrate import LEARNT as DOMINANT
+from dynlab.population.integrate import PEAK
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.simulate import METHODS, STATUS, check_head_rule, horizon
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OUTCOMES = ("both", "only_strong", "only_weak", "neither", "failed")
+# A feature counts as learnt when some neuron's squared cosine with it exceeds this at the end; times of events are those
+# of a squared cosine above DOMINANT = 1/2.
+LEARNT = 0.05
+# Neurons are merged, the outputs of dimension one, when the effective rank of their signal directions is below this.
+MERGED = 1.05
 CHUNK = 64  # trajectories a task; results do not depend on it
 
 
@@ -55,7 +61,7 @@ class Ensemble:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.
 
         Columns: activation, head, dim, seeds, eta_head, until, then both, only_strong, only_weak, neither, failed (shares in
-        [0, 1]), X_low and X_high for each, time_first, head_peak, head_bound, head_end, time_second, steps (medians).
+        [0, 1]), X_low and X_high for each, merged (share of the seeds whose neurons end on one direction), time_first, head_peak, head_bound, head_end, time_second, steps (medians).
         For K != 2 features the shares are of the outcomes "0".."K" features learnt, in columns learnt_0..learnt_K.
         """
         import pandas as pd
@@ -69,6 +75,7 @@ class Ensemble:
         for name, column in names.items():
             low, high = wilson(int((frame["outcome"] == name).sum()), len(frame))
             row |= {f"{column}_low": low, f"{column}_high": high}
+        row["merged"] = float((frame["rank"] < MERGED).mean())
         good = frame[frame["outcome"] != "failed"]
         for name in ("time_first", "head_peak", "head_bound", "head_end", "time_second", "steps"):
             row[name] = float(good[name].median()) if len(good) else np.nan
@@ -189,6 +196,18 @@ def squared_cosines(signal, gram) -> np.ndarray:
         return square / (square.sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1))[..., None]
 
 
+def effective_rank(signal) -> np.ndarray:
+    """exp of the entropy of the spectrum of the neurons' signal directions, (..., m, K) -> (...,), between 1 and m.
+
+    The spectrum is that of the Gram matrix of the unit vectors A_j / |A_j|, divided by m: 1 for parallel neurons
+    (dimensional collapse, whatever the direction), m for orthogonal ones.
+    """
+    with np.errstate(invalid="ignore"):
+        unit = np.nan_to_num(signal / np.linalg.norm(signal, axis=-1, keepdims=True))
+    share = np.maximum(np.linalg.eigvalsh(unit @ np.swapaxes(unit, -1, -2)), 1e-300) / signal.shape[-2]
+    return np.exp(-(share * np.log(share)).sum(-1))
+
+
 def outcomes(model, cosines, failed) -> np.ndarray:
     """Outcome of each seed from squared cosines (N, m, K): a feature is learnt when some neuron's exceeds `LEARNT`."""
     learnt = (cosines > LEARNT).any(1)
@@ -221,6 +240,7 @@ def _frame(model, numbers, rate, parts) -> pd.DataFrame:
         "head_peak": parts["peak"],
         "time_peak": np.where(parts["peak"] > 0.0, parts["marks"][:, PEAK], np.nan),
         "head_bound": bounds[np.arange(len(numbers)), peak_rows],
+        "rank": effective_rank(signal),
         "head_end": np.sqrt((off**2).sum((-1, -2))),
         "time_end": parts["time"],
         "loss_end": moments.losses(model, signal, gram, head),
