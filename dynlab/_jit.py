@@ -103,9 +103,9 @@ def kernel(function):
     return compiled
 
 
-def inner(function):
-    """Compile `function` as a part of other kernels; it is stored inside theirs."""
-    return numba.njit(**OPTIONS)(function)
+def inner(function, inline: bool = False):
+    """Compile `function` as a part of other kernels; it is stored inside theirs, with `inline` at every call."""
+    return numba.njit(forceinline=inline, **OPTIONS)(function)
 
 
 def _generic_sqrt(x):
@@ -144,11 +144,12 @@ _NUMERIC = {
 _COMPILED: dict = {}
 
 
-def compile_module(module) -> types.SimpleNamespace:
+def compile_module(module, entries: tuple[str, ...] | None = None) -> types.SimpleNamespace:
     """Compile every function that `module` defines, calls between them and into earlier modules included.
 
     The sources stay undecorated: each function is rebuilt over a copy of its module's globals in which formulas
-    are replaced by their compiled versions.
+    are replaced by their compiled versions. entries: the functions that others call, into which the rest is inlined;
+    None leaves that to the compiler. (Handing a dozen arrays to a small function takes longer than the function.)
     """
     space = dict(vars(module))
     for name, value in vars(module).items():
@@ -162,5 +163,10 @@ def compile_module(module) -> types.SimpleNamespace:
             clone = types.FunctionType(value.__code__, space, name, value.__defaults__)
             clone.__module__ = module.__name__
             clone.__qualname__ = name
-            space[name] = made[name] = _COMPILED[value] = inner(clone)
+            space[name] = made[name] = _COMPILED[value] = inner(clone, entries is not None and name not in entries)
     return types.SimpleNamespace(**made)
+
+
+def compiled(function):
+    """The compiled version of a formula whose module has been through `compile_module`."""
+    return _COMPILED[function]

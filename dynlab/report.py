@@ -139,9 +139,10 @@ def _column(row: pd.Series) -> dict[str, str]:
         low, high = 100 * row[f"{outcome}_low"], 100 * row[f"{outcome}_high"]
         cells[label] = f"{percent(row[outcome])} ({low:.1f} to {high:.1f})"
     return cells | {
+        "neurons merged (rank one)": percent(row.merged),
         "failed": f"{round(row.failed * row.seeds)} of {row.seeds}",
         "time to the first feature": number(row.time_first),
-        "head peak (its bound)": f"{number(row.head_peak)} ({number(row.head_bound)})",
+        "head peak (one-way bound)": f"{number(row.head_peak)} ({number(row.head_bound)})",
         "head at the end": number(row.head_end),
     }
 

@@ -205,7 +205,7 @@ def parser() -> Parser:
     option("--weak", "strength of the weak feature", "0.3", "ALPHA")
     option("--activation", names, metavar="NAME", action="append")
     option("--dim", "dimension of a patch", "1000")
-    option("--seeds", "number of random starts", "1000")
+    option("--seeds", "number of random starts", "2000")
     option("--seed", "seed of the random starts", "0")
     option("--noise", "standard deviation of the noise in each direction", "0.5", "SIGMA")
     option("--patches", "patches of a sample", "16")

@@ -157,12 +157,17 @@ def default_end(model, dim, method, eta) -> float:
 
 
 def _run(task, chunks, threads, progress) -> list:
-    """Results of the chunks in order; threads, because kernels release the GIL. An interrupt stops after running chunks."""
-    results, done = [None] * len(chunks), 0
+    """Results of the chunks in order; threads, because kernels release the GIL. An interrupt stops after running chunks.
+
+    Few chunks wait at any time, so that ten million seeds cost no more than their results.
+    """
+    results, done, submitted, waiting = [None] * len(chunks), 0, 0, {}
     with ThreadPoolExecutor(threads) as pool:
-        waiting = {pool.submit(task, chunk): place for place, chunk in enumerate(chunks)}
         try:
-            while waiting:
+            while submitted < len(chunks) or waiting:
+                while submitted < len(chunks) and len(waiting) < 2 * threads:
+                    waiting[pool.submit(task, chunks[submitted])] = submitted
+                    submitted += 1
                 finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in finished:
                     place = waiting.pop(future)

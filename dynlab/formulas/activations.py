@@ -6,13 +6,16 @@ sigma^2 Q, Q the Gram matrix of the noise parts of the weights. Needed of phi ar
 
     mu_j = E phi(z_j)      and      C_jr = Cov(phi(z_j), phi(z_r))
 
-with the derivatives of C. With theta the angle between the two noise parts, k = |w_j||w_r|, c = cos theta,
-s = sin theta (Cho & Saul, NeurIPS 2009, for the rectified ones):
+with cross = dC_jr/dQ_jr; the derivatives by the norms follow from C being of degree q in either noise part.
+With theta the angle between the two noise parts, k = |w_j||w_r|, c = cos theta, s = sin theta (Cho & Saul,
+NeurIPS 2009, for the rectified ones):
 
     linear   mu = 0                            C = sigma^2 Q_jr
     cubic    mu = 0                            C = sigma^6 (9 Q_jj Q_rr Q_jr + 6 Q_jr^3)
-    relu     mu = sigma |w| / sqrt(2 pi)       C = sigma^2 k (s + (pi - theta) c - 1) / (2 pi)
-    relu3    mu = 2 sigma^3 |w|^3 / sqrt(2 pi) C = sigma^6 k^3 (15 s - 11 s^3 + (pi - theta)(9 c + 6 c^3) - 4) / (2 pi)
+    relu     mu = sigma |w| / sqrt(2 pi)       C = sigma^2 k (J_1(theta) - 1) / (2 pi)
+    relu3    mu = 2 sigma^3 |w|^3 / sqrt(2 pi) C = sigma^6 k^3 (J_3(theta) - 4) / (2 pi)
+
+    J_1 = s + (pi - theta) c          J_3 = 15 s - 11 s^3 + (pi - theta)(9 c + 6 c^3)
 
 The rectified forms vanish at right angles by cancellation. Since s - 1 = -c^2 / (1 + s) they are written as
 c times a bracket that stays away from zero:
@@ -20,21 +23,36 @@ c times a bracket that stays away from zero:
     relu     C ~ c [(pi - theta) - c/(1 + s)]
     relu3    C ~ c [(pi - theta)(9 + 6 c^2) + c (11 s^2 + 11 s - 4)/(1 + s)]
 
-Derivatives, in the two independent directions of the pair: `cross` = dC/dQ_jr = sigma^2 E phi'(z_j) phi'(z_r)
-and `own` = 2 Q_jj dC/dQ_jj, for which Euler's relation (degree q in w_j) gives own = q C - Q_jr cross:
+Price's theorem gives cross = sigma^2 E phi'(z_j) phi'(z_r):
 
-    relu     cross ~ (pi - theta)               own ~ -c^2/(1 + s)
-    relu3    cross ~ 9 J2(theta)                own ~ 6 c [3 (pi - theta) - c^3 (s + 2)/(1 + s)^2]
+    relu     cross ~ pi - theta
+    relu3    cross ~ 9 J_2(theta)     J_2 = 3 s c + (pi - theta)(1 + 2 c^2)
 
-J2 = 3 s c + (pi - theta)(1 + 2 c^2) is the arc-cosine kernel of order 2. Near antiparallel noise parts it is
-the tiny (4/15)(pi - theta)^5, so there its series is used.
+Near antiparallel noise parts J_2 is the tiny (4/15)(pi - theta)^5, so there its series is used.
+
+How far a pair is from parallel and from antiparallel is needed beside C itself, where C or the means cancel.
+With kappa = C_jr / sqrt(C_jj C_rr), `parallel_gap` is 1 - kappa and `antiparallel_gap` is kappa - kappa(pi).
+Both are small by cancellation, so they are written with 1 -+ c = s^2/(1 +- c) and with J_n(pi - theta), tiny
+at small theta, of which again the series is used:
+
+    linear   1 - kappa = 1 - c
+    cubic    1 - kappa = (1 - c)(1 + 2 c/5 + 2 c^2/5)
+    relu     1 - kappa = [pi (1 - c) - J_1(pi - theta)]/(pi - 1),      kappa - kappa(pi) = J_1(theta)/(pi - 1)
+    relu3    1 - kappa = [pi (1 - c)(15 + 6 c + 6 c^2) - J_3(pi - theta)]/(15 pi - 4),   and alike
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import pi, sqrt
-from typing import Callable
+from math import factorial, pi, sqrt
 
 RELU, CUBIC, RELU3, LINEAR = 0, 1, 2, 3
+
+# Taylor coefficients of J_1(pi - x)/x^3 and J_3(pi - x)/x^7 in powers of x^2, the highest first.
+SERIES_1 = tuple((-1.0) ** (k + 1) * 2 * k / factorial(2 * k + 1) for k in range(10, 0, -1))
+SERIES_3 = tuple(
+    (-1.0) ** k * (6.75 + 8.25 * 9**k - (2 * k + 1) * (13.5 + 1.5 * 9**k)) / factorial(2 * k + 1)
+    for k in range(13, 2, -1)
+)
 
 
 def relu(z):
@@ -117,7 +135,7 @@ def arc_kernel_2(eps, c, s):
 
 
 def pair_covariance(kind, sigma, k, dot, wedge, eps):
-    """Return (C_jr, cross, own) of two different noise parts: see the module's head.
+    """Return (C_jr, cross) of two different noise parts: see the module's head.
 
     k = |w_j||w_r|, dot = Q_jr, wedge = k sin(theta) (given beside Q_jr because k^2 - dot^2 cancels for nearly
     parallel parts), eps = pi - theta. Units: sigma^(2q) |w|^(2q). k must be positive unless the activation is
@@ -125,31 +143,71 @@ def pair_covariance(kind, sigma, k, dot, wedge, eps):
     """
     s2 = sigma * sigma
     if kind == LINEAR:
-        return s2 * dot, s2 + 0.0 * dot, 0.0 * dot
+        return s2 * dot, s2 + 0.0 * dot
     s6 = s2 * s2 * s2
     if kind == CUBIC:
         k2 = k * k
         d2 = dot * dot
-        return s6 * dot * (9.0 * k2 + 6.0 * d2), s6 * (9.0 * k2 + 18.0 * d2), 18.0 * s6 * k2 * dot
+        return s6 * dot * (9.0 * k2 + 6.0 * d2), s6 * (9.0 * k2 + 18.0 * d2)
     if kind == RELU:
         unit = s2 / (2.0 * pi)
-        part = dot / (k + wedge)
-        return unit * dot * (eps - part), unit * eps, -unit * dot * part
+        return unit * dot * (eps - dot / (k + wedge)), unit * eps
     c = dot / k
     s = wedge / k
     unit = s6 / (2.0 * pi)
-    k3 = k * k * k
     value = c * (eps * (9.0 + 6.0 * c * c) + c * (11.0 * s * s + 11.0 * s - 4.0) / (1.0 + s))
-    own = 6.0 * c * (3.0 * eps - c * c * c * (s + 2.0) / ((1.0 + s) * (1.0 + s)))
-    return unit * k3 * value, 9.0 * unit * k * k * arc_kernel_2(eps, c, s), unit * k3 * own
+    return unit * k * k * k * value, 9.0 * unit * k * k * arc_kernel_2(eps, c, s)
+
+
+def variance_ratio(kind):
+    """C_jj / mu_j^2 of a rectified activation, a pure number."""
+    return pi - 1.0 if kind == RELU else 0.25 * (15.0 * pi - 4.0)
+
+
+def complement(kind, x, c, s):
+    """J_n(pi - x) for an angle x with cosine c and sine s; small at small x, where its series is used."""
+    x2 = x * x
+    total = 0.0 * x
+    if kind == RELU:
+        if x.real > 1.0:
+            return s - x * c
+        for k in range(len(SERIES_1)):
+            total = total * x2 + SERIES_1[k]
+        return total * x * x2
+    if x.real > 1.0:
+        return s * (15.0 - 11.0 * s * s) - x * c * (9.0 + 6.0 * c * c)
+    for k in range(len(SERIES_3)):
+        total = total * x2 + SERIES_3[k]
+    return total * x * x2 * x2 * x2
+
+
+def parallel_gap(kind, theta, c, s):
+    """1 - kappa: 0 for parallel noise parts, as theta^2; theta is not looked at for odd activations."""
+    gap = s * s / (1.0 + c) if c.real > 0.0 else 1.0 - c
+    if kind == LINEAR:
+        return gap
+    if kind == CUBIC:
+        return gap * (1.0 + 0.4 * c * (1.0 + c))
+    rest = complement(kind, theta, c, s)
+    if kind == RELU:
+        return (pi * gap - rest) / (pi - 1.0)
+    return (pi * gap * (15.0 + 6.0 * c * (1.0 + c)) - rest) / (15.0 * pi - 4.0)
+
+
+def antiparallel_gap(kind, eps, c, s):
+    """kappa - kappa(pi): 0 for antiparallel noise parts; eps = pi - theta."""
+    if kind == LINEAR or kind == CUBIC:
+        return parallel_gap(kind, eps, -c, s)
+    return complement(kind, eps, -c, s) / (pi - 1.0 if kind == RELU else 15.0 * pi - 4.0)
 
 
 @dataclass(frozen=True)
 class Activation:
     """What the theory needs to know of an activation.
 
-    name: as in `Model(activation=...)`. kind: the number by which compiled code tells it. function, slope: phi and
-    phi'. degree: q of phi(lambda z) = lambda^q phi(z). odd: phi(-z) = -phi(z), else phi(z) = 0 for z < 0.
+    name: as in `Model(activation=...)`. kind: the number by which compiled code tells it. function, slope:
+    phi and phi'. degree: q of phi(lambda z) = lambda^q phi(z). odd: phi(-z) = -phi(z), else phi(z) = 0 for z
+    < 0.
     """
 
     name: str
@@ -160,7 +218,8 @@ class Activation:
     odd: bool
 
     def moments(self, sigma, norm_1, norm_2, angle):
-        """Return (mu_1, mu_2, q_12 = E phi(z_1) phi(z_2)) for |w_1|, |w_2| and the angle between the noise parts.
+        """Return (mu_1, mu_2, q_12 = E phi(z_1) phi(z_2)) for two norms and the angle between the noise
+        parts.
 
         Plain Python, for reading and testing; sigma is the noise's standard deviation per direction.
         """
@@ -169,7 +228,7 @@ class Activation:
         k = norm_1 * norm_2
         mu_1 = mean_factor(self.kind, sigma) * norm_1**self.degree
         mu_2 = mean_factor(self.kind, sigma) * norm_2**self.degree
-        covariance, _, _ = pair_covariance(self.kind, sigma, k, k * cos(angle), k * sin(angle), pi - angle)
+        covariance, _ = pair_covariance(self.kind, sigma, k, k * cos(angle), k * sin(angle), pi - angle)
         return mu_1, mu_2, covariance + mu_1 * mu_2
 
 

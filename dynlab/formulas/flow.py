@@ -10,9 +10,9 @@ size is what must be resolved. State vector z, for m neurons and K features:
               m * m      unit vectors u_j = w~_j / |w~_j| in a fixed basis (general layout)
     head      m (m-1)    E_jr, j != r, row by row
 
-With dL/dw~_p = sum_q D_pq w~_q (`objective`): d log|w~_p|/dt = -(D_pp + sum_q D_pq Q_pq / Q_pp),
-d atanh(c)/dt = -D_12 (|w~_2|/|w~_1| + |w~_1|/|w~_2|), and in the general layout
-du_p/dt = -sum_{q != p} D_pq (|w~_q|/|w~_p|) (u_q - (u_q . u_p) u_p).
+With dL/dw~_p = R_p w~_p/|w~_p|^2 + sum_q D_pq (w~_q - its projection on w~_p), R = dL/d log|w~| and D = dL/dQ
+(`objective`): d log|w~_p|/dt = -R_p/|w~_p|^2, d atanh(c)/dt = -D_12 (|w~_2|/|w~_1| + |w~_1|/|w~_2|), and in
+the general layout du_p/dt = -sum_{q != p} D_pq (|w~_q|/|w~_p|) (u_q - (u_q . u_p) u_p).
 
 `rates` functions work in real and complex arithmetic alike: the solver takes exact Jacobian columns from
 Im f(z + i h e_k)/h with h = 1e-30 (complex step, Squire & Trapp, SIAM Review 1998), free of cancellation.
@@ -26,9 +26,11 @@ from dynlab.formulas.activations import (
     RELU3,
     mean_factor,
     pair_covariance,
+    parallel_gap,
     self_covariance,
+    variance_ratio,
 )
-from dynlab.formulas.objective import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS, gradient
+from dynlab.formulas.objective import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS, forces
 from dynlab.formulas.pair import odd_forces, rectified_forces
 
 # Layouts of the state vector.
@@ -53,23 +55,32 @@ def signal_of(kind, z, side):
 
 
 def pair_noise(kind, par, z):
-    """Norms and covariances of the two noise parts: (n1, n2, C_11, C_12, C_22, cross, own)."""
+    """Norms and covariances of the two noise parts: (n1, n2, C_11, C_12, C_22, cross, gap); `activations`."""
     n1 = exp(z[4])
     n2 = exp(z[5])
     k = n1 * n2
-    wedge = k / cosh(z[6])
-    cov, cross, own = pair_covariance(kind, par[SIGMA], k, k * tanh(z[6]), wedge, 2.0 * atan(exp(z[6])))
+    cosine = tanh(z[6])
+    sine = 1.0 / cosh(z[6])
+    # Of theta and pi - theta the smaller from the arc tangent, so that each is exact where it is small.
+    if z[6].real > 0.0:
+        theta = 2.0 * atan(exp(-z[6]))
+        eps = pi - theta
+    else:
+        eps = 2.0 * atan(exp(z[6]))
+        theta = pi - eps
+    cov, cross = pair_covariance(kind, par[SIGMA], k, k * cosine, k * sine, eps)
+    gap = 0.0 * k if kind == CUBIC or kind == LINEAR else parallel_gap(kind, theta, cosine, sine)
     unit = self_covariance(kind, par[SIGMA])
     s1 = n1 * n1
     s2 = n2 * n2
     if is_cubed(kind):
-        return n1, n2, unit * s1 * s1 * s1, cov, unit * s2 * s2 * s2, cross, own
-    return n1, n2, unit * s1, cov, unit * s2, cross, own
+        return n1, n2, unit * s1 * s1 * s1, cov, unit * s2 * s2 * s2, cross, gap
+    return n1, n2, unit * s1, cov, unit * s2, cross, gap
 
 
 def pair_rates(kind, par, z, side, rates):
     """dz/dt of the pair layout (9 numbers) for any activation; side (4,): signs of A_11, A_12, A_21, A_22."""
-    n1, n2, cxx, cxy, cyy, cross, own = pair_noise(kind, par, z)
+    n1, n2, cxx, cxy, cyy, cross, gap = pair_noise(kind, par, z)
     a11 = signal_of(kind, z[0], side[0])
     a12 = signal_of(kind, z[1], side[1])
     a21 = signal_of(kind, z[2], side[2])
@@ -80,11 +91,9 @@ def pair_rates(kind, par, z, side, rates):
     p22, d22 = response(kind, par[STRENGTHS + 1], a22)
     degree = 3.0 if is_cubed(kind) else 1.0
     if kind == CUBIC or kind == LINEAR:
-        _, x1, x2, y1, y2, gxx, gxy, gyy, h1, h2 = odd_forces(
+        _, x1, x2, y1, y2, radial1, radial2, gxy, h1, h2 = odd_forces(
             p11, p12, p21, p22, cxx, cxy, cyy, z[7], z[8], par[SAME], par[ACROSS], par[NOISE_PATCHES]
         )
-        mean1 = 0.0 * n1
-        mean2 = 0.0 * n2
     else:
         unit = mean_factor(kind, par[SIGMA])
         mu1 = unit * (n1 * n1 * n1 if kind == RELU3 else n1)
@@ -92,15 +101,14 @@ def pair_rates(kind, par, z, side, rates):
         x = (upper(p11, side[0]), lower(p11, side[0]), upper(p12, side[1]), lower(p12, side[1]))
         y = (upper(p21, side[2]), lower(p21, side[2]), upper(p22, side[3]), lower(p22, side[3]))
         counts = (par[0], par[1], par[2], par[3], par[4], par[5])
-        _, x, y, m1, m2, gxx, gxy, gyy, h1, h2 = rectified_forces(
-            x, y, mu1, mu2, cxx, cxy, cyy, z[7], z[8], counts
+        tilt = variance_ratio(kind) * mu1 * mu2 * gap
+        _, x, y, radial1, radial2, gxy, h1, h2 = rectified_forces(
+            x, y, mu1, mu2, cxx, cxy, cyy, tilt, z[7], z[8], counts
         )
         x1 = pick(x[0], x[1], side[0])
         x2 = pick(x[2], x[3], side[1])
         y1 = pick(y[0], y[1], side[2])
         y2 = pick(y[2], y[3], side[3])
-        mean1 = degree * m1 * mu1
-        mean2 = degree * m2 * mu2
     rates[0] = -x1 * d11
     rates[1] = -x2 * d12
     rates[2] = -y1 * d21
@@ -110,9 +118,8 @@ def pair_rates(kind, par, z, side, rates):
         rates[1] = rates[1] / a12
         rates[2] = rates[2] / a21
         rates[3] = rates[3] / a22
-    # dL/d log|w~_j| = (2 q C_jj dL/dC_jj + q C_12 dL/dC_12 + q mu_j dL/dmu_j), Euler's relation.
-    rates[4] = -(2.0 * degree * cxx * gxx + degree * cxy * gxy + mean1) / (n1 * n1)
-    rates[5] = -(2.0 * degree * cyy * gyy + degree * cxy * gxy + mean2) / (n2 * n2)
+    rates[4] = -degree * radial1 / (n1 * n1)
+    rates[5] = -degree * radial2 / (n2 * n2)
     rates[6] = -gxy * cross * (n2 / n1 + n1 / n2)
     rates[7] = -par[HEAD_RATE] * h1
     rates[8] = -par[HEAD_RATE] * h2
@@ -148,8 +155,9 @@ def pick(plus, minus, side):
 def general_rates(kind, m, features, par, z, side, geometry, work, rates):
     """dz/dt of the general layout for any m and K; returns the loss.
 
-    geometry: scratch (signal (m, K), side (m, K), norm (m,), dot, wedge, eps (m, m), head (m, m), d_signal (m, K),
-    d_noise (m, m), d_head (m, m)); work: scratch of `objective.gradient`. side (m K,): signs of the signals.
+    geometry: scratch (signal (m, K), side (m, K), norm (m,), dot, wedge, eps (m, m), head (m, m),
+    d_signal (m, K), d_noise (m, m), d_head (m, m)); work: scratch of `objective.forces`. side (m K,): signs
+    of the signals.
     """
     signal, sides, norm, dot, wedge, eps, head, d_signal, d_noise, d_head = geometry
     base = m * features
@@ -169,7 +177,7 @@ def general_rates(kind, m, features, par, z, side, geometry, work, rates):
         dot[j, j] = norm[j] * norm[j]
         for r in range(j):
             unit_pair(m, z, first + j * m, first + r * m, norm[j] * norm[r], j, r, dot, wedge, eps)
-    loss = gradient(
+    loss = forces(
         kind, m, features, par, signal, sides, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
     )
     entry = first + m * m
@@ -177,20 +185,18 @@ def general_rates(kind, m, features, par, z, side, geometry, work, rates):
         for f in range(features):
             slope = d_signal[p, f] / signal[p, f] if is_cubed(kind) else d_signal[p, f]
             rates[p * features + f] = -slope
-        shrink = d_noise[p, p]
+        rates[base + p] = -d_noise[p, p] / (norm[p] * norm[p])
         for i in range(m):
-            rates[first + p * m + i] = 0.0 * shrink
+            rates[first + p * m + i] = 0.0 * norm[p]
         for q in range(m):
             if q != p:
                 cosine = dot[p, q] / (norm[p] * norm[q])
                 pull = d_noise[p, q] * norm[q] / norm[p]
-                shrink = shrink + pull * cosine
                 for i in range(m):
                     turn = z[first + q * m + i] - cosine * z[first + p * m + i]
                     rates[first + p * m + i] = rates[first + p * m + i] - pull * turn
                 rates[entry] = -par[HEAD_RATE] * d_head[p, q]
                 entry += 1
-        rates[base + p] = -shrink
     return loss
 
 

@@ -5,19 +5,27 @@ The formulas are in `dynlab.formulas.objective`; here they are compiled and give
 
 from __future__ import annotations
 
+from types import FunctionType
+
 import numpy as np
 
 from dynlab import _jit
-from dynlab.formulas import activations, masks, objective
+from dynlab._twofloat import TwoFloat, two_floats
+from dynlab.formulas import activations, components, masks, objective
 from dynlab.population.order_parameters import OrderParameters, check_head, check_weights
 
 _jit.compile_module(activations)
-compiled = _jit.compile_module(objective)
-_compiled_gradient = compiled.gradient
+_jit.compile_module(components, entries=())
+compiled = _jit.compile_module(objective, entries=("gradient", "forces"))
+_forces = compiled.forces
+_extended_forces = FunctionType(objective.forces.__code__, {**vars(objective), "sqrt": TwoFloat.sqrt})
+
+CANCELLED = 1e-3  # where outputs cancel to less than this, they are evaluated again with twice the digits
+EXTENDED_WORK = 5000  # if m^3 K^2 is at most this: it takes about 0.1 ms times that
 
 
 def parameter_vector(model, head_rate: float = 0.0) -> np.ndarray:
-    """The model as the float64 vector that kernels take (layout: `objective.SAME` ... `objective.STRENGTHS`)."""
+    """The model as the float64 vector that kernels take, laid out as `objective.SAME` ... `STRENGTHS` say."""
     counts = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     return np.array([*counts, model.noise, head_rate, *model.strengths], dtype=np.float64)
 
@@ -33,29 +41,61 @@ def new_workspace(m: int, features: int, dtype=np.float64) -> tuple:
 
 
 @_jit.kernel
-def gradient_kernel(kind, par, signal, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head):
-    """`objective.gradient` at a point, the half-line of each response being the sign of its signal."""
+def forces_kernel(kind, par, signal, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head):
+    """`objective.forces` at a point, the half-line of each response being the sign of its signal."""
     m, features = signal.shape
     side = np.empty((m, features), np.int64)
     for j in range(m):
         for f in range(features):
             side[j, f] = 1 if signal[j, f] > 0.0 else (-1 if signal[j, f] < 0.0 else 0)
-    return _compiled_gradient(
+    return _forces(
         kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
     )
 
 
 def _evaluate(model, signal, norm, dot, wedge, head):
-    """Loss and the three derivative arrays for given pair geometry; ValueError where an output has no variance."""
+    """Loss and the derivatives that `objective.forces` fills, for given geometry of the noise parts.
+
+    Raises ValueError where an output has no variance.
+    """
+    kind, par = activation_kind(model), parameter_vector(model)
+    # Copies, so that the kernel meets one layout only (C order, writable) and is compiled once.
+    state = np.array(signal, order="C"), norm, dot, wedge, np.arctan2(wedge, -dot), np.array(head, order="C")
     m, features = signal.shape
+    work = new_workspace(m, features)
     out = np.empty((m, features)), np.empty((m, m)), np.empty((m, m))
-    loss = gradient_kernel(
-        activation_kind(model), parameter_vector(model), np.ascontiguousarray(signal), norm, dot, wedge,
-        np.arctan2(wedge, -dot), np.ascontiguousarray(head), new_workspace(m, features), *out,
-    )  # fmt: skip
+    loss = forces_kernel(kind, par, *state, work, *out)
     if not np.isfinite(loss) or not all(np.isfinite(a).all() for a in out):
         raise ValueError("an output has zero variance (or overflows): its normalisation is undefined")
+    if m**3 * features**2 <= EXTENDED_WORK and _outputs_cancel(activation_kind(model), work, out[1]):
+        _extend(kind, par, state, out)
     return loss, *out
+
+
+def _outputs_cancel(kind, work, d_noise) -> bool:
+    """Whether the contributions of outputs to any force cancel to less than `CANCELLED` of them."""
+    d_comp, size_comp, size_noise = work[-3:]
+    totals = np.concatenate([d_comp.ravel(), d_noise.ravel()])
+    sizes = np.concatenate([size_comp.ravel(), size_noise.ravel()])
+    return bool((totals * totals < CANCELLED**2 * sizes).any())
+
+
+def _extend(kind, par, state, out) -> None:
+    """Fill `out` again by the same formulas, run in Python with numbers of twice the digits.
+
+    Each output's contribution to a force is accurate, but where they cancel between outputs their sum is not.
+    """
+    m, features = state[0].shape
+    signal, *geometry = (two_floats(array) for array in state)
+    wide = [two_floats(array) for array in out]
+    side = np.sign(state[0]).astype(np.int64)
+    work = new_workspace(m, features, object)
+    _extended_forces(kind, m, features, par.tolist(), signal, side, *geometry, work, *wide)
+    found = [values.astype(np.float64) for values in wide]
+    # Products are split, which overflows before float64 does.
+    if all(np.isfinite(values).all() for values in found):
+        for array, values in zip(out, found, strict=True):
+            array[...] = values
 
 
 def order_parameter_gradient(model, state: OrderParameters):
@@ -63,27 +103,35 @@ def order_parameter_gradient(model, state: OrderParameters):
 
     Raises ValueError where an output has zero variance.
     """
-    gram = state.noise_gram
+    gram = np.array(state.noise_gram)
     norm = np.sqrt(np.diagonal(gram))
-    square = np.outer(norm, norm)
-    wedge = np.sqrt(np.maximum((square - gram) * (square + gram), 0.0))
+    product = np.outer(norm, norm)
+    wedge = np.sqrt(np.maximum((product - gram) * (product + gram), 0.0))
     np.fill_diagonal(wedge, 0.0)
-    return _evaluate(model, state.signal, norm, np.array(gram), wedge, state.head)
+    loss, d_signal, d_noise, d_head = _evaluate(model, state.signal, norm, gram, wedge, state.head)
+    objective.span_coefficients(len(norm), norm, gram, d_noise)
+    return loss, d_signal, d_noise, d_head
+
+
+def perpendicular(noise: np.ndarray, norm: np.ndarray, p: int) -> np.ndarray:
+    """Rows of noise (m, n) less their projections on row p (none if that has norm 0); row p itself is 0."""
+    axis = noise[p] / norm[p] if norm[p] > 0.0 else noise[p]
+    rest = noise - np.outer(noise @ axis, axis)
+    # Again: the first time leaves rounding along the axis, which of nearly parallel rows is all there is.
+    rest -= np.outer(rest @ axis, axis)
+    rest[p] = 0.0
+    return rest
 
 
 def noise_geometry(noise: np.ndarray):
-    """Norms, Gram matrix and |w_j||w_r| sin(angle) of rows (m, n), the last without the cancellation of the Gram."""
+    """Norms, Gram matrix and |w_j||w_r| sin(angle) of rows (m, n), the last without cancellation."""
     norm = np.linalg.norm(noise, axis=1)
-    dot = noise @ noise.T
-    wedge = np.zeros_like(dot)
-    for j in range(len(noise)):
-        for r in range(j):
-            long, short = (j, r) if norm[j] >= norm[r] else (r, j)
-            if norm[short] > 0.0:
-                axis = noise[long] / norm[long]
-                rest = noise[short] - (noise[short] @ axis) * axis
-                wedge[j, r] = wedge[r, j] = norm[long] * np.linalg.norm(rest)
-    return norm, dot, wedge
+    apart = [norm[p] * np.linalg.norm(perpendicular(noise, norm, p), axis=1) for p in range(len(noise))]
+    wedge = np.array(apart)
+    # Of a pair the shorter is projected on the longer.
+    order = np.argsort(np.argsort(-norm, kind="stable"))
+    wedge = np.where(order[:, None] < order, wedge, wedge.T)
+    return norm, noise @ noise.T, wedge
 
 
 def population_gradient(model, weights, head):
@@ -101,16 +149,26 @@ def population_gradient(model, weights, head):
     d_weights : (m, d), gradient through view 1 only (stop-gradient on the target)
     d_head : (m, m), zero diagonal
 
-    Raises ValueError for shapes that do not fit, values not finite, a head without unit diagonal, and where an output
-    has zero variance. Cost: O(m^2 d) for the Gram matrix, then independent of d.
+    Raises ValueError for shapes that do not fit, values not finite, a head without unit diagonal, and where
+    an output has zero variance. Cost: O(m^2 d) for the Gram matrix, then independent of d.
+
+    Every component is accurate to 1e-11 of itself or to what rounding the inputs moves it by; where the
+    outputs' contributions to a component cancel, only up to m^3 K^2 = `EXTENDED_WORK`.
     """
     weights = check_weights(model, weights)
     head = check_head(head, model.neurons)
     signal, noise = weights[:, : model.features], weights[:, model.features :]
-    loss, d_signal, coefficients, d_head = _evaluate(model, signal, *noise_geometry(noise), head)
-    return loss, np.hstack([d_signal, coefficients @ noise]), d_head
+    norm, dot, wedge = noise_geometry(noise)
+    loss, d_signal, forces, d_head = _evaluate(model, signal, norm, dot, wedge, head)
+    d_noise = np.empty_like(noise)
+    for p in range(len(noise)):
+        # Row p of the second factor is 0, so that the radial force on the diagonal does not enter here.
+        d_noise[p] = forces[p] @ perpendicular(noise, norm, p)
+        if norm[p] > 0.0:
+            d_noise[p] += forces[p, p] / norm[p] * (noise[p] / norm[p])
+    return loss, np.hstack([d_signal, d_noise]), d_head
 
 
 def population_loss(model, weights, head) -> float:
-    """Exact loss over the population for dense weights (m, d); parameters and errors as `population_gradient`."""
+    """Exact loss over the population for dense weights (m, d); otherwise as `population_gradient`."""
     return population_gradient(model, weights, head)[0]

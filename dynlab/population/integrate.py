@@ -22,7 +22,6 @@ from dynlab.population.solver import (
     crossing,
     elapsed,
     flow_jacobian,
-    slaved_floors,
     head_size,
     interpolate,
     invariants,
@@ -31,6 +30,7 @@ from dynlab.population.solver import (
     settle_kink,
     settled,
     size,
+    slaved_floors,
     step_error,
     theta_at,
 )
@@ -184,20 +184,22 @@ def all_finite(n, rates, jac):
     return True
 
 
-def integrate(system, axes, table, z, side, weights, limits, times, at_times, trace_time, trace, per_step, learnt, marks,
-              snapshots, tally, counts, scratch, complex_scratch, buffers):
+def integrate(system, axes, table, z, side, weights, limits, times, at_times, trace_time, trace, per_step, learnt,
+              marks, snapshots, tally, counts, scratch, complex_scratch, buffers):
     """Follow the flow from z (overwritten by the end state); return the status.
 
-    system: (kind, m, K, par). axes: see `solver.size`. table: (A, C, H, gamma) of the method. side: see `solver`. weights: (arc (n,),
-    floors (n,)). limits: (until, rtol, stop when settled, largest number of steps). times, at_times: when to record
-    and where to; trace_time, trace, per_step: the trace. learnt (K,), marks (3,), snapshots (3, n): events (-1: never).
+    system: (kind, m, K, par). axes: see `solver.size`. table: (A, C, H, gamma) of the method. side: see `solver`.
+    weights: (arc (n,), floors (n,)). limits: (until, rtol, stop when settled, largest number of steps).
+    times, at_times: when to record and where to; trace_time, trace, per_step: the trace.
+    learnt (K,), marks (3,), snapshots (3, n): events (-1: never).
     tally: largest head entry, largest relative drift of the conserved quantities, end time. counts: steps, rejected,
     trace points, times recorded. buffers: scratch of the solver.
     """
     kind, m, features, par = system
     arc, caps = weights
     until, rtol, stop_when_settled, max_steps = limits
-    rates, jac, new_rates, new_jac, matrix, pivots, stages, point, new, last, normal, clock, charge0, charge1, floors = buffers
+    rates, jac, new_rates, new_jac, matrix, order, stages, point, new, last = buffers[:10]
+    normal, clock, charge0, charge1, floors = buffers[10:]
     n = size(axes, z)
     for i in range(n):
         floors[i] = caps[i]
@@ -231,7 +233,7 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
             if stop_when_settled and settled(kind, m, features, z, side, rates, speed, remaining):
                 return finish(n, z, times, at_times, counts, tally, clock[0], STATIONARY)
         fixed = speed if in_time else 0.0
-        rosenbrock_step(system, axes, table, h, fixed, z, side, arc, jac, scratch, matrix, pivots, stages, point, new)
+        rosenbrock_step(system, axes, table, h, fixed, z, side, arc, jac, scratch, matrix, order, stages, point, new)
         error = step_error(kind, m, features, rtol, floors, z, new, stages)
         factor = SHRINK
         accepted = error <= 1.0

@@ -23,9 +23,9 @@ when it changes sign the step is cut at the zero, and if the velocities of both 
 held there (sliding, side = 0) until one of them points away.
 """
 
-from math import exp, log, sqrt
+from math import exp, sqrt
 
-from dynlab.formulas.activations import CUBIC, RELU
+from dynlab.formulas.activations import RELU
 from dynlab.formulas.cubic_flow import cubic_pair_jacobian, cubic_pair_rates
 from dynlab.formulas.flow import general_rates, is_cubed, pair_rates
 
@@ -46,16 +46,21 @@ WEIGHTS = (0.11846344252809454, 0.23931433524968324, 0.28444444444444444, 0.2393
 
 
 def flow_rates(system, z, side, scratch, rates):
-    """dz/dt at z. system = (kind, m, K, par); scratch: None for the pair layout (so that numba drops the other branch),
-    else (geometry, work) of `general_rates`."""
-    kind, m, features, par = system
+    """dz/dt at z. system = (kind, m, K, par); scratch: None for the cubic pair, which has a form of its own, else
+    (geometry, work) of `general_rates`, both None for the pair layout (numba drops branches that None excludes)."""
     if scratch is None:
-        if kind == CUBIC:
-            cubic_pair_rates(par, z, side, rates)
-            return
+        cubic_pair_rates(system[3], z, side, rates)
+    else:
+        other_rates(system, z, side, scratch[0], scratch[1], rates)
+
+
+def other_rates(system, z, side, geometry, work, rates):
+    """dz/dt of all but the cubic pair, real or complex."""
+    kind, m, features, par = system
+    if geometry is None:
         tie_rates(kind, par, z, side, rates)
     else:
-        general_rates(kind, m, features, par, z, side, scratch[0], scratch[1], rates)
+        general_rates(kind, m, features, par, z, side, geometry, work, rates)
     hold_faded(kind, m, features, z, rates)
 
 
@@ -93,25 +98,23 @@ def hold_faded(kind, m, features, z, rates):
 
 
 def flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac):
-    """dz/dt and its exact Jacobian: in closed form for the cubic pair, else by complex step."""
-    kind, m, features, par = system
-    if scratch is None and kind == CUBIC:
-        cubic_pair_jacobian(par, z, side, rates, jac, complex_scratch[0][2])
-        return
-    flow_rates(system, z, side, scratch, rates)
+    """dz/dt and its exact Jacobian: in closed form for the cubic pair (complex_scratch None), else by complex step."""
+    if complex_scratch is None:
+        cubic_pair_jacobian(system[3], z, side, rates, jac)
+    else:
+        flow_rates(system, z, side, scratch, rates)
+        complex_step(system, z, side, complex_scratch, jac)
+
+
+def complex_step(system, z, side, complex_scratch, jac):
+    """Jacobian of `other_rates`, column by column. complex_scratch: (state, rates, geometry, work)."""
+    zc, rc, geometry, work = complex_scratch
     n = len(z)
-    complex_state, complex_work = complex_scratch
-    zc = complex_state[0]
-    rc = complex_state[1]
     for k in range(n):
         for i in range(n):
             zc[i] = z[i]
         zc[k] = z[k] + 1e-30j
-        if scratch is None:
-            tie_rates(kind, par, zc, side, rc)
-        else:
-            general_rates(kind, m, features, par, zc, side, complex_work[0], complex_work[1], rc)
-        hold_faded(kind, m, features, zc, rc)
+        other_rates(system, zc, side, geometry, work, rc)
         for i in range(n):
             jac[i, k] = rc[i].imag * 1e30
 
@@ -178,9 +181,14 @@ def largest_effect(head, k, jac):
     return worst
 
 
-def factor(axes, matrix, pivots):
-    """LU factorisation with partial pivoting, in place; the diagonal holds the inverses of the pivots."""
-    n = size(axes, pivots)
+def factor(axes, matrix, order):
+    """LU factorisation with partial pivoting, in place: matrix[order] = L D U, L and U with unit diagonals.
+
+    The diagonal holds the inverse of D. order (n,): which row of the right-hand side comes when.
+    """
+    n = size(axes, order)
+    for k in range(n):
+        order[k] = k
     for k in range(n):
         best = k
         largest = abs(matrix[k, k])
@@ -188,8 +196,8 @@ def factor(axes, matrix, pivots):
             if abs(matrix[i, k]) > largest:
                 largest = abs(matrix[i, k])
                 best = i
-        pivots[k] = best
         if best != k:
+            order[k], order[best] = order[best], order[k]
             for j in range(n):
                 value = matrix[k, j]
                 matrix[k, j] = matrix[best, j]
@@ -201,29 +209,29 @@ def factor(axes, matrix, pivots):
             matrix[i, k] = value
             for j in range(k + 1, n):
                 matrix[i, j] -= value * matrix[k, j]
+        # U is only needed divided by its diagonal: one product less in the chain of every substitution.
+        for j in range(k + 1, n):
+            matrix[k, j] *= inverse
 
 
-def back_substitute(axes, matrix, pivots, b):
-    """Solve for b in place, with the factors of `factor`."""
+def substitute(axes, matrix, order, b, out):
+    """Solve for out with the factors of `factor`; b: the right-hand side."""
     n = size(axes, b)
-    for k in range(n):
-        best = pivots[k]
-        value = b[k]
-        b[k] = b[best]
-        b[best] = value
-    for i in range(1, n):
-        value = b[i]
+    for i in range(n):
+        value = b[order[i]]
         for j in range(i):
-            value -= matrix[i, j] * b[j]
-        b[i] = value
-    for i in range(n - 1, -1, -1):
-        value = b[i]
-        for j in range(i + 1, n):
-            value -= matrix[i, j] * b[j]
-        b[i] = value * matrix[i, i]
+            value -= matrix[i, j] * out[j]
+        out[i] = value
+    for i in range(n):
+        out[i] *= matrix[i, i]
+    for i in range(n - 2, -1, -1):
+        value = out[i]
+        for j in range(n - 1, i, -1):
+            value -= matrix[i, j] * out[j]
+        out[i] = value
 
 
-def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scratch, matrix, pivots, stages, point, new):
+def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scratch, matrix, order, stages, point, new):
     """One step of length h in arc length from z: fills stages (8, n) and new (n,).
 
     fixed_speed: 0, or the speed s that turns the arc length into time for this step.
@@ -235,7 +243,7 @@ def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scra
         for k in range(n):
             matrix[i, k] = -jac[i, k]
         matrix[i, i] += diagonal
-    factor(axes, matrix, pivots)
+    factor(axes, matrix, order)
     inverse = 1.0 / h
     for stage in range(8):
         for i in range(n):
@@ -255,9 +263,7 @@ def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scra
             weight = c[stage, j] * inverse
             for i in range(n):
                 new[i] += weight * stages[j, i]
-        back_substitute(axes, matrix, pivots, new)
-        for i in range(n):
-            stages[stage, i] = new[i]
+        substitute(axes, matrix, order, new, stages[stage])
     for i in range(n):
         new[i] = point[i] + stages[7, i]
 
@@ -431,7 +437,8 @@ def settled(kind, m, features, z, side, rates, speed, remaining):
     """Whether nothing can change any more before the end.
 
     Every signal's relative growth over the remaining time is below 1 %, every decaying one is negligible or likewise
-    slow, noise parts are below 1 % of the weights or fixed, and head entries are decaying or below 1e-12. rates: dz/dtau.
+    slow, noise parts are below 1 % of the weights or fixed, and head entries are decaying or below 1e-12.
+    rates: dz/dtau.
     """
     n = len(z)
     head = n - m * (m - 1)

@@ -53,7 +53,7 @@ def test_the_folder_is_complete_and_alone(run):
 def test_nothing_but_the_report_is_printed(run):
     done, place = run
     assert done.stderr == ""
-    labels = ("relu", "cubic", "both features learnt", "head peak (its bound)", "rescue")
+    labels = ("relu", "cubic", "both features learnt", "head peak (one-way bound)", "rescue")
     for words in (*labels, f"runs/{place.name}"):
         assert words in done.stdout, words
     assert max(len(line) for line in done.stdout.splitlines()[:-1]) <= 120

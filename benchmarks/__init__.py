@@ -1,0 +1,1 @@
+"""Benchmarks: every figure is checked for correctness before it is timed. `python -m benchmarks` runs all."""
