@@ -1,4 +1,4 @@
-"""Ensembles: that none fails and that conserved quantities are conserved, over the whole range; then trajectories a second."""
+"""Ensembles: that none fails and that conserved quantities are conserved, everywhere; then trajectories a second."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import numpy as np
 from dynlab._checks import choice, integer, real
 from dynlab._stats import wilson
 from dynlab.population import descent, flow, invariants, moments
-from dynlab.population.integrate import LEARNT as DOMINANT
+from dynlab.population.integrate import DOMINANT as DOMINANT
 from dynlab.population.integrate import PEAK
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.simulate import METHODS, STATUS, check_head_rule, horizon
@@ -61,7 +61,8 @@ class Ensemble:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.
 
         Columns: activation, head, dim, seeds, eta_head, until, then both, only_strong, only_weak, neither, failed (shares in
-        [0, 1]), X_low and X_high for each, merged (share of the seeds whose neurons end on one direction), time_first, head_peak, head_bound, head_end, time_second, steps (medians).
+        [0, 1]), X_low and X_high for each, merged (share of the seeds whose neurons end on one direction), time_first,
+        head_peak, head_bound, head_end, time_second, steps (medians).
         For K != 2 features the shares are of the outcomes "0".."K" features learnt, in columns learnt_0..learnt_K.
         """
         import pandas as pd

@@ -15,7 +15,7 @@ import numpy as np
 from dynlab import _jit
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population import gradient, invariants, moments
-from dynlab.population.integrate import FIRST, LEARNT, PEAK, SECOND
+from dynlab.population.integrate import FIRST, DOMINANT, PEAK, SECOND
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.trajectory import Trajectory
 
@@ -63,7 +63,7 @@ def _note_events(step, signal, norm, head, marks, peak, shots, k, rows):
             for i in range(features):
                 total += signal[j, i] * signal[j, i]
             best = max(best, signal[j, f] * signal[j, f] / total)
-        if best > LEARNT and not shots[3][k, f]:
+        if best > DOMINANT and not shots[3][k, f]:
             shots[3][k, f] = True
             row = FIRST if marks[FIRST] < 0.0 else SECOND
             if marks[row] < 0.0:

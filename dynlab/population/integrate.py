@@ -6,6 +6,7 @@ any neuron with it first passes 1/2; the head's peak is the largest |E_jr| (j !=
 
 from math import log
 
+from dynlab.formulas.activations import RELU
 from dynlab.formulas.flow import is_cubed
 from dynlab.population.solver import (
     GROW,
@@ -36,7 +37,7 @@ from dynlab.population.solver import (
 )
 
 # Squared cosine above which a feature counts as learnt: a neuron can then count for one feature only.
-LEARNT = 0.5
+DOMINANT = 0.5
 # Rows of marks and snapshots.
 FIRST, SECOND, PEAK = 0, 1, 2
 # Entries of tally and counts.
@@ -62,7 +63,7 @@ def locate_learnt(system, table, z, new, stages, side, feature, top, point):
     for _ in range(50):
         middle = 0.5 * (low + high)
         interpolate(table, middle, z, new, stages, point)
-        if best_cosine(kind, m, features, point, side, feature) > LEARNT:
+        if best_cosine(kind, m, features, point, side, feature) > DOMINANT:
             high = middle
         else:
             low = middle
@@ -114,7 +115,7 @@ def note_learnt(system, table, z, new, stages, side, last, top, clock, timing, l
     kind, m, features, _ = system
     h, log0, slope0, log1, slope1, span = timing
     for f in range(features):
-        if learnt[f] >= 0.0 or best_cosine(kind, m, features, last, side, f) <= LEARNT:
+        if learnt[f] >= 0.0 or best_cosine(kind, m, features, last, side, f) <= DOMINANT:
             continue
         theta = locate_learnt(system, table, z, new, stages, side, f, top, point)
         learnt[f] = clock[0] + elapsed(h, theta / span, log0, slope0, log1, slope1)
@@ -207,7 +208,7 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
     clock[1] = 0.0
     invariants(kind, m, features, par[7], z, charge0)
     for f in range(features):
-        learnt[f] = 0.0 if best_cosine(kind, m, features, z, side, f) > LEARNT else -1.0
+        learnt[f] = 0.0 if best_cosine(kind, m, features, z, side, f) > DOMINANT else -1.0
         if learnt[f] == 0.0:
             mark(FIRST if marks[FIRST] < 0.0 else SECOND, 0.0, z, marks, snapshots)
     flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
@@ -301,15 +302,18 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
         if stop:
             return finish(n, z, times, at_times, counts, tally, until, UNTIL)
         add_time(clock, step_time)
-        if kink >= 0:
-            z[kink] = 0.0
-            settle_kink(system, z, side, kink, scratch, point)
-        if not is_cubed(kind):
+        if kind == RELU:
+            turned = kink >= 0
+            if turned:
+                z[kink] = 0.0
+                settle_kink(system, z, side, kink, scratch, point)
             for i in range(m * features):
                 if side[i] == 0:
                     settle_kink(system, z, side, i, scratch, point)
-            flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
-            speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
+                    turned = turned or side[i] != 0
+            if turned:
+                flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
+                speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
         if in_time:
             # What has been learnt about the step is a length of time.
             h = h * speed1 / speed

@@ -111,6 +111,11 @@ def complex_step(system, z, side, complex_scratch, jac):
     zc, rc, geometry, work = complex_scratch
     n = len(z)
     for k in range(n):
+        if system[0] == RELU and k < len(side) and side[k] == 0:
+            # A signal that is held at its kink does not move within the step.
+            for i in range(n):
+                jac[i, k] = 0.0
+            continue
         for i in range(n):
             zc[i] = z[i]
         zc[k] = z[k] + 1e-30j

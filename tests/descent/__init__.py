@@ -1,0 +1,1 @@
+"""Tests of gradient descent on the order parameters."""
