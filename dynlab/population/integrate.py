@@ -6,7 +6,7 @@ any neuron with it first passes 1/2; the head's peak is the largest |E_jr| (j !=
 
 from math import log
 
-from dynlab.formulas.activations import RELU
+from dynlab.formulas.activations import RELU, RELU3
 from dynlab.formulas.flow import is_cubed
 from dynlab.population.solver import (
     GROW,
@@ -36,7 +36,7 @@ from dynlab.population.solver import (
     theta_at,
 )
 
-# Squared cosine above which a feature counts as learnt: a neuron can then count for one feature only.
+# Squared cosine above which events count a feature as learnt: a neuron can then count for one feature only.
 DOMINANT = 0.5
 # Rows of marks and snapshots.
 FIRST, SECOND, PEAK = 0, 1, 2
@@ -185,6 +185,20 @@ def all_finite(n, rates, jac):
     return True
 
 
+def at_rounding(n, z, jac):
+    """Whether what rounding z does to the rates is as large as the rates: a fixed point, as far as float64 can tell.
+
+    jac: Jacobian in arc length, so that the rates have norm 1. The cubic pair is left out: its rates stay exact there.
+    """
+    for i in range(n):
+        total = 0.0
+        for k in range(n):
+            total += abs(jac[i, k]) * max(abs(z[k]), 1.0)
+        if total > 1e15:
+            return True
+    return False
+
+
 def integrate(system, axes, table, z, side, weights, limits, times, at_times, trace_time, trace, per_step, learnt,
               marks, snapshots, tally, counts, scratch, complex_scratch, buffers):
     """Follow the flow from z (overwritten by the end state); return the status.
@@ -211,6 +225,9 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
         learnt[f] = 0.0 if best_cosine(kind, m, features, z, side, f) > DOMINANT else -1.0
         if learnt[f] == 0.0:
             mark(FIRST if marks[FIRST] < 0.0 else SECOND, 0.0, z, marks, snapshots)
+    tally[PEAK_VALUE] = head_size(n, m, z)
+    if tally[PEAK_VALUE] > 0.0:
+        mark(PEAK, 0.0, z, marks, snapshots)
     flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
     if not all_finite(n, rates, jac):
         return NOT_FINITE
@@ -229,7 +246,8 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
             fresh = False
             fastest = max(fastest, speed)
             remaining = until - clock[0]
-            if speed == 0.0 or (not is_cubed(kind) and speed < FIXED_POINT * fastest):
+            resting = not is_cubed(kind) and speed < FIXED_POINT * fastest
+            if speed == 0.0 or resting or (kind == RELU3 and at_rounding(n, z, jac)):
                 return finish(n, z, times, at_times, counts, tally, until, UNTIL)
             if stop_when_settled and settled(kind, m, features, z, side, rates, speed, remaining):
                 return finish(n, z, times, at_times, counts, tally, clock[0], STATIONARY)
@@ -247,7 +265,7 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
         slope1 = slope
         in_time1 = in_time
         if accepted:
-            top, kink = crossing(system, table, z, new, stages, side, point)
+            top, kink = crossing(system, table, z, new, stages, side, scratch, point, last)
             if top < 1.0:
                 interpolate(table, top, z, new, stages, last)
             else:

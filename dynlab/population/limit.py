@@ -16,14 +16,15 @@ shrinks: with W_j = |w_j(0)|, e = sqrt(r/3) W_o, and the conservation laws of `d
 
     s = W_o cos(theta),   E = e sin(theta),   X = f_il = alpha_l^3 (W_i^2 + W_o^2 - s^2)^(3/2),   y = f_ol(T_1),
     N = E[n1] 15 sigma^6 s^6,   V = a E^2 X^2 + N,   a = E[N1^2]/2,
-    ds^2/dt = -12 b E X y sqrt(N) / V^(3/2)   =>   T_2 - T_1 = int dtheta V^(3/2) W_o^2 cos(theta) / (6 b e X y sqrt(N)).
+    ds^2/dt = -12 b E X y sqrt(N) / V^(3/2),
+    T_2 - T_1 = int dtheta V^(3/2) W_o^2 cos(theta) / (6 b e X y sqrt(N)).
 
 Since A_ok grows by dA_ok/dt = 6 b alpha_k^6 A_ok^5 / sqrt(N V), feature k takes over when s has fallen to
 
     s_b = [a e X alpha_k^6 A_ok^4 / (E[n1] 15 sigma^6 y)]^(1/4)  ~  (r/d)^(1/8),
 
-the upper end of the integral. Its first part is ~ d^(3/2) r^(-1/2) and its last ~ d^(13/8) r^(7/8), which leads only for
-d >> r^(-11). Then |E| = e (1 - s_b^2/(2 W_o^2)).
+the upper end of the integral. Its first part is ~ d^(3/2) r^(-1/2) and its last ~ d^(13/8) r^(7/8), which leads
+only for d >> r^(-11). Then |E| = e (1 - s_b^2/(2 W_o^2)).
 
 **Who takes the second feature?** Output F_o = f_o + E_oi f_i sees feature k through both neurons. Neuron i's own
 output is at rest, so A_ok and A_ik feel the same force g = -dL/dF_ok:

@@ -114,6 +114,9 @@ def _flow(model, start, rate, end, settle, rtol, times, settings) -> Trajectory:
     else:
         when = np.concatenate([[0.0], result.trace_time])
         states = np.concatenate([z[None], result.trace])
+        # The end is known exactly, the times of the trace to rounding.
+        when = np.minimum(when, result.time[0])
+        when[-1] = result.time[0] if result.status[0] == 0 else when[-1]
     signal, gram, head = flow.decode(model, states, np.where(side == 0, 1, side))
     status = flow.STATUS[result.status[0]]
     first, second, peak = result.marks[0]

@@ -35,10 +35,12 @@ UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE = 0, 1, 2, 3, 4
 SAFETY, SHRINK, GROW = 0.9, 0.15, 2.5
 # Largest change of log s within a step, so that the time integral stays accurate.
 LOG_SPEED_STEP = 2.5
+# What d log s / d tau may be beyond the bound of `plausible_slope`, in units of 1/h: a blow-up turns within one step.
+PLAY = 4.0
 # Steepest fall of log s per unit of arc length that is still followed in arc length.
 STEEPEST = 30.0
 HEAD_FLOOR = 0.1
-FADED = -150.0
+FADED = 40.0
 PARALLEL = 40.0
 # 5-point Gauss-Legendre on [0, 1].
 NODES = (0.046910077030668, 0.23076534494715845, 0.5, 0.7692346550528415, 0.953089922969332)
@@ -84,17 +86,21 @@ def log_signal(kind, m, features, z, i):
 
 
 def hold_faded(kind, m, features, z, rates):
-    """Hold what has passed every rounding: noise parts of degree 1 below e^FADED, which decay exponentially, and (pair
-    layout) atanh(c), which grows for ever where two noise parts align: slowed down, smoothly, near PARALLEL."""
+    """Slow down, smoothly, what has passed every rounding and would move for ever: noise parts of degree 1, which decay
+    exponentially, near e^-FADED, and (pair layout) atanh(c), which grows where two noise parts align, near PARALLEL."""
     if not is_cubed(kind):
         for i in range(m * features, m * features + m):
-            if z[i].real < FADED:
-                rates[i] = 0.0 * rates[i]
+            rates[i] = rates[i] / (1.0 + sixteenth_power(z[i] / FADED))
     if m == 2 and features == 2:
-        square = (z[6] / PARALLEL) ** 2
-        square = square * square
-        square = square * square
-        rates[6] = rates[6] / (1.0 + square * square)
+        rates[6] = rates[6] / (1.0 + sixteenth_power(z[6] / PARALLEL))
+
+
+def sixteenth_power(x):
+    """x^16"""
+    x = x * x
+    x = x * x
+    x = x * x
+    return x * x
 
 
 def flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac):
@@ -306,8 +312,8 @@ def plausible_slope(h, slope, change):
 
     The slope is a difference of large numbers where a stiff direction has relaxed to rounding; the change is not.
     """
-    high = max(0.0, 3.0 * change) + 0.5
-    low = min(0.0, 3.0 * change) - 0.5
+    high = max(0.0, 3.0 * change) + PLAY
+    low = min(0.0, 3.0 * change) - PLAY
     return min(max(slope, low / h), high / h)
 
 
@@ -412,29 +418,38 @@ def settle_kink(system, z, side, i, scratch, rates):
         side[i] = 0
 
 
-def crossing(system, table, z, new, stages, side, point):
-    """First theta at which a relu signal reaches 0 within the step, and its index; (1, -1) if none does."""
+def released(system, z, side, i, scratch, rates):
+    """Whether the force lets go of signal i, held at its kink."""
+    settle_kink(system, z, side, i, scratch, rates)
+    let_go = side[i] != 0
+    side[i] = 0
+    return let_go
+
+
+def crossing(system, table, z, new, stages, side, scratch, point, rates):
+    """First theta at which a relu signal reaches its kink or is let go of within the step, and its index; else (1, -1)."""
     kind, m, features, _ = system
     first = 1.0
     which = -1
     if kind != RELU:
         return first, which
     for i in range(m * features):
-        if side[i] != 0 and new[i] * side[i] <= 0.0 and z[i] * side[i] > 0.0:
-            low = 0.0
-            high = first
-            interpolate(table, high, z, new, stages, point)
-            if point[i] * side[i] > 0.0:
-                continue
-            for _ in range(60):
-                middle = 0.5 * (low + high)
-                interpolate(table, middle, z, new, stages, point)
-                if point[i] * side[i] > 0.0:
-                    low = middle
-                else:
-                    high = middle
-            first = high
-            which = i
+        if side[i] != 0 and (new[i] * side[i] > 0.0 or z[i] * side[i] <= 0.0):
+            continue
+        low = 0.0
+        high = first
+        interpolate(table, high, z, new, stages, point)
+        if not (released(system, point, side, i, scratch, rates) if side[i] == 0 else point[i] * side[i] <= 0.0):
+            continue
+        for _ in range(55):
+            middle = 0.5 * (low + high)
+            interpolate(table, middle, z, new, stages, point)
+            if released(system, point, side, i, scratch, rates) if side[i] == 0 else point[i] * side[i] <= 0.0:
+                high = middle
+            else:
+                low = middle
+        first = high
+        which = i
     return first, which
 
 
