@@ -14,7 +14,7 @@ from dynlab._stats import wilson
 from dynlab.population import descent, flow, invariants, moments
 from dynlab.population.integrate import DOMINANT as DOMINANT
 from dynlab.population.integrate import PEAK
-from dynlab.population.order_parameters import OrderParameters
+from dynlab.population.order_parameters import OrderParameters, draw
 from dynlab.population.simulate import METHODS, STATUS, check_head_rule, horizon
 
 if TYPE_CHECKING:
@@ -137,11 +137,12 @@ def ensemble(
     end = default_end(model, dim, method, eta) if settle else real("until", until, above=0.0)
 
     def task(some):
-        starts = [draw_start(model, dim, seed, int(i)) for i in some]
         if method == "descent":
+            starts = [draw_start(model, dim, seed, int(i)) for i in some]
             return descent.run_descent(model, starts, head_rate=rate, eta=eta, steps=int(np.ceil(end / eta)))
-        encoded = [flow.encode(model, start) for start in starts]
-        z, side = (np.array(part) for part in zip(*encoded, strict=True))
+        drawn = [draw(model, dim, np.random.default_rng((seed, int(i)))) for i in some]
+        signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
+        z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(model.neurons), (len(some), 1, 1)))
         return z, side, flow.run_flow(model, z, side, head_rate=rate, until=end, rtol=rtol, settle=settle)
 
     pieces = _run(task, [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)], threads, progress)

@@ -15,7 +15,7 @@ import numpy as np
 from dynlab import _jit
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population import gradient, invariants, moments
-from dynlab.population.integrate import FIRST, DOMINANT, PEAK, SECOND
+from dynlab.population.integrate import DOMINANT, FIRST, PEAK, SECOND
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.trajectory import Trajectory
 

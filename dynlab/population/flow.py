@@ -23,7 +23,9 @@ for _part in (_flow, _cubic, _solver, _integrate):
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
 # In the innermost loop calls with that many arguments cost as much as the work: inlined by decree.
-for _function in (*vars(_cubic).values(), _solver.flow_rates, _solver.factor, _solver.substitute):
+for _function in (
+    *vars(_cubic).values(), _solver.flow_rates, _solver.factor, _solver.substitute, _solver.log_speed, _solver.elapsed,
+):  # fmt: skip
     _function.targetoptions["forceinline"] = True
 # Called from one place, and inlined before they are compiled, which spares compiling their callees twice.
 for _function in (_integrate.integrate, _solver.tie_rates, _solver.complex_step):
@@ -57,36 +59,47 @@ def _log(values):
 
 def encode(model, state: OrderParameters) -> tuple[np.ndarray, np.ndarray]:
     """State vector (n,) of `dynlab.formulas.flow` and the sides (m K,) of the signals (their signs, as int64)."""
-    m, features = model.neurons, model.features
-    if state.signal.shape != (m, features):
-        raise ValueError(f"start: signal of shape {state.signal.shape}, must be {(m, features)} for this model")
+    shape = (model.neurons, model.features)
+    if state.signal.shape != shape:
+        raise ValueError(f"start: signal of shape {state.signal.shape}, must be {shape} for this model")
+    z, side = encode_arrays(model, state.signal[None], state.noise_gram[None], state.head[None])
+    return z[0], side[0]
+
+
+def encode_arrays(model, signal, gram, head) -> tuple[np.ndarray, np.ndarray]:
+    """`encode` for N states: signal (N, m, K), noise Gram matrices (N, m, m), heads (N, m, m) -> (N, n), (N, m K)."""
+    m, count = model.neurons, len(signal)
     cubed = ACTIVATIONS[model.activation].degree == 3
-    signal = state.signal.ravel()
-    norm = np.sqrt(np.diagonal(state.noise_gram))
-    parts = [_log(signal) if cubed else signal, _log(norm)]
+    signal = signal.reshape(count, -1)
+    norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
+    signals = _log(signal) if cubed else np.array(signal)
     if cubed and layout_of(model) == flow.PAIR:
         # delta of `formulas.cubic_flow` in place of log|A_22|
-        parts[0][3] += parts[0][0] - parts[0][1] - parts[0][2]
+        signals[:, 3] += signals[:, 0] - signals[:, 1] - signals[:, 2]
     if layout_of(model) == flow.PAIR:
-        scale = norm[0] * norm[1]
-        dot = state.noise_gram[0, 1]
-        # atanh(c) = log((k + dot)/(k - dot))/2; (k - dot) (k + dot) = det of the Gram matrix.
-        small, large = max(scale - abs(dot), 0.0), scale + abs(dot)
-        angle = LARGEST_ATANH if small == 0.0 else 0.5 * np.log(large / small)
-        parts.append([np.copysign(min(angle, LARGEST_ATANH), dot) if scale > 0.0 else 0.0])
+        # atanh(c) = log((k + dot)/(k - dot))/2, k = |w~_1||w~_2|.
+        dot, scale = gram[:, 0, 1], norm[:, 0] * norm[:, 1]
+        small, large = np.maximum(scale - np.abs(dot), 0.0), scale + np.abs(dot)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            angle = np.minimum(0.5 * np.log(large / small), LARGEST_ATANH)
+        angles = np.where(scale > 0.0, np.copysign(angle, dot), 0.0)[:, None]
     else:
-        unit = np.where(norm > 0.0, norm, 1.0)
-        values, vectors = np.linalg.eigh(state.noise_gram / np.outer(unit, unit))
-        rows = vectors * np.sqrt(np.maximum(values, 0.0))
-        length = np.linalg.norm(rows, axis=1)
-        rows[length == 0.0, 0] = 1.0
-        length[length == 0.0] = 1.0
-        parts.append((rows / length[:, None]).ravel())
-    parts.append(state.head[~np.eye(m, dtype=bool)])
+        angles = np.array([_unit_rows(*pair).ravel() for pair in zip(gram, norm, strict=True)]).reshape(count, -1)
     side = np.sign(signal).astype(np.int64)
     if cubed:
         side[side == 0] = 1
-    return np.concatenate(parts), side
+    return np.concatenate([signals, _log(norm), angles, head[:, ~np.eye(m, dtype=bool)]], axis=1), side
+
+
+def _unit_rows(gram, norm):
+    """Unit vectors (m, m) with the correlations of a Gram matrix (m, m)."""
+    unit = np.where(norm > 0.0, norm, 1.0)
+    values, vectors = np.linalg.eigh(gram / np.outer(unit, unit))
+    rows = vectors * np.sqrt(np.maximum(values, 0.0))
+    length = np.linalg.norm(rows, axis=1)
+    rows[length == 0.0, 0] = 1.0
+    length[length == 0.0] = 1.0
+    return rows / length[:, None]
 
 
 def log_signals(model, z):

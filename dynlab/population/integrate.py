@@ -26,6 +26,7 @@ from dynlab.population.solver import (
     head_size,
     interpolate,
     invariants,
+    middle_gap,
     plausible_slope,
     rosenbrock_step,
     settle_kink,
@@ -45,6 +46,10 @@ PEAK_VALUE, DRIFT, END = 0, 1, 2
 STEPS, REJECTED, TRACED, NEXT_TIME = 0, 1, 2, 3
 MOST_REJECTED = 100
 FIXED_POINT = 1e-14
+# Largest difference of log s from its cubic in the middle of a step, weighed by the step's share of time, over rtol.
+CLOCK = 1000.0
+# A step that takes less than this share of the time before it need not be timed so well.
+SHORT = 1e-4
 
 
 def add_time(clock, step):
@@ -113,12 +118,12 @@ def mark(row, time, state, marks, snapshots):
 def note_learnt(system, table, z, new, stages, side, last, top, clock, timing, learnt, marks, snapshots, point):
     """Record the features learnt within the step; last: the state at theta = top."""
     kind, m, features, _ = system
-    h, log0, slope0, log1, slope1, span = timing
+    pace, span = timing
     for f in range(features):
         if learnt[f] >= 0.0 or best_cosine(kind, m, features, last, side, f) <= DOMINANT:
             continue
         theta = locate_learnt(system, table, z, new, stages, side, f, top, point)
-        learnt[f] = clock[0] + elapsed(h, theta / span, log0, slope0, log1, slope1)
+        learnt[f] = clock[0] + elapsed(theta / span, pace)
         if marks[FIRST] < 0.0:
             mark(FIRST, learnt[f], point, marks, snapshots)
         elif learnt[f] < marks[FIRST]:
@@ -135,7 +140,7 @@ def note_peak(system, table, z, new, stages, old_rates, new_rates, last, top, cl
     """Record the head's largest entry so far: at the step's end, or inside the step where an entry turned."""
     m = system[1]
     n = len(z)
-    h, log0, slope0, log1, slope1, span = timing
+    pace, span = timing
     turned = False
     for i in range(n - m * (m - 1), n):
         if old_rates[i] * new_rates[i] < 0.0 and abs(z[i]) + abs(last[i]) > 0.5 * tally[PEAK_VALUE]:
@@ -145,21 +150,35 @@ def note_peak(system, table, z, new, stages, old_rates, new_rates, last, top, cl
         value = head_size(n, m, point)
         if value > tally[PEAK_VALUE]:
             tally[PEAK_VALUE] = value
-            mark(PEAK, clock[0] + elapsed(h, theta / span, log0, slope0, log1, slope1), point, marks, snapshots)
+            mark(PEAK, clock[0] + elapsed(theta / span, pace), point, marks, snapshots)
     value = head_size(n, m, last)
     if value > tally[PEAK_VALUE]:
         tally[PEAK_VALUE] = value
-        mark(PEAK, clock[0] + elapsed(h, top / span, log0, slope0, log1, slope1), last, marks, snapshots)
+        mark(PEAK, clock[0] + elapsed(top / span, pace), last, marks, snapshots)
+
+
+def not_all_learnt(features, learnt):
+    """Whether a feature is still to be learnt."""
+    for f in range(features):
+        if learnt[f] < 0.0:
+            return True
+    return False
+
+
+def head_moved(n, m, old_rates, new_rates, last, tally):
+    """Whether the largest head entry grew over the step, or an entry turned within it."""
+    for i in range(n - m * (m - 1), n):
+        if abs(last[i]) > tally[PEAK_VALUE] or old_rates[i] * new_rates[i] < 0.0:
+            return True
+    return False
 
 
 def record(table, z, new, stages, top, clock, timing, times, at_times, trace_time, trace, per_step, counts, point):
     """Record the step at the chosen times and, for a trace, at `per_step` points of its interpolant."""
-    h, log0, slope0, log1, slope1, span = timing
-    if len(times) == 0 and per_step == 0:
-        return
-    end = clock[0] + elapsed(h, top / span, log0, slope0, log1, slope1)
+    pace, span = timing
+    end = clock[0] + elapsed(top / span, pace)
     while counts[NEXT_TIME] < len(times) and times[counts[NEXT_TIME]] <= end:
-        theta = span * theta_at(times[counts[NEXT_TIME]] - clock[0], h, log0, slope0, log1, slope1)
+        theta = span * theta_at(times[counts[NEXT_TIME]] - clock[0], pace)
         interpolate(table, min(theta, top), z, new, stages, point)
         for i in range(len(z)):
             at_times[counts[NEXT_TIME], i] = point[i]
@@ -168,7 +187,7 @@ def record(table, z, new, stages, top, clock, timing, times, at_times, trace_tim
         if counts[TRACED] < len(trace_time):
             theta = top * (k + 1.0) / per_step
             interpolate(table, theta, z, new, stages, point)
-            trace_time[counts[TRACED]] = clock[0] + elapsed(h, theta / span, log0, slope0, log1, slope1)
+            trace_time[counts[TRACED]] = clock[0] + elapsed(theta / span, pace)
             for i in range(len(z)):
                 trace[counts[TRACED], i] = point[i]
             counts[TRACED] += 1
@@ -260,12 +279,17 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
             factor = max(SHRINK, min(GROW, SAFETY / max(error, 1e-10) ** 0.2))
         top = 1.0
         kink = -1
-        log1 = 0.0
+        gap = 0.0
+        step_time = 0.0
+        start = 0.0
+        end = 0.0
+        pace = (h, 0.0, 0.0, 0.0, 0.0, 0.0)
         speed1 = speed
         slope1 = slope
         in_time1 = in_time
         if accepted:
-            top, kink = crossing(system, table, z, new, stages, side, scratch, point, last)
+            if kind == RELU:
+                top, kink = crossing(system, table, z, new, stages, side, scratch, point, last)
             if top < 1.0:
                 interpolate(table, top, z, new, stages, last)
             else:
@@ -277,10 +301,27 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
             # The time integral wants the speed and its slope at both ends, from the same side of a kink.
             speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
             log1 = log(speed1) if speed1 > 0.0 else log(speed) - 1.0
-            change = abs(log1 - log(speed))
+            log0 = log(speed)
+            change = abs(log1 - log0)
+            if in_time:
+                pace = (h * top, log0, 0.0, log0, 0.0, 0.0)
+            else:
+                start = plausible_slope(h * top, slope, log1 - log0)
+                end = plausible_slope(h * top, slope1, log1 - log0)
+                pace = (h * top, log0, start, log1, end, 0.0)
+            step_time = elapsed(1.0, pace)
+            if not in_time and step_time > SHORT * clock[0]:
+                interpolate(table, 0.5 * top, z, new, stages, point)
+                gap = middle_gap(system, arc, side, scratch, pace, point, normal)
+                pace = (h * top, log0, start, log1, end, 16.0 * gap)
+                step_time = elapsed(1.0, pace)
             if change > LOG_SPEED_STEP and not in_time and (is_cubed(kind) or speed1 > FIXED_POINT * fastest):
                 accepted = False
                 factor = max(SHRINK, min(factor, 0.8 * LOG_SPEED_STEP / change))
+            time_error = abs(gap) * step_time / ((clock[0] + step_time) * CLOCK * rtol)
+            if time_error > 1.0:
+                accepted = False
+                factor = max(SHRINK, min(factor, SAFETY / time_error**0.25))
         if not accepted:
             counts[REJECTED] += 1
             h = h * min(factor, 0.9)
@@ -292,26 +333,25 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
             continue
         in_a_row = 0
         counts[STEPS] += 1
-        log0 = log(speed)
-        slope = plausible_slope(h * top, slope, log1 - log0)
-        slope_end = plausible_slope(h * top, slope1, log1 - log0)
-        if in_time:
-            slope = slope_end = 0.0
-            log1 = log0
-        timing = (h * top, log0, slope, log1, slope_end, top)
-        step_time = elapsed(h * top, 1.0, log0, slope, log1, slope_end)
+        timing = (pace, top)
         stop = clock[0] + step_time >= until
         cut = top
         if stop:
-            cut = top * theta_at(until - clock[0] - clock[1], timing[0], log0, slope, log1, slope_end)
+            cut = top * theta_at(until - clock[0] - clock[1], pace)
             interpolate(table, cut, z, new, stages, last)
-        note_learnt(
-            system, table, z, new, stages, side, last, cut, clock, timing, learnt, marks, snapshots, point
-        )
-        note_peak(
-            system, table, z, new, stages, rates, new_rates, last, cut, clock, timing, tally, marks, snapshots, point
-        )
-        record(table, z, new, stages, cut, clock, timing, times, at_times, trace_time, trace, per_step, counts, point)
+        # Calls with this many arrays cost as much as a stage of the method: only where there is something to note.
+        if not_all_learnt(features, learnt):
+            note_learnt(
+                system, table, z, new, stages, side, last, cut, clock, timing, learnt, marks, snapshots, point
+            )
+        if head_moved(n, m, rates, new_rates, last, tally):
+            note_peak(
+                system, table, z, new, stages, rates, new_rates, last, cut, clock, timing, tally, marks, snapshots, point
+            )
+        if len(times) > 0 or per_step > 0:
+            record(
+                table, z, new, stages, cut, clock, timing, times, at_times, trace_time, trace, per_step, counts, point
+            )
         for i in range(n):
             z[i] = last[i]
         invariants(kind, m, features, par[7], z, charge1)

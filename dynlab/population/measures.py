@@ -12,7 +12,7 @@ r"""The theorem's phases as numbers, measured on ensembles. Cubic activation, tw
 own answer to a sample of it; the same on every such sample.
 
 **Acceleration** at a state: the growth rate of A_ok over that of the same state with E = I, from the exact gradient,
-and the closed form of the same number,
+and the closed form of the same number where E_io = 0,
 
     gain = (Var f_o / Var F_o)^(3/2) [C + a E_oi D F_ol / f_ok] / C_oo,    D = f_il f_ok - f_ik f_ol,
 

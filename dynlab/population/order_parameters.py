@@ -75,16 +75,22 @@ class OrderParameters:
 
         dim must be at least K + m, so that the noise parts are linearly independent.
         """
-        m, features = model.neurons, model.features
-        if not dim >= features + m:
-            raise ValueError(f"dim: {dim}, must be at least features + neurons = {features + m}")
-        scale = 1.0 / np.sqrt(dim)
-        signal = rng.standard_normal((m, features)) * scale
-        factor = np.tril(rng.standard_normal((m, m)), -1) * scale
-        degrees = float(dim - features) - np.arange(m)
-        factor[np.diag_indices(m)] = np.sqrt(rng.chisquare(degrees)) * scale
-        gram = factor @ factor.T
-        return cls(signal, (gram + gram.T) / 2, np.eye(m))
+        least = model.features + model.neurons
+        if not dim >= least:
+            raise ValueError(f"dim: {dim}, must be at least features + neurons = {least}")
+        return cls(*draw(model, dim, rng), np.eye(model.neurons))
+
+
+def draw(model, dim: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Signal (m, K) and noise Gram matrix (m, m) of a random start, without the checks of `OrderParameters`."""
+    m, features = model.neurons, model.features
+    scale = 1.0 / np.sqrt(dim)
+    signal = rng.standard_normal((m, features)) * scale
+    factor = np.tril(rng.standard_normal((m, m)), -1) * scale
+    degrees = float(dim - features) - np.arange(m)
+    factor[np.arange(m), np.arange(m)] = np.sqrt(rng.chisquare(degrees)) * scale
+    gram = factor @ factor.T
+    return signal, (gram + gram.T) / 2
 
 
 def check_weights(model, weights) -> np.ndarray:

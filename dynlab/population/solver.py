@@ -10,9 +10,10 @@ under which both t^(-1/4) decay and blow-up are straight lines. The Jacobian cha
 (J - f_hat v^T)/s with f_hat = f/s and v = J^T W^2 f_hat. W weighs signals of degree 1 by the size of the weights, head
 entries by the peak that the conservation law allows, and logarithms by 1.
 
-**Time** is the integral of exp(l), l = -log s, over each step: l is interpolated by the cubic through its values
-and derivatives (-v . f_hat / s) at both ends, and integrated by 5-point Gauss-Legendre; exact for power laws. It is
-summed with compensation, and nothing ever stops because a step is small beside t.
+**Time** is the integral of 1/s over each step: log s is interpolated by the quartic through its values and derivatives
+(v . f_hat / s) at both ends and its value in the middle, and 1/s integrated by 5-point Gauss-Legendre; exact for power
+laws. A step over which cubic and quartic differ too much is rejected. Time is summed with compensation, and nothing ever
+stops because a step is small beside t.
 
 **Steps** are Rodas5P (`formulas.rodas5p`) with an exact Jacobian. The error is measured relative to each signal and
 norm; for head entries relative with a floor of HEAD_FLOOR times their scale. A step whose error is not a finite
@@ -23,7 +24,7 @@ when it changes sign the step is cut at the zero, and if the velocities of both 
 held there (sliding, side = 0) until one of them points away.
 """
 
-from math import exp, sqrt
+from math import exp, log, sqrt
 
 from dynlab.formulas.activations import RELU
 from dynlab.formulas.cubic_flow import cubic_pair_jacobian, cubic_pair_rates
@@ -317,27 +318,35 @@ def plausible_slope(h, slope, change):
     return min(max(slope, low / h), high / h)
 
 
-def elapsed(h, theta, log0, slope0, log1, slope1):
-    """Time from the step's start to theta: h times the integral of 1/s, log(1/s) being a Hermite cubic in theta."""
+def log_speed(theta, pace):
+    """log s at theta: the quartic through the values and slopes at both ends of the step and the value in its middle.
+
+    pace: (length h of the step, log s and its slope by arc length at the start, the same at the end, bump).
+    """
+    h, log0, slope0, log1, slope1, bump = pace
+    rest = 1.0 - theta
+    value = rest * rest * ((1.0 + 2.0 * theta) * log0 + theta * h * slope0)
+    value += theta * theta * ((3.0 - 2.0 * theta) * log1 - rest * h * slope1)
+    return value + bump * theta * theta * rest * rest
+
+
+def elapsed(theta, pace):
+    """Time from the step's start to theta: h times the integral of 1/s."""
     total = 0.0
     for i in range(5):
-        x = theta * NODES[i]
-        rest = 1.0 - x
-        value = rest * rest * ((1.0 + 2.0 * x) * log0 + x * h * slope0)
-        value += x * x * ((3.0 - 2.0 * x) * log1 - rest * h * slope1)
-        total += WEIGHTS[i] * exp(-value)
-    return h * theta * total
+        total += WEIGHTS[i] * exp(-log_speed(theta * NODES[i], pace))
+    return pace[0] * theta * total
 
 
-def theta_at(time, h, log0, slope0, log1, slope1):
+def theta_at(time, pace):
     """The theta at which `elapsed` equals `time`, by bisection and secant steps (monotone)."""
     low = 0.0
     high = 1.0
     f_low = -time
-    f_high = elapsed(h, 1.0, log0, slope0, log1, slope1) - time
+    f_high = elapsed(1.0, pace) - time
     for turn in range(80):
         middle = low - f_low * (high - low) / (f_high - f_low) if turn % 3 else 0.5 * (low + high)
-        value = elapsed(h, middle, log0, slope0, log1, slope1) - time
+        value = elapsed(middle, pace) - time
         if value <= 0.0:
             low = middle
             f_low = value
@@ -347,6 +356,17 @@ def theta_at(time, h, log0, slope0, log1, slope1):
         if high - low <= 1e-15 or value == 0.0:
             break
     return low if -f_low < f_high else high
+
+
+def middle_gap(system, arc, side, scratch, pace, state, rates):
+    """How far log s at the middle of the step, state `state`, is above the cubic through the ends (at most 1/2)."""
+    flow_rates(system, state, side, scratch, rates)
+    total = 0.0
+    for i in range(len(state)):
+        total += (arc[i] * rates[i]) ** 2
+    if not total > 0.0:
+        return 0.0
+    return min(max(0.5 * log(total) - log_speed(0.5, pace), -0.5), 0.5)
 
 
 def cosine_square(kind, m, features, z, side, j, f):

@@ -144,8 +144,8 @@ CAUGHT = {
         "head's gradient doubled", "late", "head too large", "event late", "not finished",
     ],
     "conservation": [
-        "head's rate doubled", "sign in the interpolant", "sign of a signal's rate", "factor in a norm's rate",
-        "head's gradient doubled", "end is not finite",
+        "head's rate doubled", "sign of a signal's rate", "factor in a norm's rate", "head's gradient doubled",
+        "end is not finite",
     ],
     "mirror": ["sign of a signal's rate", "factor in a norm's rate", "head's gradient doubled"],
     "bound": ["head too large"],

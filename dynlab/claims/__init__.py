@@ -1,0 +1,31 @@
+"""The theorem claim by claim: one module each, in the order of the paper's argument.
+
+`CLAIMS` maps a claim's number to its module; see `dynlab.claims.base` for what a module holds.
+"""
+
+from dynlab.claims import (
+    acceleration,
+    both_learnt,
+    collapse,
+    first_feature,
+    head_peak,
+    head_returns,
+    identities,
+    relu,
+    same_loss,
+    substitution,
+)
+
+MODULES = (
+    collapse,
+    first_feature,
+    substitution,
+    head_peak,
+    acceleration,
+    head_returns,
+    both_learnt,
+    same_loss,
+    identities,
+    relu,
+)
+CLAIMS = {module.NUMBER: module for module in MODULES}

@@ -1,0 +1,194 @@
+"""Claim 7: with the head all features are learnt: how often, which starts fail, and the law of the failures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynlab.claims.base import PAPER, Curve, Finding, Panel, Point, Record, Runs, Scale, fitted, share, shares, within
+from dynlab.claims.first_feature import main_scan
+from dynlab.fits import share_law
+from dynlab.model import Model
+from dynlab.population import limit
+from dynlab.population.measures import failed, merged
+
+NUMBER, NAME = 7, "both learnt"
+RATE_DIM = 10**8
+WEAKS = (0.1, 0.3, 0.5, 0.8)
+LARGEST_RATE = 0.1  # of the fits
+LEARNT = 0.05  # the squared cosine above which `dynlab.sweep` counts a feature as learnt
+
+
+def rate_scan(scale: Scale, model: Model = PAPER) -> list[Point]:
+    """A model at all head rates."""
+    return [Point(model, RATE_DIM, scale.rare_seeds, eta_head=r, seed=scale.seed) for r in scale.rates]
+
+
+def _models() -> dict[float, Model]:
+    return {weak: PAPER if weak == PAPER.weak else Model(weak=weak, activation="cubic") for weak in WEAKS}
+
+
+def points(scale: Scale) -> list[Point]:
+    scans = [rate_scan(scale, model) for model in _models().values()]
+    return [*main_scan(scale), *(point for scan in scans for point in scan)]
+
+
+def learnt_both(run):
+    """(N,) whether both features were learnt, at the ensemble's margin."""
+    return (run.frame["outcome"] == "both").to_numpy()
+
+
+def predicted(run) -> limit.Fate:
+    """What the limit d -> infinity says of the ensemble's starts."""
+    return limit.fate(run.model, *run.starts[:2], run.settings["eta_head"])
+
+
+def judge(scale: Scale, runs: Runs) -> Finding:
+    scan = main_scan(scale)
+    scans = {weak: rate_scan(scale, model) for weak, model in _models().items()}
+    top = runs[scan[-1]]
+    at_top = share(learnt_both(top))
+    smallest = runs[scans[PAPER.weak][0]]
+    at_small = share(learnt_both(smallest))
+    records = [
+        Record(
+            7,
+            "all features at a fixed rate",
+            f"share that learns both, r = {scan[-1].eta_head:g}, d = {scan[-1].dim:.0e}: tends to 1 as d grows",
+            1.0,
+            *at_top,
+            within(*at_top[1:], 0.999),
+        ),
+        Record(
+            7,
+            "all features as the rate falls",
+            f"the same share at r = {scale.rates[0]:g}, d = {RATE_DIM:.0e}: tends to 1 as r -> 0",
+            1.0,
+            *at_small,
+            within(*at_small[1:], 0.99),
+        ),
+        *_laws(runs, scans),
+        *_starts(runs, [point for some in scans.values() for point in some]),
+    ]
+    return Finding(records, _panel(runs, scans))
+
+
+def _fit(runs, scan, event):
+    small = [p for p in scan if p.eta_head <= LARGEST_RATE]
+    return share_law([p.eta_head for p in small], np.array([event(runs[p]) for p in small]).T)
+
+
+def _laws(runs, scans) -> list[Record]:
+    """Exponents of both definitions of failure, for every weak/strong."""
+    records = []
+    for weak, scan in scans.items():
+        fit = _fit(runs, scan, merged)
+        records.append(
+            Record(
+                7,
+                f"merged ~ r^c, weak {weak:g}",
+                "share of starts whose outputs end with dimension one ~ r^c: 1/2 by the law of dynlab.population.limit",
+                0.5,
+                fit.exponent,
+                fit.low,
+                fit.high,
+                within(fit.low, fit.high, 0.4, 0.6),
+            )
+        )
+    for weak, scan in scans.items():
+        missed = _fit(runs, scan, lambda run: ~learnt_both(run))
+        foretold = _fit(runs, scan, lambda run: ~predicted(run).learns_both(LEARNT))
+        records.append(
+            Record(
+                7,
+                f"1 - share ~ r^c, weak {weak:g}",
+                "1 - share that learns both (squared cosine above 0.05) ~ r^c, "
+                "predicted: the limit's fates of the same starts, fitted alike",
+                foretold.exponent,
+                missed.exponent,
+                missed.low,
+                missed.high,
+                within(foretold.exponent, foretold.exponent, missed.low, missed.high),
+            )
+        )
+    last = runs[scans[WEAKS[0]][-1]]
+    rate = last.settings["eta_head"]
+    at_last = share(merged(last))
+    law = float(limit.share_merged_small_weak(rate))
+    records.append(
+        Record(
+            7,
+            "share merged",
+            f"share merged at weak {WEAKS[0]:g}, r = {rate:g}: (1/pi) arctan sqrt(r/3)",
+            law,
+            *at_last,
+            within(law, law, *share3(merged(last))),
+        )
+    )
+    return records
+
+
+def share3(events) -> tuple[float, float]:
+    """Three standard errors around a share."""
+    from dynlab._stats import wilson
+
+    return wilson(int(events.sum()), len(events), 3.0)
+
+
+def _starts(runs, all_points) -> list[Record]:
+    """Start by start: does the limit say which ones merge, and on which direction?"""
+    said, seen, errors = [], [], []
+    for point in all_points:
+        run, answer = runs[point], predicted(runs[point])
+        good = ~failed(run)
+        said.append(answer.merged[good])
+        seen.append(merged(run)[good])
+        both = answer.merged & merged(run)
+        second = run.frame[[f"cosine_{j}_{l}" for j in (1, 2) for l in (1, 2)]].to_numpy().reshape(-1, 2, 2)
+        rows = np.flatnonzero(both)
+        errors.append(np.abs(second[rows, answer.lender[rows], 1 - answer.feature[rows]] - answer.cosine[rows]))
+    said, seen, errors = np.concatenate(said), np.concatenate(seen), np.concatenate(errors)
+    right = share(said == seen)
+    found = share(said[seen])
+    off = float(np.quantile(errors, 0.95)) if len(errors) else np.nan
+    return [
+        Record(
+            7,
+            "which starts fail",
+            "share of all starts whose merging the initial ratios tell: sign(A_11 A_12 A_21 "
+            f"A_22) = +, |A_ok| < sqrt(r/3) |w_o| |A_ik|; all rates and strengths, d = {RATE_DIM:.0e}",
+            1.0,
+            *right,
+            within(*right[1:], 0.99),
+        ),
+        Record(
+            7,
+            "failing starts foretold",
+            "the same among the starts that do merge",
+            1.0,
+            *found,
+            within(*found[1:], 0.95),
+        ),
+        Record(
+            7,
+            "direction of merged neurons",
+            "95 % of merged starts: error of the predicted squared cosine below",
+            0.0,
+            off,
+            off,
+            off,
+            within(off, off, most=0.01),
+        ),
+    ]
+
+
+def _panel(runs, scans) -> Panel:
+    curves = []
+    for weak, scan in scans.items():
+        curves.append(shares(f"merged, weak {weak:g}", [p.eta_head for p in scan], [merged(runs[p]) for p in scan]))
+    scan = scans[PAPER.weak]
+    curves.append(shares("1 - both, weak 0.3", [p.eta_head for p in scan], [~learnt_both(runs[p]) for p in scan]))
+    rates = [p.eta_head for p in scan]
+    law = limit.share_merged_small_weak(np.array(rates))
+    curves.append(Curve(r"$\arctan(\sqrt{r/3})/\pi$", rates, law.tolist(), line=True))
+    curves.append(fitted(_fit(runs, scan, merged), rates, "r"))
+    return Panel("starts that fail with the head", "r = eta_head/eta", "share of starts", curves, spread=0.12)

@@ -1,0 +1,106 @@
+"""Claim 4: the head's peak is of the size sqrt(eta_head/eta), the bound that a conservation law sets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynlab.claims.base import Curve, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, within
+from dynlab.claims.both_learnt import rate_scan
+from dynlab.claims.first_feature import main_scan
+from dynlab.fits import median_interval, median_law
+from dynlab.population import limit
+from dynlab.population.measures import rescued, roles, sizes
+
+NUMBER, NAME = 4, "the head's peak"
+LARGEST_RATE = 0.1
+SLACK = 1e-4  # the drift of the conserved quantities at the relative accuracy 1e-6 of the flow
+
+
+def points(scale: Scale) -> list[Point]:
+    return [*main_scan(scale), *rate_scan(scale)]
+
+
+def peak(run):
+    """max |E_jr| of trajectories that learn both features on neurons of their own; nan otherwise (N,)."""
+    return np.where(rescued(run), run.frame["head_peak"], np.nan)
+
+
+def noise_left(run):
+    """The limit's s_b/|w_o(0)| (N,): the borrower's noise, of its start, when the second feature takes over."""
+    who = roles(run)
+    start = sizes(*run.starts[:2])[who.rows, who.borrower]
+    return limit.substitution(run.model, *run.starts[:2], run.settings["eta_head"]).noise / start
+
+
+def _middle(scan: list[Point]) -> Point:
+    """The point nearest to d = 1e6: large enough for the limit, and the rest is far above the solver's error."""
+    return min(scan, key=lambda point: abs(np.log10(point.dim) - 6.0))
+
+
+def judge(scale: Scale, runs: Runs) -> Finding:
+    rates, scan = rate_scan(scale), main_scan(scale)
+    small = [p for p in rates if p.eta_head <= LARGEST_RATE]
+    fit = median_law([p.eta_head for p in small], np.array([peak(runs[p]) for p in small]).T)
+    ratios = [peak(runs[p]) / runs[p].frame["head_bound"].to_numpy() for p in scan]
+    top = median_interval(ratios[-1])
+    far = [n for n, p in enumerate(scan) if p.dim >= 10**6]
+    gap_fit = median_law([scan[n].dim for n in far], np.array([1.0 - ratios[n] for n in far]).T)
+    low_rate, high_rate = small[0].eta_head, small[-1].eta_head
+    above = max(float(np.nanmax(ratio)) for ratio in ratios)
+    middle = runs[_middle(scan)]
+    part = median_interval((1.0 - ratios[scan.index(_middle(scan))]) / noise_left(middle) ** 2)
+    records = [
+        Record(
+            4,
+            "size of the peak",
+            f"median |E_21(T_2)| ~ (eta_head/eta)^c, {low_rate:g} ... {high_rate:g}",
+            0.5,
+            fit.exponent,
+            fit.low,
+            fit.high,
+            within(fit.low, fit.high, 0.48, 0.52),
+        ),
+        Record(
+            4,
+            "the bound is met",
+            f"median |E_21(T_2)| / (sqrt(r/3) |w_2(0)|), d = {scan[-1].dim:.0e}",
+            1.0,
+            *top,
+            within(*top[1:], 0.99, 1.0),
+        ),
+        Record(
+            4,
+            "the bound holds",
+            "largest |E_21(T_2)| / (sqrt(r/3) |w_2(0)|) of all trajectories and dimensions",
+            1.0,
+            above,
+            above,
+            above,
+            within(above, above, most=1.0 + SLACK),
+        ),
+        Record(
+            4,
+            "approach to the bound",
+            "median 1 - peak/bound ~ d^c, d >= 1e6",
+            -0.25,
+            gap_fit.exponent,
+            gap_fit.low,
+            gap_fit.high,
+            within(gap_fit.low, gap_fit.high, -0.3, -0.2),
+        ),
+        Record(
+            4,
+            "how near the bound",
+            f"median of (1 - peak/bound) over the limit's (s_b/|w_2(0)|)^2, d = {_middle(scan).dim:.0e}",
+            0.5,
+            *part,
+            within(*part[1:], 0.45, 0.55),
+        ),
+    ]
+    x = [p.eta_head for p in rates]
+    curves = [
+        medians("$|E_{21}(T_2)|$", x, [peak(runs[p]) for p in rates]),
+        fitted(fit, x, "r"),
+        Curve(r"bound $\sqrt{r/3}$", x, [float(np.sqrt(r / 3.0)) for r in x], line=True),
+    ]
+    return Finding(records, Panel("the head's peak", "r = eta_head/eta", "$|E_{21}(T_2)|$", curves))

@@ -1,0 +1,107 @@
+"""Claim 10: relu (degree 1), which the theorem leaves out: what the head does there."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from dynlab.claims.base import (
+    FAILS,
+    HOLDS,
+    OUT_OF_REACH,
+    Finding,
+    Panel,
+    Point,
+    Record,
+    Runs,
+    Scale,
+    share,
+    shares,
+    within,
+)
+from dynlab.fits import median_interval
+from dynlab.model import Model
+from dynlab.population.measures import failed, head_distance
+
+NUMBER, NAME = 10, "relu"
+WEAKS = (0.3, 0.6, 0.9)
+DIMS = (10**3, 10**6)
+RATES = (0.01, 0.1)
+EXTRA = ((0.9, 10**3, 1.0),)  # nearly equal strengths, a small dimension, a fast head: where it could help most
+
+
+def _point(scale: Scale, weak: float, dim: int, rate: float | None) -> Point:
+    model = Model(weak=weak, activation="relu")
+    if rate is None:
+        return Point(model, dim, scale.slow_seeds, head="none", seed=scale.seed)
+    return Point(model, dim, scale.slow_seeds, eta_head=rate, seed=scale.seed)
+
+
+def points(scale: Scale) -> list[Point]:
+    return [_point(scale, *case) for case in [*product(WEAKS, DIMS, (None, *RATES)), *EXTRA]]
+
+
+def both(run):
+    """(N,) whether both features were learnt."""
+    return (run.frame["outcome"] == "both").to_numpy()
+
+
+def judge(scale: Scale, runs: Runs) -> Finding:
+    records = []
+    for weak, dim, rate in [*product(WEAKS, DIMS, RATES), *EXTRA]:
+        without = share(both(runs[_point(scale, weak, dim, None)]))
+        found = share(both(runs[_point(scale, weak, dim, rate)]))
+        records.append(
+            Record(
+                10,
+                f"rescue, weak {weak:g}, d = {dim:.0e}, r = {rate:g}",
+                f"relu: with the head more starts learn both features than the {without[0]:.3f} without it",
+                None,
+                *found,
+                _above(found, without),
+            )
+        )
+    # What does happen: a signal of degree 1 grows like exp(c alpha t), so the strong one is ahead by a power of d.
+    for dim in DIMS:
+        run = runs[_point(scale, WEAKS[0], dim, RATES[0])]
+        strong = share((run.frame[["cosine_1_1", "cosine_2_1"]] > 0.5).all(axis=1).to_numpy())
+        records.append(
+            Record(
+                10,
+                f"both neurons take the strong feature, d = {dim:.0e}",
+                f"relu, weak {WEAKS[0]:g}, r = {RATES[0]:g}: share of starts in which every neuron does",
+                None,
+                *strong,
+                within(*strong[1:], 0.95),
+            )
+        )
+    last = runs[_point(scale, WEAKS[0], DIMS[-1], RATES[0])]
+    away = median_interval(np.where(failed(last), np.nan, head_distance(last.ends[2])))
+    records.append(
+        Record(
+            10,
+            "the head returns",
+            f"relu, weak {WEAKS[0]:g}, r = {RATES[0]:g}, d = {DIMS[-1]:.0e}: median ||E - I||_F at the end",
+            0.0,
+            *away,
+            within(*away[1:], most=1e-3),
+        )
+    )
+    return Finding(records, _panel(scale, runs))
+
+
+def _above(found, without) -> str:
+    """Whether one share is above another, both with intervals."""
+    if found[1] > without[2]:
+        return HOLDS
+    return FAILS if found[2] <= without[2] else OUT_OF_REACH
+
+
+def _panel(scale: Scale, runs: Runs) -> Panel:
+    curves = []
+    for dim in DIMS:
+        for rate in (None, RATES[-1]):
+            label = f"{'no head' if rate is None else f'r = {rate:g}'}, d = {dim:.0e}"
+            curves.append(shares(label, WEAKS, [both(runs[_point(scale, weak, dim, rate)]) for weak in WEAKS]))
+    return Panel("relu, with and without the head", "weak/strong", "share that learns both", curves, False, False, 0.02)

@@ -1,0 +1,103 @@
+"""The theorem, claim by claim, measured on ensembles of the exact flow.
+
+    python -m dynlab.theorem
+
+prints a line a statement (predicted, measured, interval, verdict) and writes a folder with tables and a figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynlab._checks import SettingError, integer, require, threads
+from dynlab._cli import Parser, number, run_command
+
+PROGRAM = "dynlab.theorem"
+NUMBERS = tuple(range(1, 11))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the command, checked."""
+
+    claims: tuple[int, ...]
+    quick: bool
+    seed: int
+    threads: int
+    out: Path
+    plots: bool
+    quiet: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    return run_command(PROGRAM, arguments, lambda: run(check(arguments)))
+
+
+def run(settings: Settings) -> None:
+    """Compute what is missing, judge the claims, write and print."""
+    from dynlab.claims import report
+
+    store = report.open_folder(settings.out)
+    findings = report.judge(settings, store)
+    report.write_files(settings, findings)
+    if not settings.quiet:
+        report.print_report(settings, findings)
+
+
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    require(arguments.out != "", "out", "", "the name of a folder")
+    default = "theorem-quick" if arguments.quick else "theorem"
+    return Settings(
+        claims=claims(arguments.claims),
+        quick=arguments.quick,
+        seed=integer("seed", number(arguments.seed), at_least=0, at_most=2**63 - 1),
+        threads=threads(number(arguments.threads)),
+        out=Path(arguments.out) if arguments.out is not None else Path("runs") / default,
+        plots=not arguments.no_plots,
+        quiet=arguments.quiet,
+    )
+
+
+def claims(words: str | None) -> tuple[int, ...]:
+    """The numbers of the claims asked for, in order, each once."""
+    if words is None:
+        return NUMBERS
+    asked = [number(word.strip()) for word in words.split(",")]
+    for one in asked:
+        if isinstance(one, bool) or one not in NUMBERS:
+            allowed = f"numbers from {NUMBERS[0]} to {NUMBERS[-1]} with commas between them"
+            raise SettingError("claims", words, allowed)
+    return tuple(sorted(set(asked)))
+
+
+def parser() -> Parser:
+    """The options. Values stay words here: `check` turns them into numbers and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Measure the theorem's claims on ensembles of the exact flow, dimension after dimension. "
+        "Interrupted, the same command goes on where it was.",
+        epilog="example: python -m dynlab.theorem --quick --claims 1,4,7",
+        allow_abbrev=False,
+    )
+    names = f"claims to judge, {NUMBERS[0]} to {NUMBERS[-1]} with commas (default all)"
+    p.add_argument("--claims", help=names, metavar="N,N")
+    p.add_argument("--quick", action="store_true", help="fewer seeds and dimensions: a minute instead of many")
+    p.add_argument("--seed", help="seed of the random starts (default 0)", default="0", metavar="N")
+    p.add_argument("--threads", help="threads to compute with (default: all cores)", metavar="N")
+    where = "folder for results and finished points (default runs/theorem, with --quick runs/theorem-quick)"
+    p.add_argument("--out", help=where, metavar="DIR")
+    p.add_argument("--no-plots", action="store_true", help="write no figure")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())
