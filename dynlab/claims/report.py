@@ -91,13 +91,14 @@ def compute(point: Point, threads: int, store: Store, show: Callable[[int], None
 
 
 def write_files(settings: Settings, findings: dict[int, Finding]) -> None:
-    """Write theorem.json, theorem.csv, points.csv, settings.json and the figure: equal runs give equal bytes."""
+    """Write theorem.json, .csv, .md, points.csv, settings.json and the figure: equal runs give equal bytes."""
     import pandas as pd
 
     out = settings.out
     records = [asdict(record) for finding in findings.values() for record in finding.records]
     write_whole(out / "theorem.json", json.dumps(records, indent=2, allow_nan=False) + "\n")
     write_whole(out / "theorem.csv", csv_text(pd.DataFrame(records)))
+    write_whole(out / "theorem.md", "\n".join(markdown(findings)) + "\n")
     write_whole(out / "points.csv", csv_text(pd.DataFrame(_plotted(findings))))
     scale = asdict(scale_of(settings))
     write_whole(out / "settings.json", json.dumps({"claims": settings.claims, **scale}, indent=2) + "\n")
@@ -127,6 +128,18 @@ def print_report(settings: Settings, findings: dict[int, Finding]) -> None:
     files = ", ".join(sorted(path.name for path in settings.out.iterdir() if path.is_file()))
     lines.append(f"files in {settings.out}: {files}")
     print("\n".join(lines), flush=True)
+
+
+def markdown(findings: dict[int, Finding]) -> list[str]:
+    """The lines of a Markdown table, a row a statement."""
+    lines = ["| claim | statement | predicted | measured | 95 % | verdict |", "|---|---|---|---|---|---|"]
+    for finding in findings.values():
+        for record in finding.records:
+            text = f"{record.name}: {record.statement}".replace("|", "\\|")
+            interval = f"{_number(record.low)} to {_number(record.high)}"
+            cells = (str(record.claim), text, _number(record.predicted), _number(record.measured), interval)
+            lines.append(f"| {' | '.join(cells)} | {record.verdict} |")
+    return lines
 
 
 def _plotted(findings: dict[int, Finding]) -> list[dict]:

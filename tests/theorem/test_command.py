@@ -17,7 +17,7 @@ from dynlab.claims.base import FAILS, HOLDS, OUT_OF_REACH, within
 from dynlab.theorem import NUMBERS
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": dynlab.__file__.rsplit("/dynlab/", 1)[0], "OMP_WAIT_POLICY": "passive"}
-RESULTS = ("theorem.json", "theorem.csv", "points.csv", "settings.json")
+RESULTS = ("theorem.json", "theorem.csv", "theorem.md", "points.csv", "settings.json")
 
 
 def command(folder, *options):
