@@ -113,10 +113,12 @@ def check(arguments: argparse.Namespace) -> Settings:
 def compute(settings: Settings) -> list[Result]:
     """All ensembles, then for each activation a representative start followed with and without the head."""
     from dynlab._progress import progress
+    from dynlab._warm import compiling
 
     jobs = [(model, head) for model in settings.models for head in HEADS]
     ensembles = {}
-    with progress(len(jobs) * settings.seeds, "trajectories", settings.quiet) as show:
+    names = [model.activation for model in settings.models]
+    with compiling(names), progress(len(jobs) * settings.seeds, "trajectories", settings.quiet) as show:
         for before, job in enumerate(jobs):
             ensembles[job] = _ensemble(settings, *job, _from(before * settings.seeds, show))
     by_model = {model: {head: ensembles[model, head] for head in HEADS} for model in settings.models}
