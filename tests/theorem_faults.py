@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOW = "dynlab/formulas/cubic_flow.py"
-OBJECTIVE = "dynlab/formulas/pair.py"
+OBJECTIVE = "dynlab/formulas/objective.py"
 MASKS = "dynlab/formulas/masks.py"
 # name: (file, text as it stands, text with the fault); the text must occur, or the fault could not be planted.
 FAULTS = {
@@ -41,7 +41,11 @@ FAULTS = {
     "wrong mask moment": (MASKS, "(4.0 * (patches - 1.0))", "(4.0 * patches)"),
     "chain rule with alpha^2": (FLOW, "3.0 * cube(par[STRENGTHS])", "3.0 * par[STRENGTHS] ** 2"),
     "head entries swapped": (FLOW, "rates[7] = -par[HEAD_RATE] * h1", "rates[7] = -par[HEAD_RATE] * h2"),
-    "head lends nothing to the gradient": (OBJECTIVE, "f1 = x1 + e * y1", "f1 = x1 + 0.5 * e * y1"),
+    "gradient: the borrowing output does not train the lender": (
+        OBJECTIVE,
+        "share = scale * head[j, p] * value",
+        "share = scale * (1.0 if j == p else 0.0) * value",
+    ),
 }
 CONFTEST = """
 from hypothesis import HealthCheck, Phase, settings
