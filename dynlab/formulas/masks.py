@@ -1,5 +1,7 @@
-r"""Moments of the patch counts under the two mask laws (DESIGN of the data: one sample has `patches` P
-patches, `feature_patches` n of which carry the feature; view 1 keeps a mask M, view 2 its complement).
+r"""Moments of the patch counts under the two mask laws.
+
+One sample has `patches` P patches, `feature_patches` n of which carry the feature; view 1 keeps a mask M of them, view 2
+the complement (Wen & Li, NeurIPS 2022).
 
 Let N1, N2 be the numbers of feature patches in the two views and n1, n2 those of noise patches, so that
 N2 = n - N1 and n2 = (P - n) - n1 always.

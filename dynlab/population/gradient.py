@@ -145,7 +145,7 @@ def population_gradient(model, weights, head):
 
     Returns
     -------
-    loss : float, sum_j (2 - 2 rho_j), 0 <= loss <= 4 m (DESIGN: `dynlab.formulas.objective`)
+    loss : float, sum_j (2 - 2 rho_j), 0 <= loss <= 4 m (equation in `dynlab.formulas.objective`)
     d_weights : (m, d), gradient through view 1 only (stop-gradient on the target)
     d_head : (m, m), zero diagonal
 
