@@ -8,6 +8,7 @@ float64.
 from __future__ import annotations
 
 import math
+from types import FunctionType
 
 import numpy as np
 
@@ -85,6 +86,14 @@ class TwoFloat:
     def __gt__(self, other):
         return (self - other).real > 0.0
 
+    def __abs__(self):
+        return abs(self.real)
+
+    def __pow__(self, power):
+        if power != 0.5:
+            return NotImplemented
+        return self.sqrt() if self.real > 0.0 else TwoFloat(0.0)
+
     def sqrt(self):
         """Square root of a positive number: one Newton step doubles the digits."""
         root = math.sqrt(self.real)
@@ -98,3 +107,56 @@ def _parts(number) -> tuple[float, float]:
 def two_floats(array) -> np.ndarray:
     """Array of the same shape holding TwoFloat."""
     return np.frompyfunc(TwoFloat, 1, 1)(np.asarray(array, dtype=object))
+
+
+PI = TwoFloat(math.pi, 1.2246467991473532e-16)
+HALVINGS, TERMS = 8, 10
+
+
+def sine_cosine(angle: TwoFloat) -> tuple[TwoFloat, TwoFloat]:
+    """sin and cos: Taylor series of the angle halved eight times, then doubled back; |angle| up to about pi."""
+    x = angle * 0.5**HALVINGS
+    square = x * x
+    sine, versed = TwoFloat(0.0), TwoFloat(0.0)
+    term, odd = square * 0.5, x
+    for k in range(1, TERMS):
+        # term = (-1)^(k+1) x^(2k)/(2k)!, versed = 1 - cos x; odd = (-1)^(k+1) x^(2k-1)/(2k-1)!
+        versed, sine = versed + term, sine + odd
+        odd = -(odd * square) / float(2 * k * (2 * k + 1))
+        term = -(term * square) / float((2 * k + 1) * (2 * k + 2))
+    for _ in range(HALVINGS):
+        versed, sine = versed * (4.0 - versed * 2.0), sine * (1.0 - versed) * 2.0
+    return sine, 1.0 - versed
+
+
+def arc_tangent(y: TwoFloat, x: TwoFloat) -> TwoFloat:
+    """atan2(y, x), relatively accurate: one correction of the float64 angle by the sine of what it misses."""
+    guess = math.atan2(y.real, x.real)
+    if guess == 0.0 or not math.isfinite(guess):
+        return TwoFloat(guess)
+    sine, cosine = sine_cosine(TwoFloat(guess))
+    size = (x * x + y * y).sqrt()
+    return TwoFloat(guess) + (y * cosine - x * sine) / size
+
+
+def _any_sqrt(x):
+    return x.sqrt() if isinstance(x, TwoFloat) else TwoFloat(float(x)).sqrt() if x > 0 else TwoFloat(0.0)
+
+
+def extended(*modules) -> dict:
+    """Copies of the functions of undecorated formula modules that compute with PI and roots of twice the digits, by name.
+
+    Calls between the modules go to the copies; later modules see the names of earlier ones.
+    """
+    made: dict = {}
+    copies: dict = {}
+    for module in modules:
+        space = dict(vars(module))
+        for name, value in vars(module).items():
+            if isinstance(value, FunctionType) and value in copies:
+                space[name] = copies[value]
+        space |= {name: better for name, better in (("sqrt", _any_sqrt), ("pi", PI)) if name in space}
+        for name, value in vars(module).items():
+            if isinstance(value, FunctionType) and value.__module__ == module.__name__:
+                copies[value] = space[name] = made[name] = FunctionType(value.__code__, space, name, value.__defaults__)
+    return made

@@ -23,22 +23,20 @@ y y^T summed = Var N1 t t^T + Cov(N1, n1) (t mu^T + mu t^T) + Var n1 mu mu^T. No
 numbers is left, unlike in the textbook form E[N1^2] T + ... - M M^T.
 """
 
-from math import sqrt
-
 MASKS = ("half", "independent")
 
 
 def count_moments(patches, feature_patches, half):
     """Return (E[N1^2], E[N1 N2], E[n1], s1, s2, s3); `half` tells the mask law. Pure numbers, no units."""
-    n = float(feature_patches)
-    rest = float(patches - feature_patches)
+    n = 1.0 * feature_patches
+    rest = 1.0 * (patches - feature_patches)
     if half:
         variance = n * rest / (4.0 * (patches - 1.0))
-        spread = sqrt(variance)
+        spread = variance**0.5
         factors = (spread, -spread, 0.0)
     else:
         variance = n / 4.0
-        factors = (sqrt(variance), 0.0, sqrt(rest / 4.0))
+        factors = (variance**0.5, 0.0, (rest / 4.0) ** 0.5)
     same = variance + n * n / 4.0
     across = n * n / 4.0 - variance
     return (same, across, rest / 2.0, *factors)

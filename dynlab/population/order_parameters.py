@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def _matrix(name: str, value, shape: tuple) -> np.ndarray:
+def matrix(name: str, value, shape: tuple) -> np.ndarray:
+    """`value` as a read-only float64 array; ValueError unless it has this shape and is finite."""
     array = np.array(value, dtype=np.float64)
     if array.shape != shape:
         raise ValueError(f"{name}: shape {array.shape}, must be {shape}")
@@ -26,7 +27,7 @@ def _matrix(name: str, value, shape: tuple) -> np.ndarray:
 
 def check_head(head, neurons: int) -> np.ndarray:
     """Return `head` as a read-only (m, m) float64 array; ValueError unless its diagonal is 1."""
-    head = _matrix("head", np.eye(neurons) if head is None else head, (neurons, neurons))
+    head = matrix("head", np.eye(neurons) if head is None else head, (neurons, neurons))
     if not (np.diagonal(head) == 1.0).all():
         raise ValueError(f"head: diagonal {np.diagonal(head).tolist()}, must be 1 (only off-diagonal entries train)")
     return head
@@ -50,8 +51,8 @@ class OrderParameters:
         if signal.ndim != 2 or 0 in signal.shape:
             raise ValueError(f"signal: shape {signal.shape}, must be (neurons, features)")
         neurons = signal.shape[0]
-        object.__setattr__(self, "signal", _matrix("signal", signal, signal.shape))
-        object.__setattr__(self, "noise_gram", _matrix("noise_gram", self.noise_gram, (neurons, neurons)))
+        object.__setattr__(self, "signal", matrix("signal", signal, signal.shape))
+        object.__setattr__(self, "noise_gram", matrix("noise_gram", self.noise_gram, (neurons, neurons)))
         object.__setattr__(self, "head", check_head(self.head, neurons))
         gram = self.noise_gram
         size = np.sqrt(np.abs(np.diagonal(gram)))

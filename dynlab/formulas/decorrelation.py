@@ -1,0 +1,78 @@
+r"""Objectives that are functions of the outputs' second moments alone: Barlow Twins, VICReg, decorrelation.
+
+Var (m, m) is the covariance of the m outputs in one view, Cov (m, m) that across the two views, which here is symmetric
+(the views are exchangeable). With sd_i = sqrt(Var_ii):
+
+    Barlow Twins (Zbontar et al., ICML 2021)     C_ij = Cov_ij/(sd_i sd_j)
+        L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2
+    VICReg (Bardes, Ponce & LeCun, ICLR 2022, equations 1-6), both views alike, hinge at 1, without epsilon
+        L = w_inv sum_i (2 Var_ii - 2 Cov_ii) + w_var (2/m) sum_i max(0, 1 - sd_i) + w_cov (2/m) sum_{i != j} Var_ij^2
+    decorrelation (the criterion of Liu et al., NeurIPS 2022, on the encoder's outputs)
+        L = weight sum_{i != j} Var_ij^2/(Var_ii Var_jj)
+
+VICReg's invariance is E |z - z'|^2, up to means, which both views share; hinge and squared covariances are divided by the
+number m of outputs, as in the paper (its code also divides the invariance by m and halves the hinge). Each function fills the derivatives as if Var_ij and Var_ji (Cov_ij and
+Cov_ji) were separate numbers.
+"""
+
+
+def barlow_twins(m, weight, var, cov, d_var, d_cov):
+    """Loss; fills d_var, d_cov (m, m) with its derivatives by Var and Cov. weight: lambda."""
+    loss = 0.0 * var[0, 0]
+    for i in range(m):
+        for j in range(m):
+            d_var[i, j] = 0.0 * loss
+    for i in range(m):
+        for j in range(m):
+            size = (var[i, i] * var[j, j]) ** 0.5
+            c = cov[i, j] / size
+            if i == j:
+                # 1 - C_ii, not from its rounded quotient
+                short = (var[i, i] - cov[i, i]) / var[i, i]
+                loss = loss + short * short
+                slope = -2.0 * short
+            else:
+                loss = loss + weight * c * c
+                slope = 2.0 * weight * c
+            d_cov[i, j] = slope / size
+            d_var[i, i] = d_var[i, i] - 0.5 * slope * c / var[i, i]
+            d_var[j, j] = d_var[j, j] - 0.5 * slope * c / var[j, j]
+    return loss
+
+
+def vicreg(m, invariance, variance, covariance, var, cov, d_var, d_cov):
+    """Loss; fills d_var, d_cov (m, m)."""
+    loss = 0.0 * var[0, 0]
+    for i in range(m):
+        loss = loss + invariance * 2.0 * (var[i, i] - cov[i, i])
+        deviation = var[i, i] ** 0.5
+        for j in range(m):
+            d_cov[i, j] = 0.0 * deviation
+            d_var[i, j] = 0.0 * deviation
+            if j != i:
+                loss = loss + covariance * 2.0 / m * var[i, j] * var[i, j]
+                d_var[i, j] = covariance * 4.0 / m * var[i, j]
+        d_cov[i, i] = -invariance * 2.0 + 0.0 * deviation
+        d_var[i, i] = invariance * 2.0 + 0.0 * deviation
+        if deviation.real < 1.0 and deviation.real > 0.0:
+            loss = loss + variance * 2.0 / m * (1.0 - deviation)
+            d_var[i, i] = d_var[i, i] - variance / (m * deviation)
+    return loss
+
+
+def add_decorrelation(m, weight, var, d_var):
+    """weight * sum_{i != j} corr_ij^2; fills d_var (m, m)."""
+    loss = 0.0 * var[0, 0]
+    for i in range(m):
+        for j in range(m):
+            d_var[i, j] = 0.0 * loss
+    for i in range(m):
+        for j in range(m):
+            if i != j:
+                slope = weight * var[i, j] / (var[i, i] * var[j, j])
+                square = slope * var[i, j]
+                loss = loss + square
+                d_var[i, j] = 2.0 * slope
+                d_var[i, i] = d_var[i, i] - square / var[i, i]
+                d_var[j, j] = d_var[j, j] - square / var[j, j]
+    return loss

@@ -1,0 +1,492 @@
+r"""The population loss and its gradient with every switch of `dynlab.training`, for any m and K.
+
+Raw components X_j (m, N + 1) of the outputs f_j and the noise covariances C are those of `dynlab.formulas.components`;
+primes belong to the target's weights w' (w' = w unless the target is a moving average). With F = E X (rows F_j), c the
+vector with M = c . X the mean output (E[N1]/N for each state, E[n1] for the noise mean), and n = E[n1],
+
+    batch           V_j = F_j^T P F_j + n (E C E^T)_jj,      U_j = X'_j^T P X'_j + n C'_jj,     B_j = F_j^T R X'_j,
+    scale, none     the same with P + c c^T and R + c c^T: second moments that are not centred.
+
+    batch, scale    L = sum_j 2 - 2 B_j / sqrt(V_j U_j)
+    none            L = sum_j V_j - 2 B_j + U_j
+    length          without noise only (X'_j, F_j then hold all there is): L = p_1 + p_2 - 2 p_12 mean_i cos(F_.i, X'_.i),
+                    p the probabilities that the views hold a feature patch at all (of states with F, G not 0)
+
+**The gradient** is taken by the quantities in which L is simple, F_j and the noise variance v_j = n (E C E^T)_jj on the
+online side, X'_j and n C'_jj on the target's, and carried back by the chain rule:
+
+    dL/dX = E^T dL/dF,    dL/dE = dL/dF X^T + 2 n diag(dL/dv) E C,    dL/dC = n E^T diag(dL/dv) E,
+
+in O(m^2 N + m N^2) for the features and, with a dense head, m^3 multiplications for the noise.
+
+**Without the quotient rule.** For batch and scale dL/dF_j = -2 [n_F R X' + T F] / (V^(3/2) U^(1/2)), n_F = v_j and
+T = (R X')(P F)^T - (P F)(R X')^T written with the determinants X'_i F_k - X'_k F_i, in which what cancels once features
+are learnt has been left out (`dynlab.formulas.objective`); X' F^T - F X'^T comes from F - X', exact where the two are
+close. For moments that are not centred, R X' gains c M_X' and T gains w c^T - c w^T, w = (R X') M_F - (P F) M_X'. The
+same formula with the two sides exchanged is the gradient through the target.
+
+**Barlow Twins, VICReg and the decorrelation** are functions of Var = X^T P X + n C and Cov = X^T R X alone
+(`dynlab.formulas.decorrelation`): dL/dX = 2 (dL/dVar) P X + (dL/dCov + its transpose) R X.
+
+Noise parts: with S = dL/dC, cross = dC/dQ and q the degree, dL/d log|w~_p| = q (mu_p dL/dmu_p + 2 sum_r S_pr C_pr), and
+dL/dQ_pr = 2 S_pr cross_pr turns w~_p.
+"""
+
+from dynlab.formulas.activations import CUBIC, LINEAR, pair_covariance, self_covariance
+from dynlab.formulas.components import NOISE_PATCHES, S1, S2, S3, SAME, SIGMA, ACROSS, is_cubed, is_odd, responses
+from dynlab.formulas.decorrelation import add_decorrelation, barlow_twins, vicreg
+from dynlab.formulas.objective import signal_gradient
+from dynlab.heads import DIRECTCOPY, DIRECTPRED, decay_gradient, head_of_correlation, project_gradient
+
+BATCH, SCALE, LENGTH, NO_NORMALISATION = 0, 1, 2, 3
+STOP_TARGET, STOP_ONLINE, STOP_NONE = 0, 1, 2
+SIMILARITY, BARLOW_TWINS, VICREG = 0, 1, 2
+# Layout of the integers and of the numbers that choose.
+HEAD_RULE, AVERAGE, STOP, NORMALISATION, OBJECTIVE = 0, 1, 2, 3, 4
+WEIGHT_DECAY, HEAD_DECAY, TARGET_RATE, DECORRELATION, BARLOW_WEIGHT = 0, 1, 2, 3, 4
+INVARIANCE, VARIANCE, COVARIANCE, HEAD_EPS, ONE_VIEW, BOTH_VIEWS = 5, 6, 7, 8, 9, 10
+
+
+def switched_sizes(m, features):
+    """Shapes of the scratch arrays of `switched_forces`, in the order in which it takes them."""
+    states = 2 * features
+    wide = (m, states + 1)
+    square = (states + 1, states + 1)
+    pairs = (m, m)
+    side = wide, (m,), (m,), (m,), (m,), (m, states)
+    noise = pairs, pairs, pairs, pairs, pairs
+    return *side, *side, *noise, wide, wide, wide, wide, wide, wide, (4, states + 1), square, square, (states + 1,)
+
+
+def switched_forces(kind, m, features, par, choice, numbers, online, target, head, work, d_signal, d_noise, d_head):
+    """The loss, and its gradient through the sides that no stop-gradient closes.
+
+    par: see `components`. choice, numbers: the switches, laid out as above. online: (signal (m, K), side (m, K), norm (m,),
+    dot, wedge, eps (m, m)), as `objective.forces` takes them. target: (signal, side, norm) of w', the online ones if the
+    target is not an average. head (m, m): E; filled here for rules that make it from the correlation. Fills d_signal (m, K),
+    d_noise (m, m) (dL/d log|w~_p| on the diagonal, dL/dQ_pr off it) and d_head (m, m), projected on what the rule trains
+    and with its decay; the decay of the weights is left to the caller. Returns the loss.
+    """
+    (raw, mean, spread, pull, own, across, raw2, mean2, spread2, pull2, own2, across2, cov, cross, mixed_cov, d_cov, vectors,
+     out, lent, d_out, d_goal, d_raw, same_x, row, turn, mixed, bar) = work  # fmt: skip
+    signal, side, norm, dot, wedge, eps = online
+    odd = is_odd(kind)
+    count = responses(kind, m, features, par, signal, side, norm, raw, mean, spread, pull, own, across)
+    width = count if odd else count + 1
+    noise_covariances(kind, m, par, norm, dot, wedge, eps, cov, cross)
+    zero = 0.0 * raw[0, 0] + 0.0 * head[0, 0]
+    for p in range(m):
+        for i in range(width):
+            d_raw[p, i] = zero
+            d_out[p, i] = zero
+            d_goal[p, i] = zero
+        for q in range(m):
+            d_cov[p, q] = zero
+            d_head[p, q] = zero
+    if choice[OBJECTIVE] == SIMILARITY:
+        rule = choice[HEAD_RULE]
+        if rule == DIRECTPRED or rule == DIRECTCOPY:
+            correlation(odd, m, count, par, raw, mean, spread, pull, cov, mixed_cov)
+            head_of_correlation(rule, m, numbers[HEAD_EPS], mixed_cov, vectors, head)
+        goal = raw
+        if choice[AVERAGE] == 1:
+            responses(kind, m, features, par, target[0], target[1], target[2], raw2, mean2, spread2, pull2, own2, across2)
+            goal = raw2
+        loss = similarity(
+            kind, m, count, par, choice, numbers, raw, goal, target[2], cov, head, mixed_cov, d_cov, out, lent, d_out,
+            d_goal, d_raw, row, turn, mixed, bar, d_head,
+        )  # fmt: skip
+    else:
+        loss = two_views(odd, m, count, par, choice, numbers, raw, mean, spread, pull, across, cov, mixed_cov, vectors,
+                         d_cov, d_head, same_x, d_raw)  # fmt: skip
+        for p in range(m):
+            for q in range(m):
+                d_head[p, q] = zero
+    if numbers[DECORRELATION] > 0.0:
+        loss = loss + decorrelated(odd, m, count, par, numbers[DECORRELATION], raw, mean, spread, pull, cov, mixed_cov,
+                                   vectors, d_cov, same_x, d_raw)  # fmt: skip
+    noise_forces(kind, m, count, odd, raw, cov, cross, d_cov, d_raw, d_noise)
+    signal_gradient(kind, m, features, par, signal, side, d_raw, d_signal)
+    project_gradient(choice[HEAD_RULE], m, d_head)
+    if numbers[HEAD_DECAY] > 0.0:
+        decay_gradient(choice[HEAD_RULE], m, numbers[HEAD_DECAY], head, d_head)
+    return loss
+
+
+def noise_covariances(kind, m, par, norm, dot, wedge, eps, cov, cross):
+    """Fill cov (m, m) with C, and off the diagonal cross with dC_jr/dQ_jr. A vanishing part is orthogonal to all."""
+    sigma = par[SIGMA]
+    unit = self_covariance(kind, sigma)
+    for j in range(m):
+        power = norm[j] * norm[j] * norm[j] if is_cubed(kind) else norm[j]
+        cov[j, j] = unit * power * power
+        for r in range(j):
+            k = norm[j] * norm[r]
+            c = 0.0 * k
+            x = 0.0 * k
+            if k.real > 0.0:
+                c, x = pair_covariance(kind, sigma, k, dot[j, r], wedge[j, r], eps[j, r])
+            elif kind == LINEAR:
+                x = sigma * sigma + 0.0 * k
+            cov[j, r] = c
+            cov[r, j] = c
+            cross[j, r] = x
+            cross[r, j] = x
+
+
+def output_of(odd, count, par, values):
+    """(t, y, g, M) of one output's raw components: mean response, fluctuations of the counts, mean output."""
+    zero = 0.0 * values[0]
+    if odd:
+        return zero, zero, zero, zero
+    average = zero
+    for i in range(count):
+        average = average + values[i]
+    average = average / count
+    moved = par[S1] * average + par[S2] * values[count]
+    pulled = par[S2] * moved + par[S3] * par[S3] * values[count]
+    return average, moved, pulled, mean_weight(par) * average + par[NOISE_PATCHES] * values[count]
+
+
+def mean_weight(par):
+    """E[N1], from E[N1^2] + E[N1 N2] = 2 E[N1]^2."""
+    return (0.5 * (par[SAME] + par[ACROSS])) ** 0.5
+
+
+def apply(odd, count, weight, sign, par, values, summary, result):
+    """Fill result with P F (weight E[N1^2], sign 1) or R F (weight E[N1 N2], sign -1)."""
+    average, moved, pulled, _ = summary
+    for i in range(count):
+        result[i] = weight / count * (values[i] - average) + sign * par[S1] / count * moved
+    if not odd:
+        result[count] = sign * pulled
+
+
+def add_middle(count, par, middle, result):
+    """Add c M: from a centred to a raw second moment, for an activation with means."""
+    for i in range(count):
+        result[i] = result[i] + mean_weight(par) / count * middle
+    result[count] = result[count] + par[NOISE_PATCHES] * middle
+
+
+def inner(width, x, y):
+    """Sum of products of the first `width` entries."""
+    total = x[0] * y[0]
+    for i in range(1, width):
+        total = total + x[i] * y[i]
+    return total
+
+
+def similarity(kind, m, count, par, choice, numbers, raw, goal, goal_norm, cov, head, mixed_cov, d_cov, out, lent, d_out,
+               d_goal, d_raw, row, turn, mixed, bar, d_head):  # fmt: skip
+    """Loss E |F~ - G~|^2; adds to d_raw (m, N + 1), d_cov (m, m) and d_head (m, m) what flows through open sides."""
+    odd = is_odd(kind)
+    width = count if odd else count + 1
+    patches = par[NOISE_PATCHES]
+    normalisation = choice[NORMALISATION]
+    through_online = choice[STOP] != STOP_ONLINE
+    through_target = choice[STOP] != STOP_TARGET
+    unit = patches * self_covariance(kind, par[SIGMA])
+    mix_outputs(m, width, raw, head, cov, out, lent, mixed_cov)
+    loss = 0.0 * raw[0, 0]
+    if normalisation == LENGTH:
+        loss = unit_length(m, count, numbers, out, goal, d_out, d_goal)
+    for j in range(m):
+        d_v = 0.0 * loss
+        d_u = 0.0 * loss
+        if normalisation != LENGTH:
+            noise = patches * inner(m, head[j], mixed_cov[j])
+            power = goal_norm[j] * goal_norm[j] * goal_norm[j] if is_cubed(kind) else goal_norm[j]
+            goal_noise = unit * power * power
+            for i in range(width):
+                # F - E_jj G: what the head adds, and how far the target is behind.
+                lent[j, i] = lent[j, i] + head[j, j] * (raw[j, i] - goal[j, i])
+            value, d_v, d_u = one_output(
+                odd, count, par, normalisation, out[j], goal[j], lent[j], noise, goal_noise, row, turn, mixed, bar, d_out[j],
+                d_goal[j], through_target,
+            )  # fmt: skip
+            loss = loss + value
+        if through_online:
+            carry_back(m, width, j, patches * d_v, raw, head, mixed_cov, d_out, d_raw, d_cov, d_head)
+        if through_target:
+            for i in range(width):
+                d_raw[j, i] = d_raw[j, i] + d_goal[j, i]
+            d_cov[j, j] = d_cov[j, j] + patches * d_u
+    return loss
+
+
+def carry_back(m, width, j, d_noise, raw, head, mixed_cov, d_out, d_raw, d_cov, d_head):
+    """The chain rule from F_j and the variance of its noise, d_noise = n dL/dv_j, to X, C and row j of E."""
+    for p in range(m):
+        d_head[j, p] = inner(width, d_out[j], raw[p]) + 2.0 * d_noise * mixed_cov[j, p]
+        if abs(head[j, p]) > 0.0:
+            for i in range(width):
+                d_raw[p, i] = d_raw[p, i] + head[j, p] * d_out[j, i]
+            share = d_noise * head[j, p]
+            for q in range(m):
+                d_cov[p, q] = d_cov[p, q] + share * head[j, q]
+
+
+def mix_outputs(m, width, raw, head, cov, out, lent, mixed_cov):
+    """Fill out (m, N + 1) with F = E X, lent (m, N + 1) with F_j - E_jj X_j, mixed_cov (m, m) with E C."""
+    for j in range(m):
+        for i in range(width):
+            lent[j, i] = 0.0 * raw[j, i] * head[j, j]
+        for p in range(m):
+            mixed_cov[j, p] = head[j, j] * cov[j, p]
+        for r in range(m):
+            if r != j and abs(head[j, r]) > 0.0:
+                for i in range(width):
+                    lent[j, i] = lent[j, i] + head[j, r] * raw[r, i]
+                for p in range(m):
+                    mixed_cov[j, p] = mixed_cov[j, p] + head[j, r] * cov[r, p]
+        for i in range(width):
+            out[j, i] = head[j, j] * raw[j, i] + lent[j, i]
+
+
+def one_output(odd, count, par, normalisation, f, x, rest, noise_f, noise_x, row, turn, mixed, bar, d_f, d_x, through_target):
+    """Output j's part of the loss; fills d_f, d_x = dL/dF, dL/dG (N + 1) and returns (loss, dL/dv, dL/du).
+
+    f, x: raw components of F and G; rest: F less a multiple of G, exactly; noise_f, noise_x: what noise adds to the
+    variances. row, turn, mixed, bar: scratch.
+    """
+    width = count if odd else count + 1
+    of_f = output_of(odd, count, par, f)
+    of_x = output_of(odd, count, par, x)
+    apply(odd, count, par[SAME], 1.0, par, f, of_f, row[0])
+    apply(odd, count, par[SAME], 1.0, par, x, of_x, row[1])
+    apply(odd, count, par[ACROSS], -1.0, par, x, of_x, row[2])
+    apply(odd, count, par[ACROSS], -1.0, par, f, of_f, row[3])
+    variance = inner(width, f, row[0]) + noise_f
+    goal_variance = inner(width, x, row[1]) + noise_x
+    covariance = inner(width, f, row[2])
+    raw_moments = not odd and normalisation != BATCH
+    if normalisation == NO_NORMALISATION:
+        apart = of_f[3] - of_x[3]
+        for i in range(width):
+            d_f[i] = 2.0 * (row[0, i] - row[2, i])
+            d_x[i] = 2.0 * (row[1, i] - row[3, i])
+        if not odd:
+            add_middle(count, par, 2.0 * apart, d_f)
+            add_middle(count, par, -2.0 * apart, d_x)
+        one = 1.0 + 0.0 * variance
+        return variance - 2.0 * covariance + goal_variance + apart * apart, one, one
+    if raw_moments:
+        variance = variance + of_f[3] * of_f[3]
+        goal_variance = goal_variance + of_x[3] * of_x[3]
+        covariance = covariance + of_f[3] * of_x[3]
+    root = (variance * goal_variance) ** 0.5
+    for i in range(width):
+        for k in range(i + 1, width):
+            mixed[i, k] = x[i] * rest[k] - x[k] * rest[i]
+    turn_of(odd, count, par, x, of_x, f, of_f, mixed, bar, turn)
+    if raw_moments:
+        add_means(count, par, of_x[3], of_f[3], row[2], row[0], turn)
+        add_middle(count, par, of_x[3], row[2])
+    turned(width, -2.0 / (variance * root), noise_f, row[2], turn, f, d_f)
+    if through_target:
+        for i in range(width):
+            for k in range(i + 1, width):
+                mixed[i, k] = -mixed[i, k]
+        turn_of(odd, count, par, f, of_f, x, of_x, mixed, bar, turn)
+        if raw_moments:
+            add_means(count, par, of_f[3], of_x[3], row[3], row[1], turn)
+            add_middle(count, par, of_f[3], row[3])
+        turned(width, -2.0 / (goal_variance * root), noise_x, row[3], turn, x, d_x)
+    rho = covariance / root
+    return 2.0 - 2.0 * rho, rho / variance, rho / goal_variance
+
+
+def turned(width, scale, noise, across, turn, values, result):
+    """Fill result with scale (noise R X + T F)."""
+    for i in range(width):
+        total = noise * across[i]
+        for k in range(width):
+            if k != i:
+                total = total + turn[i, k] * values[k]
+        result[i] = scale * total
+
+
+def turn_of(odd, count, par, x, of_x, f, of_f, mixed, bar, turn):
+    """Fill turn, antisymmetric, with T = (R X)(P F)^T - (P F)(R X)^T from mixed = X F^T - F X^T (above the diagonal).
+
+    of_x, of_f: what `output_of` says of X and F. The derivation is that of `dynlab.formulas.objective`.
+    """
+    a = par[SAME] / count
+    b = par[ACROSS] / count
+    if odd:
+        for i in range(count):
+            for k in range(i + 1, count):
+                turn[i, k] = a * b * mixed[i, k]
+                turn[k, i] = -turn[i, k]
+        return
+    mean_x, moved_x, _, _ = of_x
+    mean_f, moved_f, _, _ = of_f
+    for i in range(count):
+        bar[i] = 0.0 * moved_x * moved_f
+    for i in range(count):
+        for k in range(i + 1, count):
+            bar[i] = bar[i] + mixed[i, k]
+            bar[k] = bar[k] - mixed[i, k]
+    even = 0.5 * (a + b)
+    from_x = b * par[S1] / count * moved_f
+    from_f = a * par[S1] / count * moved_x
+    apart = par[S3] * par[S3]
+    for i in range(count):
+        for k in range(i + 1, count):
+            value = a * b * (mixed[i, k] - (bar[i] - bar[k]) / count)
+            value = value + from_x * (x[i] - x[k]) + from_f * (f[i] - f[k])
+            turn[i, k] = value
+            turn[k, i] = -value
+        value = par[S2] * (b * moved_f * (x[i] - mean_x) + a * moved_x * (f[i] - mean_f))
+        value = value + apart * (f[count] * (b * x[i] - even * mean_x) + x[count] * (a * f[i] - even * mean_f))
+        turn[i, count] = value
+        turn[count, i] = -value
+
+
+def add_means(count, par, middle_x, middle_f, across_x, same_f, turn):
+    """Add w c^T - c w^T to turn, w = (R X) M_F - (P F) M_X."""
+    for i in range(count):
+        w_i = across_x[i] * middle_f - same_f[i] * middle_x
+        c_i = mean_weight(par) / count
+        for k in range(i + 1, count + 1):
+            w_k = across_x[k] * middle_f - same_f[k] * middle_x
+            c_k = mean_weight(par) / count if k < count else par[NOISE_PATCHES]
+            value = w_i * c_k - c_i * w_k
+            turn[i, k] = turn[i, k] + value
+            turn[k, i] = turn[k, i] - value
+
+
+def unit_length(m, count, numbers, out, goal, d_out, d_goal):
+    """The loss of outputs divided by their length, without noise; fills d_out, d_goal (m, N). Zero vectors stay zero."""
+    loss = 0.0 * out[0, 0]
+    for i in range(count):
+        size_f = 0.0 * loss
+        size_g = 0.0 * loss
+        aligned = 0.0 * loss
+        for j in range(m):
+            size_f = size_f + out[j, i] * out[j, i]
+            size_g = size_g + goal[j, i] * goal[j, i]
+            aligned = aligned + out[j, i] * goal[j, i]
+        if size_f.real > 0.0:
+            loss = loss + numbers[ONE_VIEW] / count
+        if size_g.real > 0.0:
+            loss = loss + numbers[ONE_VIEW] / count
+        if size_f.real > 0.0 and size_g.real > 0.0:
+            root = (size_f * size_g) ** 0.5
+            cosine = aligned / root
+            weight = -2.0 * numbers[BOTH_VIEWS] / count
+            loss = loss + weight * cosine
+            for j in range(m):
+                # |F|^2 G - (F.G) F and its mirror, from the differences of pairs.
+                ahead = 0.0 * cosine
+                behind = 0.0 * cosine
+                for r in range(m):
+                    apart = out[r, i] * goal[j, i] - out[j, i] * goal[r, i]
+                    ahead = ahead + out[r, i] * apart
+                    behind = behind - goal[r, i] * apart
+                d_out[j, i] = weight * ahead / (root * size_f)
+                d_goal[j, i] = weight * behind / (root * size_g)
+    return loss
+
+
+def correlation(odd, m, count, par, raw, mean, spread, pull, cov, result):
+    """Fill result (m, m) with E f_j f_r of one view, means included."""
+    variances(odd, m, count, par, raw, mean, spread, pull, cov, result)
+    if not odd:
+        for j in range(m):
+            middle = mean_weight(par) * mean[j] + par[NOISE_PATCHES] * raw[j, count]
+            for r in range(m):
+                result[j, r] = result[j, r] + middle * (mean_weight(par) * mean[r] + par[NOISE_PATCHES] * raw[r, count])
+
+
+def variances(odd, m, count, par, raw, mean, spread, pull, cov, result):
+    """Fill result (m, m) with Var, the covariances of the outputs without head in one view."""
+    for j in range(m):
+        for r in range(j + 1):
+            total = 0.0 * cov[j, r]
+            for i in range(count):
+                total = total + (raw[j, i] - mean[j]) * (raw[r, i] - mean[r])
+            total = total * (par[SAME] / count) + par[NOISE_PATCHES] * cov[j, r]
+            if not odd:
+                apart = par[S3] * par[S3] * raw[j, count] * raw[r, count]
+                total = total + spread[j] * spread[r] + apart
+            result[j, r] = total
+            result[r, j] = total
+
+
+def across_covariances(odd, m, count, raw, pull, across, result):
+    """Fill result (m, m) with Cov, the covariances of the outputs without head across the views."""
+    for j in range(m):
+        for r in range(j + 1):
+            total = 0.0 * raw[j, 0]
+            for i in range(count):
+                total = total + raw[j, i] * across[r, i]
+            if not odd:
+                total = total - raw[j, count] * pull[r]
+            result[j, r] = total
+            result[r, j] = total
+
+
+def same_of(odd, m, count, par, raw, mean, spread, pull, same_x):
+    """Fill same_x (m, N + 1) with P X."""
+    for j in range(m):
+        for i in range(count):
+            same_x[j, i] = par[SAME] / count * (raw[j, i] - mean[j])
+            if not odd:
+                same_x[j, i] = same_x[j, i] + par[S1] / count * spread[j]
+        if not odd:
+            same_x[j, count] = pull[j]
+
+
+def two_views(odd, m, count, par, choice, numbers, raw, mean, spread, pull, across, cov, var, across_cov, d_cov, d_across,
+              same_x, d_raw):  # fmt: skip
+    """Barlow Twins or VICReg; adds to d_raw and d_cov. var, across_cov, d_across, same_x: scratch."""
+    variances(odd, m, count, par, raw, mean, spread, pull, cov, var)
+    across_covariances(odd, m, count, raw, pull, across, across_cov)
+    if choice[OBJECTIVE] == BARLOW_TWINS:
+        loss = barlow_twins(m, numbers[BARLOW_WEIGHT], var, across_cov, d_cov, d_across)
+    else:
+        loss = vicreg(m, numbers[INVARIANCE], numbers[VARIANCE], numbers[COVARIANCE], var, across_cov, d_cov, d_across)
+    same_of(odd, m, count, par, raw, mean, spread, pull, same_x)
+    moments_to_components(odd, m, count, par, pull, across, same_x, d_cov, d_across, 1.0, d_raw)
+    for p in range(m):
+        for r in range(m):
+            d_cov[p, r] = par[NOISE_PATCHES] * d_cov[p, r]
+    return loss
+
+
+def decorrelated(odd, m, count, par, weight, raw, mean, spread, pull, cov, var, d_var, d_cov, same_x, d_raw):
+    """weight * sum_{i != j} corr(f_i, f_j)^2; adds to d_raw and d_cov. var, d_var, same_x: scratch."""
+    variances(odd, m, count, par, raw, mean, spread, pull, cov, var)
+    loss = add_decorrelation(m, weight, var, d_var)
+    same_of(odd, m, count, par, raw, mean, spread, pull, same_x)
+    moments_to_components(odd, m, count, par, pull, same_x, same_x, d_var, d_var, 0.0, d_raw)
+    for p in range(m):
+        for r in range(m):
+            d_cov[p, r] = d_cov[p, r] + par[NOISE_PATCHES] * d_var[p, r]
+    return loss
+
+
+def moments_to_components(odd, m, count, par, pull, across, same_x, d_var, d_across, share, d_raw):
+    """Add 2 (dL/dVar) P X + share (dL/dCov + its transpose) R X to d_raw; both derivatives (m, m) symmetric."""
+    for p in range(m):
+        for r in range(m):
+            for i in range(count):
+                value = d_var[p, r] * same_x[r, i] + share * d_across[p, r] * across[r, i]
+                d_raw[p, i] = d_raw[p, i] + 2.0 * value
+            if not odd:
+                value = d_var[p, r] * same_x[r, count] - share * d_across[p, r] * pull[r]
+                d_raw[p, count] = d_raw[p, count] + 2.0 * value
+
+
+def noise_forces(kind, m, count, odd, raw, cov, cross, d_cov, d_raw, d_noise):
+    """Fill d_noise (m, m) from S = dL/dC and dL/dmu."""
+    degree = 3.0 if is_cubed(kind) else 1.0
+    for p in range(m):
+        total = 0.0 * d_cov[p, p] if odd else raw[p, count] * d_raw[p, count]
+        for r in range(m):
+            total = total + 2.0 * d_cov[p, r] * cov[p, r]
+            if r != p:
+                d_noise[p, r] = 2.0 * d_cov[p, r] * cross[p, r]
+        d_noise[p, p] = degree * total

@@ -1,0 +1,195 @@
+"""The exact population loss and gradient under any `Training`: the formulas of `dynlab.formulas.switched`, given arrays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dynlab import _jit, heads
+from dynlab._twofloat import TwoFloat, arc_tangent, extended, two_floats
+from dynlab.formulas import activations, components, decorrelation, masks, objective, switched
+from dynlab.population.gradient import activation_kind, noise_geometry, parameter_vector, perpendicular
+from dynlab.population.order_parameters import check_weights, matrix
+from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
+
+_jit.compile_module(heads)
+_jit.compile_module(decorrelation)
+_switched = _jit.compile_module(switched)
+_extended = extended(activations, components, heads, decorrelation, objective, switched)
+
+EXTENDED_WORK = 3000  # if m^2 (m + 2K) + 4 m K^2 is at most this, the dense gradient is evaluated with twice the digits
+
+
+def choices(training: Training) -> np.ndarray:
+    """The switches that are names, as the integers that `switched.HEAD_RULE` ... say."""
+    objective = OBJECTIVES.index(training.objective)
+    return np.array(
+        [
+            heads.rule_number(training.head),
+            int(training.target == "average"),
+            STOP_GRADIENTS.index(training.stop_gradient),
+            NORMALISATIONS.index(training.normalisation),
+            objective,
+        ],
+        dtype=np.int64,
+    )
+
+
+def numbers(model, training: Training) -> np.ndarray:
+    """The switches that are numbers, as `switched.WEIGHT_DECAY` ... say."""
+    one, both = view_probabilities(model)
+    values = (
+        training.weight_decay, training.head_decay, training.target_rate, training.decorrelation, training.barlow_weight,
+        *training.vicreg_weights, training.directpred_eps, one, both,
+    )  # fmt: skip
+    return np.array(values, dtype=np.float64)
+
+
+def view_probabilities(model) -> tuple[float, float]:
+    """Probabilities that one view, and that both views, hold a feature patch (at least one of them always does)."""
+    n, patches = model.feature_patches, model.patches
+    if model.mask == "half":
+        empty = math.comb(patches - n, patches // 2) / math.comb(patches, patches // 2)
+    else:
+        empty = 0.5**n
+    return 1.0 - empty, 1.0 - 2.0 * empty
+
+
+def new_workspace(m: int, features: int, dtype=np.float64) -> tuple:
+    """Scratch arrays for one thread's calls of `switched.switched_forces`."""
+    return tuple(np.zeros(shape, dtype) for shape in switched.switched_sizes(m, features))
+
+
+def start_head(model, training: Training) -> np.ndarray:
+    """Where the head starts (m, m): the given matrix or the identity."""
+    return np.eye(model.neurons) if training.head_matrix is None else np.array(training.head_matrix)
+
+
+@_jit.kernel
+def switched_kernel(kind, par, choice, values, signal, norm, dot, wedge, eps, target, target_norm, head, work, out):
+    """`switched.switched_forces` at a point; fills out = (d_signal, d_noise, d_head) and returns the loss."""
+    m, features = signal.shape
+    side = np.sign(signal).astype(np.int64)
+    target_side = np.sign(target).astype(np.int64)
+    online = (signal, side, norm, dot, wedge, eps)
+    return _switched.switched_forces(
+        kind, m, features, par, choice, values, online, (target, target_side, target_norm), head, work, out[0], out[1], out[2]
+    )
+
+
+
+
+def training_gradient(model, training: Training, weights, head=None, target_weights=None):
+    """Exact loss and gradient over the population under `training`, for dense weights.
+
+    Parameters
+    ----------
+    model : Model
+    training : Training
+    weights : (m, d) array, d >= K; its first K axes are the features, the others carry noise only.
+    head : (m, m) array, the head E for rules that train or fix it (None: where it starts). Left out for "none",
+        "directpred" and "directcopy", which know theirs.
+    target_weights : (m, d) array, the weights of the target for target "average" (None: the online ones).
+
+    Returns
+    -------
+    loss : float
+    d_weights : (m, d), dL/dw through the sides that are not stopped, plus weight_decay w
+    d_head : (m, m), dL/dE plus head_decay E on the entries that train, 0 elsewhere
+
+    Raises ValueError for shapes that do not fit, values not finite, combinations without closed form, and where an output
+    has zero variance. Cost: O(m^2 d) for the Gram matrix, then O(m^2 K + m K^2), and m^3 for a dense head.
+
+    Every component is accurate to 1e-11 of itself or to what rounding the inputs moves it by, up to m^2 (m + 2K) + 4 m K^2 =
+    `EXTENDED_WORK`; beyond that relative to the largest of the terms that it is the sum of.
+    """
+    training.check_model(model)
+    weights = check_weights(model, weights)
+    given = head is not None
+    if given and training.head not in ("fixed", *heads.TRAINED):
+        raise ValueError(f"head: given, must be left out with head {training.head!r}")
+    entries = matrix("head", head, (model.neurons,) * 2).copy() if given else start_head(model, training)
+    if target_weights is not None and training.target != "average":
+        raise ValueError(f"target_weights: given, must be left out with target {training.target!r}")
+    target = weights if target_weights is None else check_weights(model, target_weights)
+    if target.shape != weights.shape:
+        raise ValueError(f"target_weights: shape {target.shape}, must be {weights.shape}")
+    features = model.features
+    geometry = noise_geometry(weights[:, features:])
+    own = target_weights is None
+    other = geometry[0] if own else np.array([math.hypot(*row) for row in target[:, features:]])
+    loss, d_signal, forces, d_head = evaluate(
+        model, training, weights[:, :features], *geometry, target[:, :features], other, entries
+    )
+    d_weights = np.hstack([d_signal, noise_gradient(weights[:, features:], geometry[0], forces)])
+    return loss, d_weights + training.weight_decay * weights, d_head
+
+
+def noise_gradient(noise, norm, forces):
+    """dL/dw~ (m, n) from radial and transverse forces (m, m) as `objective.forces` fills them."""
+    gradient = np.empty_like(noise)
+    for p in range(len(noise)):
+        # Row p of the second factor is 0, so that the radial force on the diagonal does not enter here.
+        gradient[p] = forces[p] @ perpendicular(noise, norm, p)
+        if norm[p] > 0.0:
+            gradient[p] += forces[p, p] / norm[p] * (noise[p] / norm[p])
+    return gradient
+
+
+def evaluate(model, training, signal, norm, dot, wedge, target, target_norm, head):
+    """Loss and the derivatives that `switched.switched_forces` fills; `head` (m, m) is filled for rules that make it."""
+    kind, par = activation_kind(model), parameter_vector(model)
+    m, features = signal.shape
+    state = [np.array(part, dtype=np.float64, order="C") for part in (signal, norm, dot, wedge, np.arctan2(wedge, -dot))]
+    goal = [np.array(part, dtype=np.float64, order="C") for part in (target, target_norm)]
+    choice, values = choices(training), numbers(model, training)
+    out = np.zeros((m, features)), np.zeros((m, m)), np.zeros((m, m))
+    if m * m * (m + 2 * features) + 4 * m * features**2 <= EXTENDED_WORK:
+        loss = _evaluate_extended(model, choice, values, state, goal, head, out)
+        if np.isfinite(loss) and all(np.isfinite(array).all() for array in out):
+            return loss, *out
+    # Also where numbers of twice the digits overflow, which they do earlier.
+    loss = switched_kernel(kind, par, choice, values, *state, *goal, head, new_workspace(m, features), out)
+    if not np.isfinite(loss) or not all(np.isfinite(array).all() for array in out):
+        raise ValueError("an output has zero variance (or overflows): its normalisation is undefined")
+    return loss, *out
+
+
+def _evaluate_extended(model, choice, values, state, goal, head, out) -> float:
+    """The same formulas with numbers of twice the digits, run by Python: fills `out` and returns the loss."""
+    m, features = state[0].shape
+    counts = masks.count_moments(TwoFloat(model.patches), TwoFloat(model.feature_patches), model.mask == "half")
+    par = [*counts, TwoFloat(model.noise), 0.0, *model.strengths]
+    signal, norm, target, target_norm = (two_floats(part) for part in (*state[:2], *goal))
+    geometry = _consistent(norm, *state[2:4])
+    filled = [two_floats(part) for part in out]
+    entries = two_floats(head)
+    work = tuple(two_floats(np.zeros(shape)) for shape in switched.switched_sizes(m, features))
+    online = signal, np.sign(state[0]).astype(np.int64), norm, *geometry
+    other = target, np.sign(goal[0]).astype(np.int64), target_norm
+    with np.errstate(all="ignore"):  # overflows show in the result
+        loss = float(
+            _extended["switched_forces"](
+                activation_kind(model), m, features, par, choice.tolist(), values.tolist(), online, other, entries, work,
+                *filled,
+            )
+        )  # fmt: skip
+        for array, found in zip((*out, head), (*filled, entries), strict=True):
+            array[...] = found.astype(np.float64)
+    return loss
+
+
+def _consistent(norm, dot, wedge):
+    """dot, wedge, eps (m, m) as numbers of twice the digits with dot^2 + wedge^2 = k^2, k = |w~_j||w~_r|, exactly."""
+    shape = dot.shape
+    made = tuple(two_floats(np.zeros(shape)) for _ in range(3))
+    for j in range(shape[0]):
+        for r in range(shape[0]):
+            x, y = TwoFloat(dot[j, r]), TwoFloat(wedge[j, r])
+            size = (x * x + y * y) ** 0.5
+            if size.real > 0.0:
+                scale = norm[j] * norm[r] / size
+                made[0][j, r], made[1][j, r] = x * scale, y * scale
+            made[2][j, r] = arc_tangent(y, -x)
+    return made
