@@ -53,7 +53,8 @@ def layout_of(model) -> int:
     return flow.PAIR if model.neurons == 2 and model.features == 2 else flow.GENERAL
 
 
-def _log(values):
+def log_size(values):
+    """log|x|, with TINY_LOG for zero."""
     return np.log(np.maximum(np.abs(values), np.exp(TINY_LOG)))
 
 
@@ -72,7 +73,7 @@ def encode_arrays(model, signal, gram, head) -> tuple[np.ndarray, np.ndarray]:
     cubed = ACTIVATIONS[model.activation].degree == 3
     signal = signal.reshape(count, -1)
     norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
-    signals = _log(signal) if cubed else np.array(signal)
+    signals = log_size(signal) if cubed else np.array(signal)
     if cubed and layout_of(model) == flow.PAIR:
         # delta of `formulas.cubic_flow` in place of log|A_22|
         signals[:, 3] += signals[:, 0] - signals[:, 1] - signals[:, 2]
@@ -84,14 +85,14 @@ def encode_arrays(model, signal, gram, head) -> tuple[np.ndarray, np.ndarray]:
             angle = np.minimum(0.5 * np.log(large / small), LARGEST_ATANH)
         angles = np.where(scale > 0.0, np.copysign(angle, dot), 0.0)[:, None]
     else:
-        angles = np.array([_unit_rows(*pair).ravel() for pair in zip(gram, norm, strict=True)]).reshape(count, -1)
+        angles = np.array([unit_rows(*pair).ravel() for pair in zip(gram, norm, strict=True)]).reshape(count, -1)
     side = np.sign(signal).astype(np.int64)
     if cubed:
         side[side == 0] = 1
-    return np.concatenate([signals, _log(norm), angles, head[:, ~np.eye(m, dtype=bool)]], axis=1), side
+    return np.concatenate([signals, log_size(norm), angles, head[:, ~np.eye(m, dtype=bool)]], axis=1), side
 
 
-def _unit_rows(gram, norm):
+def unit_rows(gram, norm):
     """Unit vectors (m, m) with the correlations of a Gram matrix (m, m)."""
     unit = np.where(norm > 0.0, norm, 1.0)
     values, vectors = np.linalg.eigh(gram / np.outer(unit, unit))

@@ -60,6 +60,17 @@ def output_moments(model, signal, gram):
     return same * feature + patches * noise + shift, across * feature - shift
 
 
+def output_means(model, signal, gram):
+    """Mean outputs (..., m), E[N1] t + E[n1] mu, for signal (..., m, K), noise Gram (..., m, m)."""
+    record = activations.ACTIVATIONS[model.activation]
+    if record.odd:
+        return np.zeros(np.shape(signal)[:-1])
+    u = np.asarray(model.strengths) * signal
+    mean = (np.maximum(u, 0) ** record.degree + np.maximum(-u, 0) ** record.degree).mean(-1) / 2
+    mu, _ = _noise_moments(model, gram)
+    return model.feature_patches / 2 * mean + (model.patches - model.feature_patches) / 2 * mu
+
+
 def losses(model, signal, gram, head):
     """Population loss (...,) of states signal (..., m, K), noise Gram (..., m, m), head (..., m, m)."""
     variance, covariance = output_moments(model, signal, gram)

@@ -9,13 +9,14 @@ import numpy as np
 from dynlab import _jit, heads
 from dynlab._twofloat import TwoFloat, arc_tangent, extended, two_floats
 from dynlab.formulas import activations, components, decorrelation, masks, objective, switched
+from dynlab.population import moments
 from dynlab.population.gradient import activation_kind, noise_geometry, parameter_vector, perpendicular
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
 
-_jit.compile_module(heads)
-_jit.compile_module(decorrelation)
-_switched = _jit.compile_module(switched)
+compiled_helpers = tuple(_jit.compile_module(part) for part in (heads, decorrelation))
+compiled_formulas = _jit.compile_module(switched)
+_forces = compiled_formulas.switched_forces
 _extended = extended(activations, components, heads, decorrelation, objective, switched)
 
 EXTENDED_WORK = 3000  # if m^2 (m + 2K) + 4 m K^2 is at most this, the dense gradient is evaluated with twice the digits
@@ -66,6 +67,13 @@ def start_head(model, training: Training) -> np.ndarray:
     return np.eye(model.neurons) if training.head_matrix is None else np.array(training.head_matrix)
 
 
+def correlations(model, signal, gram) -> np.ndarray:
+    """E f f^T of one view (N, m, m), means included, for signal (N, m, K) and noise Gram matrices (N, m, m)."""
+    variance, _ = moments.output_moments(model, signal, gram)
+    mean = moments.output_means(model, signal, gram)
+    return variance + mean[..., :, None] * mean[..., None, :]
+
+
 @_jit.kernel
 def switched_kernel(kind, par, choice, values, signal, norm, dot, wedge, eps, target, target_norm, head, work, out):
     """`switched.switched_forces` at a point; fills out = (d_signal, d_noise, d_head) and returns the loss."""
@@ -73,7 +81,7 @@ def switched_kernel(kind, par, choice, values, signal, norm, dot, wedge, eps, ta
     side = np.sign(signal).astype(np.int64)
     target_side = np.sign(target).astype(np.int64)
     online = (signal, side, norm, dot, wedge, eps)
-    return _switched.switched_forces(
+    return _forces(
         kind, m, features, par, choice, values, online, (target, target_side, target_norm), head, work, out[0], out[1], out[2]
     )
 
