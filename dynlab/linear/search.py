@@ -90,7 +90,7 @@ def find_basin_boundary(
     def learns(p: float) -> bool:
         again = None if seed is None else np.random.default_rng(seed)
         start = commuting_start(model, np.full(modes, p), outputs=outputs, rng=again)
-        return not has_collapsed(model, *start, patience=patience, rtol=min(1e-9, max(1e-13, tol / 10)))
+        return not has_collapsed(model, *start, patience=patience, rtol=min(1e-6, max(1e-13, tol / 100)))
 
     if not learns(1.0):
         return float("inf")
