@@ -16,6 +16,8 @@ _HOMES = {
     "Trajectory": "dynlab.trajectory",
     "ensemble": "dynlab.sweep",
     "Ensemble": "dynlab.sweep",
+    "LinearModel": "dynlab.linear.model",
+    "simulate_linear": "dynlab.linear.flow",
 }
 
 __all__ = ["__version__", *_HOMES]
