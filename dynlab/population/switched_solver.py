@@ -2,7 +2,8 @@ r"""One trajectory of `dynlab.formulas.switched_flow` from start to end: undecor
 
 Rodas5P (`formulas.rodas5p`) with an exact Jacobian (complex step) in the arc length of the orbit, log time being one of its
 coordinates. With g = (f, exp(-clock)), s = |W g| and v = J^T W^2 g/s, the system is dz/dtau = g/s with Jacobian
-(J - (g/s) v^T)/s. Errors are measured relative to 1 for logarithms, unit vectors and the clock, relative to the value with a
+(J - (g/s) v^T)/s. Where a stiff direction has relaxed, s says more about the last error than about the orbit; there a step is
+taken in log time instead, dz/dlog t = f exp(clock), at a fixed ratio kappa to the arc length. Errors are measured relative to 1 for logarithms, unit vectors and the clock, relative to the value with a
 floor for signals of degree 1 and head entries. A step whose error is not a finite number is rejected. relu signals that reach
 their kink end the step there, as in `dynlab.population.solver`.
 """
@@ -33,6 +34,10 @@ MOST_REJECTED = 60
 PEAK_POINTS = 4
 # Weights below this logarithm have vanished: under decay, or without normalisation, all that is left is to fall further.
 VANISHED = -25.0
+# Where an error changes log s by more than this times the error, the arc length is a bad variable and log time is taken.
+STEEPEST = 30.0
+# Velocities at a kink that move a signal by less than this times its scale in the time passed so far do not count.
+IDLE = 1e-12
 LONGEST = 5.0  # arc of one step: five units of a logarithm
 
 
@@ -48,8 +53,11 @@ def exact_jacobian(system, z, side, complex_scratch, zc, rc, jac):
             jac[i, k] = rc[i].imag * 1e30
 
 
-def to_arc(arc, rates, jac, normal):
-    """Turn dz/dt and its Jacobian into dz/dtau and its Jacobian, in place; returns the speed s."""
+def to_arc(arc, relative, z, rates, jac, normal):
+    """Turn dz/dt and its Jacobian into dz/dtau and its Jacobian, in place.
+
+    Returns kappa: 0 for arc length, or what turns log time into tau for a step in log time.
+    """
     n = len(rates)
     total = 0.0
     for i in range(n):
@@ -57,20 +65,33 @@ def to_arc(arc, rates, jac, normal):
         normal[i] = 0.0
     speed = sqrt(total)
     for i in range(n):
-        rates[i] = rates[i] / speed
-    for i in range(n):
-        weight = arc[i] * arc[i] * rates[i]
+        weight = arc[i] * arc[i] * rates[i] / speed
         if weight != 0.0:
             for k in range(n):
                 normal[k] += weight * jac[i, k]
+    steepest = 0.0
+    for k in range(n):
+        steepest = max(steepest, abs(normal[k]) * (abs(z[k]) if relative[k] > 0 else 1.0))
+    if steepest > STEEPEST * speed:
+        clock = rates[n - 1]
+        for i in range(n):
+            for k in range(n):
+                jac[i, k] = jac[i, k] / speed
+            # d/d clock of f exp(clock - clock_n)
+            jac[i, n - 1] += rates[i] / speed
+        for i in range(n):
+            rates[i] = rates[i] / speed
+        return clock / speed
+    for i in range(n):
+        rates[i] = rates[i] / speed
     for i in range(n):
         for k in range(n):
             jac[i, k] = (jac[i, k] - rates[i] * normal[k]) / speed
-    return speed
+    return 0.0
 
 
-def take_step(system, table, h, z, side, arc, jac, scratch, matrix, order, stages, point, new):
-    """One step of arc length h: fills stages (8, n) and new (n,)."""
+def take_step(system, table, h, kappa, z, side, arc, jac, scratch, matrix, order, stages, point, new):
+    """One step of arc length h: fills stages (8, n) and new (n,). kappa: see `to_arc`."""
     a, c, _, gamma = table
     n = len(z)
     for i in range(n):
@@ -85,12 +106,15 @@ def take_step(system, table, h, z, side, arc, jac, scratch, matrix, order, stage
             for i in range(n):
                 point[i] += a[stage, j] * stages[j, i]
         switched_rates(system, point, side, scratch, new)
-        total = 0.0
+        if kappa > 0.0:
+            inverse = kappa / new[n - 1]
+        else:
+            total = 0.0
+            for i in range(n):
+                total += (arc[i] * new[i]) ** 2
+            inverse = 1.0 / sqrt(total)
         for i in range(n):
-            total += (arc[i] * new[i]) ** 2
-        speed = sqrt(total)
-        for i in range(n):
-            new[i] = new[i] / speed
+            new[i] = new[i] * inverse
         for j in range(stage):
             for i in range(n):
                 new[i] += c[stage, j] / h * stages[j, i]
@@ -190,46 +214,49 @@ def velocity(system, z, side, i, trial, scratch, rates):
     return rates[i]
 
 
-def settle(system, z, side, i, scratch, rates):
-    """Choose the side of a signal at 0: away from the kink if a velocity points away, else 0, held there."""
+def settle(system, size, z, side, i, scratch, rates):
+    """Choose the side of a signal at 0: away from the kink if a velocity points away, else 0, held there. size: of signals."""
     up = velocity(system, z, side, i, 1, scratch, rates)
     down = velocity(system, z, side, i, -1, scratch, rates)
-    if up > 0.0 and up >= -down:
+    idle = IDLE * size * rates[len(z) - 1]
+    if up > idle and up >= -down:
         side[i] = 1
-    elif down < 0.0:
+    elif down < -idle:
         side[i] = -1
     else:
         side[i] = 0
 
 
-def leaves(system, table, theta, z, new, stages, side, i, place, scratch, point, rates):
+def leaves(system, size, table, theta, z, new, stages, side, i, place, scratch, point, rates):
     """Whether at theta signal i (coordinate `place`) has passed its kink or, if it is held there, is let go of."""
     interpolate(table, theta, z, new, stages, point)
+    if place != i:  # the target's signals pass their kink, they are never held
+        return point[place] * side[i] < 0.0
     if side[i] != 0:
         return point[place] * side[i] <= 0.0
     point[place] = 0.0
-    settle(system, point, side, i, scratch, rates)
+    settle(system, size, point, side, i, scratch, rates)
     let_go = side[i] != 0
     side[i] = 0
     return let_go
 
 
-def first_kink(system, table, z, new, stages, side, scratch, point, rates):
+def first_kink(system, size, table, z, new, stages, side, scratch, point, rates):
     """First theta at which a signal passes its kink or is let go of, and its number; (1, -1) if none does."""
     m, features, choice = system[1], system[2], system[4]
     first = 1.0
     which = -1
     for i in range(len(side)):
         place = i if i < m * features else head_start(m, features, choice) // 2 + i - m * features
-        if side[i] != 0 and new[place] * side[i] > 0.0:
+        if (side[i] != 0 or place != i) and new[place] * side[i] > 0.0:
             continue
-        if not leaves(system, table, first, z, new, stages, side, i, place, scratch, point, rates):
+        if not leaves(system, size, table, first, z, new, stages, side, i, place, scratch, point, rates):
             continue
         low = 0.0
         high = first
         for _ in range(55):
             middle = 0.5 * (low + high)
-            if leaves(system, table, middle, z, new, stages, side, i, place, scratch, point, rates):
+            if leaves(system, size, table, middle, z, new, stages, side, i, place, scratch, point, rates):
                 high = middle
             else:
                 low = middle
@@ -238,19 +265,19 @@ def first_kink(system, table, z, new, stages, side, scratch, point, rates):
     return first, which
 
 
-def after_kink(system, z, side, which, scratch, rates):
+def after_kink(system, size, z, side, which, scratch, rates):
     """Put the signal that reached its kink there and choose its side; look again at all that are held."""
     m, features, choice = system[1], system[2], system[4]
     if which >= 0:
         place = which if which < m * features else head_start(m, features, choice) // 2 + which - m * features
         z[place] = 0.0
         if which >= m * features:
-            side[which] = -side[which] if side[which] != 0 else side[which - m * features]
+            side[which] = -side[which]
         else:
-            settle(system, z, side, which, scratch, rates)
+            settle(system, size, z, side, which, scratch, rates)
     for i in range(m * features):
         if side[i] == 0:
-            settle(system, z, side, i, scratch, rates)
+            settle(system, size, z, side, i, scratch, rates)
 
 
 def note_events(system, table, z, new, stages, last, top, learnt, marks, snapshots, peak, point):
@@ -319,6 +346,7 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
     rates, jac, new_rates, new_jac, matrix, order, stages, point, new, last, normal, floors, zc, rc = buffers
     n = len(z)
     kind, m, features, _, choice, _ = system
+    size = 1.0 / arc[0]
     first = head_start(m, features, choice)
     peak[0] = off_diagonal(m, features, choice, z)
     for i in range(n):
@@ -330,7 +358,7 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
     exact_jacobian(system, z, side, complex_scratch, zc, rc, jac)
     if not finite(n, rates, jac):
         return NOT_FINITE
-    to_arc(arc, rates, jac, normal)
+    kappa = to_arc(arc, relative, z, rates, jac, normal)
     h = 0.01
     last_h = h
     last_error = 1.0
@@ -339,7 +367,7 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
     while counts[0] + counts[1] < most:
         if not held_back:
             entry_floors(first, n, caps, jac, floors)
-        take_step(system, table, h, z, side, arc, jac, scratch, matrix, order, stages, point, new)
+        take_step(system, table, h, kappa, z, side, arc, jac, scratch, matrix, order, stages, point, new)
         error = error_of(relative, floors, rtol, z, new, stages)
         accepted = error <= 1.0 and new[n - 1] >= z[n - 1]
         change = SHRINK
@@ -349,7 +377,7 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
         which = -1
         if accepted:
             if kind == RELU:
-                top, which = first_kink(system, table, z, new, stages, side, scratch, point, last)
+                top, which = first_kink(system, size, table, z, new, stages, side, scratch, point, last)
             interpolate(table, top, z, new, stages, last)
             switched_rates(system, last, side, scratch, new_rates)
             exact_jacobian(system, last, side, complex_scratch, zc, rc, new_jac)
@@ -387,10 +415,10 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
         for i in range(len(side)):
             held = held or side[i] == 0
         if kind == RELU and (which >= 0 or held):
-            after_kink(system, z, side, which, scratch, point)
+            after_kink(system, size, z, side, which, scratch, point)
             switched_rates(system, z, side, scratch, new_rates)
             exact_jacobian(system, z, side, complex_scratch, zc, rc, new_jac)
-        to_arc(arc, new_rates, new_jac, normal)
+        kappa = to_arc(arc, relative, z, new_rates, new_jac, normal)
         for i in range(n):
             rates[i] = new_rates[i]
             for k in range(n):
