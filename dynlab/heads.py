@@ -27,7 +27,7 @@ TRAINED = ("off-diagonal", "linear", "symmetric")
 NONE, OFF_DIAGONAL, LINEAR_HEAD, SYMMETRIC, DIRECTPRED, DIRECTCOPY, FIXED = range(7)
 RHO = 0.3
 SWEEPS = 30
-RESOLVED = 1e-30  # a share of the largest eigenvalue below this is the rounding of zero
+RESOLVED = 1e-13  # a share of the largest eigenvalue below this is, in float64, the rounding of zero
 
 
 def rule_number(head: str) -> int:
@@ -114,8 +114,11 @@ def rotate(m, p, q, matrix, vectors):
         vectors[k, q] = s * x + c * y
 
 
-def head_of_correlation(rule, m, eps, correlation, vectors, head):
-    """Fill head (m, m) with DirectPred's or DirectCopy's E; correlation (m, m) is overwritten, vectors (m, m) scratch."""
+def head_of_correlation(rule, m, eps, resolved, correlation, vectors, head):
+    """Fill head (m, m) with DirectPred's or DirectCopy's E; correlation (m, m) is overwritten, vectors (m, m) scratch.
+
+    resolved: the share of the largest eigenvalue below which one is zero but for rounding.
+    """
     if rule == DIRECTCOPY:
         for j in range(m):
             for r in range(m):
@@ -133,7 +136,7 @@ def head_of_correlation(rule, m, eps, correlation, vectors, head):
                 head[j, r] = 0.0 * largest
                 for k in range(m):
                     share = correlation[k, k] / largest
-                    if share.real > RESOLVED:
+                    if share.real > resolved:
                         head[j, r] = head[j, r] + share**0.5 * vectors[j, k] * vectors[r, k]
         head[j, j] = head[j, j] + eps
 
@@ -143,7 +146,7 @@ def from_correlation(head: str, correlation, eps: float = 0.1) -> np.ndarray:
     work = np.array(correlation, dtype=np.float64)
     m = len(work)
     made = np.empty((m, m))
-    head_of_correlation(rule_number(head), m, eps, work, np.empty((m, m)), made)
+    head_of_correlation(rule_number(head), m, eps, RESOLVED, work, np.empty((m, m)), made)
     return made
 
 

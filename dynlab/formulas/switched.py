@@ -44,7 +44,7 @@ SIMILARITY, BARLOW_TWINS, VICREG = 0, 1, 2
 # Layout of the integers and of the numbers that choose.
 HEAD_RULE, AVERAGE, STOP, NORMALISATION, OBJECTIVE = 0, 1, 2, 3, 4
 WEIGHT_DECAY, HEAD_DECAY, TARGET_RATE, DECORRELATION, BARLOW_WEIGHT = 0, 1, 2, 3, 4
-INVARIANCE, VARIANCE, COVARIANCE, HEAD_EPS, ONE_VIEW, BOTH_VIEWS = 5, 6, 7, 8, 9, 10
+INVARIANCE, VARIANCE, COVARIANCE, HEAD_EPS, ONE_VIEW, BOTH_VIEWS, RESOLVED = 5, 6, 7, 8, 9, 10, 11
 
 
 def switched_sizes(m, features):
@@ -74,7 +74,7 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
     count = responses(kind, m, features, par, signal, side, norm, raw, mean, spread, pull, own, across)
     width = count if odd else count + 1
     noise_covariances(kind, m, par, norm, dot, wedge, eps, cov, cross)
-    zero = 0.0 * raw[0, 0] + 0.0 * head[0, 0]
+    zero = 0.0 * raw[0, 0]
     for p in range(m):
         for i in range(width):
             d_raw[p, i] = zero
@@ -87,7 +87,7 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
         rule = choice[HEAD_RULE]
         if rule == DIRECTPRED or rule == DIRECTCOPY:
             correlation(odd, m, count, par, raw, mean, spread, pull, cov, mixed_cov)
-            head_of_correlation(rule, m, numbers[HEAD_EPS], mixed_cov, vectors, head)
+            head_of_correlation(rule, m, numbers[HEAD_EPS], numbers[RESOLVED], mixed_cov, vectors, head)
         goal = raw
         if choice[AVERAGE] == 1:
             responses(kind, m, features, par, target[0], target[1], target[2], raw2, mean2, spread2, pull2, own2, across2)

@@ -29,8 +29,9 @@ from dynlab.formulas.flow import signal_of, unit_pair
 from dynlab.formulas.switched import AVERAGE, HEAD_RULE, TARGET_RATE, WEIGHT_DECAY, switched_forces
 from dynlab.heads import DIRECTCOPY, DIRECTPRED, trains
 
-# A logarithm below -FADED has passed every rounding; what would fall for ever is slowed down, smoothly.
-FADED = 60.0
+# Logarithms below these have passed every rounding; what would fall for ever is slowed down, smoothly. The second is for
+# degree 1: there the ratio of two norms enters the rates, and further apart rounding of the larger would move the smaller.
+FADED, FADED_LINEAR = 60.0, 20.0
 
 
 def block_size(m, features):
@@ -53,9 +54,9 @@ def state_size(m, features, choice):
     return head_start(m, features, choice) + entries + 1
 
 
-def faded(z):
-    """Factor that slows a falling logarithm near -FADED (and is 1 to rounding where it is ordinary)."""
-    x = z / FADED
+def faded(kind, z):
+    """Factor that slows a falling logarithm down (and is 1 to rounding where it is ordinary)."""
+    x = z / (FADED if is_cubed(kind) else FADED_LINEAR)
     x = x * x
     x = x * x
     x = x * x
@@ -126,12 +127,12 @@ def weights_rates(kind, m, features, decay, z, signal, sides, norm, dot, d_signa
         for f in range(features):
             place = p * features + f
             if is_cubed(kind):
-                rates[place] = (-d_signal[p, f] / signal[p, f] - decay) * faded(z[place])
+                rates[place] = (-d_signal[p, f] / signal[p, f] - decay) * faded(kind, z[place])
             elif sides[p, f] == 0:
                 rates[place] = 0.0 * d_signal[p, f]
             else:
                 rates[place] = -d_signal[p, f] - decay * signal[p, f]
-        rates[base + p] = (-d_noise[p, p] / (norm[p] * norm[p]) - decay) * faded(z[base + p])
+        rates[base + p] = (-d_noise[p, p] / (norm[p] * norm[p]) - decay) * faded(kind, z[base + p])
         for i in range(m):
             rates[first + p * m + i] = 0.0 * norm[p]
         for q in range(m):
@@ -151,12 +152,12 @@ def target_rates(kind, m, features, speed, block, z, signal, goal, norm, goal_no
         for f in range(features):
             place = block + p * features + f
             behind = speed * (signal[p, f] - goal[p, f])
-            rates[place] = behind / goal[p, f] * faded(z[place]) if is_cubed(kind) else behind
+            rates[place] = behind / goal[p, f] * faded(kind, z[place]) if is_cubed(kind) else behind
         cosine = 0.0 * norm[p]
         for i in range(m):
             cosine = cosine + z[first + p * m + i] * z[block + first + p * m + i]
         ratio = norm[p] / goal_norm[p]
-        rates[block + base + p] = speed * (ratio * cosine - 1.0) * faded(z[block + base + p])
+        rates[block + base + p] = speed * (ratio * cosine - 1.0) * faded(kind, z[block + base + p])
         for i in range(m):
             place = block + first + p * m + i
             rates[place] = speed * ratio * (z[first + p * m + i] - cosine * z[place])

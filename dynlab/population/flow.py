@@ -32,8 +32,9 @@ for _function in (_integrate.integrate, _solver.tie_rates, _solver.complex_step)
     _function.targetoptions["inline"] = "always"
 _follow = _integrate.integrate
 
-STATUS = ("until", "stationary", "too many steps", "step underflow", "not finite")
-SUCCESS = STATUS[:2]
+# The last only under a `Training` that shrinks the weights: see `switched_solver.VANISHED`.
+STATUS = ("until", "stationary", "too many steps", "step underflow", "not finite", "vanished")
+SUCCESS = ("until", "stationary", "vanished")
 MAX_STEPS = 200_000
 # Stand-ins for exact zeros and exactly parallel noise parts in logarithmic coordinates.
 TINY_LOG, LARGEST_ATANH = -276.0, 40.0

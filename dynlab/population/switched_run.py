@@ -193,7 +193,7 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
     offsets = np.array([clock_offset(system, z[i], side[i], scratch, until) for i in range(count)])
     z[:, -1] = np.log(offsets)
     starts = decode(model, training, z, side)
-    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (n,))
+    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (n,), (n,))
     buffers = *(np.zeros(s) if s else np.zeros(n, np.int64) for s in shapes), np.zeros(n, complex), np.zeros(n, complex)
     times = np.asarray(times, dtype=np.float64)
     clocks = np.log(times[None] + offsets[:, None])

@@ -20,7 +20,6 @@ from dynlab.population.solver import (
     NOT_FINITE,
     SAFETY,
     SHRINK,
-    STATIONARY,
     TOO_MANY_STEPS,
     UNDERFLOW,
     UNTIL,
@@ -32,12 +31,16 @@ from dynlab.population.solver import (
 DOMINANT = 0.5
 MOST_REJECTED = 60
 PEAK_POINTS = 4
-# Weights below this logarithm have vanished: under decay, or without normalisation, all that is left is to fall further.
-VANISHED = -25.0
+# A neuron whose weights' logarithms are all below this has vanished. Where the loss does not depend on its length, forces
+# grow like the inverse square of that, and further down their rounding is motion; without normalisation all that is left is
+# to fall.
+VANISHED = -8.0
+VANISHED_STATUS = 5
 # Where an error changes log s by more than this times the error, the arc length is a bad variable and log time is taken.
 STEEPEST = 30.0
 # Velocities at a kink that move a signal by less than this times its scale in the time passed so far do not count.
 IDLE = 1e-12
+ROUNDING = 1e-15
 LONGEST = 5.0  # arc of one step: five units of a logarithm
 
 
@@ -123,16 +126,29 @@ def take_step(system, table, h, kappa, z, side, arc, jac, scratch, matrix, order
         new[i] = point[i] + stages[7, i]
 
 
-def error_of(relative, floors, rtol, z, new, stages):
-    """Root mean square error in units of the tolerance. relative (n,): 1 where errors are relative to the value."""
+def error_of(relative, floors, noise, h, rtol, z, new, stages):
+    """Root mean square error in units of the tolerance. relative (n,): 1 where errors are relative to the value.
+
+    noise (n,): how fast rounding moves the coordinates, which no step can resolve.
+    """
     n = len(z)
     total = 0.0
     for i in range(n):
         scale = 1.0
         if relative[i] > 0:
             scale = max(abs(z[i]), abs(new[i])) + floors[i]
-        total += (stages[7, i] / (rtol * scale)) ** 2
+        total += (stages[7, i] / (rtol * scale + h * noise[i])) ** 2
     return sqrt(total / n)
+
+
+def rounding_motion(z, jac, noise):
+    """Fill noise (n,) with what rounding the coordinates does to their rates. jac: Jacobian in arc length."""
+    n = len(z)
+    for i in range(n):
+        total = 0.0
+        for k in range(n):
+            total += abs(jac[i, k]) * max(abs(z[k]), 1.0)
+        noise[i] = ROUNDING * total
 
 
 def entry_floors(first, n, caps, jac, floors):
@@ -157,14 +173,15 @@ def squared_cosine(kind, m, features, z, j, f):
     return wanted / total if total > 0.0 else 0.0
 
 
-def largest_log(kind, m, features, z):
-    """Largest logarithm of a noise part's norm or of a signal's size."""
-    largest = z[m * features]
+def smallest_neuron(kind, m, features, z):
+    """The least over neurons of log |w_j|, to within a factor sqrt(K + 1)."""
+    least = 1e300
     for j in range(m):
-        largest = max(largest, z[m * features + j])
-    for i in range(m * features):
-        largest = max(largest, z[i] if is_cubed(kind) else log(abs(z[i]) + 1e-300))
-    return largest
+        largest = z[m * features + j]
+        for i in range(j * features, (j + 1) * features):
+            largest = max(largest, z[i] if is_cubed(kind) else log(abs(z[i]) + 1e-300))
+        least = min(least, largest)
+    return least
 
 
 def best_cosine(kind, m, features, z, f):
@@ -343,7 +360,7 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
     """
     arc, caps, relative = weights
     end, rtol, most = limits
-    rates, jac, new_rates, new_jac, matrix, order, stages, point, new, last, normal, floors, zc, rc = buffers
+    rates, jac, new_rates, new_jac, matrix, order, stages, point, new, last, normal, floors, noise, zc, rc = buffers
     n = len(z)
     kind, m, features, _, choice, _ = system
     size = 1.0 / arc[0]
@@ -367,8 +384,9 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
     while counts[0] + counts[1] < most:
         if not held_back:
             entry_floors(first, n, caps, jac, floors)
+            rounding_motion(z, jac, noise)
         take_step(system, table, h, kappa, z, side, arc, jac, scratch, matrix, order, stages, point, new)
-        error = error_of(relative, floors, rtol, z, new, stages)
+        error = error_of(relative, floors, noise, h, rtol, z, new, stages)
         accepted = error <= 1.0 and new[n - 1] >= z[n - 1]
         change = SHRINK
         if error < 1e30:
@@ -409,8 +427,8 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
             counts[3] += 1
         if done:
             return UNTIL
-        if largest_log(kind, m, features, z) < VANISHED:
-            return STATIONARY
+        if smallest_neuron(kind, m, features, z) < VANISHED:
+            return VANISHED_STATUS
         held = False
         for i in range(len(side)):
             held = held or side[i] == 0

@@ -43,6 +43,7 @@ def numbers(model, training: Training) -> np.ndarray:
     values = (
         training.weight_decay, training.head_decay, training.target_rate, training.decorrelation, training.barlow_weight,
         *training.vicreg_weights, training.directpred_eps, one, both,
+        heads.RESOLVED,
     )  # fmt: skip
     return np.array(values, dtype=np.float64)
 
@@ -174,12 +175,13 @@ def _evaluate_extended(model, choice, values, state, goal, head, out) -> float:
     filled = [two_floats(part) for part in out]
     entries = two_floats(head)
     work = tuple(two_floats(np.zeros(shape)) for shape in switched.switched_sizes(m, features))
+    values = [*values[: switched.RESOLVED], 1e-28]
     online = signal, np.sign(state[0]).astype(np.int64), norm, *geometry
     other = target, np.sign(goal[0]).astype(np.int64), target_norm
     with np.errstate(all="ignore"):  # overflows show in the result
         loss = float(
             _extended["switched_forces"](
-                activation_kind(model), m, features, par, choice.tolist(), values.tolist(), online, other, entries, work,
+                activation_kind(model), m, features, par, choice.tolist(), values, online, other, entries, work,
                 *filled,
             )
         )  # fmt: skip
