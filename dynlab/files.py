@@ -64,9 +64,16 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file completely or not at all: under a temporary name first, then renamed."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` to write to, which takes its name when the block ends well."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8", newline="")
+        yield partial
         _to_disk(partial)
         os.replace(partial, path)
     except BaseException:

@@ -1,0 +1,353 @@
+"""Phase diagrams: two settings varied over a grid, many starts a point, with and without the head.
+
+`phase_map` computes what its store lacks, on any `concurrent.futures.Executor`, and returns the table of the map.
+
+**Starts.** Start number i of a point is drawn from a generator keyed by the seed, by the VALUES of all the point's
+settings and by i (in blocks of `BLOCK`): it is the same with and without the head (so the two are compared on equal
+starts), whoever computes it, in whichever grid the point occurs, however many seeds are asked for; two points share
+nothing.
+
+**Refinement.** With `refine` every point starts with `PILOT` seeds. Then, round after round, the seeds of each point
+near the boundary are doubled, up to the number asked for: a point is near when its 95 % interval holds the level, or
+when one of its four neighbours lies on the other side of it. A round is decided when the one before is complete, from
+its seeds alone, so the result does not depend on timing or on what else is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynlab._checks import SettingError, integer, real, require
+from dynlab.axes import Axis
+from dynlab.blocks import COLUMNS, BlockStore, open_store
+from dynlab.map_measures import Measure, merged, outcome_counts
+from dynlab.model import Model
+from dynlab.population.order_parameters import draw
+from dynlab.population.simulate import HEADS, check_head_rule, horizon
+from dynlab.predictions import predicted
+from dynlab.store import physics_key
+from dynlab.sweep import OUTCOMES, available_threads, flow_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BLOCK = 16  # starts drawn from one generator
+PILOT = 16  # seeds of a point before refinement
+JOB = 256  # seeds computed in one go, at most
+TASK = 128  # seeds in a task, at least, where there are that many: what is handed to an executor at once
+AHEAD = 64  # tasks handed over before their results are in
+MOST_POINTS = 250_000  # keeps the table and the index of the store below 1 GiB
+MOST_SEEDS = 10**6
+STORE = "store"
+MODEL_SETTINGS = ("strong", "weak", "noise", "patches", "feature_patches", "neurons", "activation", "mask")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a grid: a model, the dimension, the head's rate, the end of the training (None: to rest)."""
+
+    model: Model
+    dim: int
+    eta_head: float
+    until: float | None
+
+    def key(self, seed: int, block: int) -> list[int]:
+        """What the generator of a block of starts is seeded with."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return [seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"), block]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Two axes, and the settings that are the same at every point.
+
+    fixed: values for settings of `Model`, and dim, eta_head, until, where the defaults are not meant. heads: the head
+    rules to map. SettingError for what is not allowed at some point.
+    """
+
+    x: Axis
+    y: Axis
+    fixed: Mapping[str, Any]
+    seed: int = 0
+    rtol: float = 1e-6
+    heads: tuple[str, ...] = HEADS
+
+    def __post_init__(self) -> None:
+        require(self.x.name != self.y.name, "y", self.y.name, "another setting than that of x")
+        for axis in (self.x, self.y):
+            option = f"fixed[{axis.name!r}]"
+            require(axis.name not in self.fixed, option, self.fixed.get(axis.name), "left out: it is an axis")
+        size = len(self.x.values) * len(self.y.values)
+        require(size <= MOST_POINTS, "grid", f"{size} points", f"of at most {MOST_POINTS} points")
+        for head in self.heads:
+            check_head_rule(head, 0.0)
+        self._check_points()
+
+    def point(self, x, y) -> Point:
+        """The point at these values of the axes."""
+        given = {"dim": 1000, "eta_head": 0.01, "until": None} | dict(self.fixed) | {self.x.name: x, self.y.name: y}
+        model = Model(**{name: given.pop(name) for name in MODEL_SETTINGS if name in given})
+        until = given.pop("until")
+        least = model.features + model.neurons
+        dim = integer("dim", given.pop("dim"), at_least=least, why="features + neurons")
+        rate = real("eta_head", given.pop("eta_head"), at_least=0.0)
+        require(not given, "fixed", given, "settings of Model, dim, eta_head or until")
+        return Point(model, dim, rate, None if until is None else real("until", until, above=0.0))
+
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """(number of the head, row, column) of all points, in the order of the table."""
+        rows, columns = range(len(self.y.values)), range(len(self.x.values))
+        return ((h, i, j) for i in rows for j in columns for h in range(len(self.heads)))
+
+    def settings(self) -> dict[str, Any]:
+        """What a store of this grid's points belongs to: everything but the ranges of the axes, as JSON holds it."""
+        point = asdict(self.point(self.x.values[0], self.y.values[0]))
+        plain = point.pop("model") | point
+        del plain["strengths"]
+        kept = {name: value for name, value in plain.items() if name not in (self.x.name, self.y.name)}
+        rest = {"heads": list(self.heads), "seed": self.seed, "rtol": self.rtol}
+        return {"x axis": self.x.name, "y axis": self.y.name} | kept | rest
+
+    def _check_points(self) -> None:
+        """Every value of an axis beside the ends of the other: no rule of the model depends on more than that."""
+        xs, ys = self.x.values, self.y.values
+        for option, value, pairs in [("x", x, [(x, ys[0]), (x, ys[-1])]) for x in xs] + [
+            ("y", y, [(xs[0], y), (xs[-1], y)]) for y in ys
+        ]:
+            for pair in pairs:
+                try:
+                    self.point(*pair)
+                except SettingError as error:
+                    mine = {self.x.name: "x", self.y.name: "y"}.get(error.name)
+                    if mine is None and error.name in self.fixed:
+                        raise
+                    at = f"{self.x.name}={pair[0]:g}, {self.y.name}={pair[1]:g}"
+                    allowed = f"such that, at {at}, {error.name} is {error.allowed}"
+                    raise SettingError(mine or option, value, allowed) from None
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseMap:
+    """A finished map.
+
+    frame: a row a point and head: the axes' values, head, value, low, high (95 %), predicted, seeds, the counts both,
+    only_strong, only_weak, neither, failed, merged. computed: trajectories computed now, not taken from the store.
+    damage: what was damaged in the store.
+    """
+
+    grid: Grid
+    measure: Measure
+    level: float | None
+    frame: pd.DataFrame
+    computed: int
+    damage: tuple[str, ...]
+
+    def field(self, head: str, column: str = "value") -> np.ndarray:
+        """A column as (rows, columns) = (values of y, values of x)."""
+        values = self.frame.loc[self.frame["head"] == head, column].to_numpy(dtype=float)
+        return values.reshape(len(self.grid.y.values), len(self.grid.x.values))
+
+
+def phase_map(
+    grid: Grid,
+    folder: Path,
+    *,
+    seeds: int = 64,
+    measure: Measure | None = None,
+    level: float | None = None,
+    refine: bool = False,
+    executor: Executor | None = None,
+    threads: int | None = None,
+    ahead: int = AHEAD,
+    progress: Callable[[int, int], None] | None = None,
+) -> PhaseMap:
+    """Compute what the store in `folder` lacks, then the map.
+
+    Parameters
+    ----------
+    seeds : starts a point; with `refine` at most that many.
+    measure : of `dynlab.map_measures` (None: the share that learns both features). A store serves every measure.
+    level : where the boundary is (None: the measure's own), for `refine`.
+    executor : where tasks run: threads here (None), processes, a cluster. It is not shut down. Tasks are picklable.
+    threads : of the executor that is made where none is given.
+    ahead : tasks handed to the executor before their results are in; more for a large cluster.
+    progress : called with trajectories done and to do, of this round.
+
+    The result is the same, to the last bit, for any executor and for any history of interruptions: a killed process
+    loses the tasks that were running, no more. Raises `dynlab.files.FolderTaken` for a store of other settings or
+    sources, or one in use, and `dynlab.blocks.StoreFull` where the disk is full.
+    """
+    measure = Measure.named("both") if measure is None else measure
+    level = measure.level if level is None else level
+    require(not refine or level is not None, "level", None, "given with refine for this measure")
+    seeds = integer("seeds", seeds, at_least=1, at_most=MOST_SEEDS)
+    names = (grid.x.name, grid.y.name)
+    with open_store(Path(folder) / STORE, grid.settings(), physics_key(), names, grid.heads) as store:
+        with _executor(executor, threads) as pool:
+            work = _Work(grid, store, pool, ahead, progress)
+            target = work.refined(seeds, measure, level) if refine else work.uniform(seeds)
+        store.sync()
+        frame = _frame(grid, store, target, measure)
+        return PhaseMap(grid, measure, level, frame, work.computed, tuple(store.damage))
+
+
+class _executor:
+    """The executor given, or threads of our own, ended with the block."""
+
+    def __init__(self, given: Executor | None, threads: int | None):
+        self._own = None if given is not None else ThreadPoolExecutor(threads or available_threads())
+        self._given = given
+
+    def __enter__(self) -> Executor:
+        return self._given if self._own is None else self._own
+
+    def __exit__(self, *error) -> None:
+        if self._own is not None:
+            self._own.shutdown(wait=True, cancel_futures=True)
+
+
+class _Work:
+    """Computes missing seeds of points, and keeps count."""
+
+    def __init__(self, grid: Grid, store: BlockStore, pool: Executor, ahead: int, progress):
+        self.grid, self.store, self.pool, self.ahead, self.progress = grid, store, pool, ahead, progress
+        self.computed = 0
+
+    def uniform(self, seeds: int) -> np.ndarray:
+        """Seeds of each point (heads, rows, columns), computed."""
+        target = np.full((len(self.grid.heads), len(self.grid.y.values), len(self.grid.x.values)), seeds)
+        self.complete(target)
+        return target
+
+    def refined(self, seeds: int, measure: Measure, level: float) -> np.ndarray:
+        """The same, refined near the boundary, see the head of the module."""
+        target = self.uniform(min(PILOT, seeds))
+        estimates = np.full((3, *target.shape), np.nan)
+        changed = np.ones(target.shape, bool)
+        while changed.any():
+            for h, i, j in np.argwhere(changed):
+                x, y = self.grid.x.values[j], self.grid.y.values[i]
+                estimates[:, h, i, j] = measure.estimate(*self.store.read(x, y, int(h), int(target[h, i, j])))
+            changed = near_level(*estimates, level) & (target < seeds)
+            target = np.where(changed, np.minimum(2 * target, seeds), target)
+            self.complete(target)
+        return target
+
+    def complete(self, target: np.ndarray) -> None:
+        """Compute what is missing of `target` seeds at each point, storing each result as it comes."""
+        total = sum(stop - first for _, _, first, stop in self._jobs(target))
+        done, tasks, waiting = 0, _batches(self._jobs(target), TASK), {}
+        try:
+            while True:
+                for jobs in islice(tasks, self.ahead - len(waiting)):
+                    plain = tuple((self.grid.point(*at), self.grid.heads[h], *span) for at, h, *span in jobs)
+                    waiting[self.pool.submit(run_jobs, plain, self.grid.seed, self.grid.rtol)] = jobs
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    done += self._keep(waiting.pop(future), *future.result())
+                    if self.progress is not None:
+                        self.progress(done, total)
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            raise
+
+    def _jobs(self, target: np.ndarray) -> Iterator[tuple]:
+        """((x, y), head, first, stop) of all that is missing."""
+        for h, i, j in self.grid.places():
+            at = self.grid.x.values[j], self.grid.y.values[i]
+            for first, stop in self.store.missing(*at, h, int(target[h, i, j])):
+                for start in range(first, stop, JOB):
+                    yield at, h, start, min(start + JOB, stop)
+
+    def _keep(self, jobs: list, sources: str, results: list) -> int:
+        require(sources == physics_key(), "executor", sources[:12], "workers that run the same sources of dynlab")
+        for ((x, y), h, first, _), (outcomes, columns) in zip(jobs, results, strict=True):
+            self.store.append(x, y, h, first, outcomes, columns)
+        count = sum(len(outcomes) for outcomes, _ in results)
+        self.computed += count
+        return count
+
+
+def near_level(value: np.ndarray, low: np.ndarray, high: np.ndarray, level: float) -> np.ndarray:
+    """Where (..., rows, columns) the interval holds the level, or a neighbour is on the other side of it."""
+    near = ~((low > level) | (high < level))
+    above = value > level
+    for axis in (-2, -1):
+        differs = np.diff(above, axis=axis)
+        first, last = [(0, 0)] * above.ndim, [(0, 0)] * above.ndim
+        first[axis], last[axis] = (0, 1), (1, 0)
+        near |= np.pad(differs, first) | np.pad(differs, last)
+    return near
+
+
+def _batches(jobs: Iterator[tuple], seeds: int) -> Iterator[list]:
+    """The jobs in lists of at least `seeds` seeds each, but for the last."""
+    batch, size = [], 0
+    for job in jobs:
+        batch.append(job)
+        size += job[3] - job[2]
+        if size >= seeds:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def run_jobs(jobs: tuple, seed: int, rtol: float) -> tuple[str, list]:
+    """Run jobs (point, head, first, stop), anywhere: (key of the sources, [(outcomes, columns)] as the store takes them)."""
+    return physics_key(), [_run(*job, seed, rtol) for job in jobs]
+
+
+def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float) -> tuple[np.ndarray, np.ndarray]:
+    signal, gram = starts(point, seed, first, stop)
+    _, rate = check_head_rule(head, point.eta_head)
+    end = horizon(point.model, point.dim) if point.until is None else point.until
+    frame = flow_frame(
+        point.model, np.arange(first, stop), signal, gram,
+        head_rate=rate, until=end, rtol=rtol, settle=point.until is None,
+    )  # fmt: skip
+    codes = {name: code for code, name in enumerate(OUTCOMES)}
+    outcomes = np.array([codes[name] for name in frame["outcome"]], np.uint8)
+    return outcomes, np.array([frame[name].to_numpy(dtype=float) for name in COLUMNS])
+
+
+def starts(point: Point, seed: int, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Starts number first ... stop - 1 of a point: signal (N, m, K), noise Gram matrices (N, m, m)."""
+    blocks = [_block(point, seed, number) for number in range(first // BLOCK, (stop - 1) // BLOCK + 1)]
+    inside = slice(first % BLOCK, first % BLOCK + stop - first)
+    signal, gram = (np.concatenate(part)[inside] for part in zip(*blocks, strict=True))
+    return signal, gram
+
+
+@lru_cache(maxsize=256)
+def _block(point: Point, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(point.key(seed, number))
+    signal, gram = zip(*(draw(point.model, point.dim, rng) for _ in range(BLOCK)), strict=True)
+    return np.array(signal), np.array(gram)
+
+
+def _frame(grid: Grid, store: BlockStore, target: np.ndarray, measure: Measure) -> pd.DataFrame:
+    """The table of the map from the store."""
+    import pandas as pd
+
+    rows = []
+    theory = [predicted(grid, measure.name, head) for head in grid.heads]
+    for h, i, j in grid.places():
+        x, y, seeds = grid.x.values[j], grid.y.values[i], int(target[h, i, j])
+        outcomes, columns = store.read(x, y, h, seeds)
+        counts = (*outcome_counts(outcomes), merged(columns))
+        rows.append((x, y, grid.heads[h], *measure.estimate(outcomes, columns), theory[h][i, j], seeds, *counts))
+    names = (grid.x.name, grid.y.name, "head", "value", "low", "high", "predicted", "seeds", *OUTCOMES, "merged")
+    return pd.DataFrame(rows, columns=names)
