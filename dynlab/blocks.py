@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from dynlab.files import FolderError, FolderTaken, _flock, write_whole
+from dynlab.files import FolderError, FolderTaken, flock, write_whole
 
 COLUMNS = (
     "time_first", "time_second", "head_peak", "time_peak", "head_bound", "rank", "head_end", "time_end", "loss_end", "steps",
@@ -185,7 +185,7 @@ def open_store(
     except OSError as error:
         raise FolderError(folder, f"cannot be written ({error.strerror})") from error
     try:
-        if _flock(lock) is False:
+        if flock(lock) is False:
             raise FolderTaken(folder, "another process is working there")
         whole = {"settings": dict(settings), "sources": sources}
         note = _claim(folder, whole)

@@ -69,17 +69,17 @@ def draw_map(axes: Axes, found: PhaseMap, head: str, norm: Normalize) -> set[str
             ticks.set_major_locator(MaxNLocator(integer=True))
     drawn = set()
     if found.level is not None:
-        lines = {"low": INTERVAL, "high": INTERVAL, "value": BOUNDARY, "predicted": PREDICTION}
+        lines = {"pooled_low": INTERVAL, "pooled_high": INTERVAL, "pooled": BOUNDARY, "predicted": PREDICTION}
         for column, look in lines.items():
             if _contour(axes, x, y, found.field(head, column), found.level, look):
-                drawn.add("interval" if column in ("low", "high") else column)
+                drawn.add("interval" if look is INTERVAL else column)
     return drawn
 
 
 def handles(drawn: set[str], level: float) -> list[Line2D]:
     """The lines of the legend."""
-    texts = {"value": f"boundary (level {level:g})", "interval": "95 % of the boundary", "predicted": "predicted boundary"}
-    looks = {"value": BOUNDARY, "interval": INTERVAL, "predicted": PREDICTION}
+    texts = {"pooled": f"boundary (level {level:g})", "interval": "95 % of the boundary", "predicted": "predicted boundary"}
+    looks = {"pooled": BOUNDARY, "interval": INTERVAL, "predicted": PREDICTION}
     plain = {"colors": "color", "linewidths": "linewidth", "linestyles": "linestyle"}
     return [
         Line2D([], [], label=text, **{plain[key]: value for key, value in looks[name].items()})

@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ def executor(address: str | None) -> Iterator[Executor | None]:
         yield None
         return
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
     except ImportError:
         raise SettingError("dask", address, "used with the extra dask: python -m pip install 'dynlab[dask]'") from None
     try:
@@ -92,7 +92,11 @@ def executor(address: str | None) -> Iterator[Executor | None]:
     except (OSError, ValueError) as error:
         raise SettingError("dask", address, f"the address of a Dask scheduler that answers ({error})") from None
     with client:
-        yield client.get_executor()
+        try:
+            yield client.get_executor()
+        except (KilledWorker, CancelledError) as error:
+            what = " ".join(str(error).split()) or "its scheduler is gone"
+            raise OSError(f"--dask {address}: {what}; what is finished is kept, the same command goes on") from error
 
 
 def check(arguments: argparse.Namespace) -> Settings:
