@@ -13,8 +13,8 @@ when one of its four neighbours lies on the other side of it. A round is decided
 its seeds alone, so the result does not depend on timing or on what else is stored.
 
 **Boundary.** A share of 64 seeds is known to 0.06, so that on a fine grid a contour through single points is mostly
-noise. The boundary is that of `pooled`: shares averaged over the points at most 1/24 of each axis away (two of 64, none
-of 23), with Wilson's interval for the seeds that are pooled. Medians are not pooled.
+noise. The boundary is that of `pooled`: shares averaged over the points at most about 1/24 of each axis away (3 of 64,
+1 of 12 to 35, none of fewer), with Wilson's interval for the seeds that are pooled. Medians are not pooled.
 """
 
 from __future__ import annotations
@@ -356,7 +356,7 @@ def _block(point: Point, seed: int, number: int) -> tuple[np.ndarray, np.ndarray
 def pooled(value: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     """Shares (rows, columns) of `seeds` each, averaged over neighbours, and Wilson's interval: (3, rows, columns)."""
     result = np.zeros((3, *value.shape))
-    rows, columns = (size // POOL for size in value.shape)
+    rows, columns = ((size + POOL // 2) // POOL for size in value.shape)
     for i, j in np.ndindex(value.shape):
         window = np.s_[max(i - rows, 0) : i + rows + 1, max(j - columns, 0) : j + columns + 1]
         share, known = value[window].mean(), value[window].size ** 2 / (1.0 / seeds[window]).sum()

@@ -37,11 +37,17 @@ def phase_figure(found: PhaseMap) -> Figure:
             axes.set_title(TITLES.get(head, f"head {head}"))
             axes.set_xlabel(found.grid.x.label)
         grid[0].set_ylabel(found.grid.y.label)
-        bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=list(grid), pad=0.02, aspect=28)
-        bar.set_label(found.measure.label)
+        colour_bar(figure, norm, grid, found.measure.label)
         if drawn:
             figure.legend(handles=handles(drawn, found.level), loc="outside lower center", ncols=3)
     return figure
+
+
+def colour_bar(figure: Figure, norm: Normalize, panels: np.ndarray, label: str) -> None:
+    """A bar beside the panels, drawn as areas rather than as an image."""
+    bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, pad=0.02, aspect=28)
+    bar.solids.set(rasterized=False, edgecolor="face", linewidth=0.1)
+    bar.set_label(label)
 
 
 def norm_of(measure, fields: list[np.ndarray]) -> Normalize:

@@ -118,16 +118,16 @@ def phases_figure(runs: Mapping[str, tuple[Trajectory, Trajectory]]) -> Figure:
         for axes in grid[-1]:
             axes.set_xlabel(f"time $t$ (log scale,{between}short phases widened)")
         everyone = [run for pair in runs.values() for run in pair]
-        figure.legend(handles=_line_handles(everyone), loc="outside lower center", ncols=6)
+        figure.legend(handles=line_handles(everyone), loc="outside lower center", ncols=6)
         seen = [name for name in PHASE_NAMES if any(name in phase_windows(pair[0]) for pair in runs.values())]
-        figure.legend(handles=_phase_handles(seen), loc="outside upper center", ncols=4)
+        figure.legend(handles=phase_handles(seen), loc="outside upper center", ncols=4)
     return figure
 
 
 def _column(
     column: Sequence[Axes], title: str, with_head: Trajectory, without: Trajectory, inches: float
 ) -> None:
-    windows, shown = phase_windows(with_head), _shown([with_head, without])
+    windows, shown = phase_windows(with_head), shown_times([with_head, without])
     draw_signals(column[0], with_head, shown[1])
     draw_head(column[1], with_head, shown[1])
     draw_signals(column[2], without, shown[1])
@@ -234,7 +234,7 @@ def _spread_decades(low: float, high: float, forward, apart: float) -> list[int]
     return chosen
 
 
-def _shown(runs: Sequence[Trajectory]) -> tuple[float, float]:
+def shown_times(runs: Sequence[Trajectory]) -> tuple[float, float]:
     """The times to show: from `MARGIN` decades before a curve moves to `MARGIN` decades after all rest."""
     low, high = math.inf, 0.0
     for run in runs:
@@ -270,7 +270,8 @@ def _look(neuron: int, feature: int, colour: str) -> dict:
     return {"color": colour, "linestyle": dashes, "linewidth": 1.4, "zorder": 2 + neuron}
 
 
-def _line_handles(runs: Sequence[Trajectory]) -> list[Line2D]:
+def line_handles(runs: Sequence[Trajectory]) -> list[Line2D]:
+    """Handles of the legend for the lines of `draw_signals` and `draw_head`."""
     neurons = max(run.model.neurons for run in runs)
     features = max(run.model.features for run in runs)
     looks = {
@@ -281,7 +282,8 @@ def _line_handles(runs: Sequence[Trajectory]) -> list[Line2D]:
     return [Line2D([], [], label=label, **look) for label, look in looks.items()]
 
 
-def _phase_handles(names: Sequence[str]) -> list[Patch]:
+def phase_handles(names: Sequence[str]) -> list[Patch]:
+    """Handles of the legend for the shades of `draw_phases`."""
     return [
         Patch(facecolor=PHASE_SHADES[name], edgecolor="0.45", lw=0.6, label=f"{name}  {PHASE_NAMES[name]}")
         for name in names

@@ -134,12 +134,12 @@ def test_without_head_the_race_law_is_met(tmp_path):
         assert low < 2 * p * (1 - p) < high
 
 
-@pytest.mark.parametrize(("measure", "weak", "rate"), [("both", 0.3, 1.0), ("merged", 0.3, 1.0), ("only_strong", 0.5, 0.1)])
+@pytest.mark.parametrize(("measure", "weak", "rate"), [("both", 0.3, 1.0), ("merged", 0.3, 1.0), ("only_strong", 0.3, 1.0)])
 def test_with_head_the_limit_is_met(measure, weak, rate):
     point = small_grid(dim=10**8).point(weak, rate)
-    _, [(outcomes, columns)] = run_jobs(((point, "off-diagonal", 0, 800),), 0, 1e-6)
+    _, [(outcomes, columns)] = run_jobs(((point, "off-diagonal", 0, 3000),), 0, 1e-6)
     value, *_ = Measure.named(measure).estimate(outcomes, columns)
-    low, high = wilson(round(800 * value), 800, z=4.5)
+    low, high = wilson(round(3000 * value), 3000, z=4.5)
     assert low < prediction(point, measure, "off-diagonal") < high
 
 
@@ -213,7 +213,7 @@ def test_pooling():
         assert found[0, i, j] == pytest.approx(share)
         variance = sum(share * (1 - share) / seeds[at] for at in near) / len(near) ** 2
         assert found[2, i, j] - found[1, i, j] == pytest.approx(2 * 1.96 * variance**0.5, rel=0.05)
-    assert (pooled(value[:23, :23], seeds[:23, :23])[0] == value[:23, :23]).all()
+    assert (pooled(value[:11, :11], seeds[:11, :11])[0] == value[:11, :11]).all()
 
 
 def test_refinement_spends_seeds_at_the_boundary(tmp_path):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
+import threading
 import time
+from concurrent import futures
 
 import pytest
 
 from dynlab.blocks import HEADER, SEED_BYTES
-from tests.phase.cases import command, copied, finished, options, record, results, store_of
+from dynlab.grid import phase_map
+from tests.phase.cases import command, copied, finished, options, record, results, small_grid, store_of
 
 BLOCK = HEADER.size + 32 * SEED_BYTES  # bytes, in the small map
 LARGER = {"x": "weak=0.2:0.8:7", "y": "eta-head=1e-3:1:6:log", "seeds": 192}
@@ -57,6 +61,63 @@ def test_stopped_by_a_signal(tmp_path, larger, number):
     assert process.returncode == 128 + number
     assert "Traceback" not in errors and errors.count("\n") <= 1, errors
     assert finished(out, **LARGER) == larger
+
+
+class Interrupting(threading.Condition):
+    """The lock of a future; whenever the main thread has taken it, Ctrl-C comes, once."""
+
+    made: list = []
+    armed = False
+
+    def __init__(self):
+        super().__init__()
+        self.acquire = self._acquire
+        self.made.append(self)
+
+    def _acquire(self, *given):
+        taken = self._lock.acquire(*given)
+        self._interrupt()
+        return taken
+
+    def __enter__(self):
+        taken = super().__enter__()
+        self._interrupt()
+        return taken
+
+    def _interrupt(self):
+        if Interrupting.armed and threading.current_thread() is threading.main_thread():
+            Interrupting.armed = False
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_a_signal_leaves_no_future_locked(tmp_path, monkeypatch, after):
+    """Else the worker of that future waits for ever, and the process with it."""
+    create = futures.Future.__init__
+
+    def create_interrupting(self):
+        create(self)
+        self._condition = Interrupting()
+
+    monkeypatch.setattr(Interrupting, "made", [])
+    monkeypatch.setattr(futures.Future, "__init__", create_interrupting)
+
+    def arm(done, total):
+        Interrupting.armed = done >= after * 128
+
+    pool = futures.ThreadPoolExecutor(2)
+    ending = threading.Thread(target=pool.shutdown)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            phase_map(small_grid(), tmp_path, seeds=64, executor=pool, progress=arm)
+        ending.start()
+        ending.join(20)
+        assert not ending.is_alive()
+    finally:
+        Interrupting.armed = False
+        for condition in Interrupting.made:
+            with contextlib.suppress(RuntimeError):
+                condition.release()
 
 
 @pytest.mark.parametrize("cut", [1, 40, 70, 1500, 2700])
