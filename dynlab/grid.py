@@ -1,11 +1,7 @@
 """Phase diagrams: two settings varied over a grid, many starts a point, with and without the head.
 
-`phase_map` computes what its store lacks, on any `concurrent.futures.Executor`, and returns the table of the map.
-
-**Starts.** Start number i of a point is drawn from a generator keyed by the seed, by the VALUES of all the point's
-settings and by i (in blocks of `BLOCK`): it is the same with and without the head (so the two are compared on equal
-starts), whoever computes it, in whichever grid the point occurs, however many seeds are asked for; two points share
-nothing.
+`phase_map` computes what its store lacks, on any `concurrent.futures.Executor`, and returns the table of the map. The
+points themselves are those of `dynlab.points`.
 
 **Refinement.** With `refine` every point starts with `PILOT` seeds. Then, round after round, the seeds of each point
 near the boundary are doubled, up to the number asked for: a point is near when its 95 % interval holds the level, or
@@ -19,12 +15,9 @@ noise. The boundary is that of `pooled`: shares averaged over the points at most
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -35,20 +28,18 @@ import numpy as np
 from dynlab._checks import SettingError, integer, real, require
 from dynlab._stats import wilson
 from dynlab.axes import Axis
-from dynlab.blocks import COLUMNS, BlockStore, open_store
+from dynlab.blocks import BlockStore, open_store
 from dynlab.files import signals_deferred
 from dynlab.map_measures import Measure, merged, outcome_counts
 from dynlab.model import Model
-from dynlab.population.order_parameters import draw
-from dynlab.population.simulate import HEADS, check_head_rule, horizon
+from dynlab.points import Point, run_jobs, sources_key
+from dynlab.population.simulate import HEADS, check_head_rule
 from dynlab.predictions import predicted
-from dynlab.store import physics_key
-from dynlab.sweep import OUTCOMES, available_threads, flow_frame
+from dynlab.sweep import OUTCOMES, available_threads
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BLOCK = 16  # starts drawn from one generator
 PILOT = 16  # seeds of a point before refinement
 JOB = 256  # seeds computed in one go, at most
 TASK = 128  # seeds in a task, at least, where there are that many: what is handed to an executor at once
@@ -58,21 +49,6 @@ MOST_POINTS = 250_000  # keeps the table and the index of the store below 1 GiB
 MOST_SEEDS = 10**6
 STORE = "store"
 MODEL_SETTINGS = ("strong", "weak", "noise", "patches", "feature_patches", "neurons", "activation", "mask")
-
-
-@dataclass(frozen=True)
-class Point:
-    """One point of a grid: a model, the dimension, the head's rate, the end of the training (None: to rest)."""
-
-    model: Model
-    dim: int
-    eta_head: float
-    until: float | None
-
-    def key(self, seed: int, block: int) -> list[int]:
-        """What the generator of a block of starts is seeded with."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return [seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"), block]
 
 
 @dataclass(frozen=True)
@@ -200,7 +176,7 @@ def phase_map(
     require(not refine or level is not None, "level", None, "given with refine for this measure")
     seeds = integer("seeds", seeds, at_least=1, at_most=MOST_SEEDS)
     names = (grid.x.name, grid.y.name)
-    with open_store(Path(folder) / STORE, grid.settings(), physics_key(), names, grid.heads) as store:
+    with open_store(Path(folder) / STORE, grid.settings(), sources_key(), names, grid.heads) as store:
         with _executor(executor, threads) as pool:
             work = _Work(grid, store, pool, ahead, progress)
             target = work.refined(seeds, measure, level) if refine else work.uniform(seeds)
@@ -287,7 +263,7 @@ class _Work:
                     yield at, h, start, min(start + JOB, stop)
 
     def _keep(self, jobs: list, sources: str, results: list) -> int:
-        require(sources == physics_key(), "executor", sources[:12], "workers that run the same sources of dynlab")
+        require(sources == sources_key(), "executor", sources[:12], "workers that run the same sources of dynlab")
         for ((x, y), h, first, _), (outcomes, columns) in zip(jobs, results, strict=True):
             self.store.append(x, y, h, first, outcomes, columns)
         count = sum(len(outcomes) for outcomes, _ in results)
@@ -318,39 +294,6 @@ def _batches(jobs: Iterator[tuple], seeds: int) -> Iterator[list]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def run_jobs(jobs: tuple, seed: int, rtol: float) -> tuple[str, list]:
-    """Run jobs (point, head, first, stop), anywhere: (key of the sources, [(outcomes, columns)] as the store takes them)."""
-    return physics_key(), [_run(*job, seed, rtol) for job in jobs]
-
-
-def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float) -> tuple[np.ndarray, np.ndarray]:
-    signal, gram = starts(point, seed, first, stop)
-    _, rate = check_head_rule(head, point.eta_head)
-    end = horizon(point.model, point.dim) if point.until is None else point.until
-    frame = flow_frame(
-        point.model, np.arange(first, stop), signal, gram,
-        head_rate=rate, until=end, rtol=rtol, settle=point.until is None,
-    )  # fmt: skip
-    codes = {name: code for code, name in enumerate(OUTCOMES)}
-    outcomes = np.array([codes[name] for name in frame["outcome"]], np.uint8)
-    return outcomes, np.array([frame[name].to_numpy(dtype=float) for name in COLUMNS])
-
-
-def starts(point: Point, seed: int, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts number first ... stop - 1 of a point: signal (N, m, K), noise Gram matrices (N, m, m)."""
-    blocks = [_block(point, seed, number) for number in range(first // BLOCK, (stop - 1) // BLOCK + 1)]
-    inside = slice(first % BLOCK, first % BLOCK + stop - first)
-    signal, gram = (np.concatenate(part)[inside] for part in zip(*blocks, strict=True))
-    return signal, gram
-
-
-@lru_cache(maxsize=256)
-def _block(point: Point, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(point.key(seed, number))
-    signal, gram = zip(*(draw(point.model, point.dim, rng) for _ in range(BLOCK)), strict=True)
-    return np.array(signal), np.array(gram)
 
 
 def pooled(value: np.ndarray, seeds: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ from dynlab.population import limit
 from dynlab.sweep import LEARNT
 
 if TYPE_CHECKING:
-    from dynlab.grid import Grid, Point
+    from dynlab.grid import Grid
+    from dynlab.points import Point
 
 STARTS = 4000
 SCALE = 1e-9  # signals of the limit: only their ratios enter

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 import dynlab
 from dynlab import plotting
 from dynlab._stats import wilson
-from dynlab.grid import Point
+from dynlab.points import Point
 from dynlab.predictions import prediction
 from figures.parts import HEAD_LOOKS, HEADS, LAW, intervals, letter, read, save, write
 

@@ -120,3 +120,10 @@ def test_help_names_every_option(capsys):
     names = "x y seeds measure level refine seed strong weak noise eta-head patches feature-patches neurons dim until"
     for name in f"{names} activation mask rtol threads dask out no-plots quiet".split():
         assert f"\n  --{name} " in text or f"\n  --{name}\n" in text
+
+
+def test_without_dask_the_extra_is_named(desk, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert main(["--x", X, "--y", Y, "--dask", "tcp://127.0.0.1:9"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "must be used with the extra dask: python -m pip install 'dynlab[dask]'" in line

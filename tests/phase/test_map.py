@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 
 import dynlab
-from dynlab import grid
+from dynlab import points
 from dynlab._checks import SettingError
 from dynlab._stats import wilson
 from dynlab.axes import parse_axis
 from dynlab.blocks import COLUMNS
-from dynlab.grid import near_level, phase_map, pooled, run_jobs, starts
+from dynlab.grid import near_level, phase_map, pooled
 from dynlab.map_measures import MEDIANS, SHARES, Measure
+from dynlab.points import run_jobs, starts
 from dynlab.population.limit import share_weak
 from dynlab.predictions import prediction
 from dynlab.sweep import OUTCOMES
@@ -273,4 +274,4 @@ def test_progress_counts_to_the_total(tmp_path):
     seen = []
     phase_map(small_grid(), tmp_path, seeds=16, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (384, 384) and sorted(seen) == seen
-    assert grid.BLOCK == 16  # starts are drawn in blocks of so many: another number is another ensemble
+    assert points.BLOCK == 16  # starts are drawn in blocks of so many: another number is another ensemble

@@ -106,7 +106,7 @@ def test_other_axes_are_refused_by_name(undisturbed, capsys):
 
 def test_other_sources_are_refused(undisturbed, capsys, monkeypatch):
     out, _ = undisturbed
-    monkeypatch.setattr(grid, "physics_key", lambda: "0" * 64)
+    monkeypatch.setattr(grid, "sources_key", lambda: "0" * 64)
     capsys.readouterr()
     assert main(options(out)) == 2
     assert "holds a map computed by other sources of dynlab" in capsys.readouterr().err
