@@ -18,7 +18,7 @@ SHARES = {
     "only_weak": "share that learns only the weak feature",
     "neither": "share that learns neither feature",
     "failed": "share that failed",
-    "merged": "share of merged neurons (outputs of dimension one)",
+    "merged": "share of merged neurons",
 }
 # Name on the command line -> column of `Ensemble.frame` and what its median is called.
 MEDIANS = {
