@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import random
+import sys
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -14,6 +16,7 @@ import pytest
 import dynlab
 from dynlab import points
 from dynlab._checks import SettingError
+from dynlab._progress import progress
 from dynlab._stats import wilson
 from dynlab.axes import parse_axis
 from dynlab.blocks import COLUMNS
@@ -275,3 +278,17 @@ def test_progress_counts_to_the_total(tmp_path):
     phase_map(small_grid(), tmp_path, seeds=16, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (384, 384) and sorted(seen) == seen
     assert points.BLOCK == 16  # starts are drawn in blocks of so many: another number is another ensemble
+
+
+def test_progress_takes_the_total_of_each_round(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    with progress(0, "trajectories") as show:
+        for done, total in ((5, 50), (50, 50), (3, 30)):
+            time.sleep(0.12)
+            show(done, total)
+        text = sys.stderr.getvalue()
+    assert "0/50" in text and "50/50" in text and "0/30" in text and "00:00<" in text
