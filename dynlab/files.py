@@ -64,9 +64,16 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file completely or not at all: under a temporary name first, then renamed."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` to write to, which takes its name when the block ends well."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8", newline="")
+        yield partial
         _to_disk(partial)
         os.replace(partial, path)
     except BaseException:
@@ -91,14 +98,14 @@ def run_folder(place: str | os.PathLike[str], numbered: bool = False) -> Iterato
     folder, lock = None, None
     made: list[Path] = []  # parents created on the way
     try:
-        with _signals_deferred():
+        with signals_deferred():
             folder, lock = _claim_numbered(Path(place), made) if numbered else _claim(Path(place), made)
         yield folder
-        with _signals_deferred():
+        with signals_deferred():
             _commit(folder)
             folder, made = None, []
     finally:
-        with _signals_deferred():
+        with signals_deferred():
             if folder is not None:
                 shutil.rmtree(folder.partial)
             if lock is not None:
@@ -126,7 +133,7 @@ def termination_as_exception() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_deferred() -> Iterator[None]:
+def signals_deferred() -> Iterator[None]:
     """Hold back the signals that have a Python handler until the block has ended."""
     if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread only
         yield
@@ -195,7 +202,7 @@ def _lock(folder: RunFolder) -> int:
             lock = os.open(partial / LOCK, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
             continue  # its owner has just finished
-        held = _flock(lock)
+        held = flock(lock)
         if not (new if held is None else held):
             os.close(lock)
             raise FolderTaken(folder.place, f"another run is writing there, in {partial.name}")
@@ -205,7 +212,7 @@ def _lock(folder: RunFolder) -> int:
         os.close(lock)  # its owner finished between the opening and the locking
 
 
-def _flock(lock: int) -> bool | None:
+def flock(lock: int) -> bool | None:
     """Whether the lock was got; None where the system or the file system has no locks."""
     if fcntl is None:
         return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,32 +18,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
+import dynlab
+from dynlab.files import whole_file
 from dynlab.trajectory import Trajectory
 
-WIDTH = 6.9  # inches: the text width of a two-column paper
-STYLE = {
-    "font.size": 8.0,
-    "font.family": "DejaVu Sans",  # comes with matplotlib
-    "mathtext.fontset": "dejavusans",
-    "axes.labelsize": 8.0,
-    "axes.titlesize": 9.0,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.fontsize": 8.0,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-    "lines.linewidth": 1.4,
-    "pdf.fonttype": 42,  # embedded TrueType
-    "text.usetex": False,
-    "savefig.dpi": 200,
-}
+WIDTH, COLUMN = 6.9, 3.3  # inches: the text width of a two-column paper, and of one column
+STYLE = Path(__file__).parent / "dynlab.mplstyle"  # the one style file
 # Okabe and Ito's colours, told apart by colour-blind readers; in grey the dash patterns tell
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # as in the style file
 HEAD_COLOURS = ("#000000", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#0072B2")
 BROAD = ("-", (0, (0.9, 0.5)), (0, (2.5, 0.6)), (0, (2.0, 0.5, 0.6, 0.5)))  # the first neuron's, by feature
 THIN = ((0, (3.4, 1.5)), (0, (1.2, 1.0)), (0, (5.0, 1.2, 1.0, 1.2)), (0, (5.0, 1.0, 1.0, 1.0, 1.0, 1.0)))
@@ -58,17 +42,34 @@ MOVED = 0.02  # of its range: what counts as moving, in choosing the times to sh
 @contextmanager
 def style() -> Iterator[None]:
     """Draw and save in the style of the project."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(fname=STYLE):
         yield
 
 
-def save(figure: Figure, stem: Path, title: str) -> list[Path]:
-    """Write `stem`.png and `stem`.pdf without time stamps: equal figures give equal bytes."""
-    png, pdf = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".pdf")
-    with style():
-        figure.savefig(png, metadata={"Software": "dynlab", "Title": title})
-        figure.savefig(pdf, metadata={"Creator": "dynlab", "CreationDate": None, "Title": title})
-    return [png, pdf]
+def save(
+    figure: Figure,
+    stem: Path,
+    title: str,
+    settings: Mapping[str, Any] | None = None,
+    formats: Sequence[str] = ("png", "pdf"),
+) -> list[Path]:
+    """Write `stem`.png and `stem`.pdf, whole or not at all, without time stamps: equal figures give equal bytes.
+
+    The version of dynlab and, where given, the settings (as JSON) are in the files' metadata.
+    """
+    made_by = f"dynlab {dynlab.__version__}"
+    text = json.dumps(settings or {}, sort_keys=True)
+    metadata = {
+        "png": {"Software": made_by, "Title": title, "Description": text},
+        "pdf": {"Creator": made_by, "CreationDate": None, "Title": title, "Subject": text},
+    }
+    written = []
+    for form in formats:
+        path = stem.with_name(f"{stem.name}.{form}")
+        with style(), whole_file(path) as partial:
+            figure.savefig(partial, format=form, metadata=metadata[form])
+        written.append(path)
+    return written
 
 
 def phase_windows(run: Trajectory) -> dict[str, tuple[float, float]]:
@@ -117,16 +118,16 @@ def phases_figure(runs: Mapping[str, tuple[Trajectory, Trajectory]]) -> Figure:
         for axes in grid[-1]:
             axes.set_xlabel(f"time $t$ (log scale,{between}short phases widened)")
         everyone = [run for pair in runs.values() for run in pair]
-        figure.legend(handles=_line_handles(everyone), loc="outside lower center", ncols=6)
+        figure.legend(handles=line_handles(everyone), loc="outside lower center", ncols=6)
         seen = [name for name in PHASE_NAMES if any(name in phase_windows(pair[0]) for pair in runs.values())]
-        figure.legend(handles=_phase_handles(seen), loc="outside upper center", ncols=4)
+        figure.legend(handles=phase_handles(seen), loc="outside upper center", ncols=4)
     return figure
 
 
 def _column(
     column: Sequence[Axes], title: str, with_head: Trajectory, without: Trajectory, inches: float
 ) -> None:
-    windows, shown = phase_windows(with_head), _shown([with_head, without])
+    windows, shown = phase_windows(with_head), shown_times([with_head, without])
     draw_signals(column[0], with_head, shown[1])
     draw_head(column[1], with_head, shown[1])
     draw_signals(column[2], without, shown[1])
@@ -233,7 +234,7 @@ def _spread_decades(low: float, high: float, forward, apart: float) -> list[int]
     return chosen
 
 
-def _shown(runs: Sequence[Trajectory]) -> tuple[float, float]:
+def shown_times(runs: Sequence[Trajectory]) -> tuple[float, float]:
     """The times to show: from `MARGIN` decades before a curve moves to `MARGIN` decades after all rest."""
     low, high = math.inf, 0.0
     for run in runs:
@@ -269,7 +270,8 @@ def _look(neuron: int, feature: int, colour: str) -> dict:
     return {"color": colour, "linestyle": dashes, "linewidth": 1.4, "zorder": 2 + neuron}
 
 
-def _line_handles(runs: Sequence[Trajectory]) -> list[Line2D]:
+def line_handles(runs: Sequence[Trajectory]) -> list[Line2D]:
+    """Handles of the legend for the lines of `draw_signals` and `draw_head`."""
     neurons = max(run.model.neurons for run in runs)
     features = max(run.model.features for run in runs)
     looks = {
@@ -280,7 +282,8 @@ def _line_handles(runs: Sequence[Trajectory]) -> list[Line2D]:
     return [Line2D([], [], label=label, **look) for label, look in looks.items()]
 
 
-def _phase_handles(names: Sequence[str]) -> list[Patch]:
+def phase_handles(names: Sequence[str]) -> list[Patch]:
+    """Handles of the legend for the shades of `draw_phases`."""
     return [
         Patch(facecolor=PHASE_SHADES[name], edgecolor="0.45", lw=0.6, label=f"{name}  {PHASE_NAMES[name]}")
         for name in names

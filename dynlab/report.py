@@ -194,11 +194,20 @@ def _record(
         "settings": model | plain,
         "seed_followed": {r.model.activation: r.seed for r in results},
         "failed": {name: _failed(ensemble) for name, ensemble in ensembles.items()},
-        "versions": {"dynlab": dynlab.__version__, "python": platform.python_version()}
-        | {name: version(name) for name in PACKAGES},
-        "platform": {"system": platform.platform(), "machine": platform.machine(), "cores": os.cpu_count()},
+        "versions": versions(),
+        "platform": machine(),
         "wall_time_seconds": round(seconds, 3),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of dynlab, of Python and of the packages that numbers depend on."""
+    return {"dynlab": dynlab.__version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def machine() -> dict[str, Any]:
+    """The machine that a run was on."""
+    return {"system": platform.platform(), "machine": platform.machine(), "cores": os.cpu_count()}
 
 
 def _failed(ensemble: Ensemble) -> list[int]:

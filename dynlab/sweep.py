@@ -153,6 +153,16 @@ def ensemble(
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
 
 
+def flow_frame(model, numbers, signal, gram, *, head_rate, until, rtol, settle) -> pd.DataFrame:
+    """The rows of `Ensemble.frame` for starts signal (N, m, K), noise Gram (N, m, m), E = I, called `numbers` (N,).
+
+    head_rate, until, rtol, settle: as in `dynlab.population.flow.run_flow`. On the calling thread, without the GIL.
+    """
+    z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(model.neurons), (len(signal), 1, 1)))
+    result = flow.run_flow(model, z, side, head_rate=head_rate, until=until, rtol=rtol, settle=settle)
+    return _frame(model, numbers, head_rate, _collect(model, [(z, side, result)]))
+
+
 def default_end(model, dim, method, eta) -> float:
     """End time where none is given."""
     return descent.DEFAULT_STEPS * eta if method == "descent" else horizon(model, dim)

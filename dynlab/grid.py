@@ -1,0 +1,325 @@
+"""Phase diagrams: two settings varied over a grid, many starts a point, with and without the head.
+
+`phase_map` computes what its store lacks, on any `concurrent.futures.Executor`, and returns the table of the map. The
+points themselves are those of `dynlab.points`.
+
+**Refinement.** With `refine` every point starts with `PILOT` seeds. Then, round after round, the seeds of each point
+near the boundary are doubled, up to the number asked for: a point is near when its 95 % interval holds the level, or
+when one of its four neighbours lies on the other side of it. A round is decided when the one before is complete, from
+its seeds alone, so the result does not depend on timing or on what else is stored.
+
+**Boundary.** A share of 64 seeds is known to 0.06, so that on a fine grid a contour through single points is mostly
+noise. The boundary is that of `pooled`: shares averaged over the points at most about 1/24 of each axis away (3 of 64,
+1 of 12 to 35, none of fewer), with Wilson's interval for the seeds that are pooled. Medians are not pooled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynlab._checks import SettingError, integer, real, require
+from dynlab._stats import wilson
+from dynlab.axes import Axis
+from dynlab.blocks import BlockStore, open_store
+from dynlab.files import signals_deferred
+from dynlab.map_measures import Measure, merged, outcome_counts
+from dynlab.model import Model
+from dynlab.points import Point, run_jobs, sources_key
+from dynlab.population.simulate import HEADS, check_head_rule
+from dynlab.predictions import predicted
+from dynlab.sweep import OUTCOMES, available_threads
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PILOT = 16  # seeds of a point before refinement
+JOB = 256  # seeds computed in one go, at most
+TASK = 128  # seeds in a task, at least, where there are that many: what is handed to an executor at once
+AHEAD = 64  # tasks handed over before their results are in
+POOL = 24  # of an axis's points, one to each side is pooled for the boundary
+MOST_POINTS = 250_000  # keeps the table and the index of the store below 1 GiB
+MOST_SEEDS = 10**6
+STORE = "store"
+MODEL_SETTINGS = ("strong", "weak", "noise", "patches", "feature_patches", "neurons", "activation", "mask")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Two axes, and the settings that are the same at every point.
+
+    fixed: values for settings of `Model`, and dim, eta_head, until, where the defaults are not meant. heads: the head
+    rules to map. SettingError for what is not allowed at some point.
+    """
+
+    x: Axis
+    y: Axis
+    fixed: Mapping[str, Any]
+    seed: int = 0
+    rtol: float = 1e-6
+    heads: tuple[str, ...] = HEADS
+
+    def __post_init__(self) -> None:
+        require(self.x.name != self.y.name, "y", self.y.name, "another setting than that of x")
+        for axis in (self.x, self.y):
+            option = f"fixed[{axis.name!r}]"
+            require(axis.name not in self.fixed, option, self.fixed.get(axis.name), "left out: it is an axis")
+        size = len(self.x.values) * len(self.y.values)
+        require(size <= MOST_POINTS, "grid", f"{size} points", f"of at most {MOST_POINTS} points")
+        for head in self.heads:
+            check_head_rule(head, 0.0)
+        self._check_points()
+
+    def point(self, x, y) -> Point:
+        """The point at these values of the axes."""
+        given = {"dim": 1000, "eta_head": 0.01, "until": None} | dict(self.fixed) | {self.x.name: x, self.y.name: y}
+        model = Model(**{name: given.pop(name) for name in MODEL_SETTINGS if name in given})
+        until = given.pop("until")
+        least = model.features + model.neurons
+        dim = integer("dim", given.pop("dim"), at_least=least, why="features + neurons")
+        rate = real("eta_head", given.pop("eta_head"), at_least=0.0)
+        require(not given, "fixed", given, "settings of Model, dim, eta_head or until")
+        return Point(model, dim, rate, None if until is None else real("until", until, above=0.0))
+
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """(number of the head, row, column) of all points, in the order of the table."""
+        rows, columns = range(len(self.y.values)), range(len(self.x.values))
+        return ((h, i, j) for i in rows for j in columns for h in range(len(self.heads)))
+
+    def settings(self) -> dict[str, Any]:
+        """What a store of this grid's points belongs to: everything but the ranges of the axes, as JSON holds it."""
+        point = asdict(self.point(self.x.values[0], self.y.values[0]))
+        plain = point.pop("model") | point
+        del plain["strengths"]
+        kept = {name: value for name, value in plain.items() if name not in (self.x.name, self.y.name)}
+        rest = {"heads": list(self.heads), "seed": self.seed, "rtol": self.rtol}
+        return {"x axis": self.x.name, "y axis": self.y.name} | kept | rest
+
+    def _check_points(self) -> None:
+        """Every value of an axis beside the ends of the other: no rule of the model depends on more than that."""
+        xs, ys = self.x.values, self.y.values
+        for option, value, pairs in [("x", x, [(x, ys[0]), (x, ys[-1])]) for x in xs] + [
+            ("y", y, [(xs[0], y), (xs[-1], y)]) for y in ys
+        ]:
+            for pair in pairs:
+                try:
+                    self.point(*pair)
+                except SettingError as error:
+                    mine = {self.x.name: "x", self.y.name: "y"}.get(error.name)
+                    if mine is None and error.name in self.fixed:
+                        raise
+                    at = f"{self.x.name}={pair[0]:g}, {self.y.name}={pair[1]:g}"
+                    allowed = f"such that, at {at}, {error.name} is {error.allowed}"
+                    raise SettingError(mine or option, value, allowed) from None
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseMap:
+    """A finished map.
+
+    frame: a row a point and head: the axes' values, head, value, low, high (95 %), pooled, pooled_low, pooled_high (see
+    the head of the module), predicted, seeds, the counts both, only_strong, only_weak, neither, failed, merged.
+    computed: trajectories computed now, not taken from the store. damage: what was damaged in the store.
+    """
+
+    grid: Grid
+    measure: Measure
+    level: float | None
+    frame: pd.DataFrame
+    computed: int
+    damage: tuple[str, ...]
+
+    def field(self, head: str, column: str = "value") -> np.ndarray:
+        """A column as (rows, columns) = (values of y, values of x)."""
+        values = self.frame.loc[self.frame["head"] == head, column].to_numpy(dtype=float)
+        return values.reshape(len(self.grid.y.values), len(self.grid.x.values))
+
+
+def phase_map(
+    grid: Grid,
+    folder: Path,
+    *,
+    seeds: int = 64,
+    measure: Measure | None = None,
+    level: float | None = None,
+    refine: bool = False,
+    executor: Executor | None = None,
+    threads: int | None = None,
+    ahead: int = AHEAD,
+    progress: Callable[[int, int], None] | None = None,
+) -> PhaseMap:
+    """Compute what the store in `folder` lacks, then the map.
+
+    Parameters
+    ----------
+    seeds : starts a point; with `refine` at most that many.
+    measure : of `dynlab.map_measures` (None: the share that learns both features). A store serves every measure.
+    level : where the boundary is (None: the measure's own), for `refine`.
+    executor : where tasks run: threads here (None), processes, a cluster. It is not shut down. Tasks are picklable.
+    threads : of the executor that is made where none is given.
+    ahead : tasks handed to the executor before their results are in; more for a large cluster.
+    progress : called with trajectories done and to do, of this round.
+
+    The result is the same, to the last bit, for any executor and for any history of interruptions: a killed process
+    loses the tasks that were running, no more. Raises `dynlab.files.FolderTaken` for a store of other settings or
+    sources, or one in use, and `dynlab.blocks.StoreFull` where the disk is full.
+    """
+    measure = Measure.named("both") if measure is None else measure
+    level = measure.level if level is None else level
+    require(not refine or level is not None, "level", None, "given with refine for this measure")
+    seeds = integer("seeds", seeds, at_least=1, at_most=MOST_SEEDS)
+    names = (grid.x.name, grid.y.name)
+    with open_store(Path(folder) / STORE, grid.settings(), sources_key(), names, grid.heads) as store:
+        with _executor(executor, threads) as pool:
+            work = _Work(grid, store, pool, ahead, progress)
+            target = work.refined(seeds, measure, level) if refine else work.uniform(seeds)
+        store.sync()
+        frame = _frame(grid, store, target, measure)
+        return PhaseMap(grid, measure, level, frame, work.computed, tuple(store.damage))
+
+
+class _executor:
+    """The executor given, or threads of our own, ended with the block."""
+
+    def __init__(self, given: Executor | None, threads: int | None):
+        self._own = None if given is not None else ThreadPoolExecutor(threads or available_threads())
+        self._given = given
+
+    def __enter__(self) -> Executor:
+        return self._given if self._own is None else self._own
+
+    def __exit__(self, *error) -> None:
+        if self._own is not None:
+            self._own.shutdown(wait=True, cancel_futures=True)
+
+
+class _Work:
+    """Computes missing seeds of points, and keeps count."""
+
+    def __init__(self, grid: Grid, store: BlockStore, pool: Executor, ahead: int, progress):
+        self.grid, self.store, self.pool, self.ahead, self.progress = grid, store, pool, ahead, progress
+        self.computed = 0
+
+    def uniform(self, seeds: int) -> np.ndarray:
+        """Seeds of each point (heads, rows, columns), computed."""
+        target = np.full((len(self.grid.heads), len(self.grid.y.values), len(self.grid.x.values)), seeds)
+        self.complete(target)
+        return target
+
+    def refined(self, seeds: int, measure: Measure, level: float) -> np.ndarray:
+        """The same, refined near the boundary, see the head of the module."""
+        target = self.uniform(min(PILOT, seeds))
+        estimates = np.full((3, *target.shape), np.nan)
+        changed = np.ones(target.shape, bool)
+        while changed.any():
+            for h, i, j in np.argwhere(changed):
+                x, y = self.grid.x.values[j], self.grid.y.values[i]
+                estimates[:, h, i, j] = measure.estimate(*self.store.read(x, y, int(h), int(target[h, i, j])))
+            changed = near_level(*estimates, level) & (target < seeds)
+            target = np.where(changed, np.minimum(2 * target, seeds), target)
+            self.complete(target)
+        return target
+
+    def complete(self, target: np.ndarray) -> None:
+        """Compute what is missing of `target` seeds at each point, storing each result as it comes."""
+        total = sum(stop - first for _, _, first, stop in self._jobs(target))
+        done, tasks, waiting, finished = 0, _batches(self._jobs(target), TASK), {}, SimpleQueue()
+        try:
+            while True:
+                # A signal that raises inside a future's lock would leave it locked, and its worker waiting for ever: this
+                # thread is interrupted in the queue's `get` alone. (`concurrent.futures.wait` holds all those locks.)
+                with signals_deferred():
+                    for jobs in islice(tasks, self.ahead - len(waiting)):
+                        plain = tuple((self.grid.point(*at), self.grid.heads[h], *span) for at, h, *span in jobs)
+                        future = self.pool.submit(run_jobs, plain, self.grid.seed, self.grid.rtol)
+                        waiting[future] = jobs
+                        future.add_done_callback(finished.put)
+                if not waiting:
+                    return
+                future = finished.get()
+                with signals_deferred():
+                    done += self._keep(waiting.pop(future), *future.result())
+                    if self.progress is not None:
+                        self.progress(done, total)
+        except BaseException:
+            with signals_deferred():
+                for future in waiting:
+                    future.cancel()
+            raise
+
+    def _jobs(self, target: np.ndarray) -> Iterator[tuple]:
+        """((x, y), head, first, stop) of all that is missing."""
+        for h, i, j in self.grid.places():
+            at = self.grid.x.values[j], self.grid.y.values[i]
+            for first, stop in self.store.missing(*at, h, int(target[h, i, j])):
+                for start in range(first, stop, JOB):
+                    yield at, h, start, min(start + JOB, stop)
+
+    def _keep(self, jobs: list, sources: str, results: list) -> int:
+        require(sources == sources_key(), "executor", sources[:12], "workers that run the same sources of dynlab")
+        for ((x, y), h, first, _), (outcomes, columns) in zip(jobs, results, strict=True):
+            self.store.append(x, y, h, first, outcomes, columns)
+        count = sum(len(outcomes) for outcomes, _ in results)
+        self.computed += count
+        return count
+
+
+def near_level(value: np.ndarray, low: np.ndarray, high: np.ndarray, level: float) -> np.ndarray:
+    """Where (..., rows, columns) the interval holds the level, or a neighbour is on the other side of it."""
+    near = ~((low > level) | (high < level))
+    above = value > level
+    for axis in (-2, -1):
+        differs = np.diff(above, axis=axis)
+        first, last = [(0, 0)] * above.ndim, [(0, 0)] * above.ndim
+        first[axis], last[axis] = (0, 1), (1, 0)
+        near |= np.pad(differs, first) | np.pad(differs, last)
+    return near
+
+
+def _batches(jobs: Iterator[tuple], seeds: int) -> Iterator[list]:
+    """The jobs in lists of at least `seeds` seeds each, but for the last."""
+    batch, size = [], 0
+    for job in jobs:
+        batch.append(job)
+        size += job[3] - job[2]
+        if size >= seeds:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def pooled(value: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Shares (rows, columns) of `seeds` each, averaged over neighbours, and Wilson's interval: (3, rows, columns)."""
+    result = np.zeros((3, *value.shape))
+    rows, columns = ((size + POOL // 2) // POOL for size in value.shape)
+    for i, j in np.ndindex(value.shape):
+        window = np.s_[max(i - rows, 0) : i + rows + 1, max(j - columns, 0) : j + columns + 1]
+        share, known = value[window].mean(), value[window].size ** 2 / (1.0 / seeds[window]).sum()
+        result[:, i, j] = share, *wilson(share * known, known)
+    return result
+
+
+def _frame(grid: Grid, store: BlockStore, target: np.ndarray, measure: Measure) -> pd.DataFrame:
+    """The table of the map from the store."""
+    import pandas as pd
+
+    estimates, counts = np.full((3, *target.shape), np.nan), np.zeros((len(OUTCOMES) + 1, *target.shape), int)
+    for h, i, j in grid.places():
+        found = store.read(grid.x.values[j], grid.y.values[i], h, int(target[h, i, j]))
+        estimates[:, h, i, j] = measure.estimate(*found)
+        counts[:, h, i, j] = *outcome_counts(found[0]), merged(found[1])
+    smooth = np.stack([pooled(*of) for of in zip(estimates[0], target, strict=True)], 1) if measure.is_share else estimates
+    theory = np.array([predicted(grid, measure.name, head) for head in grid.heads])
+    names = ("value", "low", "high", "pooled", "pooled_low", "pooled_high", "predicted", "seeds", *OUTCOMES, "merged")
+    fields = dict(zip(names, (*estimates, *smooth, theory, target, *counts), strict=True))
+    y, x, head = np.meshgrid(grid.y.values, grid.x.values, grid.heads, indexing="ij")
+    by_row = {name: np.moveaxis(field, 0, -1).ravel() for name, field in fields.items()}
+    return pd.DataFrame({grid.x.name: x.ravel(), grid.y.name: y.ravel(), "head": head.ravel()} | by_row)

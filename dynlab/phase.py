@@ -1,0 +1,172 @@
+"""Phase diagrams: any two settings as axes, any measure of an ensemble, with and without the head.
+
+    python -m dynlab.phase --x weak=0.05:1:64 --y eta-head=1e-4:1:64:log --seeds 64
+
+writes the map as a figure and as a table. Stopped in any way, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynlab._checks import SettingError, integer, real, require, threads
+from dynlab._cli import Parser, number, run_command
+from dynlab.axes import FORM, SETTINGS, parse_axis
+
+if TYPE_CHECKING:
+    from dynlab.grid import Grid
+    from dynlab.map_measures import Measure
+
+PROGRAM = "dynlab.phase"
+FIXED = (*SETTINGS, "activation", "mask")
+DASK_WAIT = 15  # seconds until a cluster that does not answer is given up
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the command, checked."""
+
+    grid: Grid
+    seeds: int
+    measure: Measure
+    level: float | None
+    refine: bool
+    threads: int
+    dask: str | None
+    out: Path
+    plots: bool
+    quiet: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    started = time.perf_counter()
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words, started))
+
+
+def run(settings: Settings, words: Sequence[str], started: float) -> None:
+    """Compute what is missing, write, print."""
+    from dynlab import phase_report
+    from dynlab._progress import progress
+    from dynlab.grid import phase_map
+
+    phase_report.check_folder(settings.out)
+    with executor(settings.dask) as pool, progress(0, "trajectories", settings.quiet) as show:
+        found = phase_map(
+            settings.grid,
+            settings.out,
+            seeds=settings.seeds,
+            measure=settings.measure,
+            level=settings.level,
+            refine=settings.refine,
+            executor=pool,
+            threads=settings.threads,
+            progress=show,
+        )
+    phase_report.write_files(settings, found, words, started)
+    phase_report.print_report(settings, found)
+
+
+@contextmanager
+def executor(address: str | None) -> Iterator[Executor | None]:
+    """The executor of the Dask cluster at this address; None without one."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError:
+        raise SettingError("dask", address, "used with the extra dask: python -m pip install 'dynlab[dask]'") from None
+    try:
+        client = Client(address, timeout=DASK_WAIT)
+    except (OSError, ValueError) as error:
+        raise SettingError("dask", address, f"the address of a Dask scheduler that answers ({error})") from None
+    with client:
+        try:
+            yield client.get_executor()
+        except (KilledWorker, CancelledError) as error:
+            what = " ".join(str(error).split()) or "its scheduler is gone"
+            raise OSError(f"--dask {address}: {what}; what is finished is kept, the same command goes on") from error
+
+
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    from dynlab.grid import MOST_SEEDS, Grid
+    from dynlab.map_measures import Measure
+
+    require(arguments.out != "", "out", "", "the name of a folder")
+    x, y = (parse_axis(option, getattr(arguments, option)) for option in ("x", "y"))
+    require(x.name != y.name, "y", arguments.y, "another setting than that of --x")
+    fixed = {name: number(getattr(arguments, name)) for name in FIXED if getattr(arguments, name) is not None}
+    for axis in (x, y):
+        require(axis.name not in fixed, axis.name, fixed.get(axis.name), "left out: it is an axis")
+    seed = integer("seed", number(arguments.seed), at_least=0, at_most=2**63 - 1)
+    grid = Grid(x, y, fixed, seed, real("rtol", number(arguments.rtol), at_least=1e-12, at_most=1e-2))
+    measure = Measure.named(arguments.measure)
+    level = measure.level if arguments.level is None else real("level", number(arguments.level))
+    lacks = "given with --refine for this measure"
+    require(not arguments.refine or level is not None, "level", "", lacks)
+    return Settings(
+        grid=grid,
+        seeds=integer("seeds", number(arguments.seeds), at_least=1, at_most=MOST_SEEDS),
+        measure=measure,
+        level=level,
+        refine=arguments.refine,
+        threads=threads(number(arguments.threads)),
+        dask=arguments.dask,
+        out=Path(arguments.out) if arguments.out is not None else Path("runs") / f"phase-{x.name}-{y.name}",
+        plots=not arguments.no_plots,
+        quiet=arguments.quiet,
+    )
+
+
+def parser() -> Parser:
+    """The options. Values stay words here: `check` turns them into numbers and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Map a measure of ensembles over two settings, with and without the prediction head. "
+        "Stopped in any way, the same command goes on where it was.",
+        epilog="example: python -m dynlab.phase --x weak=0.05:1:64 --y eta-head=1e-4:1:64:log --seeds 64",
+        allow_abbrev=False,
+    )
+
+    def option(name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
+        shown = f"{what} (default {default})" if default else what
+        p.add_argument(name, help=shown, default=default, metavar=metavar, **more)
+
+    axes = ", ".join(name.replace("_", "-") for name in SETTINGS)
+    option("--x", f"horizontal axis, {FORM}; NAME of {axes}", metavar="AXIS", required=True)
+    option("--y", "vertical axis, likewise", metavar="AXIS", required=True)
+    option("--seeds", "random starts a point", "64")
+    option("--measure", "what to map: both, merged, rank, peak, time, ... (a wrong one lists them)", "both", "NAME")
+    option("--level", "value at the boundary (default: 0.5 for shares, 1.5 for rank)", metavar="VALUE")
+    p.add_argument("--refine", action="store_true", help="spend seeds near the boundary first: fewer elsewhere")
+    option("--seed", "seed of the random starts", "0")
+    for name, standard in (("strong", "1"), ("weak", "0.3"), ("noise", "0.5"), ("eta-head", "0.01")):
+        option(f"--{name}", f"as an axis, where it is none (default {standard})", metavar="VALUE")
+    for name, standard in (("patches", "16"), ("feature-patches", "4"), ("neurons", "2"), ("dim", "1000")):
+        option(f"--{name}", f"likewise (default {standard})")
+    option("--until", "training time (default: until nothing moves)", metavar="TIME")
+    option("--activation", "relu, cubic, relu3 or linear (default cubic)", metavar="NAME")
+    option("--mask", "how the views share the patches: half or independent (default half)", metavar="LAW")
+    option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
+    option("--threads", "threads to compute with (default: all cores)")
+    option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
+    option("--out", "folder for results and finished points (default runs/phase-X-Y)", metavar="DIR")
+    p.add_argument("--no-plots", action="store_true", help="write no figure")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors and damage")
+    return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())

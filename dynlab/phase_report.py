@@ -1,0 +1,82 @@
+"""What `python -m dynlab.phase` writes and prints."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynlab.files import FolderTaken, csv_text, write_whole
+from dynlab.grid import STORE, PhaseMap
+
+if TYPE_CHECKING:
+    from dynlab.phase import Settings
+
+
+def check_folder(out: Path) -> None:
+    """FolderTaken where something else than a map, finished or not, stands there."""
+    ours = (out / STORE).is_dir()
+    if (out.exists() or out.is_symlink()) and not ours and (not out.is_dir() or any(out.iterdir())):
+        raise FolderTaken(out, "holds other files; must be a new or an empty folder, or one of dynlab.phase")
+
+
+def describe(settings: Settings, found: PhaseMap) -> dict[str, Any]:
+    """All that decides the map, as JSON holds it."""
+    grid = found.grid
+    both = (("x", grid.x), ("y", grid.y))
+    axes = {name: {"setting": axis.name, "values": list(axis.values), "log": axis.log} for name, axis in both}
+    map_settings = {"seeds": settings.seeds, "measure": found.measure.name, "level": found.level, "refine": settings.refine}
+    return axes | grid.settings() | map_settings
+
+
+def write_files(settings: Settings, found: PhaseMap, words: Sequence[str], started: float) -> None:
+    """Write phase.csv and the figure, the same bytes for the same map, and run.json, each whole or not at all."""
+    import json
+
+    from dynlab.report import machine, versions
+
+    out = settings.out
+    for leftover in out.glob(".*.partial"):  # of a process that was killed
+        leftover.unlink()
+    write_whole(out / "phase.csv", csv_text(found.frame))
+    if settings.plots:
+        from dynlab import plotting
+        from dynlab.map_figure import phase_figure
+
+        title = f"Phase diagram: {found.measure.name} over {found.grid.x.name} and {found.grid.y.name}"
+        plotting.save(phase_figure(found), out / "phase", title, describe(settings, found))
+    record = {
+        "command": shlex.join(["python", "-m", "dynlab.phase", *words]),
+        "settings": describe(settings, found),
+        "trajectories": {"in the map": int(found.frame["seeds"].sum()), "computed now": found.computed},
+        "failed": int(found.frame["failed"].sum()),
+        "damage": list(found.damage),
+        "versions": versions(),
+        "platform": machine(),
+        "wall_time_seconds": round(time.perf_counter() - started, 3),
+        "cpu_time_seconds": round(time.process_time(), 3),
+    }
+    write_whole(out / "run.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
+
+
+def print_report(settings: Settings, found: PhaseMap) -> None:
+    """What was found, a line a head, and where the files are; damage and failures always, on standard error."""
+    for line in found.damage:
+        print(line, file=sys.stderr)
+    failed = int(found.frame["failed"].sum())
+    if failed:
+        print(f"failed: {failed} of {int(found.frame['seeds'].sum())} trajectories, see phase.csv", file=sys.stderr)
+    if settings.quiet:
+        return
+    lines = [f"{found.measure.label}, {len(found.grid.x.values)} x {len(found.grid.y.values)} points"]
+    for head in found.grid.heads:
+        rows = found.frame[found.frame["head"] == head]
+        value = rows["value"].dropna()
+        span = f"{value.min():.4g} to {value.max():.4g}, middle {value.median():.4g}" if len(value) else "nowhere defined"
+        lines.append(f"head {head:<13} {span}; {int(rows['seeds'].sum())} trajectories")
+    files = ", ".join(sorted(path.name for path in settings.out.iterdir() if path.is_file()))
+    lines += [f"{found.computed} trajectories computed now, the rest from the store", f"files in {settings.out}: {files}"]
+    print("\n".join(lines), flush=True)

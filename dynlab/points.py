@@ -1,0 +1,80 @@
+"""The points of a phase diagram: what is drawn there and what is run, by whoever computes it.
+
+**Starts.** Start number i of a point is drawn from a generator keyed by the seed, by the VALUES of all the point's
+settings and by i (in blocks of `BLOCK`): it is the same with and without the head (so the two are compared on equal
+starts), whoever computes it, in whichever grid the point occurs, however many seeds are asked for; two points share
+nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from dynlab.blocks import COLUMNS
+from dynlab.model import Model
+from dynlab.population.order_parameters import draw
+from dynlab.population.simulate import check_head_rule, horizon
+from dynlab.store import physics_key
+from dynlab.sweep import OUTCOMES, flow_frame
+
+BLOCK = 16  # starts drawn from one generator
+
+
+@cache
+def sources_key() -> str:
+    """Hash of the sources that decide the numbers of a point: the physics, and how starts are drawn."""
+    return hashlib.sha256(physics_key().encode() + Path(__file__).read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a grid: a model, the dimension, the head's rate, the end of the training (None: to rest)."""
+
+    model: Model
+    dim: int
+    eta_head: float
+    until: float | None
+
+    def key(self, seed: int, block: int) -> list[int]:
+        """What the generator of a block of starts is seeded with."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return [seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"), block]
+
+
+def run_jobs(jobs: tuple, seed: int, rtol: float) -> tuple[str, list]:
+    """Run jobs (point, head, first, stop), anywhere: (key of the sources, [(outcomes, columns)] as the store takes them)."""
+    return sources_key(), [_run(*job, seed, rtol) for job in jobs]
+
+
+def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float) -> tuple[np.ndarray, np.ndarray]:
+    signal, gram = starts(point, seed, first, stop)
+    _, rate = check_head_rule(head, point.eta_head)
+    end = horizon(point.model, point.dim) if point.until is None else point.until
+    frame = flow_frame(
+        point.model, np.arange(first, stop), signal, gram,
+        head_rate=rate, until=end, rtol=rtol, settle=point.until is None,
+    )  # fmt: skip
+    codes = {name: code for code, name in enumerate(OUTCOMES)}
+    outcomes = np.array([codes[name] for name in frame["outcome"]], np.uint8)
+    return outcomes, np.array([frame[name].to_numpy(dtype=float) for name in COLUMNS])
+
+
+def starts(point: Point, seed: int, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Starts number first ... stop - 1 of a point: signal (N, m, K), noise Gram matrices (N, m, m)."""
+    blocks = [_block(point, seed, number) for number in range(first // BLOCK, (stop - 1) // BLOCK + 1)]
+    inside = slice(first % BLOCK, first % BLOCK + stop - first)
+    signal, gram = (np.concatenate(part)[inside] for part in zip(*blocks, strict=True))
+    return signal, gram
+
+
+@lru_cache(maxsize=256)
+def _block(point: Point, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(point.key(seed, number))
+    signal, gram = zip(*(draw(point.model, point.dim, rng) for _ in range(BLOCK)), strict=True)
+    return np.array(signal), np.array(gram)

@@ -1,0 +1,82 @@
+"""The loss does not tell collapse, the spectrum does: collapsed and diverse runs end at the same, lowest loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+import dynlab
+from dynlab import plotting
+from dynlab.claims.same_loss import lowest_loss
+from dynlab.sweep import effective_rank
+from figures.parts import HEADS, letter, read, save, write
+
+NAME = "collapse_at_equal_loss"
+TITLE = "Effective rank against the loss: collapsed and diverse runs end at the same loss"
+LOOKS = {
+    "off-diagonal": {"color": plotting.COLOURS[0]},
+    "none": {"color": plotting.COLOURS[1], "linestyle": (0, (4.0, 1.2))},
+}
+NEAR = 1e-6  # above the lowest loss, where curves end in the picture
+
+
+def settings(fast: bool) -> dict:
+    model = {"strong": 1.0, "weak": 0.3, "activation": "cubic"}
+    return {"model": model, "dim": 1000, "eta_head": 0.01, "runs": 3 if fast else 5}
+
+
+def compute(settings: dict, folder: Path) -> None:
+    """Starts that end diverse with the head and collapsed without: a row a time, with loss, its excess, and rank."""
+    model = dynlab.Model(**settings["model"])
+    given = {"dim": settings["dim"], "seeds": 8 * settings["runs"], "eta_head": settings["eta_head"]}
+    frames = {head: dynlab.ensemble(model, head=head, **given).frame for head in HEADS}
+    kept = (frames["off-diagonal"]["rank"] > 1.99) & (frames["none"]["outcome"] == "only_strong")
+    parts = []
+    for number in np.flatnonzero(kept)[: settings["runs"]]:
+        start = dynlab.sweep.draw_start(model, settings["dim"], 0, int(number))
+        for head in HEADS:
+            run = dynlab.simulate(model, start, head=head, eta_head=settings["eta_head"])
+            numbers = {"time": run.time, "loss": run.loss, "excess": run.loss - lowest_loss(model)}
+            numbers["rank"] = effective_rank(run.signal)
+            parts.append(pd.DataFrame({"run": number, "head": head, **numbers}))
+    write(NAME, folder, pd.concat(parts, ignore_index=True))
+
+
+def claim(data: pd.DataFrame) -> None:
+    """At the end the losses are equal to 1e-6, the ranks are 2 with the head and 1 without."""
+    ends = data.groupby(["run", "head"]).last().reset_index()
+    assert len(ends) >= 6, "enough runs"
+    assert ends["excess"].abs().max() < 1e-6, "every run ends at the lowest loss"
+    ranks = ends.set_index("head")["rank"]
+    assert ranks["off-diagonal"].min() > 1.99 and ranks["none"].max() < 1.01, "the rank tells collapse"
+
+
+def draw(folder: Path) -> None:
+    data = read(NAME, folder)
+    with plotting.style():
+        figure = Figure(figsize=(plotting.WIDTH, 2.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for (_, head), rows in data.groupby(["run", "head"]):
+            seen = rows[rows["time"] > 0.0]
+            left.plot(seen["time"], seen["loss"], linewidth=0.9, **LOOKS[head])
+            falling = rows[rows["excess"] > NEAR]
+            right.plot(falling["excess"], falling["rank"], linewidth=0.9, **LOOKS[head])
+            right.plot(falling["excess"].iloc[-1:], falling["rank"].iloc[-1:], marker="o", markersize=3.5, **LOOKS[head])
+        left.set_xscale("log")
+        left.set_xlim(1e2, 1e9)
+        left.set_xlabel("time $t$")
+        left.set_ylabel("loss")
+        letter(left, "a")
+        right.set_xscale("log")
+        right.invert_xaxis()
+        right.set_ylim(0.95, 2.05)
+        right.set_xlabel("loss above the lowest loss (falling to the right)")
+        right.set_ylabel("effective rank of the neurons")
+        letter(right, "b")
+        for head, text in HEADS.items():
+            left.plot([], [], label=text, linewidth=1.2, **LOOKS[head])
+        left.legend(loc="lower left")
+    save(figure, NAME, folder)

@@ -1,0 +1,89 @@
+"""How many starts learn both features, as the dimension grows: the race law without a head, the limit's law with it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+import dynlab
+from dynlab import plotting
+from dynlab._stats import wilson
+from dynlab.points import Point
+from dynlab.predictions import prediction
+from figures.parts import HEAD_LOOKS, HEADS, LAW, intervals, letter, read, save, write
+
+NAME = "dimension"
+TITLE = "Share of starts that learn both features against the dimension"
+RATES = (1e-3, 1e-2, 1e-1)
+SHOWN = 1e-2  # the rate of the first panel
+MARKERS = "o^D"
+RATE_COLOURS = (plotting.COLOURS[2], plotting.COLOURS[0], plotting.COLOURS[3])
+DASHED = (0, (4.0, 1.4))
+
+
+def settings(fast: bool) -> dict:
+    dims = [10**n for n in ((2, 4, 8, 12) if fast else range(2, 13))]
+    model = {"strong": 1.0, "weak": 0.3, "activation": "cubic"}
+    return {"model": model, "dims": dims, "seeds": 150 if fast else 2000, "rates": list(RATES)}
+
+
+def compute(settings: dict, folder: Path) -> None:
+    model, rows = dynlab.Model(**settings["model"]), []
+    for dim in settings["dims"]:
+        for head, rate in [("off-diagonal", rate) for rate in settings["rates"]] + [("none", 0.0)]:
+            run = dynlab.ensemble(model, dim=dim, seeds=settings["seeds"], head=head, eta_head=rate)
+            count = int((run.frame["outcome"] == "both").sum())
+            low, high = wilson(count, settings["seeds"])
+            theory = prediction(Point(model, dim, rate, None), "both", head)
+            rows.append((dim, head, rate, count / settings["seeds"], low, high, theory, settings["seeds"]))
+    columns = ["dim", "head", "eta_head", "value", "low", "high", "predicted", "seeds"]
+    write(NAME, folder, pd.DataFrame(rows, columns=columns))
+
+
+def claim(data: pd.DataFrame) -> None:
+    """Without a head the race law holds from d = 1e4 on; with it nearly all starts learn both, as the limit says."""
+    for row in data[data["dim"] >= 10**4].itertuples():
+        low, high = wilson(round(row.value * row.seeds), row.seeds, z=4.0)
+        if row.head == "none" or row.dim >= 10**8:
+            assert low <= row.predicted + 0.01 and row.predicted - 0.01 <= high, f"{row}: the law holds"
+    ends = data[data["dim"] == data["dim"].max()]
+    with_head, without = ends[ends["head"] != "none"], ends[ends["head"] == "none"]
+    assert with_head["low"].min() > without["high"].max() + 0.5, "the head rescues the weak feature in most starts"
+    falls = with_head.sort_values("eta_head")["predicted"]
+    assert falls.is_monotonic_decreasing, "a slower head rescues more in the limit"
+
+
+def draw(folder: Path) -> None:
+    data = read(NAME, folder)
+    with plotting.style():
+        figure = Figure(figsize=(plotting.WIDTH, 2.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        with_head, without = data[data["head"] != "none"], data[data["head"] == "none"]
+        shown = {"off-diagonal": with_head[with_head["eta_head"] == SHOWN], "none": without}
+        for head, rows in shown.items():
+            intervals(left, rows, "dim", HEAD_LOOKS[head], HEADS[head])
+            left.axhline(rows["predicted"].iloc[0], **LAW | {"color": HEAD_LOOKS[head]["color"], "linestyle": DASHED})
+        for n, (rate, rows) in enumerate(with_head.groupby("eta_head")):
+            look = {"color": RATE_COLOURS[n % 3], "marker": MARKERS[n % 3]}
+            rest = rows.assign(value=1.0 - rows["value"], low=1.0 - rows["high"], high=1.0 - rows["low"])
+            rest["dim"] *= 1.25 ** (n - 1)  # beside each other, so that all show
+            intervals(right, rest[rest["value"] > 0.0], "dim", look, f"$10^{{{round(math.log10(rate))}}}$")
+            right.axhline(1.0 - rows["predicted"].iloc[0], **LAW | {"color": look["color"], "linestyle": DASHED})
+        for axes in (left, right):
+            axes.plot([], [], **LAW | {"linestyle": DASHED}, label=r"predicted, $d \to \infty$")
+            axes.set_xscale("log")
+            axes.set_xlabel("dimension $d$")
+        left.set_ylim(0.0, 1.05)
+        left.set_ylabel("share that learns both features")
+        left.legend(loc="center right", bbox_to_anchor=(1.0, 0.55))
+        right.set_yscale("log")
+        right.set_ylabel("share that does not, with head")
+        right.legend(loc="upper right", title=r"head rate $\eta_E/\eta$", ncols=2, title_fontsize=8.0)
+        top = right.get_ylim()[1]
+        right.set_ylim(None, 2.5 * top)
+        letter(left, "a", rf"head rate $10^{{{round(math.log10(SHOWN))}}}$")
+        letter(right, "b")
+    save(figure, NAME, folder)
