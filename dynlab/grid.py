@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab._checks import SettingError, integer, real, require
+from dynlab._checks import SettingError, choice, integer, real, require
 from dynlab._stats import wilson
 from dynlab.axes import Axis
 from dynlab.blocks import BlockStore, open_store
@@ -33,7 +33,7 @@ from dynlab.files import signals_deferred
 from dynlab.map_measures import Measure, merged, outcome_counts
 from dynlab.model import Model
 from dynlab.points import Point, run_jobs, sources_key
-from dynlab.population.simulate import HEADS, check_head_rule
+from dynlab.population.simulate import HEADS
 from dynlab.predictions import predicted
 from dynlab.sweep import OUTCOMES, available_threads
 
@@ -74,7 +74,7 @@ class Grid:
         size = len(self.x.values) * len(self.y.values)
         require(size <= MOST_POINTS, "grid", f"{size} points", f"of at most {MOST_POINTS} points")
         for head in self.heads:
-            check_head_rule(head, 0.0)
+            choice("head", head, HEADS)
         self._check_points()
 
     def point(self, x, y) -> Point:

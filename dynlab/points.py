@@ -19,7 +19,7 @@ import numpy as np
 from dynlab.blocks import COLUMNS
 from dynlab.model import Model
 from dynlab.population.order_parameters import draw
-from dynlab.population.simulate import check_head_rule, horizon
+from dynlab.population.simulate import horizon
 from dynlab.store import physics_key
 from dynlab.sweep import OUTCOMES, flow_frame
 
@@ -54,7 +54,7 @@ def run_jobs(jobs: tuple, seed: int, rtol: float) -> tuple[str, list]:
 
 def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float) -> tuple[np.ndarray, np.ndarray]:
     signal, gram = starts(point, seed, first, stop)
-    _, rate = check_head_rule(head, point.eta_head)
+    rate = point.eta_head if head == "off-diagonal" else 0.0
     end = horizon(point.model, point.dim) if point.until is None else point.until
     frame = flow_frame(
         point.model, np.arange(first, stop), signal, gram,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab._checks import choice, integer, real
+from dynlab._checks import integer, real
 from dynlab._stats import wilson
-from dynlab.population import descent, flow, invariants, moments
+from dynlab.population import descent, flow, invariants, moments, switched_run
 from dynlab.population.integrate import DOMINANT as DOMINANT
 from dynlab.population.integrate import PEAK
 from dynlab.population.order_parameters import OrderParameters, draw
-from dynlab.population.simulate import METHODS, STATUS, check_head_rule, horizon
+from dynlab.population.simulate import STATUS, check_training, closed_form, horizon
+from dynlab.training import Training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +29,7 @@ OUTCOMES = ("both", "only_strong", "only_weak", "neither", "failed")
 LEARNT = 0.05
 # Neurons are merged, the outputs of dimension one, when the effective rank of their signal directions is below this.
 MERGED = 1.05
+SWITCHED_FIELDS = ("marks", "peak", "loss", "time", "steps", "rejected", "status")
 CHUNK = 64  # trajectories a task; results do not depend on it
 
 
@@ -108,6 +112,7 @@ def ensemble(
     progress=None,
     method: str = "flow",
     eta: float = 0.05,
+    training: Training | None = None,
 ) -> Ensemble:
     """Train from many random starts on the exact population gradient.
 
@@ -119,14 +124,15 @@ def ensemble(
     seed : which stream of starts; the start number i of a seed is the same in every ensemble.
     head, eta_head, until, rtol, method, eta : as in `dynlab.simulate`; until None for the flow: until nothing can change any
         more, at most 1e6 dim^(q-1); for descent: `descent.DEFAULT_STEPS` steps.
+    training : Training, every switch of the mechanism; head and eta_head are then its own. None: the paper's.
     threads : number of threads (None: all that are available). Results are the same bits for any number.
     progress : called from the calling thread with the number of starts done so far.
 
     Returns Ensemble. A trajectory that fails is a row with outcome "failed" and its status; nothing is dropped.
     Raises SettingError for values that are not allowed.
     """
-    head, rate = check_head_rule(head, eta_head)
-    choice("method", method, METHODS)
+    training = check_training(model, training, head, eta_head, method)
+    rate = training.eta_head if training.head_trains else 0.0
     dim = integer("dim", dim, at_least=model.features + model.neurons, why="features + neurons")
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     eta = real("eta", eta, above=0.0)
@@ -137,18 +143,25 @@ def ensemble(
     end = default_end(model, dim, method, eta) if settle else real("until", until, above=0.0)
 
     def task(some):
-        if method == "descent":
-            starts = [draw_start(model, dim, seed, int(i)) for i in some]
-            return descent.run_descent(model, starts, head_rate=rate, eta=eta, steps=int(np.ceil(end / eta)))
         drawn = [draw(model, dim, np.random.default_rng((seed, int(i)))) for i in some]
-        signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
+        signal, gram = (np.array(part) * training.start_scale**k for k, part in enumerate(zip(*drawn, strict=True), 1))
+        if method == "descent":
+            starts = [OrderParameters(*pair) for pair in zip(signal, gram, strict=True)]
+            return descent.run_descent(model, starts, head_rate=rate, eta=eta, steps=int(np.ceil(end / eta)))
+        if not closed_form(model, training):
+            return switched_run.run_switched(model, training, signal, gram, until=end, rtol=rtol)
         z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(model.neurons), (len(some), 1, 1)))
         return z, side, flow.run_flow(model, z, side, head_rate=rate, until=end, rtol=rtol, settle=settle)
 
     pieces = _run(task, [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)], threads, progress)
-    parts = descent.collect(pieces) if method == "descent" else _collect(model, pieces)
-    settings = {"head": head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": float(eta_head)}
+    if method == "descent":
+        parts = descent.collect(pieces)
+    else:
+        parts = (_collect if closed_form(model, training) else _collect_switched)(model, pieces)
+    settings = {"head": training.head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": training.eta_head}
     settings |= {"until": float(end), "method": method} | ({"rtol": rtol} if method == "flow" else {"eta": eta})
+    if not training.is_papers:
+        settings["training"] = training.changed()
     frame = _frame(model, numbers, rate, parts)
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
 
@@ -173,24 +186,26 @@ def _run(task, chunks, threads, progress) -> list:
 
     Few chunks wait at any time, so that ten million seeds cost no more than their results.
     """
-    results, done, submitted, waiting = [None] * len(chunks), 0, 0, {}
+    results, done, waiting, finished, tasks = [None] * len(chunks), 0, {}, SimpleQueue(), iter(enumerate(chunks))
     with ThreadPoolExecutor(threads) as pool:
         try:
-            while submitted < len(chunks) or waiting:
-                while submitted < len(chunks) and len(waiting) < 2 * threads:
-                    waiting[pool.submit(task, chunks[submitted])] = submitted
-                    submitted += 1
-                finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    place = waiting.pop(future)
-                    results[place] = future.result()
-                    done += len(chunks[place])
+            while True:
+                for place, chunk in islice(tasks, 2 * threads - len(waiting)):
+                    future = pool.submit(task, chunk)
+                    waiting[future] = place
+                    future.add_done_callback(finished.put)
+                if not waiting:
+                    return results
+                # Not `concurrent.futures.wait`: a signal that raises while it holds its futures' locks leaves them locked.
+                future = finished.get()
+                place = waiting.pop(future)
+                results[place] = future.result()
+                done += len(chunks[place])
                 if progress is not None:
                     progress(done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return results
 
 
 def _collect(model, pieces) -> dict:
@@ -203,6 +218,15 @@ def _collect(model, pieces) -> dict:
     flat["starts"] = flow.decode(model, starts, side)
     flat["ends"] = flow.decode(model, flat["end"], side)
     flat["snapshots"] = flow.decode(model, flat["snapshots"], side[:, None, :])
+    return flat
+
+
+def _collect_switched(model, pieces) -> dict:
+    """Arrays over all seeds from pieces of `switched_run`."""
+    flat = {name: np.concatenate([getattr(part, name) for part in pieces]) for name in SWITCHED_FIELDS}
+    flat["status"] = [STATUS.get(name, name) for name in (flow.STATUS[code] for code in flat["status"])]
+    for name in ("starts", "ends", "snapshots"):
+        flat[name] = tuple(np.concatenate(group) for group in zip(*(getattr(part, name) for part in pieces), strict=True))
     return flat
 
 
@@ -242,7 +266,7 @@ def _frame(model, numbers, rate, parts) -> pd.DataFrame:
 
     signal, gram, head = parts["ends"]
     cosines = squared_cosines(signal, gram)
-    failed = np.array([status not in ("until", "stationary") for status in parts["status"]])
+    failed = np.array([status not in flow.SUCCESS for status in parts["status"]])
     m = model.neurons
     columns = {"seed": numbers, "outcome": outcomes(model, cosines, failed)}
     for j in range(m):
@@ -260,8 +284,8 @@ def _frame(model, numbers, rate, parts) -> pd.DataFrame:
         "rank": effective_rank(signal),
         "head_end": np.sqrt((off**2).sum((-1, -2))),
         "time_end": parts["time"],
-        "loss_end": moments.losses(model, signal, gram, head),
-        "drift": parts["drift"],
+        "loss_end": parts["loss"] if "loss" in parts else moments.losses(model, signal, gram, head),
+        "drift": parts.get("drift", np.full(len(numbers), np.nan)),
         "status": parts["status"],
         "steps": parts["steps"],
         "rejected": parts["rejected"],

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from dynlab._checks import SettingError, choice, real, require
 from dynlab.heads import HEADS, TRAINED
@@ -137,7 +137,7 @@ class Training:
             unit = all(row[j] == 1.0 for j, row in enumerate(self.head_matrix))
             require(unit, "head_matrix", self.head_matrix, 'one with unit diagonal with head "off-diagonal"')
         if self.head == "symmetric" and self.head_matrix is not None:
-            equal = all(row == column for row, column in zip(self.head_matrix, zip(*self.head_matrix, strict=True), strict=True))
+            equal = self.head_matrix == tuple(zip(*self.head_matrix, strict=True))
             require(equal, "head_matrix", self.head_matrix, 'a symmetric one with head "symmetric"')
 
     @property
@@ -152,6 +152,12 @@ class Training:
             if self.head in ("none", "off-diagonal") else None  # fmt: skip
         return self == plain
 
+    def changed(self) -> dict:
+        """The settings that differ from the defaults, by name, as JSON holds them."""
+        plain = Training()
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: _plain(value) for name, value in values.items() if value != getattr(plain, name)}
+
     def check_model(self, model) -> None:
         """SettingError where this training has no closed form on the model, or sizes do not fit."""
         closed = self.normalisation != "length" or model.noise == 0.0
@@ -160,6 +166,11 @@ class Training:
         if self.head_matrix is not None:
             m = model.neurons
             require(len(self.head_matrix) == m, "head_matrix", f"of {len(self.head_matrix)} rows", f"{m} by {m}")
+
+
+def _plain(value):
+    """Tuples as lists, as JSON gives them back."""
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _matrix(value) -> tuple | None:

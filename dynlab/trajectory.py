@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dynlab.population.order_parameters import OrderParameters
 
-SUCCESS = ("until", "stationary")
+SUCCESS = ("until", "stationary", "vanished")
 HEADING = "# dynlab trajectory "
 
 
@@ -77,7 +77,7 @@ class Trajectory:
             object.__setattr__(self, name, array)
         if n == 0 or np.any(np.diff(self.time) < 0):
             raise ValueError("time: must have at least one entry and never decrease")
-        if not np.all(np.diagonal(self.head, axis1=1, axis2=2) == 1.0):
+        if not _free_diagonal(self.settings) and not np.all(np.diagonal(self.head, axis1=1, axis2=2) == 1.0):
             raise ValueError("head: the diagonal must be 1")
 
     def __repr__(self) -> str:
@@ -107,11 +107,12 @@ class Trajectory:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a time: time, loss, signal_j_l, noise_j_r (j <= r), head_j_r (j != r); neurons from 1."""
+        """One row a time: time, loss, signal_j_l, noise_j_r (j <= r), head_j_r (j != r, and j = r where the
+        head's rule trains or makes the diagonal); neurons from 1."""
         import pandas as pd
 
         columns = {"time": self.time, "loss": self.loss}
-        for array, name, members in _columns(self.model):
+        for array, name, members in _columns(self.model, self.settings):
             columns |= {f"{name}_{j + 1}_{r + 1}": getattr(self, array)[:, j, r] for j, r in members}
         return pd.DataFrame(columns)
 
@@ -141,22 +142,27 @@ class Trajectory:
             names, *rows = table.splitlines()
             values = np.array([[float(word) for word in row.split(",")] for row in rows])
             columns = dict(zip(names.split(","), values.T, strict=True))
-            return cls(model=model, events=events, **_arrays(model, columns), **rest)
+            return cls(model=model, events=events, **_arrays(model, rest["settings"], columns), **rest)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: is damaged ({error})") from error
 
 
-def _columns(model: Model) -> list[tuple[str, str, list[tuple[int, int]]]]:
+def _columns(model: Model, settings: dict) -> list[tuple[str, str, list[tuple[int, int]]]]:
     """The arrays that become columns: attribute, name of the columns, index pairs."""
     neurons, features = range(model.neurons), range(model.features)
     return [
         ("signal", "signal", [(j, l) for j in neurons for l in features]),
         ("noise_gram", "noise", [(j, r) for j in neurons for r in neurons if j <= r]),
-        ("head", "head", [(j, r) for j in neurons for r in neurons if j != r]),
+        ("head", "head", [(j, r) for j in neurons for r in neurons if j != r or _free_diagonal(settings)]),
     ]
 
 
-def _arrays(model: Model, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _free_diagonal(settings: dict) -> bool:
+    """Whether the head's rule lets its diagonal be other than 1; only then is it written."""
+    return settings.get("head", "off-diagonal") not in ("none", "off-diagonal")
+
+
+def _arrays(model: Model, settings: dict, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays that the columns of `Trajectory.frame` came from."""
     n, m = len(columns["time"]), model.neurons
     arrays = {
@@ -164,7 +170,7 @@ def _arrays(model: Model, columns: dict[str, np.ndarray]) -> dict[str, np.ndarra
         "noise_gram": np.empty((n, m, m)),
         "head": np.tile(np.eye(m), (n, 1, 1)),
     }
-    for array, name, members in _columns(model):
+    for array, name, members in _columns(model, settings):
         for j, r in members:
             arrays[array][:, j, r] = columns[f"{name}_{j + 1}_{r + 1}"]
     _mirror(arrays["noise_gram"])

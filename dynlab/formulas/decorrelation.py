@@ -11,8 +11,8 @@ Var (m, m) is the covariance of the m outputs in one view, Cov (m, m) that acros
         L = weight sum_{i != j} Var_ij^2/(Var_ii Var_jj)
 
 VICReg's invariance is E |z - z'|^2, up to means, which both views share; hinge and squared covariances are divided by the
-number m of outputs, as in the paper (its code also divides the invariance by m and halves the hinge). Each function fills the derivatives as if Var_ij and Var_ji (Cov_ij and
-Cov_ji) were separate numbers.
+number m of outputs, as in the paper (its code also divides the invariance by m and halves the hinge). Each function fills
+the derivatives as if Var_ij and Var_ji (Cov_ij and Cov_ji) were separate numbers.
 """
 
 

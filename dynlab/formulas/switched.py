@@ -32,8 +32,8 @@ Noise parts: with S = dL/dC, cross = dC/dQ and q the degree, dL/d log|w~_p| = q 
 dL/dQ_pr = 2 S_pr cross_pr turns w~_p.
 """
 
-from dynlab.formulas.activations import CUBIC, LINEAR, pair_covariance, self_covariance
-from dynlab.formulas.components import NOISE_PATCHES, S1, S2, S3, SAME, SIGMA, ACROSS, is_cubed, is_odd, responses
+from dynlab.formulas.activations import LINEAR, pair_covariance, self_covariance
+from dynlab.formulas.components import ACROSS, NOISE_PATCHES, S1, S2, S3, SAME, SIGMA, is_cubed, is_odd, responses
 from dynlab.formulas.decorrelation import add_decorrelation, barlow_twins, vicreg
 from dynlab.formulas.objective import signal_gradient
 from dynlab.heads import DIRECTCOPY, DIRECTPRED, decay_gradient, head_of_correlation, project_gradient
@@ -244,7 +244,8 @@ def mix_outputs(m, width, raw, head, cov, out, lent, mixed_cov):
             out[j, i] = head[j, j] * raw[j, i] + lent[j, i]
 
 
-def one_output(odd, count, par, normalisation, f, x, rest, noise_f, noise_x, row, turn, mixed, bar, d_f, d_x, through_target):
+def one_output(odd, count, par, normalisation, f, x, rest, noise_f, noise_x, row, turn, mixed, bar, d_f, d_x,
+               through_target):  # fmt: skip
     """Output j's part of the loss; fills d_f, d_x = dL/dF, dL/dG (N + 1) and returns (loss, dL/dv, dL/du).
 
     f, x: raw components of F and G; rest: F less a multiple of G, exactly; noise_f, noise_x: what noise adds to the

@@ -67,8 +67,7 @@ def switched_rates(system, z, side, scratch, rates):
     """dz/dt (n,) with the clock's exp(-z) last; returns the loss.
 
     system: (kind, m, K, par, choice, numbers). side (m K or 2 m K,): signs of the signals, 0 where held at a kink.
-    scratch: (signal, sides, norm, dot, wedge, eps, target signal, target sides, target norm, head, d_signal, d_noise, d_head,
-    work).
+    scratch: (signal, sides, norm, dot, wedge, eps, target's signal, sides, norm, head, d_signal, d_noise, d_head, work).
     """
     kind, m, features, par, choice, numbers = system
     signal, sides, norm, dot, wedge, eps, goal, goal_sides, goal_norm, head, d_signal, d_noise, d_head, work = scratch

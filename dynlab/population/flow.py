@@ -14,7 +14,7 @@ from dynlab import _jit
 from dynlab.formulas import cubic_flow, flow, pair, rodas5p
 from dynlab.formulas.activations import ACTIVATIONS, CUBIC
 from dynlab.population import gradient, integrate, solver
-from dynlab.population.order_parameters import OrderParameters
+from dynlab.population.order_parameters import OrderParameters, check_head
 
 _jit.compile_module(pair)
 _flow, _cubic, _solver, _integrate = (_jit.compile_module(part) for part in (flow, cubic_flow, solver, integrate))
@@ -64,7 +64,8 @@ def encode(model, state: OrderParameters) -> tuple[np.ndarray, np.ndarray]:
     shape = (model.neurons, model.features)
     if state.signal.shape != shape:
         raise ValueError(f"start: signal of shape {state.signal.shape}, must be {shape} for this model")
-    z, side = encode_arrays(model, state.signal[None], state.noise_gram[None], state.head[None])
+    head = check_head(state.head, model.neurons)
+    z, side = encode_arrays(model, state.signal[None], state.noise_gram[None], head[None])
     return z[0], side[0]
 
 

@@ -39,7 +39,8 @@ class OrderParameters:
 
     signal and noise_gram are in units of the weights (noise_gram: squared); the noise's standard deviation is in the
     model, not here. Raises ValueError for shapes that do not fit, values that are not finite, a Gram matrix that is
-    not symmetric and positive semidefinite (to rounding), a head without unit diagonal.
+    not symmetric and positive semidefinite (to rounding). Only
+    heads with unit diagonal can start a run of the paper's training.
     """
 
     signal: np.ndarray
@@ -53,7 +54,8 @@ class OrderParameters:
         neurons = signal.shape[0]
         object.__setattr__(self, "signal", matrix("signal", signal, signal.shape))
         object.__setattr__(self, "noise_gram", matrix("noise_gram", self.noise_gram, (neurons, neurons)))
-        object.__setattr__(self, "head", check_head(self.head, neurons))
+        head = np.eye(neurons) if self.head is None else self.head
+        object.__setattr__(self, "head", matrix("head", head, (neurons, neurons)))
         gram = self.noise_gram
         size = np.sqrt(np.abs(np.diagonal(gram)))
         slack = 1e-12 * np.outer(size, size)

@@ -6,8 +6,9 @@ import numpy as np
 
 from dynlab._checks import SettingError, choice, integer, real, require
 from dynlab.formulas.activations import ACTIVATIONS
-from dynlab.population import descent, flow, moments
+from dynlab.population import descent, flow, moments, switched_run, switches
 from dynlab.population.order_parameters import OrderParameters
+from dynlab.training import Training
 from dynlab.trajectory import Trajectory
 
 HEADS = ("off-diagonal", "none")
@@ -16,11 +17,25 @@ TRACE_POINTS = 4  # recorded points for each step of the solver
 STATUS = {"too many steps": "steps", "step underflow": "underflow"}
 
 
-def check_head_rule(head, eta_head) -> tuple[str, float]:
-    """The head rule and the rate at which its entries train: 0 for "none". SettingError for what is not allowed."""
-    head = choice("head", head, HEADS)
-    rate = real("eta_head", eta_head, at_least=0.0)
-    return head, rate if head == "off-diagonal" else 0.0
+def check_training(model, training, head, eta_head, method) -> Training:
+    """The training asked for: `training`, or the paper's with this head and rate. SettingError for what is not allowed."""
+    choice("method", method, METHODS)
+    if training is None:
+        training = Training(head=choice("head", head, HEADS), eta_head=real("eta_head", eta_head, at_least=0.0))
+    else:
+        require(isinstance(training, Training), "training", training, "a Training")
+        for name, given, default in (("head", head, "off-diagonal"), ("eta_head", eta_head, 0.01)):
+            allowed = f"left out with training, whose {name} is {getattr(training, name)!r}"
+            require(given in (default, getattr(training, name)), name, given, allowed)
+    training.check_model(model)
+    require(method == "flow" or training.is_papers, "method", method, '"flow" with switches other than the paper\'s')
+    return training
+
+
+def closed_form(model, training) -> bool:
+    """Whether the solver made for the paper's training is used, rather than the one for any (which costs less for many
+    neurons: see `dynlab.formulas.switched`)."""
+    return training.is_papers and model.neurons <= 3 and model.features <= 3
 
 
 def horizon(model, dim: float) -> float:
@@ -57,6 +72,7 @@ def simulate(
     eta: float = 0.05,
     steps: int | None = None,
     times=None,
+    training: Training | None = None,
 ) -> Trajectory:
     """Train from `start` on the exact population gradient.
 
@@ -71,6 +87,7 @@ def simulate(
         gradient-descent steps, w <- w - eta dL/dw, E <- E - eta_head dL/dE.
     rtol : relative tolerance of each step of the flow, in [1e-12, 1e-2].
     eta, steps : learning rate of the encoder and number of steps, for descent (steps None: until / eta, or 200000).
+    training : Training, every switch of the mechanism; head and eta_head are then its own. None: the paper's.
     times : increasing times to record. None: every step of the solver at four points, and the start.
 
     Returns
@@ -79,12 +96,12 @@ def simulate(
 
     Raises SettingError (a ValueError of one line) for values that are not allowed.
     """
-    head, rate = check_head_rule(head, eta_head)
-    choice("method", method, METHODS)
+    training = check_training(model, training, head, eta_head, method)
+    rate = training.eta_head if training.head_trains else 0.0
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     until = None if until is None else real("until", until, above=0.0)
     times = _times(times)
-    settings = {"head": head, "eta_head": float(eta_head), "method": method}
+    settings = {"head": training.head, "eta_head": training.eta_head, "method": method}
     if method == "descent":
         eta = real("eta", eta, above=0.0)
         if steps is None:
@@ -98,7 +115,36 @@ def simulate(
     end = horizon(model, effective_dim(start)) if until is None else until
     require(len(times) == 0 or times[-1] <= end, "times", times, f"at most until = {end:g}")
     settings |= {"until": end, "rtol": rtol}
+    if not closed_form(model, training):
+        if not training.is_papers:
+            settings["training"] = training.changed()
+        return _switched(model, training, start, end, rtol, times, settings)
     return _flow(model, start, rate, end, until is None, rtol, times, settings)
+
+
+def _switched(model, training, start, end, rtol, times, settings) -> Trajectory:
+    identity = (start.head == np.eye(model.neurons)).all()
+    allowed = "the identity here: where the head starts is the training's head_matrix"
+    require(identity, "start", "a head", allowed)
+    result = switched_run.run_switched(
+        model, training, start.signal[None], start.noise_gram[None], until=end, rtol=rtol, times=times, trace=not len(times)
+    )
+    if len(times):
+        states = [part[0] for part in result.at_times]
+        kept = np.isfinite(states[0]).all((1, 2))
+        when, states = times[kept], [part[kept] for part in states]
+    else:
+        when = np.concatenate([[0.0], result.trace[0]])
+        states = [np.concatenate([first, rest]) for first, rest in zip(result.starts, result.trace[1:], strict=True)]
+        when[-1] = result.time[0]
+    status = flow.STATUS[result.status[0]]
+    first, second, peak = result.marks[0]
+    events = {"first": first, "second": second, "peak": peak if result.peak[0] > 0.0 else np.nan, "stationary": np.nan}
+    return Trajectory(
+        model=model, settings=settings, time=np.maximum.accumulate(when), signal=states[0], noise_gram=states[1],
+        head=states[2], loss=switches.losses(model, training, *states), events={k: float(v) for k, v in events.items()},
+        status=STATUS.get(status, status), steps=int(result.steps[0]), rejected=int(result.rejected[0]),
+    )  # fmt: skip
 
 
 def _flow(model, start, rate, end, settle, rtol, times, settings) -> Trajectory:

@@ -17,8 +17,8 @@ from dynlab.training import Training
 _parts = [_jit.compile_module(part) for part in (switched_flow, switched_solver)]
 # Called from one place: inlined before they are compiled, which spares compiling what they call once more at every level.
 for _name in (
-    "similarity", "one_output", "unit_length", "two_views", "decorrelated", "noise_forces", "noise_covariances", "mix_outputs",
-    "carry_back", "correlation",
+    "similarity", "one_output", "unit_length", "two_views", "decorrelated", "noise_forces", "noise_covariances",
+    "mix_outputs", "carry_back", "correlation",
 ):  # fmt: skip
     getattr(switches.compiled_formulas, _name).targetoptions["inline"] = "always"
 for _name in ("weights_rates", "target_rates"):
@@ -58,8 +58,8 @@ class SwitchedResult:
     status: np.ndarray
 
 
-def _kernel(system, table, starts, sides, weights, ends, limits, times, at_times, trace, learnt, marks, snapshots, peak, losses,
-            counts, status, scratch, complex_scratch, buffers):  # fmt: skip
+def _kernel(system, table, starts, sides, weights, ends, limits, times, at_times, trace, learnt, marks, snapshots, peak,
+            losses, counts, status, scratch, complex_scratch, buffers):  # fmt: skip
     for i in range(len(starts)):
         status[i] = _follow(
             system, table, starts[i], sides[i], (weights[0][i], weights[1][i], weights[2]), (ends[i], limits[0], limits[1]),
@@ -87,7 +87,7 @@ def scratch_for(m: int, features: int, dtype=np.float64) -> tuple:
 def encode(model, training: Training, signal, gram):
     """State vectors (N, n), without the clock's offset, and sides (N, m K or 2 m K), for signals (N, m, K), noise Gram
     matrices (N, m, m). The head starts where the training says; the target where the online weights are."""
-    m, features, count = model.neurons, model.features, len(signal)
+    count = len(signal)
     cubed = ACTIVATIONS[model.activation].degree == 3
     flat = np.asarray(signal, dtype=np.float64).reshape(count, -1)
     norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
@@ -203,8 +203,8 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
     snapshots, peak, losses = np.full((count, 3, n), np.nan), np.zeros((count, 1)), np.zeros(count)
     counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
     _kernel(
-        system, table, z, side, weights_of(model, training, z), np.log(until + offsets), (float(rtol), int(max_steps)), clocks,
-        at_times, room, learnt, marks, snapshots, peak, losses, counts, status, scratch, complex_scratch, buffers,
+        system, table, z, side, weights_of(model, training, z), np.log(until + offsets), (float(rtol), int(max_steps)),
+        clocks, at_times, room, learnt, marks, snapshots, peak, losses, counts, status, scratch, complex_scratch, buffers,
     )  # fmt: skip
     times_of = lambda clock: np.where(np.isfinite(clock), np.exp(clock) - offsets[:, None], np.nan)  # noqa: E731
     traced = room[: counts[-1, 3]]

@@ -2,10 +2,11 @@ r"""One trajectory of `dynlab.formulas.switched_flow` from start to end: undecor
 
 Rodas5P (`formulas.rodas5p`) with an exact Jacobian (complex step) in the arc length of the orbit, log time being one of its
 coordinates. With g = (f, exp(-clock)), s = |W g| and v = J^T W^2 g/s, the system is dz/dtau = g/s with Jacobian
-(J - (g/s) v^T)/s. Where a stiff direction has relaxed, s says more about the last error than about the orbit; there a step is
-taken in log time instead, dz/dlog t = f exp(clock), at a fixed ratio kappa to the arc length. Errors are measured relative to 1 for logarithms, unit vectors and the clock, relative to the value with a
-floor for signals of degree 1 and head entries. A step whose error is not a finite number is rejected. relu signals that reach
-their kink end the step there, as in `dynlab.population.solver`.
+(J - (g/s) v^T)/s. Where a stiff direction has relaxed, s says more about the last error than about the orbit; there a step
+is taken in log time instead, dz/dlog t = f exp(clock), at a fixed ratio kappa to the arc length. Errors are measured
+relative to 1 for logarithms, unit vectors and the clock, relative to the value with a floor for signals of degree 1 and head
+entries. A step whose error is not a finite number is rejected. relu signals that reach their kink end the step there, as in
+`dynlab.population.solver`.
 """
 
 from math import exp, log, sqrt
@@ -232,7 +233,7 @@ def velocity(system, z, side, i, trial, scratch, rates):
 
 
 def settle(system, size, z, side, i, scratch, rates):
-    """Choose the side of a signal at 0: away from the kink if a velocity points away, else 0, held there. size: of signals."""
+    """Choose the side of a signal at 0: away from the kink if a velocity points away, else 0, held. size: of signals."""
     up = velocity(system, z, side, i, 1, scratch, rates)
     down = velocity(system, z, side, i, -1, scratch, rates)
     idle = IDLE * size * rates[len(z) - 1]

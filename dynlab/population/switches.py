@@ -75,6 +75,21 @@ def correlations(model, signal, gram) -> np.ndarray:
     return variance + mean[..., :, None] * mean[..., None, :]
 
 
+def losses(model, training: Training, signal, gram, head) -> np.ndarray:
+    """Loss (N,) of states signal (N, m, K), noise Gram (N, m, m), head (N, m, m), in float64.
+
+    For a target that is a moving average: that of a target which has caught up.
+    """
+    found = np.full(len(signal), np.nan)
+    for i, (a, q, e) in enumerate(zip(signal, gram, head, strict=True)):
+        norm = np.sqrt(np.diagonal(q))
+        k = np.outer(norm, norm)
+        wedge = np.sqrt(np.maximum((k - q) * (k + q), 0.0))
+        np.fill_diagonal(wedge, 0.0)
+        found[i] = evaluate_float(model, training, a, norm, q, wedge, a, norm, np.array(e))[0]
+    return found
+
+
 @_jit.kernel
 def switched_kernel(kind, par, choice, values, signal, norm, dot, wedge, eps, target, target_norm, head, work, out):
     """`switched.switched_forces` at a point; fills out = (d_signal, d_noise, d_head) and returns the loss."""
@@ -83,7 +98,7 @@ def switched_kernel(kind, par, choice, values, signal, norm, dot, wedge, eps, ta
     target_side = np.sign(target).astype(np.int64)
     online = (signal, side, norm, dot, wedge, eps)
     return _forces(
-        kind, m, features, par, choice, values, online, (target, target_side, target_norm), head, work, out[0], out[1], out[2]
+        kind, m, features, par, choice, values, online, (target, target_side, target_norm), head, work, *out
     )
 
 
@@ -147,47 +162,51 @@ def noise_gradient(noise, norm, forces):
 
 
 def evaluate(model, training, signal, norm, dot, wedge, target, target_norm, head):
-    """Loss and the derivatives that `switched.switched_forces` fills; `head` (m, m) is filled for rules that make it."""
-    kind, par = activation_kind(model), parameter_vector(model)
+    """Loss and the derivatives that `switched.switched_forces` fills; `head` (m, m) is filled for rules that make it.
+
+    Raises ValueError where an output has zero variance.
+    """
     m, features = signal.shape
-    state = [np.array(part, dtype=np.float64, order="C") for part in (signal, norm, dot, wedge, np.arctan2(wedge, -dot))]
-    goal = [np.array(part, dtype=np.float64, order="C") for part in (target, target_norm)]
-    choice, values = choices(training), numbers(model, training)
-    out = np.zeros((m, features)), np.zeros((m, m)), np.zeros((m, m))
     if m * m * (m + 2 * features) + 4 * m * features**2 <= EXTENDED_WORK:
-        loss = _evaluate_extended(model, choice, values, state, goal, head, out)
+        loss, *out = _evaluate_extended(model, training, signal, norm, dot, wedge, target, target_norm, head)
         if np.isfinite(loss) and all(np.isfinite(array).all() for array in out):
             return loss, *out
     # Also where numbers of twice the digits overflow, which they do earlier.
-    loss = switched_kernel(kind, par, choice, values, *state, *goal, head, new_workspace(m, features), out)
+    loss, *out = evaluate_float(model, training, signal, norm, dot, wedge, target, target_norm, head)
     if not np.isfinite(loss) or not all(np.isfinite(array).all() for array in out):
         raise ValueError("an output has zero variance (or overflows): its normalisation is undefined")
     return loss, *out
 
 
-def _evaluate_extended(model, choice, values, state, goal, head, out) -> float:
-    """The same formulas with numbers of twice the digits, run by Python: fills `out` and returns the loss."""
-    m, features = state[0].shape
+def evaluate_float(model, training, signal, norm, dot, wedge, target, target_norm, head):
+    """`evaluate` in float64 by the compiled kernel; what is not defined comes back as nan."""
+    kind, par = activation_kind(model), parameter_vector(model)
+    m, features = signal.shape
+    state = [np.array(part, dtype=np.float64, order="C") for part in (signal, norm, dot, wedge, np.arctan2(wedge, -dot))]
+    goal = [np.array(part, dtype=np.float64, order="C") for part in (target, target_norm)]
+    out = np.zeros((m, features)), np.zeros((m, m)), np.zeros((m, m))
+    choice, values = choices(training), numbers(model, training)
+    loss = switched_kernel(kind, par, choice, values, *state, *goal, head, new_workspace(m, features), out)
+    return loss, *out
+
+
+def _evaluate_extended(model, training, signal, norm, dot, wedge, target, target_norm, head):
+    """The same formulas with numbers of twice the digits, run by Python."""
+    m, features = signal.shape
     counts = masks.count_moments(TwoFloat(model.patches), TwoFloat(model.feature_patches), model.mask == "half")
     par = [*counts, TwoFloat(model.noise), 0.0, *model.strengths]
-    signal, norm, target, target_norm = (two_floats(part) for part in (*state[:2], *goal))
-    geometry = _consistent(norm, *state[2:4])
-    filled = [two_floats(part) for part in out]
-    entries = two_floats(head)
+    values = [*numbers(model, training)[: switched.RESOLVED].tolist(), 1e-28]
+    wide = [two_floats(part) for part in (signal, norm, target, target_norm, head)]
+    out = tuple(two_floats(np.zeros(shape)) for shape in ((m, features), (m, m), (m, m)))
+    online = wide[0], np.sign(signal).astype(np.int64), wide[1], *_consistent(wide[1], dot, wedge)
+    goal = wide[2], np.sign(target).astype(np.int64), wide[3]
     work = tuple(two_floats(np.zeros(shape)) for shape in switched.switched_sizes(m, features))
-    values = [*values[: switched.RESOLVED], 1e-28]
-    online = signal, np.sign(state[0]).astype(np.int64), norm, *geometry
-    other = target, np.sign(goal[0]).astype(np.int64), target_norm
     with np.errstate(all="ignore"):  # overflows show in the result
-        loss = float(
-            _extended["switched_forces"](
-                activation_kind(model), m, features, par, choice.tolist(), values, online, other, entries, work,
-                *filled,
-            )
-        )  # fmt: skip
-        for array, found in zip((*out, head), (*filled, entries), strict=True):
-            array[...] = found.astype(np.float64)
-    return loss
+        loss = _extended["switched_forces"](
+            activation_kind(model), m, features, par, choices(training).tolist(), values, online, goal, wide[4], work, *out
+        )
+        head[...] = wide[4].astype(np.float64)
+        return float(loss), *(array.astype(np.float64) for array in out)
 
 
 def _consistent(norm, dot, wedge):

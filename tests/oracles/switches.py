@@ -187,9 +187,9 @@ def training_gradient(model, training, weights, head, target_weights=None, digit
         differentiate(total)
         decay = mpf(training.weight_decay)
         d_weights = np.array([[x.adjoint + decay * x.value for x in row] for row in nodes], object)
+        fade = mpf(training.head_decay)
         d_head = np.array(
-            [[x.adjoint + mpf(training.head_decay) * x.value if isinstance(x, Node) else mpf(0) for x in row] for row in mixed],
-            object,
+            [[x.adjoint + fade * x.value if isinstance(x, Node) else mpf(0) for x in row] for row in mixed], object
         )
         if training.stop_gradient == "online" and training.head in ("off-diagonal", "linear", "symmetric"):
             d_head = np.array(
