@@ -9,6 +9,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Model": "dynlab.model",
+    "Training": "dynlab.training",
+    "SettingError": "dynlab._checks",
+    "training_gradient": "dynlab.population.switches",
     "OrderParameters": "dynlab.population.order_parameters",
     "population_loss": "dynlab.population.gradient",
     "population_gradient": "dynlab.population.gradient",

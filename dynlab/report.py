@@ -50,7 +50,8 @@ def write_files(
     if settings.plots:
         from dynlab import plotting
 
-        figure = plotting.phases_figure({r.model.activation: tuple(r.trajectories.values()) for r in results})
+        pairs = {r.model.activation: tuple(r.trajectories.values()) for r in results}
+        figure = plotting.phases_figure({name: (runs[0], runs[-1]) for name, runs in pairs.items()})
         plotting.save(figure, folder / "phases", "Training with and without a prediction head")
     write_json(folder / "run.json", _record(settings, results, words, time.perf_counter() - started))
 
@@ -71,8 +72,9 @@ def print_report(settings: Settings, results: Sequence[Result], place: Path) -> 
     lines = [*_heading(settings), "", *table(summary)]
     for result in results:
         rows = summary[summary["activation"] == result.model.activation].set_index("head")
-        words = verdict(result.model.activation, rows, _all_on_strong(result.ensembles["off-diagonal"]))
-        lines += textwrap.wrap(words, 100, subsequent_indent="  ")
+        if len(rows) == 2:
+            words = verdict(result.model.activation, rows, _all_on_strong(next(iter(result.ensembles.values()))))
+            lines += textwrap.wrap(words, 100, subsequent_indent="  ")
     shown = ", ".join(f"{result.model.activation} {result.seed}" for result in results)
     files = ", ".join(sorted(path.name for path in place.iterdir()))
     lines += [*failed, "", f"seed followed in time: {shown}", f"files in {place}: {files}"]
@@ -93,10 +95,10 @@ def table(summary: pd.DataFrame) -> list[str]:
 def verdict(activation: str, rows: pd.DataFrame, all_on_strong: float) -> str:
     """What the head did, in words.
 
-    rows: the activation's rows of the summary, by head; all_on_strong: share of the seeds in which, with the
-    head, every neuron ends on the strong feature.
+    rows: the activation's two rows of the summary, with and without head; all_on_strong: share of the seeds in which, with
+    the head, every neuron ends on the strong feature.
     """
-    with_head, without = rows.loc["off-diagonal"], rows.loc["none"]
+    with_head, without = rows.iloc[0], rows.loc["none"]
     shares = f"with it {percent(with_head.both)} of the seeds learn both, without {percent(without.both)}"
     if with_head.both_low > without.both_high:
         effect = "the head rescues the weak feature"
@@ -104,7 +106,7 @@ def verdict(activation: str, rows: pd.DataFrame, all_on_strong: float) -> str:
         effect = "the head harms the weak feature"
     else:
         effect = "the head does not rescue the weak feature"
-    if with_head.both > 0.5:
+    if with_head.both > 0.5 and with_head.name == "off-diagonal":
         share = percent(with_head.head_peak / with_head.head_bound)
         end = number(with_head.head_end)
         more = f"At its peak it reaches {share} of its bound, at the end it is {end} away from the identity."
@@ -156,9 +158,16 @@ def _heading(settings: Settings) -> list[str]:
     return [
         f"strong {model.strong:g}, weak {model.weak:g}, noise {model.noise:g}, feature on "
         f"{model.feature_patches} of {model.patches} patches, dim {settings.dim:g}",
-        f"{settings.method}, eta_head {settings.eta_head:g}, {settings.seeds} seeds "
+        f"{settings.method}, eta_head {settings.training.eta_head:g}{_switches(settings)}, "
+        f"{settings.seeds} seeds "
         "(shares with 95 % intervals, otherwise medians)",
     ]
+
+
+def _switches(settings: Settings) -> str:
+    """The switches that are not the paper's, in words."""
+    changed = settings.training.changed()
+    return "".join(f", {name.replace('_', '-')} {value}" for name, value in changed.items() if name != "eta_head")
 
 
 def _all_on_strong(ensemble: Ensemble) -> float:
@@ -185,6 +194,10 @@ def _record(
 ) -> dict[str, Any]:
     """What run.json holds: all that is needed to repeat the run, and where and when it ran."""
     plain = asdict(settings)
+    training = plain.pop("training")
+    plain["eta_head"] = training["eta_head"]
+    if not settings.training.is_papers:
+        plain["training"] = settings.training.changed()
     model = plain.pop("models")[0] | {"activation": [model.activation for model in settings.models]}
     ensembles = {
         f"{r.model.activation}, {head}": ensemble for r in results for head, ensemble in r.ensembles.items()

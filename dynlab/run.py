@@ -8,6 +8,7 @@ prints a table, says in words what happened, and writes a run folder with tables
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,15 +18,16 @@ from typing import TYPE_CHECKING
 
 from dynlab._checks import choice, integer, real, require, threads
 from dynlab._cli import Parser, number, run_command
+from dynlab._switches_cli import add_switches, training_of
 from dynlab.files import run_folder
 from dynlab.model import ACTIVATIONS, MASKS, Model
+from dynlab.training import Training
 
 if TYPE_CHECKING:
     from dynlab.sweep import Ensemble
     from dynlab.trajectory import Trajectory
 
 PROGRAM = "dynlab.run"
-HEADS = ("off-diagonal", "none")
 METHODS = ("flow", "descent")
 MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
 MOST_SEEDS = 10**7  # the table of so many still fits in the memory of a small machine
@@ -39,7 +41,7 @@ class Settings:
     dim: int
     seeds: int
     seed: int
-    eta_head: float
+    training: Training
     until: float | None
     method: str
     rtol: float
@@ -47,6 +49,11 @@ class Settings:
     out: str | None
     plots: bool
     quiet: bool
+
+    @property
+    def trainings(self) -> dict[str, Training]:
+        """The trainings compared, by head: the one asked for, and the same without head."""
+        return {head: dataclasses.replace(self.training, head=head) for head in dict.fromkeys((self.training.head, "none"))}
 
     @property
     def place(self) -> Path:
@@ -91,6 +98,9 @@ def check(arguments: argparse.Namespace) -> Settings:
     given = {name: number(text) for name, text in vars(arguments).items()}
     options = {name: given[name] for name in MODEL_OPTIONS}
     models = tuple(Model(activation=name, **options) for name in _activations(arguments.activation))
+    training = training_of(given)
+    for model in models:
+        training.check_model(model)
     least_dim = models[0].features + models[0].neurons
     until = given["until"]
     require(arguments.out != "", "out", "", "the name of a folder")
@@ -99,7 +109,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         dim=integer("dim", given["dim"], at_least=least_dim, why="features + neurons"),
         seeds=integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS),
         seed=integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
-        eta_head=real("eta_head", given["eta_head"], at_least=0.0),
+        training=training,
         until=None if until is None else real("until", until, above=0.0),
         method=choice("method", given["method"], METHODS),
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
@@ -115,13 +125,14 @@ def compute(settings: Settings) -> list[Result]:
     from dynlab._progress import progress
     from dynlab._warm import compiling
 
-    jobs = [(model, head) for model in settings.models for head in HEADS]
+    heads = tuple(settings.trainings)
+    jobs = [(model, head) for model in settings.models for head in heads]
     ensembles = {}
     names = [model.activation for model in settings.models]
     with compiling(names), progress(len(jobs) * settings.seeds, "trajectories", settings.quiet) as show:
         for before, job in enumerate(jobs):
             ensembles[job] = _ensemble(settings, *job, _from(before * settings.seeds, show))
-    by_model = {model: {head: ensembles[model, head] for head in HEADS} for model in settings.models}
+    by_model = {model: {head: ensembles[model, head] for head in heads} for model in settings.models}
     return [_result(settings, model, by_head) for model, by_head in by_model.items()]
 
 
@@ -131,7 +142,8 @@ def representative(ensembles: dict[str, Ensemble]) -> int:
     Of those the first that learns only the strong feature without the head, where there is one. A start that
     failed is shown only where all did.
     """
-    with_head, without = (ensembles[head].frame["outcome"] for head in HEADS)
+    compared = [ensemble.frame["outcome"] for ensemble in ensembles.values()]
+    with_head, without = compared[0], compared[-1]
     counts = with_head[with_head != "failed"].value_counts()
     usual = with_head == (counts.idxmax() if len(counts) else "failed")
     collapsing = usual & (without == "only_strong")
@@ -146,8 +158,7 @@ def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int],
         dim=settings.dim,
         seeds=settings.seeds,
         seed=settings.seed,
-        head=head,
-        eta_head=settings.eta_head,
+        training=settings.trainings[head],
         until=settings.until,
         method=settings.method,
         rtol=settings.rtol,
@@ -166,15 +177,14 @@ def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) ->
         head: simulate(
             model,
             start,
-            head=head,
-            eta_head=settings.eta_head,
+            training=settings.trainings[head],
             until=settings.until,
             method=settings.method,
             rtol=settings.rtol,
         )
-        for head in HEADS
+        for head in ensembles
     }
-    return Result(model, ensembles, trajectories, int(ensembles[HEADS[0]].frame["seed"].iloc[row]))
+    return Result(model, ensembles, trajectories, int(next(iter(ensembles.values())).frame["seed"].iloc[row]))
 
 
 def _from(before: int, show: Callable[[int], None]) -> Callable[[int], None]:
@@ -213,7 +223,7 @@ def parser() -> Parser:
     option("--patches", "patches of a sample", "16")
     option("--feature-patches", "patches that carry the feature", "4")
     option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
-    option("--eta-head", "learning rate of the head in units of that of the weights", "0.01", "RATE")
+    add_switches(p)
     option("--until", "training time (default: until nothing moves)", metavar="TIME")
     option("--method", f"of {', '.join(METHODS)}", "flow", "NAME")
     option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")

@@ -39,6 +39,8 @@ VANISHED = -8.0
 VANISHED_STATUS = 5
 # Where an error changes log s by more than this times the error, the arc length is a bad variable and log time is taken.
 STEEPEST = 30.0
+# Where it changes log s by more than STEEPEST/SLAVED, in a direction that relaxes faster than STEEPEST in the arc, likewise.
+SLAVED = 100.0
 # Velocities at a kink that move a signal by less than this times its scale in the time passed so far do not count.
 IDLE = 1e-12
 ROUNDING = 1e-15
@@ -75,7 +77,9 @@ def to_arc(arc, relative, z, rates, jac, normal):
                 normal[k] += weight * jac[i, k]
     steepest = 0.0
     for k in range(n):
-        steepest = max(steepest, abs(normal[k]) * (abs(z[k]) if relative[k] > 0 else 1.0))
+        slope = abs(normal[k]) * (abs(z[k]) if relative[k] > 0 else 1.0)
+        # A slaved coordinate follows its target within each step: no error, but a deviation all the same.
+        steepest = max(steepest, slope * SLAVED if -jac[k, k] > STEEPEST * speed else slope)
     if steepest > STEEPEST * speed:
         clock = rates[n - 1]
         for i in range(n):
@@ -142,13 +146,13 @@ def error_of(relative, floors, noise, h, rtol, z, new, stages):
     return sqrt(total / n)
 
 
-def rounding_motion(z, jac, noise):
+def rounding_motion(relative, z, jac, noise):
     """Fill noise (n,) with what rounding the coordinates does to their rates. jac: Jacobian in arc length."""
     n = len(z)
     for i in range(n):
         total = 0.0
         for k in range(n):
-            total += abs(jac[i, k]) * max(abs(z[k]), 1.0)
+            total += abs(jac[i, k]) * (abs(z[k]) if relative[k] > 0 else max(abs(z[k]), 1.0))
         noise[i] = ROUNDING * total
 
 
@@ -385,7 +389,7 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
     while counts[0] + counts[1] < most:
         if not held_back:
             entry_floors(first, n, caps, jac, floors)
-            rounding_motion(z, jac, noise)
+            rounding_motion(relative, z, jac, noise)
         take_step(system, table, h, kappa, z, side, arc, jac, scratch, matrix, order, stages, point, new)
         error = error_of(relative, floors, noise, h, rtol, z, new, stages)
         accepted = error <= 1.0 and new[n - 1] >= z[n - 1]

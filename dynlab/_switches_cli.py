@@ -1,0 +1,46 @@
+"""The switches of `dynlab.training` as options of a command."""
+
+from __future__ import annotations
+
+from dynlab._cli import Parser
+from dynlab.heads import HEADS
+from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
+
+NUMBERS = ("eta_head", "target_rate", "weight_decay", "head_decay", "decorrelation", "start_scale")
+NAMES = ("head", "target", "stop_gradient", "normalisation", "objective")
+# A matrix does not fit an option.
+COMMAND_HEADS = tuple(name for name in HEADS if name != "fixed")
+
+
+def add_switches(p: Parser) -> None:
+    """Add the options; their values stay words, `training_of` turns them into a Training."""
+    plain = Training()
+
+    def option(name: str, what: str, metavar: str) -> None:
+        default = getattr(plain, name)
+        shown = f"{default:g}" if isinstance(default, float) else default
+        p.add_argument(f"--{name.replace('_', '-')}", help=f"{what} (default {shown})", default=shown, metavar=metavar)
+
+    option("head", f"rule of the head, of {', '.join(COMMAND_HEADS)}", "RULE")
+    option("eta_head", "learning rate of the head in units of that of the weights", "RATE")
+    option("target", f"weights of the target, of {', '.join(TARGETS)} (moving average)", "NAME")
+    option("target_rate", "rate of the moving average in units of the learning rate", "RATE")
+    option("stop_gradient", f"side without gradient, of {', '.join(STOP_GRADIENTS)}", "SIDE")
+    option("normalisation", f"of the outputs, of {', '.join(NORMALISATIONS)}", "NAME")
+    option("objective", f"of {', '.join(OBJECTIVES)}", "NAME")
+    option("weight_decay", "of the encoder", "RATE")
+    option("head_decay", "of the head's entries that train", "RATE")
+    option("decorrelation", "weight of the squared correlations of the encoder's outputs", "WEIGHT")
+    option("start_scale", "scale of the random start", "SCALE")
+
+
+def training_of(given: dict) -> Training:
+    """The Training of parsed options, numbers as numbers. With another objective than similarity the head and stop-gradient
+    are "none" unless they are given otherwise than by default. SettingError names what is not allowed."""
+    values = {name: given[name] for name in (*NAMES, *NUMBERS)}
+    if values["objective"] in OBJECTIVES[1:]:
+        plain = Training()
+        for name in ("head", "stop_gradient"):
+            if values[name] == getattr(plain, name):
+                values[name] = "none"
+    return Training(**values)

@@ -1,0 +1,194 @@
+"""One thing changed at a time: which ingredient of the mechanism does what.
+
+    python -m dynlab.ablate
+
+trains an ensemble for every line of `dynlab.ablations`, prints one table and writes it with the settings to a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dynlab._checks import SettingError, integer, real, require, threads
+from dynlab._cli import Parser, number, run_command
+from dynlab._switches_cli import add_switches, training_of
+from dynlab.files import run_folder, write_csv, write_json
+from dynlab.model import ACTIVATIONS, MASKS, Model
+from dynlab.training import Training
+
+PROGRAM = "dynlab.ablate"
+MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "activation")
+GROUPS = (
+    "paper", "head", "normalisation", "stop-gradient", "target", "weight decay", "head rate", "decorrelation", "objective",
+    "width", "features",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the command, checked."""
+
+    model: Model
+    training: Training
+    dim: int
+    seeds: int
+    seed: int
+    until: float
+    rtol: float
+    groups: tuple[str, ...]
+    threads: int
+    out: str | None
+    quiet: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words))
+
+
+def run(settings: Settings, words: Sequence[str]) -> None:
+    """Claim the folder, compute line by line, write and print."""
+    from dynlab import ablations, report
+    from dynlab._progress import progress
+
+    started = time.perf_counter()
+    place = Path(settings.out) if settings.out is not None else Path("runs") / f"ablate-{settings.model.activation}"
+    with run_folder(place, numbered=settings.out is None) as folder:
+        every = ablations.ablations(settings.model, settings.training, settings.dim)
+        lines = [one for one in every if one.group in settings.groups]
+        rows = []
+        with progress(len(lines) * settings.seeds, "trajectories", settings.quiet) as show:
+            for before, one in enumerate(lines):
+                found = ablations.run_ablation(
+                    one, dim=settings.dim, seeds=settings.seeds, seed=settings.seed, until=settings.until,
+                    rtol=settings.rtol, threads=settings.threads,
+                    progress=lambda done, before=before: show(before * settings.seeds + done),
+                )  # fmt: skip
+                rows.append(ablations.row_of(one, found))
+        table = ablations.table(rows)
+        write_csv(folder.partial / "ablate.csv", table)
+        record = {"command": shlex.join(["python", "-m", PROGRAM, *words]), "settings": plain(settings)}
+        record |= {"versions": report.versions(), "platform": report.machine()}
+        write_json(folder.partial / "run.json", record | {"wall_time_seconds": round(time.perf_counter() - started, 3)})
+    if not settings.quiet:
+        print("\n".join(text(settings, rows, folder.place)), flush=True)
+
+
+def text(settings: Settings, rows: list[dict], place: Path) -> list[str]:
+    """The table to read: a line an ablation."""
+    model = settings.model
+    heading = f"{'changed':<16}{'to':<26}{'learnt: share of seeds':<40}{'all':<20}{'rank':>6}{'loss':>9}"
+    lines = [
+        f"{model.activation}, strong {model.strong:g}, weak {model.weak:g}, noise {model.noise:g}, dim {settings.dim:g}, "
+        f"eta_head {settings.training.eta_head:g}, until {settings.until:g}, {settings.seeds} seeds",
+        "(all features learnt: share with its 95 % interval; effective rank of the outputs, loss and times: medians)",
+        "",
+        heading + f"{'T first':>10}{'T second':>10}",
+    ]
+    before = None
+    for row in rows:
+        group = row["group"] if row["group"] != before else ""
+        before = row["group"]
+        shares = "  ".join(
+            f"{n}: {100 * row[f'learnt_{n}']:.0f} %" for n in range(row["features"] + 1) if row[f"learnt_{n}"] > 0.0
+        )
+        shares += f"  failed: {100 * row['failed']:.1f} %" if row["failed"] > 0.0 else ""
+        interval = f"{row['all']:.3f} [{row['all_low']:.2f}, {row['all_high']:.2f}]"
+        times = "".join(f"{row[name]:>10.2g}" for name in ("time_first", "time_second"))
+        words = f"{group:<16}{row['name']:<26}{shares:<40}{interval:<20}"
+        lines.append(f"{words}{row['rank']:>6.2f}{row['loss']:>9.3g}{times}".rstrip())
+    ended = sorted({part.rsplit(" ", 1)[0] for row in rows for part in row["ended"].split(", ")})
+    return [*lines, "", f"trajectories ended: {', '.join(ended)}; files in {place}: ablate.csv, run.json"]
+
+
+def plain(settings: Settings) -> dict:
+    """The settings as JSON."""
+    return asdict(settings)
+
+
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    given = {name: number(value) for name, value in vars(arguments).items()}
+    model = Model(**{name: given[name] for name in MODEL_OPTIONS})
+    training = training_of(given)
+    training.check_model(model)
+    plain = Training()
+    for name in ("head", "objective", "stop_gradient", "target"):
+        allowed = getattr(plain, name)
+        given_one = getattr(training, name)
+        require(given_one == allowed, name, given_one, f'"{allowed}": the table itself varies it')
+    require(arguments.out != "", "out", "", "the name of a folder")
+    dim = integer("dim", given["dim"], at_least=model.features + max(model.neurons, 4) + 2, why="features + neurons")
+    return Settings(
+        model=model,
+        training=training,
+        dim=dim,
+        seeds=integer("seeds", given["seeds"], at_least=1, at_most=10**6),
+        seed=integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
+        until=default_end(model, dim) if given["until"] is None else real("until", given["until"], above=0.0),
+        rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
+        groups=groups(arguments.groups),
+        threads=threads(given["threads"]),
+        out=arguments.out,
+        quiet=arguments.quiet,
+    )
+
+
+def default_end(model: Model, dim: int) -> float:
+    """10^4 times the time in which the first feature is learnt, roughly: every ablation that learns has learnt by then."""
+    return 1e4 * float(dim) ** 2 if model.activation in ("cubic", "relu3") else 1e7
+
+
+def groups(words: str | None) -> tuple[str, ...]:
+    """The groups asked for; the unchanged training is always there."""
+    if words is None:
+        return GROUPS
+    asked = [word.strip() for word in words.split(",")]
+    if not set(asked) <= set(GROUPS):
+        raise SettingError("groups", words, f"some of {', '.join(GROUPS)}, with commas")
+    return ("paper", *asked)
+
+
+def parser() -> Parser:
+    """The options. Values stay words here: `check` turns them into numbers and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Change one ingredient at a time (head, normalisation, stop-gradient, target, decay, rate, width, "
+        "features) and tell by ensembles of the exact flow what each does.",
+        epilog="example: python -m dynlab.ablate --weak 0.5 --seeds 256 --groups head,stop-gradient",
+        allow_abbrev=False,
+    )
+
+    def option(name: str, what: str, default: str | None = None, metavar: str = "N") -> None:
+        p.add_argument(name, help=f"{what} (default {default})" if default else what, default=default, metavar=metavar)
+
+    option("--strong", "strength of the strong feature", "1.0", "ALPHA")
+    option("--weak", "strength of the weak feature", "0.3", "ALPHA")
+    option("--activation", f"of {', '.join(ACTIVATIONS)}", "cubic", "NAME")
+    option("--dim", "dimension of a patch", "1000")
+    option("--seeds", "number of random starts a line", "128")
+    option("--seed", "seed of the random starts", "0")
+    option("--noise", "standard deviation of the noise in each direction", "0.5", "SIGMA")
+    option("--patches", "patches of a sample", "16")
+    option("--feature-patches", "patches that carry the feature", "4")
+    option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
+    add_switches(p)
+    option("--groups", f"lines to compute, of {', '.join(GROUPS)}, with commas (default all)", metavar="NAME,NAME")
+    option("--until", "training time (default: 1e4 dim^2 for degree 3, 1e7 for degree 1)", metavar="TIME")
+    option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
+    option("--threads", "threads to compute with (default: all cores)")
+    option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The ablations that the paper argues from, as claims on ensembles; and the command."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynlab import Model, Training, ensemble
+from dynlab.ablate import GROUPS
+from dynlab.ablations import ablations, output_rank, row_of, run_ablation
+from dynlab.population.order_parameters import draw
+from dynlab.sweep import squared_cosines
+
+SEEDS = 48
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Lines of the table that the claims below are about, by group and name."""
+    wanted = {"paper", "head", "normalisation", "stop-gradient"}
+    found = {}
+    for one in ablations(Model(), Training(), 1000):
+        if one.group in wanted:
+            run = run_ablation(one, dim=1000, seeds=SEEDS, seed=0, until=1e10, rtol=1e-6, threads=None, progress=None)
+            found[one.group, one.name] = row_of(one, run)
+    return found
+
+
+def test_no_trajectory_fails(rows):
+    assert {name: row["failed"] for name, row in rows.items() if row["failed"]} == {}
+
+
+def test_without_output_normalisation_no_acceleration(rows):
+    """Both features are then learnt about as often as without head; and every output dies away."""
+    off, bare = rows["normalisation", "none"], rows["head", "no head"]
+    assert off["all"] < 0.45 and abs(off["all"] - bare["all"]) < 0.15
+    assert off["loss"] < 1e-6 < bare["loss"]
+    assert rows["paper", "off-diagonal head"]["all"] > 0.9
+
+
+def test_stop_gradient_on_the_online_side_leaves_the_second_neuron_on_the_strong_feature(rows):
+    """The head does not train, and what each neuron learns is what it learns without head."""
+    moved, bare = rows["stop-gradient", "on the online side"], rows["head", "no head"]
+    assert moved["all"] == bare["all"] and moved["head_peak"] < 1e-12
+    start = ensemble(Model(), 1000, SEEDS, training=Training(stop_gradient="online"), until=1e10)
+    without = ensemble(Model(), 1000, SEEDS, training=Training(head="none"), until=1e10)
+    alike = squared_cosines(*start.ends[:2]) > 0.5, squared_cosines(*without.ends[:2]) > 0.5
+    assert (alike[0] == alike[1]).all()
+
+
+def test_stop_gradient_on_neither_side_learns_one_feature(rows):
+    """With a head both neurons then end on one feature always: a finding, stronger than without head."""
+    assert rows["stop-gradient", "on neither side"]["learnt_1"] > 0.9
+    assert rows["stop-gradient", "on neither side, no head"]["all"] == rows["head", "no head"]["all"]
+
+
+def test_every_trained_head_is_better_than_none(rows):
+    bare = rows["head", "no head"]["all_high"]
+    for name in ("linear", "symmetric", "directpred", "directcopy"):
+        assert rows["head", name]["all_low"] > bare, name
+
+
+def test_batch_and_scale_agree_for_an_odd_activation(rows):
+    """An odd activation has no means, so that centring does nothing."""
+    scaled, paper = rows["normalisation", "scale only"], rows["paper", "off-diagonal head"]
+    assert scaled["all"] == paper["all"]
+    assert scaled["time_first"] == pytest.approx(paper["time_first"], rel=1e-3)
+
+
+def test_output_rank_tells_collapse():
+    model = Model()
+    _, gram = draw(model, 1000, np.random.default_rng(0))
+    tiny = 1e-12 * gram
+    collapsed = output_rank(model, np.array([[[1.0, 0.0], [-0.5, 0.0]]]), tiny[None])
+    diverse = output_rank(model, np.array([[[1.0, 0.0], [0.0, 0.5]]]), tiny[None])
+    assert collapsed[0] == pytest.approx(1.0, abs=1e-6) and diverse[0] == pytest.approx(2.0, abs=1e-6)
+
+
+def test_every_group_has_its_lines():
+    assert {one.group for one in ablations(Model(), Training(), 1000)} == set(GROUPS)
+
+
+def command(*words):
+    return subprocess.run([sys.executable, "-m", "dynlab.ablate", *words], capture_output=True, text=True)
+
+
+def test_the_command_writes_its_table(tmp_path):
+    done = command("--seeds", "4", "--groups", "head", "--until", "1e8", "--out", str(tmp_path / "a"), "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "a" / "ablate.csv")
+    assert list(table["name"][:2]) == ["off-diagonal head", "no head"] and len(table) == 6
+    shares = table[[name for name in table if name.startswith("learnt_")]].sum(axis=1) + table["failed"]
+    assert np.allclose(shares, 1.0)
+    assert "directpred" in done.stdout and (tmp_path / "a" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--groups", "heads"), "--groups heads: must be some of paper, head"),
+        (("--head", "linear"), "--head linear: must be \"off-diagonal\""),
+        (("--target-rate", "0"), "--target-rate 0: must be"),
+        (("--dim", "5"), "--dim 5: must be"),
+        (("--normalisation", "length"), "only without noise"),
+    ],
+)
+def test_bad_settings_are_one_line(words, message):
+    done = command(*words)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert message in done.stderr
