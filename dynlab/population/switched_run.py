@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynlab import _jit, heads
+from dynlab._checks import require
 from dynlab.formulas import switched_flow
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population import flow, switched_solver, switches
@@ -32,6 +33,7 @@ for _part in (*_parts, switches.compiled_formulas, *switches.compiled_helpers):
 _rates, _follow = _parts[0].switched_rates, _parts[1].follow
 MAX_STEPS = 20_000
 TRACE_ROOM = 20_000
+MOST_COORDINATES = 1000  # a step factorises a dense matrix of that size
 START_SHARE = 0.01  # t_0 of the clock, in units of the time in which the start changes by e
 
 
@@ -183,6 +185,9 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
     """
     training.check_model(model)
     m, features = model.neurons, model.features
+    size = switched_flow.state_size(m, features, switches.choices(training))
+    allowed = f"few enough, with {features} features, for {MOST_COORDINATES} coordinates of the flow (here {size})"
+    require(size <= MOST_COORDINATES, "neurons", m, allowed)
     z, side = encode(model, training, signal, gram)
     count, n = z.shape
     system, table = system_of(model, training), flow.method_table()

@@ -61,6 +61,11 @@ def test_which_training_is_the_papers():
         assert not Training(**changed).is_papers
 
 
+def test_too_many_neurons_for_a_flow_are_refused():
+    with pytest.raises(SettingError, match="1000 coordinates of the flow"):
+        ensemble(Model(neurons=64, strengths=(1.0,) * 16), seeds=1)
+
+
 def test_head_and_rate_are_given_once():
     with pytest.raises(SettingError, match="left out with training"):
         ensemble(Model(), seeds=1, head="none", training=Training())
