@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynlab._checks import choice
 from dynlab._cli import Parser
 from dynlab.heads import HEADS
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
@@ -38,6 +39,7 @@ def training_of(given: dict) -> Training:
     """The Training of parsed options, numbers as numbers. With another objective than similarity the head and stop-gradient
     are "none" unless they are given otherwise than by default. SettingError names what is not allowed."""
     values = {name: given[name] for name in (*NAMES, *NUMBERS)}
+    choice("head", values["head"], COMMAND_HEADS)
     if values["objective"] in OBJECTIVES[1:]:
         plain = Training()
         for name in ("head", "stop_gradient"):

@@ -18,9 +18,13 @@ Functions named with a trailing matrix argument fill it; they are plain loops ov
 extended), so that the solver can compile them and differentiate through them.
 """
 
-from math import sqrt
+from __future__ import annotations
 
-import numpy as np
+from math import sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 HEADS = ("none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy", "fixed")
 TRAINED = ("off-diagonal", "linear", "symmetric")
@@ -143,6 +147,8 @@ def head_of_correlation(rule, m, eps, resolved, correlation, vectors, head):
 
 def from_correlation(head: str, correlation, eps: float = 0.1) -> np.ndarray:
     """E (m, m) of DirectPred or DirectCopy for a correlation E f f^T (m, m), symmetric and positive semidefinite."""
+    import numpy as np
+
     work = np.array(correlation, dtype=np.float64)
     m = len(work)
     made = np.empty((m, m))
@@ -152,12 +158,16 @@ def from_correlation(head: str, correlation, eps: float = 0.1) -> np.ndarray:
 
 def moving_correlation(before, batch_correlation, rho: float = RHO) -> np.ndarray:
     """The moving average S <- rho S + (1 - rho) E_batch f f^T (before None: the first batch)."""
+    import numpy as np
+
     now = np.asarray(batch_correlation, dtype=np.float64)
     return now.copy() if before is None else rho * np.asarray(before) + (1.0 - rho) * now
 
 
 def norm_and_asymmetry(head) -> tuple[float, float]:
     """||off-diag(E)||_F and ||E - E^T||_F / ||off-diag(E)||_F (nan for a diagonal head), as the paper plots them."""
+    import numpy as np
+
     head = np.asarray(head, dtype=np.float64)
     off = head - np.diag(np.diagonal(head))
     norm = float(np.linalg.norm(off))

@@ -18,7 +18,7 @@ import numpy as np
 from dynlab.model import Model
 from dynlab.sweep import Ensemble
 
-SOURCES = ("model.py", "sweep.py", "formulas", "population")
+SOURCES = ("model.py", "training.py", "heads.py", "sweep.py", "formulas", "population")
 STATES = ("signal", "gram", "head")
 
 

@@ -110,3 +110,37 @@ def test_bad_settings_are_one_line(words, message):
     done = command(*words)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert message in done.stderr
+
+
+def run_command(*words):
+    return subprocess.run([sys.executable, "-m", "dynlab.run", *words], capture_output=True, text=True)
+
+
+def test_the_main_run_takes_the_switches(tmp_path):
+    words = ("--activation", "cubic", "--seeds", "8", "--until", "1e8", "--no-plots", "--threads", "1")
+    done = run_command(*words, "--head", "linear", "--weight-decay", "1e-9", "--out", str(tmp_path / "a"))
+    assert done.returncode == 0, done.stderr
+    assert "head linear, weight-decay 1e-09" in done.stdout
+    table = pd.read_csv(tmp_path / "a" / "summary.csv")
+    assert list(table["head"]) == ["linear", "none"]
+    path = pd.read_csv(tmp_path / "a" / "trajectory.csv")
+    diagonal = path.loc[path["head"] == "linear", "head_1_1"]
+    assert (diagonal != 1.0).any()
+
+
+def test_an_objective_without_head_is_run_alone(tmp_path):
+    words = ("--activation", "cubic", "--seeds", "4", "--until", "1e6", "--no-plots", "--objective", "vicreg")
+    done = run_command(*words, "--out", str(tmp_path / "a"))
+    assert done.returncode == 0, done.stderr
+    assert list(pd.read_csv(tmp_path / "a" / "summary.csv")["head"]) == ["none"]
+
+
+def test_combinations_without_meaning_are_refused_in_one_line():
+    for words, message in (
+        (("--normalisation", "length"), "--normalisation length: must be"),
+        (("--target", "average", "--stop-gradient", "none"), "--stop-gradient none: must be"),
+        (("--method", "descent", "--head", "linear"), "--method descent: must be"),
+        (("--head", "fixed"), "--head fixed: must be"),
+    ):
+        done = run_command(*words)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and message in done.stderr, done.stderr
