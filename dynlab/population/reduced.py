@@ -24,9 +24,9 @@ A target that is a moving average adds its own directions, dn'_j/dt = target_rat
 **Why hold the noise.** With s = 0 and odd activation rho_j = (b/a) cos(F_j, f_j), b = E[N1 N2], a = E[N1^2]: *every*
 noiseless state with F_j parallel to f_j is a global minimum, L = 2m (1 - b/a). Those are E = I with any directions, a
 torus on which diverse, collapsed and merged states are but points, and f_1 parallel to f_2 with any head. No eigenvalue
-tells such points apart along the torus. With s > 0 a race goes on there, as in training, where noise is the last to go: its fixed points are
-isolated, quasi-static on the way of the noise (d log s_j/dt, returned as `noise_rates`), and their eigenvalues vanish like
-s^(2q) along the torus. s = 0 gives the end states themselves.
+tells such points apart along the torus. With s > 0 a race goes on there, as in training, where noise is the last to go:
+its fixed points are isolated, quasi-static on the way of the noise (d log s_j/dt, returned as `noise_rates`), and their
+eigenvalues vanish like s^(2q) along the torus. s = 0 gives the end states themselves.
 
 Where the loss does depend on scales (no normalisation, unit length of the vector, VICReg) or a head is given or made from
 correlations (the transformation above would change it), the coordinates are the signals A (m, K) themselves and s_j

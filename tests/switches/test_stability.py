@@ -158,11 +158,17 @@ def test_rates_agree_with_the_gradient(name):
     assert np.allclose(field.rates(x)[:4], expected.ravel(), rtol=1e-11, atol=1e-13)
     rates = -training.eta_head * of_head(field, x, d_head)
     assert np.allclose(field.rates(x)[field.blocks * 4 :], rates, rtol=1e-11, atol=1e-13)
+    if field.blocks == 2:
+        behind = training.target_rate * turned(signal - target, target) / field.length
+        assert np.allclose(field.rates(x)[4:8], behind.ravel(), rtol=1e-12)
     assert field.evaluate(x.astype(complex))[0].real == pytest.approx(loss, rel=1e-13)
 
 
 def test_mirror_images_are_fixed_points_too(with_head):
     field = Field(CUBIC, PAPER, SHARE)
+    lopsided = next(point for point in with_head if abs(point.head[0, 1] - point.head[1, 0]) > 0.01)
+    for copy in images(field, lopsided.x):
+        assert np.abs(field.rates(copy)).max() < 1e-10
     point = next(point for point in with_head if point.end_state == "diverse")
     copies = images(field, point.x)
     assert len(copies) == point.images == 8  # two orders, a sign each
