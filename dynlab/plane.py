@@ -4,21 +4,24 @@ Coordinates, as they are typed:
 
     w11 w12 w21 w22    A_jl = <w_j, v_l>: the first digit is the neuron, the second the feature
     E12 E21            E_jr: what output j borrows from neuron r
-    s1 s2              |w~_j|, the noise parts, which are orthogonal to each other; "unit": sqrt(1 - A_j1^2 - A_j2^2), the noise
-                       left of a neuron of length one (|w_j| is conserved while the head rests), which makes the plane of
-                       two signals of one neuron the unit disc
+    s1 s2              |w~_j|, the noise parts, which are orthogonal to each other
 
-**Slaved.** A head entry that is slaved is at the zero of its own equation. With p = Cov_jj, q = Cov_rj, A = Var_jj, B = Var_jr,
-C = Var_rr, rho_j = (p + q e)/sqrt((A + 2 B e + C e^2) U_j) has the one maximum e* = (p B - q A)/(q B - p C): the equation
-is linear in e (`dynlab.formulas.objective`). Without a maximum (p + q e* < 0) the point is left out. The two entries do
-not enter each other's equations.
+In place of s_j the whole length |w_j| can be held, as w1 or w2: the noise is then what is left of it, sqrt(|w_j|^2 -
+A_j1^2 - A_j2^2), and the plane of two signals of one neuron a disc. While the head rests, lengths are conserved; while E_21
+grows from 0, |w_2|^2 = |w_2(0)|^2 - q E_21^2/r and |w_1|^2 = |w_1(0)|^2 + q E_21^2/r.
+
+**Slaved.** A head entry that is slaved is at the zero of its own equation. With p = Cov_jj, q = Cov_rj, A = Var_jj,
+B = Var_jr, C = Var_rr, rho_j = (p + q e)/sqrt((A + 2 B e + C e^2) U_j) has the one maximum e* = (p B - q A)/(q B - p C):
+the equation is linear in e (`dynlab.formulas.objective`). Without a maximum (p + q e* < 0) the point is left out. The two
+entries do not enter each other's equations.
 
 **Nullclines.** For degree 3, dA_jl/dt = 3 alpha_l^3 A_jl^2 (force): A_jl = 0 is a branch on which nothing changes sign, so
 branches are the zeros of the force and that line.
 
 **Fixed points** are those of the system of the two coordinates and the slaved entries, by Newton's method with the exact
 Jacobian (complex steps); slaved entries are eliminated, J_pp - J_ps J_ss^{-1} J_sp, before eigenvalues are taken.
-Where an eigenvalue is zero, as at A = 0 for degree 3, the motion nearby tells: paths of the plane's field from a small circle.
+Where an eigenvalue is zero, as at A = 0 for degree 3, the motion nearby tells: paths of the plane's field from a small
+circle.
 """
 
 from __future__ import annotations
@@ -37,12 +40,13 @@ from dynlab.training import Training
 
 SIGNALS, HEADS, NOISES = ("w11", "w12", "w21", "w22"), ("E12", "E21"), ("s1", "s2")
 COORDINATES = SIGNALS + HEADS + NOISES
-UNIT = "unit"
-STANDARD = {"w11": 0.99, "w12": 0.01, "w21": 0.1, "w22": 0.03, "E12": 0.0, "E21": 0.0, "s1": UNIT, "s2": UNIT}
+LENGTHS = {"w1": "s1", "w2": "s2"}  # |w_j|, and whose place it takes
+STANDARD = {"w11": 0.99, "w12": 0.01, "w21": 0.1, "w22": 0.03, "E12": 0.0, "E21": 0.0, "w1": 1.0, "w2": 1.0}
 SMALLEST = 1e-12  # noise stands for none below it: formulas of many states at once divide by it
 KINDS = ("stable", "saddle", "unstable")
 LABELS = {f"w{j}{l}": rf"$\langle w_{j}, v_{l}\rangle$" for j in (1, 2) for l in (1, 2)}
 LABELS |= {"E12": "$E_{12}$", "E21": "$E_{21}$"} | {f"s{j}": rf"$|\tilde w_{j}|$" for j in (1, 2)}
+LABELS |= {f"w{j}": rf"$|w_{j}|$" for j in (1, 2)}
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ class Point:
 
 
 class Plane:
-    """The plane of sides x and y; `held` gives the other coordinates (a number, or "unit" for s1, s2; missing ones as in
-    `STANDARD`), `slaved` names head entries at their own equilibrium. eta_head: the head's rate, 0 for a head that rests.
+    """The plane of sides x and y; `held` gives numbers for other coordinates or lengths (missing ones as in `STANDARD`),
+    `slaved` names head entries at their own equilibrium. eta_head: the head's rate, 0 for a head that rests.
 
     Raises SettingError for what is no plane.
     """
@@ -93,29 +97,32 @@ class Plane:
             require(name not in given, "hold", name, "left out: it is an axis or slaved")
         for name in slaved:
             require(name in HEADS and name not in (x.name, y.name), "slave", name, "E12 or E21, and no axis")
+        fixed = {*given, x.name, y.name}
         for name, value in given.items():
-            require(name in COORDINATES, "hold", name, "a coordinate of " + ", ".join(COORDINATES))
-            require(value != UNIT or name in NOISES, "hold", f"{name}=unit", "a number")
+            allowed = "a coordinate of " + ", ".join((*COORDINATES, *LENGTHS))
+            require(name in COORDINATES or name in LENGTHS, "hold", name, allowed)
+            require(name in SIGNALS + HEADS or value >= 0.0, "hold", f"{name}={value}", "a number >= 0")
+            require(LENGTHS.get(name) not in fixed, "hold", name, f"left out: {LENGTHS.get(name)} is given")
         self.model, self.eta_head, self.x, self.y, self.slaved = model, float(eta_head), x, y, tuple(slaved)
-        self.held = {name: given.get(name, STANDARD[name]) for name in COORDINATES if name not in (x.name, y.name, *slaved)}
+        moving = {x.name, y.name, *slaved}
+        self.held = {name: given.get(name, value) for name, value in STANDARD.items()
+                     if name not in moving and LENGTHS.get(name) not in fixed}  # fmt: skip
+        self.held |= {name: given[name] for name in NOISES if name in given}
         self._forces = Forces(model, Training(eta_head=self.eta_head))
         self._unknowns = (x.name, y.name, *self.slaved)
         self._cubed = ACTIVATIONS[model.activation].degree == 3
 
     def values(self, x, y) -> dict:
-        """All coordinates (N,) at points of the plane; nan where a "unit" neuron has no room. Slaved ones are left at 0."""
+        """All coordinates (N,) at points of the plane; nan where a length has no room. Slaved ones are left at 0."""
         given = {self.x.name: x, self.y.name: y}
-        return self._complete({name: given.get(name, 0.0 * x + self._number(name)) for name in COORDINATES})
-
-    def _number(self, name) -> float:
-        value = self.held.get(name, 0.0)
-        return 0.0 if value == UNIT else value
+        return self._complete({name: given.get(name, 0.0 * x + self.held.get(name, 0.0)) for name in COORDINATES})
 
     def _complete(self, values: dict) -> dict:
-        for j, name in enumerate(NOISES):
-            if self.held.get(name) == UNIT:
-                left = 1.0 - values[SIGNALS[2 * j]] ** 2 - values[SIGNALS[2 * j + 1]] ** 2
-                left = np.where(np.abs(left) < 1e-14, 0.0 * left, left)
+        for j, (length, name) in enumerate(LENGTHS.items()):
+            if length in self.held:
+                square = self.held[length] ** 2
+                left = square - values[SIGNALS[2 * j]] ** 2 - values[SIGNALS[2 * j + 1]] ** 2
+                left = np.where(np.abs(left) < 1e-14 * square, 0.0 * left, left)
                 values[name] = np.where(np.real(left) < 0.0, np.nan, left) ** 0.5
         return values
 
@@ -150,9 +157,9 @@ class Plane:
             moving |= {f"E{j + 1}{r + 1}": -self.eta_head * d_head[:, j, r] for j, r in ((0, 1), (1, 0))}
             moving |= {f"s{j + 1}": -d_weights[:, j, 2 + j] for j in range(2)}
             moving = {name: np.where(inside & np.isfinite(rate), rate, np.nan) for name, rate in moving.items()}
-            found = [moving[side.name] for side in (self.x, self.y)]
-            values = dict(zip((self.x.name, self.y.name), (np.ravel(x), np.ravel(y)), strict=True))
-            forces = [rate / values[n] ** 2 if self._double(n) else rate for n, rate in zip(values, found, strict=True)]
+            at = {self.x.name: np.ravel(x), self.y.name: np.ravel(y)}
+            found = [moving[name] for name in at]
+            forces = [moving[name] / value**2 if self._double(name) else moving[name] for name, value in at.items()]
         return (*found, *forces)
 
     def _double(self, name) -> bool:
@@ -160,7 +167,10 @@ class Plane:
         return self._cubed and name in SIGNALS
 
     def nullclines(self, count: int = 240) -> list:
-        """Branches [(name of the coordinate at rest, points (n, 2))] on a grid of count x count cells."""
+        """Branches [(name of the coordinate at rest, points (n, 2))] on a grid of count x count cells.
+
+        Pieces of less than two cells, as the edge of the plane cuts them off, are left out.
+        """
         from contourpy import contour_generator
 
         x, y = self.x.centres(count), self.y.centres(count)
@@ -170,7 +180,7 @@ class Plane:
             field = np.ma.masked_invalid(force.reshape(mesh[0].shape))
             field = field / max(np.abs(field).max() or 1.0, 1e-300) if field.count() else field
             if field.count():
-                found += [(side.name, line) for line in contour_generator(x, y, field).lines(0.0)]
+                found += [(side.name, line) for line in contour_generator(x, y, field).lines(0.0) if len(line) > 4]
             if self._double(side.name) and side.low < 0.0 < side.high:
                 found.append((side.name, self._axis(side, count)))
         return found
@@ -184,8 +194,8 @@ class Plane:
 
     def _exact(self, unknowns):
         """Rates of the two coordinates and the slaved entries (n,), complex, at values (n,) of them."""
-        values = {name: complex(self._number(name)) for name in COORDINATES} | dict(zip(self._unknowns, unknowns, strict=True))
-        values = {name: np.array([value]) for name, value in values.items()}
+        values = {name: np.array([complex(self.held.get(name, 0.0))]) for name in COORDINATES}
+        values |= {name: np.array([value]) for name, value in zip(self._unknowns, unknowns, strict=True)}
         signal, norm, head = (part[0] for part in _arrays(self._complete(values)))
         _, d_signal, d_noise, d_head, _ = self._forces(signal, norm, head)
         rates = []
@@ -206,7 +216,7 @@ class Plane:
         return self._exact(unknowns).real, np.array([self._exact(row).imag / STEP for row in moved]).T
 
     def fixed_points(self, count: int = 60) -> list[Point]:
-        """Fixed points found from the cells (count x count) in which both forces change sign, and from the ends of the axes."""
+        """Fixed points found from the cells (count x count) where both forces change sign, from 0 and +-1 on the axes."""
         found: list[Point] = []
         for start in self._candidates(count):
             place = self._newton(start)
