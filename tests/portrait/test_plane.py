@@ -72,6 +72,9 @@ def test_nullclines_are_where_rates_vanish():
     branches = where.nullclines()
     assert {name for name, _ in branches} == {"w21", "w22"}
     assert len(branches) >= 5  # the two axes, and curves that bend
+    for name, column in (("w21", 0), ("w22", 1)):
+        # A signal of degree 3 that is zero stays zero, whatever the sign of the force: exactly that line.
+        assert any(at_rest == name and (line[:, column] == 0.0).all() for at_rest, line in branches)
     scale = np.nanmax(np.abs(where.rates(*np.meshgrid(*[np.linspace(-0.6, 0.6, 20)] * 2))[:2]))
     for name, line in branches:
         rates = where.rates(*line.T)[0 if name == "w21" else 1]

@@ -92,7 +92,7 @@ def test_the_direction_in_between(without):
 
 
 def test_eigenvalues_of_the_race(without):
-    """A neuron on v_l turns back to it at the rate at which its noise would lend it signal: half of E[...] below.
+    """A neuron on v_1 turns back to it as fast as its signal grows at the noise's expense.
 
     With only v_1 present dn/dt = -n_2 (force on A_1)/A_1, and the force is -dL/dA_1 = 2 drho/dA_1 of the scalar formula
     rho = (b/2) f^2/((a/2) f^2 + N), f = A_1^3 alpha^3, taken through one of its two factors.
@@ -105,6 +105,8 @@ def test_eigenvalues_of_the_race(without):
     variance = same / 2 * f**2 + power
     pull = 2.0 * across / 2 * f * power / variance**2 * 3.0 * field.length**2
     assert np.allclose(found.eigenvalues, -pull / field.length, rtol=1e-12)
+    # |w_j| is conserved: what the signal gains is what the noise loses.
+    assert np.allclose(found.noise_rates / found.eigenvalues, (1.0 - SHARE**2) / SHARE**2, rtol=1e-10)
 
 
 def test_named_states_with_the_head(with_head):
