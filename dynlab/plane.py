@@ -20,8 +20,8 @@ branches are the zeros of the force and that line.
 
 **Fixed points** are those of the system of the two coordinates and the slaved entries, by Newton's method with the exact
 Jacobian (complex steps); slaved entries are eliminated, J_pp - J_ps J_ss^{-1} J_sp, before eigenvalues are taken.
-Where an eigenvalue is zero, as at A = 0 for degree 3, the motion nearby tells: paths of the plane's field from a small
-circle.
+Where an eigenvalue is zero, as at A = 0 for degree 3, or there is none, as on a kink of relu, the motion nearby tells:
+paths of the plane's field from a small circle.
 """
 
 from __future__ import annotations
@@ -297,6 +297,10 @@ class Plane:
         values = np.linalg.eigvals(self._eliminate(matrix))
         residual = float(np.abs(rates[:2]).max())
         level = 1e-9 * max(np.abs(values).max(), self._scale(place) / self._spans().max())
+        kinked = self.model.activation == "relu" and any(
+            name in SIGNALS and at == 0.0 for name, at in zip(self._unknowns, place, strict=False)
+        )
+        values = np.full(2, np.nan, dtype=complex) if kinked else values
         if (np.abs(values.real) > level).all():
             return Point(place, KINDS[int((values.real > 0.0).sum())], values, "eigenvalues", residual)
         kind = self._by_motion(place)

@@ -118,6 +118,11 @@ def test_motion_tells_where_eigenvalues_do_not():
     assert np.abs(points[0].place).max() == 0.0 and np.abs(points[0].eigenvalues).max() == 0.0
 
 
+def test_on_a_kink_there_are_no_eigenvalues():
+    (point,) = plane("w21", "w22", {"E21": 0.05}, model=Model(activation="relu"), reach=0.5).fixed_points()
+    assert np.isnan(point.eigenvalues).all() and (point.kind, point.by) == ("unstable", "motion")
+
+
 def test_basins_are_where_single_runs_end():
     where = plane("w21", "w22", {"w11": 0.99, "w12": 0.01, "E21": 0.03}, reach=0.2)
     found = basins(where, 4, until=1e9)
