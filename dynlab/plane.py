@@ -246,7 +246,8 @@ class Plane:
         middles = (x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2
         places = [np.array([middles[0][i], middles[1][k]]) for i, k in np.argwhere(changes[0] & changes[1])]
         named = [np.array(ends) for ends in ((0.0, 0.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))]
-        return [*named, *places]
+        # And just inside a unit disc, whose edge cuts cells.
+        return [*named, *(0.97 * place for place in named[1:]), *places]
 
     def _inside(self, place) -> bool:
         slack = 1e-9 * self._spans()
@@ -279,11 +280,24 @@ class Plane:
             place = place + step
             for i, side in enumerate((self.x, self.y)):
                 # Double roots at A = 0 are reached by halves: go there where nothing moves there.
-                if self._double(side.name) and abs(place[i]) < 1e-3 * side.span:
+                if (self._double(side.name) or self._kinks(side.name)) and abs(place[i]) < 1e-3 * side.span:
                     place[i] = 0.0
         if np.abs(place - start).max() > 0.1 * self._spans().max():
             return None
-        return place if np.abs(rates[:2]).max() < 1e-9 * self._scale(place) else None
+        resting = np.abs(rates[:2]).max() < 1e-9 * self._scale(place)
+        return place if resting and all(self._held_at_kink(place, i) for i in (0, 1)) else None
+
+    def _kinks(self, name) -> bool:
+        return self.model.activation == "relu" and name in SIGNALS
+
+    def _held_at_kink(self, place, i) -> bool:
+        """Whether coordinate i is off its kink, or at it with rates of opposite signs on the two sides."""
+        side = (self.x, self.y)[i]
+        if not self._kinks(side.name) or place[i] != 0.0:
+            return True
+        apart = 1e-6 * side.span * np.array([1.0, -1.0]) * np.eye(2)[i][:, None]
+        rates = self.rates(*(place[:, None] + apart))[i]
+        return bool(rates[0] * rates[1] <= 0.0)
 
     def _eliminate(self, matrix) -> np.ndarray:
         if not self.slaved:
@@ -297,9 +311,7 @@ class Plane:
         values = np.linalg.eigvals(self._eliminate(matrix))
         residual = float(np.abs(rates[:2]).max())
         level = 1e-9 * max(np.abs(values).max(), self._scale(place) / self._spans().max())
-        kinked = self.model.activation == "relu" and any(
-            name in SIGNALS and at == 0.0 for name, at in zip(self._unknowns, place, strict=False)
-        )
+        kinked = any(self._kinks(side.name) and at == 0.0 for side, at in zip((self.x, self.y), place, strict=True))
         values = np.full(2, np.nan, dtype=complex) if kinked else values
         if (np.abs(values.real) > level).all():
             return Point(place, KINDS[int((values.real > 0.0).sum())], values, "eigenvalues", residual)

@@ -119,8 +119,16 @@ def test_motion_tells_where_eigenvalues_do_not():
 
 
 def test_on_a_kink_there_are_no_eigenvalues():
-    (point,) = plane("w21", "w22", {"E21": 0.05}, model=Model(activation="relu"), reach=0.5).fixed_points()
-    assert np.isnan(point.eigenvalues).all() and (point.kind, point.by) == ("unstable", "motion")
+    """relu: w_2 = 0 is left, and near v_1 the other signal is held at its kink, where rates of both sides point to it."""
+    where = plane(
+        "w21", "w22", {"w1": 1.0, "w2": 1.0, "w11": 0.99, "w12": 0.01, "E21": 0.05}, model=Model(activation="relu")
+    )
+    points = where.fixed_points()
+    assert any((np.abs(point.place) == 0.0).all() and point.kind == "unstable" for point in points)
+    held = next(point for point in points if point.place[0] > 0.9)
+    assert held.place[1] == 0.0 and held.kind == "stable" and held.by == "motion" and np.isnan(held.eigenvalues).all()
+    rates = where.rates([held.place[0]] * 2, [1e-3, -1e-3])[1]
+    assert rates[0] < 0.0 < rates[1]
 
 
 def test_basins_are_where_single_runs_end():
