@@ -132,7 +132,7 @@ def sine_cosine(angle: TwoFloat) -> tuple[TwoFloat, TwoFloat]:
 def arc_tangent(y: TwoFloat, x: TwoFloat) -> TwoFloat:
     """atan2(y, x), relatively accurate: one correction of the float64 angle by the sine of what it misses."""
     guess = math.atan2(y.real, x.real)
-    if guess == 0.0 or not math.isfinite(guess):
+    if guess == 0.0 or not math.isfinite(guess) or x.real == y.real == 0.0:
         return TwoFloat(guess)
     sine, cosine = sine_cosine(TwoFloat(guess))
     size = (x * x + y * y).sqrt()

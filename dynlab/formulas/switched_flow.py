@@ -32,6 +32,7 @@ from dynlab.heads import DIRECTCOPY, DIRECTPRED, trains
 # Logarithms below these have passed every rounding; what would fall for ever is slowed down, smoothly. The second is for
 # degree 1: there the ratio of two norms enters the rates, and further apart rounding of the larger would move the smaller.
 FADED, FADED_LINEAR = 60.0, 20.0
+STEEP = 4.0
 
 
 def block_size(m, features):
@@ -55,8 +56,15 @@ def state_size(m, features, choice):
 
 
 def faded(kind, z):
-    """Factor that slows a falling logarithm down (and is 1 to rounding where it is ordinary)."""
-    x = z / (FADED if is_cubed(kind) else FADED_LINEAR)
+    """Factor that slows a falling logarithm down (and is 1 to rounding where it is ordinary).
+
+    Noise parts of degree 1 can reach 0 in finite time, like signals, at a rate that grows like their inverse.
+    """
+    if not is_cubed(kind):
+        if z.real < -3.0 * FADED_LINEAR:
+            return 0.0 * z
+        return 1.0 / (1.0 + exp(-STEEP * (z + FADED_LINEAR)))
+    x = z / FADED
     x = x * x
     x = x * x
     x = x * x

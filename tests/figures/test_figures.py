@@ -58,6 +58,9 @@ WRONG = [
     ("collapse_at_equal_loss", "excess", "head == 'none'", 1.0, 1e-4),
     ("collapse_at_equal_loss", "rank", "head == 'none'", 1.0, 0.1),
     ("collapse_at_equal_loss", "rank", "head == 'off-diagonal'", 0.9, 0.0),
+    ("portrait", "y", "panel == 'none'", 6.0, 0.0),
+    ("portrait", "x", "panel == 'peak'", -1.0, 0.0),
+    ("portrait", "x", "panel == 'peak'", 1.0, 0.15),
 ]
 
 

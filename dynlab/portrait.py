@@ -1,0 +1,161 @@
+"""Phase portraits: flow field, nullclines, fixed points, basins of attraction and trajectories on any two coordinates.
+
+    python -m dynlab.portrait --x w21 --y w22 --hold E21=0.05
+    python -m dynlab.portrait --x E21=0:1 --y w22=-0.5:0.5 --hold w21=0.3
+
+Coordinates are named in `dynlab.plane`: w_jl signals, E_jr head entries, s_j noise parts. The others are held, or
+slaved; basins and trajectories are those of the whole exact system, which starts on the plane and leaves it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynlab._checks import SettingError, choice, integer, real, require, threads
+from dynlab._cli import Parser, number, run_command
+from dynlab.files import run_folder
+from dynlab.model import Model
+
+if TYPE_CHECKING:
+    from dynlab.plane import Plane
+
+PROGRAM = "dynlab.portrait"
+MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "activation")
+RULES = ("off-diagonal", "none")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the command, checked."""
+
+    plane: Plane
+    head: str
+    eta_head: float
+    points: int
+    trajectories: int
+    until: float
+    rtol: float
+    threads: int
+    out: str | None
+    plots: bool
+    quiet: bool
+
+    @property
+    def place(self) -> Path:
+        """Where the run folder goes; without --out a name that tells the axes."""
+        return Path(self.out if self.out is not None else f"runs/portrait-{self.plane.x.name}-{self.plane.y.name}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    started = time.perf_counter()
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words, started))
+
+
+def run(settings: Settings, words: Sequence[str], started: float) -> None:
+    """Claim the run folder, compute, write it, then report."""
+    from dynlab import portrait_report
+    from dynlab._progress import progress
+
+    with run_folder(settings.place, numbered=settings.out is None) as folder:
+        with progress(0, "trajectories", settings.quiet) as show:
+            found = portrait_report.compute(
+                settings.plane, settings.points, settings.trajectories,
+                until=settings.until, rtol=settings.rtol, threads=settings.threads, progress=show,
+            )  # fmt: skip
+        portrait_report.write_files(folder.partial, settings, found, words, started)
+    if not settings.quiet:
+        portrait_report.print_report(found, folder.place)
+
+
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    from dynlab.plane import Plane, parse_side
+
+    given = {name: number(text) for name, text in vars(arguments).items() if name not in ("hold", "slave", "x", "y")}
+    require(arguments.out != "", "out", "", "the name of a folder")
+    model = Model(**{name: given[name] for name in MODEL_OPTIONS})
+    head = choice("head", given["head"], RULES)
+    rate = real("eta_head", given["eta_head"], at_least=0.0)
+    x, y = (parse_side(option, getattr(arguments, option)) for option in ("x", "y"))
+    slaved = [name for word in arguments.slave or () for name in word.split(",")]
+    return Settings(
+        plane=Plane(model, rate if head != "none" else 0.0, x, y, parse_held(arguments.hold or ()), dict.fromkeys(slaved)),
+        head=head,
+        eta_head=rate,
+        points=integer("points", given["points"], at_least=2, at_most=400),
+        trajectories=integer("trajectories", given["trajectories"], at_least=0, at_most=1000),
+        until=real("until", given["until"], above=0.0),
+        rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
+        threads=threads(given["threads"]),
+        out=arguments.out,
+        plots=not arguments.no_plots,
+        quiet=arguments.quiet,
+    )
+
+
+def parse_held(words: Sequence[str]) -> dict:
+    """Coordinates held: {name: number} from words NAME=VALUE, several with commas or repeated."""
+    held = {}
+    for word in (part for given in words for part in given.split(",")):
+        name, equals, text = word.partition("=")
+        value = number(text)
+        require(bool(equals) and name not in held, "hold", word, "NAME=VALUE, each name once")
+        if isinstance(value, str):
+            raise SettingError("hold", word, "NAME=VALUE with a number")
+        held[name] = real("hold", value)
+    return held
+
+
+def parser() -> Parser:
+    """The options. Values stay words here: `check` turns them into numbers and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Draw a phase portrait of the exact system on two of its coordinates: flow field, nullclines, fixed "
+        "points with their stability, basins of attraction by end state, trajectories.",
+        epilog="coordinates: w11 w12 w21 w22 (w_jl = <w_j, v_l>), E12 E21 (what output j borrows from neuron r), s1 s2 "
+        "(noise parts). example: python -m dynlab.portrait --x E21=0:1 --y w22 --hold w21=0.3",
+        allow_abbrev=False,
+    )
+
+    def option(name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
+        shown = f"{what} (default {default})" if default else what
+        p.add_argument(name, help=shown, default=default, metavar=metavar, **more)
+
+    hold = "value of another coordinate, NAME=VALUE; several with commas or repeated (default w11=0.99, w12=0.01, "
+    hold += "w21=0.1, "
+    hold += "w22=0.03, E12=0, E21=0, w1=1, w2=1: the lengths |w_j|, noise being what is left; or s1, s2)"
+    option("--x", "horizontal axis, NAME or NAME=LOW:HIGH (-1:1)", "w21", "AXIS")
+    option("--y", "vertical axis, likewise", "w22", "AXIS")
+    option("--hold", hold, metavar="NAME=VALUE", action="append")
+    slave = "head entries, E12 or E21, that are at the zero of their own equation"
+    option("--slave", slave, metavar="NAME", action="append")
+    option("--points", "cells of the field and of the basins along each axis", "60")
+    option("--trajectories", "sample trajectories, about", "16")
+    option("--head", f"of {', '.join(RULES)}; none: the head rests where it is", "off-diagonal", "RULE")
+    option("--eta-head", "learning rate of the head in units of that of the weights", "0.01", "RATE")
+    option("--until", "time after which a trajectory that still moves is stopped", "1e9", "TIME")
+    option("--activation", "relu, cubic, relu3 or linear", "cubic", "NAME")
+    for name, standard in (("strong", "1.0"), ("weak", "0.3"), ("noise", "0.5")):
+        option(f"--{name}", "as in dynlab.run", standard, "VALUE")
+    for name, standard in (("patches", "16"), ("feature-patches", "4")):
+        option(f"--{name}", "likewise", standard)
+    option("--mask", "how the views share the patches: half or independent", "half", "LAW")
+    option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
+    option("--threads", "threads to compute with (default: all cores)")
+    option("--out", "run folder to create (default: a new one, runs/portrait-X-Y)", metavar="DIR")
+    p.add_argument("--no-plots", action="store_true", help="write no figure")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())

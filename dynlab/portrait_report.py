@@ -1,0 +1,132 @@
+"""What `python -m dynlab.portrait` computes, writes and prints: tables that hold all that the picture shows."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from dynlab.basins import END_STATES, basins, trajectories
+from dynlab.files import write_csv, write_json
+from dynlab.plane import LABELS, Plane
+
+if TYPE_CHECKING:
+    from dynlab.portrait import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """The tables of a portrait, with x and y for the two coordinates whatever they are.
+
+    names (2,): of the coordinates. field, one row a cell: x, y, rate_x, rate_y (nan outside the plane), end_state ("").
+    nullclines: branch, at_rest (a coordinate's name), x, y. fixed_points: x, y, stability, told_by, real_1, imag_1, real_2,
+    imag_2, residual. paths: trajectory, time and all coordinates.
+    """
+
+    names: tuple[str, str]
+    caption: str
+    field: pd.DataFrame
+    nullclines: pd.DataFrame
+    fixed_points: pd.DataFrame
+    paths: pd.DataFrame
+
+    @property
+    def tables(self) -> dict:
+        """File names and tables, the coordinates under their own names."""
+        x, y = self.names
+        own = {"x": x, "y": y, "rate_x": f"rate_{x}", "rate_y": f"rate_{y}"}
+        tables = {"portrait": self.field, "nullclines": self.nullclines, "fixed_points": self.fixed_points}
+        named = {f"{name}.csv": table.rename(columns=own) for name, table in tables.items()}
+        return named | {"trajectories.csv": self.paths}
+
+
+def caption(plane: Plane) -> str:
+    """What is not on the axes: held, slaved, the head."""
+    parts = ["held: " + ", ".join(f"{LABELS[name]} = {value:.4g}" for name, value in plane.held.items())]
+    parts += ["slaved to the rest: " + ", ".join(LABELS[name] for name in plane.slaved)] if plane.slaved else []
+    parts.append(f"head trains at $\\eta_E/\\eta$ = {plane.eta_head:g}" if plane.eta_head else "head at rest")
+    return "; ".join(parts)
+
+
+def compute(plane: Plane, points: int, samples: int, *, until: float, rtol: float = 1e-6, threads: int = 1, progress=None):
+    """A `Portrait` of the plane: field and basins on points x points cells, about `samples` trajectories."""
+    mesh = np.meshgrid(plane.x.centres(points), plane.y.centres(points))
+    states = basins(plane, points, until=until, rtol=rtol, threads=threads, progress=progress).ravel()
+    rates = plane.rates(*mesh)[:2]
+    names = np.array([*END_STATES, ""])
+    field = pd.DataFrame({"x": mesh[0].ravel(), "y": mesh[1].ravel(), "rate_x": rates[0], "rate_y": rates[1],
+                          "end_state": names[states]})  # fmt: skip
+    lines = [pd.DataFrame({"branch": i, "at_rest": name, "x": line[:, 0], "y": line[:, 1]})
+             for i, (name, line) in enumerate(plane.nullclines())]  # fmt: skip
+    fixed = [
+        {"x": p.place[0], "y": p.place[1], "stability": p.kind, "told_by": p.by}
+        | {f"{part}_{i + 1}": float(getattr(p.eigenvalues[i], part)) for i in range(2) for part in ("real", "imag")}
+        | {"residual": p.residual}
+        for p in plane.fixed_points()
+    ]
+    paths = trajectories(plane, samples, until=until, rtol=rtol) if samples else []
+    columns = ["x", "y", "stability", "told_by", "real_1", "imag_1", "real_2", "imag_2", "residual"]
+    return Portrait(
+        (plane.x.name, plane.y.name),
+        caption(plane),
+        field,
+        pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=["branch", "at_rest", "x", "y"]),
+        pd.DataFrame(fixed, columns=columns),
+        pd.concat([pd.DataFrame({"trajectory": i, "time": times, **values}) for i, (times, values) in enumerate(paths)],
+                  ignore_index=True) if paths else pd.DataFrame(columns=["trajectory", "time"]),
+    )  # fmt: skip
+
+
+def write_files(folder: Path, settings: Settings, found: Portrait, words: Sequence[str], started: float) -> None:
+    """Write the tables, the figure unless not wanted, and run.json last."""
+    from dynlab.report import machine, versions
+
+    for name, table in found.tables.items():
+        write_csv(folder / name, table)
+    plane = settings.plane
+    described = {
+        "x": asdict(plane.x), "y": asdict(plane.y), "held": plane.held, "slaved": list(plane.slaved),
+        "model": asdict(plane.model), "head": settings.head, "eta_head": settings.eta_head, "points": settings.points,
+        "trajectories": settings.trajectories, "until": settings.until, "rtol": settings.rtol,
+    }  # fmt: skip
+    if settings.plots:
+        from dynlab import plotting
+        from dynlab.portrait_figure import portrait_figure
+
+        title = f"Phase portrait on {plane.x.name} and {plane.y.name}"
+        plotting.save(portrait_figure(found), folder / "portrait", title, described)
+    record = {
+        "command": shlex.join(["python", "-m", "dynlab.portrait", *words]),
+        "settings": described,
+        "caption": found.caption,
+        "shares": shares(found),
+        "versions": versions(),
+        "platform": machine(),
+        "wall_time_seconds": round(time.perf_counter() - started, 3),
+    }
+    write_json(folder / "run.json", record)
+
+
+def shares(found: Portrait) -> dict:
+    """Share of the plane from which each end state is reached."""
+    inside = found.field["end_state"][found.field["end_state"] != ""]
+    counts = inside.value_counts()
+    return {name: float(counts[name] / len(inside)) for name in END_STATES if name in counts}
+
+
+def print_report(found: Portrait, place: Path) -> None:
+    """Basins, fixed points, and where the files are."""
+    lines = [f"{share:7.2%}  {name}" for name, share in shares(found).items()]
+    lines += [
+        f"fixed point ({row.x:.4g}, {row.y:.4g}): {row.stability}, eigenvalues {row.real_1:.3g}, {row.real_2:.3g}"
+        + (" (told by the motion nearby)" if row.told_by == "motion" else "")
+        for row in found.fixed_points.itertuples()
+    ]
+    files = ", ".join(sorted(path.name for path in place.iterdir()))
+    print("\n".join([*lines, f"files in {place}: {files}"]), flush=True)

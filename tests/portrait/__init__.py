@@ -1,0 +1,1 @@
+"""Planes through the exact system, and the command that draws them."""
