@@ -39,8 +39,8 @@ L = 4 - 2 (b/a) sum_j cos(F_j, f_j), and the force on F_j turns it towards f_j.
 **With noise held at a share s, cubic, without a head**, neuron j climbs S = sum_l (alpha_l n_l)^6 on the unit circle: v_1
 and v_2 are stable, and the direction with alpha_1^6 n_1^4 = alpha_2^6 n_2^4 in between unstable. So diverse and both
 collapsed states are stable, two neurons on directions in between unstable, one there and one on a feature a saddle. With
-the head (found at shares 0.2 and 0.5, r = 0.01) the same three are stable, at equal noise collapse with E_12 = E_21 = 1,
-the mean of two noisy copies, and merged is a saddle. These are answers to "which way does the race lean now": at a state
+the head (found at share 0.5, r = 0.01) the same three are stable, at equal noise collapse with E_12 = E_21 = 1, the mean of
+two noisy copies, and merged is a saddle. These are answers to "which way does the race lean now": at a state
 on features without head the noise fades (1 - s^2)/s^2 times as fast as directions relax, since |w_j| is conserved, so the
 race may be over, noise gone, before a direction has come to rest.
 """
