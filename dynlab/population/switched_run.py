@@ -10,27 +10,30 @@ from dynlab import _jit, heads
 from dynlab._checks import require
 from dynlab.formulas import switched_flow
 from dynlab.formulas.activations import ACTIVATIONS
-from dynlab.population import flow, switched_solver, switches
+from dynlab.population import flow, switched_kinks, switched_solver, switches
 from dynlab.population.gradient import parameter_vector
 from dynlab.population.solver import HEAD_FLOOR
 from dynlab.training import Training
 
-_parts = [_jit.compile_module(part) for part in (switched_flow, switched_solver)]
+_parts = [_jit.compile_module(part) for part in (switched_flow, switched_kinks, switched_solver)]
 # Called from one place: inlined before they are compiled, which spares compiling what they call once more at every level.
 for _name in (
-    "similarity", "one_output", "unit_length", "two_views", "decorrelated", "noise_forces", "noise_covariances",
-    "mix_outputs", "carry_back", "correlation",
+    "similarity", "one_output", "unit_length", "noise_forces", "noise_covariances", "mix_outputs", "carry_back",
 ):  # fmt: skip
     getattr(switches.compiled_formulas, _name).targetoptions["inline"] = "always"
+for _name in ("two_views", "decorrelated", "correlation"):
+    getattr(switches.compiled_helpers[2], _name).targetoptions["inline"] = "always"
 for _name in ("weights_rates", "target_rates"):
     getattr(_parts[0], _name).targetoptions["inline"] = "always"
-for _name in ("follow", "take_step", "error_of", "entry_floors", "first_kink", "after_kink", "note_events"):
+for _name in ("first_kink", "after_kink"):
     getattr(_parts[1], _name).targetoptions["inline"] = "always"
+for _name in ("follow", "take_step", "error_of", "entry_floors", "note_events"):
+    getattr(_parts[2], _name).targetoptions["inline"] = "always"
 # Nothing in these modules allocates, so arrays need no reference counts, which are most of the code to compile.
 for _part in (*_parts, switches.compiled_formulas, *switches.compiled_helpers):
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
-_rates, _follow = _parts[0].switched_rates, _parts[1].follow
+_rates, _follow = _parts[0].switched_rates, _parts[2].follow
 MAX_STEPS = 20_000
 TRACE_ROOM = 20_000
 MOST_COORDINATES = 1000  # a step factorises a dense matrix of that size

@@ -28,6 +28,7 @@ from dynlab.population.solver import (
     interpolate,
     substitute,
 )
+from dynlab.population.switched_kinks import after_kink, first_kink
 
 DOMINANT = 0.5
 MOST_REJECTED = 60
@@ -41,8 +42,6 @@ VANISHED_STATUS = 5
 STEEPEST = 30.0
 # Where it changes log s by more than STEEPEST/SLAVED, in a direction that relaxes faster than STEEPEST in the arc, likewise.
 SLAVED = 100.0
-# Velocities at a kink that move a signal by less than this times its scale in the time passed so far do not count.
-IDLE = 1e-12
 ROUNDING = 1e-15
 LONGEST = 5.0  # arc of one step: five units of a logarithm
 
@@ -225,81 +224,6 @@ def theta_of(level, table, z, new, stages, top, point):
     interpolate(table, high, z, new, stages, point)
     point[last] = level
     return high
-
-
-def velocity(system, z, side, i, trial, scratch, rates):
-    """Velocity of the signal i if it were on side `trial` of its kink."""
-    kept = side[i]
-    side[i] = trial
-    switched_rates(system, z, side, scratch, rates)
-    side[i] = kept
-    return rates[i]
-
-
-def settle(system, size, z, side, i, scratch, rates):
-    """Choose the side of a signal at 0: away from the kink if a velocity points away, else 0, held. size: of signals."""
-    up = velocity(system, z, side, i, 1, scratch, rates)
-    down = velocity(system, z, side, i, -1, scratch, rates)
-    idle = IDLE * size * rates[len(z) - 1]
-    if up > idle and up >= -down:
-        side[i] = 1
-    elif down < -idle:
-        side[i] = -1
-    else:
-        side[i] = 0
-
-
-def leaves(system, size, table, theta, z, new, stages, side, i, place, scratch, point, rates):
-    """Whether at theta signal i (coordinate `place`) has passed its kink or, if it is held there, is let go of."""
-    interpolate(table, theta, z, new, stages, point)
-    if place != i:  # the target's signals pass their kink, they are never held
-        return point[place] * side[i] < 0.0
-    if side[i] != 0:
-        return point[place] * side[i] <= 0.0
-    point[place] = 0.0
-    settle(system, size, point, side, i, scratch, rates)
-    let_go = side[i] != 0
-    side[i] = 0
-    return let_go
-
-
-def first_kink(system, size, table, z, new, stages, side, scratch, point, rates):
-    """First theta at which a signal passes its kink or is let go of, and its number; (1, -1) if none does."""
-    m, features, choice = system[1], system[2], system[4]
-    first = 1.0
-    which = -1
-    for i in range(len(side)):
-        place = i if i < m * features else head_start(m, features, choice) // 2 + i - m * features
-        if (side[i] != 0 or place != i) and new[place] * side[i] > 0.0:
-            continue
-        if not leaves(system, size, table, first, z, new, stages, side, i, place, scratch, point, rates):
-            continue
-        low = 0.0
-        high = first
-        for _ in range(55):
-            middle = 0.5 * (low + high)
-            if leaves(system, size, table, middle, z, new, stages, side, i, place, scratch, point, rates):
-                high = middle
-            else:
-                low = middle
-        first = high
-        which = i
-    return first, which
-
-
-def after_kink(system, size, z, side, which, scratch, rates):
-    """Put the signal that reached its kink there and choose its side; look again at all that are held."""
-    m, features, choice = system[1], system[2], system[4]
-    if which >= 0:
-        place = which if which < m * features else head_start(m, features, choice) // 2 + which - m * features
-        z[place] = 0.0
-        if which >= m * features:
-            side[which] = -side[which]
-        else:
-            settle(system, size, z, side, which, scratch, rates)
-    for i in range(m * features):
-        if side[i] == 0:
-            settle(system, size, z, side, i, scratch, rates)
 
 
 def note_events(system, table, z, new, stages, last, top, learnt, marks, snapshots, peak, point):

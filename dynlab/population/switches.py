@@ -8,16 +8,16 @@ import numpy as np
 
 from dynlab import _jit, heads
 from dynlab._twofloat import TwoFloat, arc_tangent, extended, two_floats
-from dynlab.formulas import activations, components, decorrelation, masks, objective, switched
+from dynlab.formulas import activations, components, decorrelation, masks, objective, second_moments, switched
 from dynlab.population import moments
 from dynlab.population.gradient import activation_kind, noise_geometry, parameter_vector, perpendicular
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
 
-compiled_helpers = tuple(_jit.compile_module(part) for part in (heads, decorrelation))
+compiled_helpers = tuple(_jit.compile_module(part) for part in (heads, decorrelation, second_moments))
 compiled_formulas = _jit.compile_module(switched)
 _forces = compiled_formulas.switched_forces
-_extended = extended(activations, components, heads, decorrelation, objective, switched)
+_extended = extended(activations, components, heads, decorrelation, second_moments, objective, switched)
 
 EXTENDED_WORK = 3000  # if m^2 (m + 2K) + 4 m K^2 is at most this, the dense gradient is evaluated with twice the digits
 
@@ -100,8 +100,6 @@ def switched_kernel(kind, par, choice, values, signal, norm, dot, wedge, eps, ta
     return _forces(
         kind, m, features, par, choice, values, online, (target, target_side, target_norm), head, work, *out
     )
-
-
 
 
 def training_gradient(model, training: Training, weights, head=None, target_weights=None):
