@@ -61,6 +61,10 @@ WRONG = [
     ("portrait", "y", "panel == 'none'", 6.0, 0.0),
     ("portrait", "x", "panel == 'peak'", -1.0, 0.0),
     ("portrait", "x", "panel == 'peak'", 1.0, 0.15),
+    ("head_zoo", "low", "head == 'directcopy'", 0.2, 0.0),
+    ("head_zoo", "value", "head == 'linear'", 0.8, 0.0),
+    ("head_zoo", "time", "head == 'off-diagonal'", 100.0, 0.0),
+    ("head_zoo", "failed", "head == 'none'", 1.0, 1.0),
 ]
 
 

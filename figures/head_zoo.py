@@ -1,0 +1,82 @@
+"""The heads side by side: which share of the starts learns both features, and when, as the weak feature gets weaker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+import dynlab
+from dynlab import plotting
+from dynlab._stats import wilson
+from figures.parts import intervals, letter, read, save, write
+
+NAME = "head_zoo"
+TITLE = "Share of starts that learn both features, and when, under six head rules"
+HEADS = ("off-diagonal", "linear", "symmetric", "directpred", "directcopy", "none")
+LABELS = {"off-diagonal": "off-diagonal", "linear": "linear", "symmetric": "symmetric", "directpred": "DirectPred",
+          "directcopy": "DirectCopy", "none": "no head"}  # fmt: skip
+LOOKS = {head: {"color": plotting.COLOURS[n], "marker": "oxv^Ds"[n]} for n, head in enumerate(HEADS)}
+
+
+def settings(fast: bool) -> dict:
+    weak = (0.3, 0.6) if fast else (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    size = {"weak": list(weak), "seeds": 48 if fast else 256}
+    return {"activation": "cubic", "dim": 1000, "eta_head": 0.01, "until": 1e11} | size
+
+
+def compute(settings: dict, folder: Path) -> None:
+    rows = []
+    for weak in settings["weak"]:
+        model = dynlab.Model(activation=settings["activation"], weak=weak)
+        for head in HEADS:
+            training = dynlab.Training(head=head, eta_head=settings["eta_head"])
+            run = dynlab.ensemble(model, settings["dim"], settings["seeds"], training=training, until=settings["until"])
+            count = int((run.frame["outcome"] == "both").sum())
+            failed = int((run.frame["outcome"] == "failed").sum())
+            low, high = wilson(count, settings["seeds"])
+            quarters = np.nanquantile(run.frame["time_second"], (0.25, 0.5, 0.75)) if count else [np.nan] * 3
+            rows.append((weak, head, count / settings["seeds"], low, high, *quarters, failed))
+    columns = ["weak", "head", "value", "low", "high", "time_low", "time", "time_high", "failed"]
+    write(NAME, folder, pd.DataFrame(rows, columns=columns))
+
+
+def claim(data: pd.DataFrame) -> None:
+    """Every head beats none at weak 0.3, a linear head does what the off-diagonal one does; the symmetric one does less."""
+    assert (data["failed"] == 0).all(), "no trajectory fails"
+    at = data[np.isclose(data["weak"], 0.3)].set_index("head")
+    for head in HEADS[:-1]:
+        assert at.loc[head, "low"] > at.loc["none", "high"], f"{head} rescues the weak feature"
+    assert abs(at.loc["linear", "value"] - at.loc["off-diagonal", "value"]) < 0.05, "a free diagonal changes little"
+    for head in ("symmetric", "directpred"):
+        assert at.loc[head, "high"] < at.loc["off-diagonal", "low"] + 0.02, f"{head} rescues less often"
+        assert at.loc[head, "time"] > 3.0 * at.loc["off-diagonal", "time"], f"{head} takes longer"
+
+
+def draw(folder: Path) -> None:
+    data = read(NAME, folder)
+    with plotting.style():
+        figure = Figure(figsize=(plotting.WIDTH, 2.7), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for n, head in enumerate(HEADS):
+            rows = data[data["head"] == head].sort_values("weak")
+            beside = rows.assign(weak=rows["weak"] + 0.008 * (n - 2.5))  # so that all show
+            intervals(left, beside, "weak", LOOKS[head], LABELS[head])
+            left.plot(beside["weak"], beside["value"], color=LOOKS[head]["color"], linewidth=0.8, zorder=1)
+            times = beside.assign(value=beside["time"], low=beside["time_low"], high=beside["time_high"])
+            times = times.dropna(subset="time")
+            intervals(right, times, "weak", LOOKS[head], LABELS[head])
+            right.plot(times["weak"], times["time"], color=LOOKS[head]["color"], linewidth=0.8, zorder=1)
+        for axes in (left, right):
+            axes.set_xlabel(r"weak strength $\alpha_2$")
+        left.set_ylim(0.0, 1.05)
+        left.set_ylabel("share that learns both features")
+        right.set_yscale("log")
+        right.set_ylabel("time of the second feature")
+        letter(left, "a", "95 % intervals")
+        letter(right, "b", "medians and quartiles")
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+    save(figure, NAME, folder)
