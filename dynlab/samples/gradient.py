@@ -30,6 +30,7 @@ CHUNKS = 16
 PRECISIONS = {"float64": (np.float64, 2), "float32": (np.float32, 4)}  # and the normals of a block
 MOST_SUMS = 40  # vectors summed in one pass; with more the pass is made twice, which draws the online views' patches again
 SMALL = 2_000_000  # coordinates of a batch below which threads cost more than they save
+NO_BASIS = np.empty((0, 0))
 TILE = 2  # samples whose patches are kept together for the sums
 
 
@@ -134,17 +135,17 @@ class Minibatch:
 
         Result.problem says in words what is undefined, if anything is.
         """
-        numbers = self._numbers(step)
-        order = self.source.numbers(step, self.batch)
-        rows, signals = self._rows(weights, weights if target is None else target)
-        z = np.empty((self.batch, self.layout.columns))
-        mode = kernels.ONE_PASS if self.passes == 1 else kernels.FORWARD
-        sums = self._run(mode, numbers, order, rows, signals, np.empty((0, 0)), z)
-        moments = objective.Moments(np.empty(z.shape[1]), np.empty((z.shape[1],) * 2))
-        kernels.moments_of(z, moments.mean, moments.cov)
-        head, correlation = self._head(moments, head, correlation)
         with np.errstate(all="ignore"):  # what is not finite is found in the result
-            loss, d_weights, d_head = self._backward(moments, head, z, sums, (numbers, order, rows, signals))
+            return self._gradient(step, weights, head, weights if target is None else target, correlation)
+
+    def _gradient(self, step, weights, head, target, correlation) -> Result:
+        numbers, order = self._numbers(step), self.source.numbers(step, self.batch)
+        batch = numbers, order, *self._rows(weights, target)
+        z = np.empty((self.batch, self.layout.columns))
+        sums = self._run(kernels.ONE_PASS if self.passes == 1 else kernels.FORWARD, *batch, NO_BASIS, z)
+        moments = objective.moments(z)
+        head, correlation = self._head(moments, head, correlation)
+        loss, d_weights, d_head = self._backward(moments, head, z, sums, batch)
         return self._finished(loss, d_weights, d_head, weights, head, correlation, moments)
 
     def _backward(self, moments, head, z, sums, batch):
@@ -163,9 +164,8 @@ class Minibatch:
     def outputs(self, step: int, weights, target=None) -> np.ndarray:
         """The outputs z (batch, C) of the batch of a step."""
         z = np.empty((self.batch, self.layout.columns))
-        rows, signals = self._rows(weights, weights if target is None else target)
-        order = self.source.numbers(step, self.batch)
-        self._run(kernels.FORWARD, self._numbers(step), order, rows, signals, np.empty((0, 0)), z)
+        rows = self._rows(weights, weights if target is None else target)
+        self._run(kernels.FORWARD, self._numbers(step), self.source.numbers(step, self.batch), *rows, NO_BASIS, z)
         return z
 
     def _numbers(self, step: int) -> np.ndarray:

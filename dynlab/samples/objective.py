@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynlab import heads
+from dynlab.samples import kernels
 
 
 @dataclass
@@ -38,6 +39,14 @@ class Moments:
     def raw(self, a, b):
         """E z_a z_b for two lists of columns."""
         return self.cov[np.ix_(a, b)] + np.outer(self.mean[a], self.mean[b])
+
+
+def moments(z) -> Moments:
+    """Those of outputs z (n, C)."""
+    columns = z.shape[1]
+    made = Moments(np.empty(columns), np.empty((columns, columns)))
+    kernels.moments_of(z, made.mean, made.cov)
+    return made
 
 
 @dataclass
