@@ -4,14 +4,17 @@ Philox 4x32 with ten rounds (Salmon, Moraes, Dror & Shaw, SC 2011; the tests hol
 
     (block, patch + DOMAIN * domain, sample, step)      and its key the two halves of the 64-bit seed,
 
-so that a patch of a sample is the same bits in whatever order, thread, chunk or batch it is drawn. A block is 4 words of 32 bits.
+so that a patch of a sample is the same bits in whatever order, thread, chunk or batch it is drawn. A block is 4 words of
+32 bits.
 
-**Normal numbers** (Box & Muller 1958): sqrt(-2 log u) (cos, sin)(2 pi v). In float64 a block makes 2 numbers: u and v have 53 bits;
-the radius reaches sqrt(2 * 53 log 2) = 8.6. In float32 a block makes 4, u and v with 32 bits, the radius to 6.7: the chance of a
-pair beyond it is 2^-32. The logarithm is that of FreeBSD's libm (and of Cephes for float32), sine and cosine are its kernels on
-[-pi/4, pi/4], the quadrant being 2 bits of v of their own. Without branches, so that a loop over blocks vectorises.
+**Normal numbers** (Box & Muller 1958): sqrt(-2 log u) (cos, sin)(2 pi v). In float64 a block makes 2 numbers: u and v have
+53 bits; the radius reaches sqrt(2 * 53 log 2) = 8.6. In float32 a block makes 4, u and v with 32 bits, the radius to 6.7:
+the chance of a pair beyond it is 2^-32. The logarithm is that of FreeBSD's libm (and of Cephes for float32), sine and
+cosine are its kernels on [-pi/4, pi/4], the quadrant being 2 bits of v of their own. Without branches, so that a loop over
+blocks vectorises.
 
-The functions are undecorated and know integers below 2^63 and floats only: they run in Python and compile for a CPU or a GPU.
+The functions are undecorated and know integers below 2^63 and floats only: they run in Python and compile for a CPU or a
+GPU.
 """
 
 from math import sqrt
@@ -96,7 +99,8 @@ def normal_pair(a, b, c, d):
     swapped = (quadrant & 1) != 0
     x = sine if swapped else cosine
     y = cosine if swapped else sine
-    # Signs as factors: the compiler (LLVM 22.1) gets a vectorised `quadrant < 2` wrong, as a test of compiled against plain shows.
+    # Signs as factors: the compiler (LLVM 22.1) gets a vectorised `quadrant < 2` wrong, as a test of compiled against
+    # plain shows.
     return np.float64(1 - ((quadrant + 1) & 2)) * radius * x, np.float64(1 - (quadrant & 2)) * radius * y
 
 

@@ -1,15 +1,18 @@
 r"""The loss and the exact gradient of one minibatch.
 
-The batch is cut into `CHUNKS` runs of samples, whatever the number of threads; each is one pass (`dynlab.samples.kernels`), and
-their sums are added in the order of the chunks. So results are the same bits for any number of threads. Memory: O(batch m) for the
-outputs and O(d m^2) for the sums (O(d m) where the pass is made twice), times the number of chunks; never patches of a batch.
+The batch is cut into `CHUNKS` runs of samples, whatever the number of threads; each is one pass
+(`dynlab.samples.kernels`), and their sums are added in the order of the chunks. So results are the same bits for any
+number of threads. Memory: O(batch m) for the outputs and O(d m^2) for the sums (O(d m) where the pass is made twice),
+times the number of chunks; never patches of a batch.
 
-**Bias.** Normalisation divides by statistics of the batch, so the mean over batches of the gradient g_B is not the population's g:
-g_B is a smooth function of sample means (of f, f f^T, f' X ...), whose errors are O(batch^(-1/2)) with mean zero, so that by Taylor
+**Bias.** Normalisation divides by statistics of the batch, so the mean over batches of the gradient g_B is not the
+population's g: g_B is a smooth function of sample means (of f, f f^T, f' X ...), whose errors are O(batch^(-1/2)) with
+mean zero, so that by Taylor
 
     E g_B = g + b/batch + O(batch^-2),
 
-b being half the trace of the second derivatives times the covariance of one sample. 2 E g_2B - E g_B (Richardson) has no such term.
+b being half the trace of the second derivatives times the covariance of one sample. 2 E g_2B - E g_B (Richardson) has no
+such term.
 """
 
 from __future__ import annotations
@@ -38,8 +41,9 @@ TILE = 2  # samples whose patches are kept together for the sums
 class Layout:
     """Where outputs stand in z (n, C), and which sides train.
 
-    first (2, 2): of each view the first row of the weights (online, then the target's) that looks at it, and how many. trains
-    (2,): views through which gradients flow. directions: (columns of the online side, of the target's side), one or two.
+    first (2, 2): of each view the first row of the weights (online, then the target's) that looks at it, and how many.
+    trains (2,): views through which gradients flow. directions: (columns of the online side, of the target's side), one or
+    two.
     """
 
     first: np.ndarray
@@ -131,7 +135,8 @@ class Minibatch:
         self._scratch: dict = {}
 
     def gradient(self, step: int, weights, head, target=None, correlation=None) -> Result:
-        """Loss and gradient of the batch of a step; weights, target (m, d), head (m, m), correlation (m, m) or None before the first.
+        """Loss and gradient of the batch of a step; weights, target (m, d), head (m, m), correlation (m, m) or None before
+        the first.
 
         Result.problem says in words what is undefined, if anything is.
         """
@@ -173,7 +178,8 @@ class Minibatch:
         k0, k1 = _rng.key_of(self.source.seed)
         content = step if self.source.data is None else _rng.FIXED_SET
         return np.array(
-            [kernels.kind_of(model), model.features, model.patches, model.feature_patches, model.mask == "half", self.blocks, k0, k1,
+            [kernels.kind_of(model), model.features, model.patches, model.feature_patches, model.mask == "half",
+            self.blocks, k0, k1,
              step, content, 0, self.tile], np.int64
         )  # fmt: skip
 
@@ -200,7 +206,8 @@ class Minibatch:
             scratch = spare.pop() if spare else kernels.new_scratch(numbers, self.width, m, max(bases, 1), self.dtype)
             sums = np.zeros((2, bases, m, self.width), self.dtype)
             signal_sums = np.zeros((2, k, bases, m))
-            kernels.chunk_pass(numbers, self.model.noise, strengths, rows, signals, layout.first, layout.trains, order, edges[i],
+            kernels.chunk_pass(numbers, self.model.noise, strengths, rows, signals, layout.first, layout.trains, order,
+            edges[i],
                                edges[i + 1], basis, scratch, z, sums, signal_sums)  # fmt: skip
             spare.append(scratch)
             return sums, signal_sums

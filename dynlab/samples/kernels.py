@@ -1,21 +1,22 @@
 r"""The fused pass over a chunk of samples: patches are drawn, used and forgotten.
 
-For every sample the pass draws content and views, then one noise patch after another: its normals go into a row of the tile, its
-products with the weights are summed, phi is added to the outputs z of its view. A feature patch needs no d-vector. Outputs z of
-a sample (see `dynlab.samples.layout`): for each view, those rows of the weights that look at it.
+For every sample the pass draws content and views, then one noise patch after another: its normals go into a row of the
+tile, its products with the weights are summed, phi is added to the outputs z of its view. A feature patch needs no
+d-vector. Outputs z of a sample (see `dynlab.samples.layout`): for each view, those rows of the weights that look at it.
 
-**The gradient in one pass.** dL/dz needs the statistics of the whole batch, which are known when the pass is over. But for every
-objective of second moments it is *linear* in z, dL/dz_c(s) = [const_c + sum_k lin_ck (z_k(s) - mean_k)]/n (`dynlab.samples.
-objective`). With the basis functions b_0 = 1, b_k = z_k the pass therefore sums
+**The gradient in one pass.** dL/dz needs the statistics of the whole batch, which are known when the pass is over. But for
+every objective of second moments it is *linear* in z, dL/dz_c(s) = [const_c + sum_k lin_ck (z_k(s) - mean_k)]/n
+(`dynlab.samples. objective`). With the basis functions b_0 = 1, b_k = z_k the pass therefore sums
 
     acc[v, k, j] = sum_s b_k(s) sum_{p in view v, noise} phi'(u_jp) X_p          (and the like for the features),
 
-and dL/dw_j is a combination of these m (C + 1) vectors once const and lin are known. Nothing is drawn twice. For many neurons
-(C = 2m, so that the work goes with m^2) and for objectives that are not of second moments the pass is made twice, the second time
-with dL/dz given: b = dL/dz, and patches of views without gradient are not drawn.
+and dL/dw_j is a combination of these m (C + 1) vectors once const and lin are known. Nothing is drawn twice. For many
+neurons (C = 2m, so that the work goes with m^2) and for objectives that are not of second moments the pass is made twice,
+the second time with dL/dz given: b = dL/dz, and patches of views without gradient are not drawn.
 
 Every number is summed in one order: a scalar product in that of the compiled loop, sums over samples and patches one after
-another within a chunk, chunks in their order. How many samples share a tile changes nothing, nor how chunks are spread on threads.
+another within a chunk, chunks in their order. How many samples share a tile changes nothing, nor how chunks are spread on
+threads.
 """
 
 from __future__ import annotations
@@ -207,8 +208,8 @@ def chunk_pass(numbers, sigma, strengths, rows, signals, first, trains, order, l
     """Pass over the samples order[low:high].
 
     numbers: integers laid out as above. rows (R, W): noise parts of all weights, padded with zeros; signals (R, K) float64.
-    first (2, 2): of each view, the first row that looks at it and how many do; trains (2,): whether gradients flow through it,
-    which are then those of rows first[v, 0] ... + m. basis (n, C): dL/dz, for `BACKWARD`. scratch: see `new_scratch`.
+    first (2, 2): of each view, the first row that looks at it and how many do; trains (2,): whether gradients flow through
+    it, which are then those of rows first[v, 0] ... + m. basis (n, C): dL/dz, for `BACKWARD`. scratch: see `new_scratch`.
     Fills z (n, C) unless `BACKWARD`; adds to sums (2, bases, m, W) and signal_sums (2, K, bases, m) unless `FORWARD`.
     """
     tile, _, _, slope, coefficient, place, held, own_slope = scratch

@@ -1,7 +1,7 @@
 """The minibatch loss straight from its definition, in loops, differentiated by complex steps; imports nothing of dynlab.
 
-A complex step: for an analytic loss L, dL/dx = Im L(x + ih)/h exactly to rounding, h = 1e-30. Where a gradient is stopped the real
-part alone goes on. Rectified activations branch on the real part.
+A complex step: for an analytic loss L, dL/dx = Im L(x + ih)/h exactly to rounding, h = 1e-30. Where a gradient is stopped
+the real part alone goes on. Rectified activations branch on the real part.
 """
 
 from __future__ import annotations

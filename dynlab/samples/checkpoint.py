@@ -1,0 +1,80 @@
+"""Checkpoints: whole or not there, with a checksum; the last two are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from dynlab._checks import SettingError
+from dynlab.files import FolderError, whole_file
+
+KEPT = 2
+PATTERN = "step-*.npz"
+CHECKSUM, SETTINGS = "checksum", "settings"
+
+
+class CheckpointError(FolderError):
+    """A checkpoint that cannot be gone on from; the text is one line saying which, why, and which one could be instead."""
+
+
+def save(folder: Path, step: int, settings: dict, arrays: dict) -> None:
+    """Write folder/step-STEP.npz under its name only when whole on the disk; remove all but the last `KEPT`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = dict(arrays) | {SETTINGS: _text(settings)}
+    with whole_file(folder / f"step-{step:012d}.npz") as partial, open(partial, "wb") as file:
+        np.savez(file, **contents, **{CHECKSUM: _checksum(contents)})
+    for old in sorted(folder.glob(PATTERN))[:-KEPT]:
+        old.unlink()
+
+
+def load(path: Path, settings: dict) -> dict:
+    """The arrays of a checkpoint.
+
+    Raises CheckpointError where it is damaged, naming the one before it, or belongs to a run with other settings.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            contents = {name: file[name] for name in file.files}
+        found = contents.pop(CHECKSUM)
+        whole = bool(np.array_equal(found, _checksum(contents)))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, NotImplementedError):
+        whole = False
+    if not whole:
+        raise CheckpointError(path, f"is damaged{_before(path)}")
+    if not np.array_equal(contents.pop(SETTINGS), _text(settings)):
+        raise CheckpointError(path, "belongs to a run with other settings; give another folder")
+    return contents
+
+
+def latest(folder: Path, resume: str | None = None) -> Path | None:
+    """The checkpoint to go on from: the last one in the folder, or the one called `resume`; None where there is none."""
+    if resume is not None:
+        path = Path(resume) if Path(resume).parent != Path(".") else folder / resume
+        if not path.is_file():
+            raise SettingError("resume", resume, f"a checkpoint, as those in {folder}")
+        return path
+    found = sorted(folder.glob(PATTERN))
+    return found[-1] if found else None
+
+
+def _before(path: Path) -> str:
+    earlier = [other for other in sorted(path.parent.glob(PATTERN)) if other.name < path.name]
+    return f"; before it there is {earlier[-1].name}: go on from that with resume {earlier[-1].name}" if earlier else \
+        "; there is none before it"  # fmt: skip
+
+
+def _text(settings: dict) -> np.ndarray:
+    return np.frombuffer(json.dumps(settings, sort_keys=True).encode(), np.uint8)
+
+
+def _checksum(contents: dict) -> np.ndarray:
+    """SHA-256 of names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(contents):
+        array = np.ascontiguousarray(contents[name])
+        digest.update(repr((name, array.dtype.str, array.shape)).encode() + array.tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
