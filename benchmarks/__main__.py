@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m benchmarks [--quick] [gradients] [ensembles] [start-up]."""
+"""Run the benchmarks: python -m benchmarks [--quick] [gradients] [ensembles] [samples] [start-up]."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import ensembles, gradients, start_up
+from benchmarks import ensembles, gradients, samples, start_up
 from benchmarks.machine import machine
 
 PARTS = {
     "gradients": lambda quick: gradients.run(),
     "ensembles": ensembles.run,
+    "samples": samples.run,
     "start-up": lambda quick: start_up.run(),
 }
 

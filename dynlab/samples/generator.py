@@ -31,7 +31,7 @@ def samples(model, dim, batch, *, seed=0, step=0, data=None, precision="float64"
     source = Source(integer("seed", seed, at_least=0), data)
     work = Minibatch(model, Training(), dim, check_batch(batch, data), source, precision)
     numbers, order = work._numbers(step), source.numbers(step, batch)
-    dtype, per_block = PRECISIONS[precision]
+    dtype, per_block, _ = PRECISIONS[precision]
     made = Samples(
         np.zeros((batch, model.patches, dim), dtype), np.zeros((batch, model.patches), np.int64),
         np.zeros(batch, np.int64), np.zeros(batch),

@@ -30,9 +30,10 @@ from dynlab.samples import kernels, objective
 from dynlab.training import Training
 
 CHUNKS = 16
-PRECISIONS = {"float64": (np.float64, 2), "float32": (np.float32, 4)}  # and the normals of a block
+# Type, normals of a block, and how many blocks are drawn at once (the last of a patch may be left over).
+PRECISIONS = {"float64": (np.float64, 2, 8), "float32": (np.float32, 4, 16)}
 MOST_SUMS = 40  # vectors summed in one pass; with more the pass is made twice, which draws the online views' patches again
-SMALL = 2_000_000  # coordinates of a batch below which threads cost more than they save
+SMALL = 512  # samples of a batch below which threads cost more than they save
 NO_BASIS = np.empty((0, 0))
 TILE = 2  # samples whose patches are kept together for the sums
 
@@ -122,17 +123,15 @@ class Minibatch:
         self.model, self.training, self.source = model, training, source
         self.dim, self.batch = dim, check_batch(batch, source.data)
         self.layout = Layout.of(training, model.neurons)
-        self.dtype, per_block = PRECISIONS[precision]
+        self.dtype, per_block, whole = PRECISIONS[precision]
         spread = dim - model.features
-        self.blocks = -(-spread // per_block)
+        self.blocks = -(-spread // (per_block * whole)) * whole
         self.width = -(-self.blocks * per_block // kernels.LANES) * kernels.LANES
-        small = batch * model.patches * dim < SMALL
-        self.threads = 1 if small and count is None else threads(count)
+        self.threads = 1 if batch < SMALL and count is None else threads(count)
         one = training.normalisation != "length" and model.neurons * (1 + self.layout.columns) <= MOST_SUMS
         self.passes = passes or (1 if one else 2)
         self.bases = 1 + self.layout.columns if self.passes == 1 else 1
         self.tile = tile
-        self._scratch: dict = {}
 
     def gradient(self, step: int, weights, head, target=None, correlation=None) -> Result:
         """Loss and gradient of the batch of a step; weights, target (m, d), head (m, m), correlation (m, m) or None before

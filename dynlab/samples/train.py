@@ -183,7 +183,7 @@ def _step(training, settings, state: State, result, step) -> str | None:
 
 def _note_events(model, state: State, time) -> None:
     """Times of the first and second feature learnt and of the head's largest entry."""
-    best = watch.cosines(model, state.weights).max(0) if np.any(state.weights) else np.zeros(model.features)
+    best = watch.cosines(model, state.weights).max(0)
     for f in np.flatnonzero((best > DOMINANT) & ~state.learnt):
         state.learnt[f] = True
         place = int(np.isfinite(state.marks[:2]).sum())

@@ -26,8 +26,9 @@ def output_rank(moments, columns) -> float:
 
 
 def cosines(model, weights) -> np.ndarray:
-    """(m, K) squared cosines of neurons and features."""
-    return weights[:, : model.features] ** 2 / (weights**2).sum(1, keepdims=True)
+    """(m, K) squared cosines of neurons and features, 0 for a neuron that is 0."""
+    size = (weights**2).sum(1, keepdims=True)
+    return weights[:, : model.features] ** 2 / np.where(size > 0.0, size, 1.0)
 
 
 def line(model, layout, step, result, weights) -> str:

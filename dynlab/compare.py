@@ -1,0 +1,29 @@
+"""Minibatch training against the exact theory: the overlay, the distance, and how it falls with the batch.
+
+    python -m dynlab.compare --batch 256,1024,4096
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from dynlab.samples import command
+
+PROGRAM = "dynlab.compare"
+# Noise adds to the norm of the weights in proportion to dim * lr * time/batch; with these it stays a correction.
+DEFAULTS = {
+    "--dim": "16", "--lr": "0.02", "--steps": "1500", "--batch": "1024,4096,16384", "--seeds": "8", "--activation": "cubic",
+    "--eta-head": "0.002",
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    what = "Train on minibatches of several sizes, draw them over the exact descent, and fit how the distance falls with the batch."
+    return command.command(PROGRAM, command.parser(PROGRAM, what, "batch sizes, with commas", DEFAULTS), words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
