@@ -30,7 +30,7 @@ from dynlab.samples import content
 
 FORWARD, ONE_PASS, BACKWARD = 0, 1, 2
 LANES = 32  # rows are padded to a multiple of this, so that loops over them have no remainder
-SEGMENT = 256  # coordinates of the sums that stay in the first cache
+SEGMENT = 1024
 # Layout of the integers of a pass.
 KIND, FEATURES, PATCHES, CARRIERS, HALF, BLOCKS, KEY_0, KEY_1, STEP, CONTENT_STEP, MODE, TILE = range(12)
 
