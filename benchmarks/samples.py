@@ -1,4 +1,4 @@
-"""Minibatch steps: checked against PyTorch's autograd on the same samples, then timed beside it and beside the draws alone."""
+"""Minibatch steps: checked against PyTorch on the same samples, then timed beside it and beside the draws alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.machine import side_by_side, spread
 from dynlab import Model, _jit
 from dynlab.samples import kernels
-from dynlab.samples.gradient import PRECISIONS, Minibatch, Source, _pool
 from dynlab.samples.generator import samples
+from dynlab.samples.gradient import PRECISIONS, Minibatch, Source, _pool
 from dynlab.training import Training
 
 DIM, BATCH, THREADS = 1024, 4096, 2
@@ -29,8 +29,11 @@ def draw_alone(patches, first, blocks, out):
 
 
 class Torch:
-    """The same step in PyTorch, with care: noise patches only, one preallocated buffer filled in place by its own generator, two
-    matrix products, feature patches without d-vectors, autograd through the small outputs."""
+    """The same step in PyTorch, with care.
+
+    Noise patches only, in one preallocated buffer filled in place by its own generator; two matrix products; feature patches
+    without d-vectors; autograd.
+    """
 
     def __init__(self, model, precision, batch):
         import torch
@@ -69,7 +72,7 @@ class Torch:
         a, b = ((x - x.mean(0)) / x.std(0, correction=0) for x in (out, second))
         loss = ((a - b) ** 2).sum(1).mean()
         loss.backward()
-        return float(loss), w.grad, e.grad * (1.0 - torch.eye(len(head), dtype=self.kind))
+        return float(loss.detach()), w.grad, e.grad * (1.0 - torch.eye(len(head), dtype=self.kind))
 
     def step(self, weights, head):
         return self.gradient(weights, head, self.draw())
@@ -140,7 +143,8 @@ def run(quick: bool = False) -> list:
         text += f"{100 * row['share_of_draws']['median']:.0f} % of the draws alone"
         if "torch_ratio" in row:
             low, high = row["torch_ratio"]["quartiles"]
-            text += f"; PyTorch {row['torch_steps_per_second']['median']:.2f}, {row['torch_ratio']['median']:.1f} times ({low:.1f}-{high:.1f})"
+            text += f"; PyTorch {row['torch_steps_per_second']['median']:.2f}, "
+            text += f"{row['torch_ratio']['median']:.1f} times ({low:.1f}-{high:.1f})"
         print(f"{text} ({time.perf_counter() - began:.0f} s)", flush=True)
         rows.append(row)
     return rows

@@ -12,16 +12,17 @@ from dynlab.samples import command
 
 PROGRAM = "dynlab.compare"
 # Noise adds to the norm of the weights in proportion to dim * lr * time/batch; with these it stays a correction.
+# The start of this seed learns both features early with the head, and one alone without.
 DEFAULTS = {
-    "--dim": "16", "--lr": "0.02", "--steps": "1500", "--batch": "1024,4096,16384", "--seeds": "8", "--activation": "cubic",
-    "--eta-head": "0.002",
+    "--dim": "6", "--weak": "0.6", "--seed": "5", "--lr": "0.02", "--eta-head": "0.02", "--steps": "300", "--seeds": "16",
+    "--batch": "256,1024,4096", "--activation": "cubic",
 }  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    what = "Train on minibatches of several sizes, draw them over the exact descent, and fit how the distance falls with the batch."
+    what = "Train on minibatches of several sizes, draw the exact descent over them, fit how the distance falls with the batch."
     return command.command(PROGRAM, command.parser(PROGRAM, what, "batch sizes, with commas", DEFAULTS), words)
 
 

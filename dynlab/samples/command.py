@@ -1,4 +1,4 @@
-"""What `python -m dynlab.run --method sgd` and `python -m dynlab.compare` share: options, runs, files, the words on the screen."""
+"""What `dynlab.run --method sgd` and `dynlab.compare` share: options, runs, files, the words on the screen."""
 
 from __future__ import annotations
 
@@ -85,16 +85,17 @@ def check(arguments: argparse.Namespace) -> Settings:
     options = {
         "dim": numbers["dim"], "data": data, "precision": choice("precision", arguments.precision, PRECISIONS),
         "optimiser": choice("optimiser", arguments.optimiser, OPTIMISERS), "threads": threads(given["threads"]),
-        "momentum": real("momentum", given["momentum"], at_least=0.0, at_most=1.0), "every": integer("every", given["every"], at_least=1),
+        "momentum": real("momentum", given["momentum"], at_least=0.0, at_most=1.0),
+        "every": integer("every", given["every"], at_least=1),
     }  # fmt: skip
     for name in ("out", "checkpoints"):
         require(getattr(arguments, name) != "", name, "", "the name of a folder")
-    require(arguments.resume is None or arguments.checkpoints is not None, "resume", arguments.resume, "given with --checkpoints")
-    alone = len(models) * len(heads) * len(batches) * numbers["seeds"] == 1
-    require(arguments.resume is None or alone, "resume", arguments.resume, "left out where there is more than one run")
+    resume, alone = arguments.resume, len(models) * len(heads) * len(batches) * numbers["seeds"] == 1
+    require(resume is None or arguments.checkpoints is not None, "resume", resume, "given with --checkpoints")
+    require(resume is None or alone, "resume", resume, "left out where there is more than one run")
     place = f"runs/{'+'.join(names)}-sgd-batch{'+'.join(map(str, batches))}-dim{numbers['dim']}"
     return Settings(
-        models, heads, batches, numbers, options, arguments.checkpoints, arguments.resume, arguments.out or place,
+        models, heads, batches, numbers, options, arguments.checkpoints, resume, arguments.out or place,
         not arguments.no_plots, arguments.quiet,
     )  # fmt: skip
 
@@ -115,8 +116,8 @@ def compute(settings: Settings) -> dict[tuple[str, str], Overlay]:
             training = Training(head=head, eta_head=numbers["eta_head"])
             told = _told(settings, model, head, place * each, show)
             found[model.activation, head] = overlay(
-                model, training, start, settings.batches, numbers["seeds"], eta=numbers["lr"], steps=numbers["steps"], told=told,
-                **settings.options,
+                model, training, start, settings.batches, numbers["seeds"], eta=numbers["lr"], steps=numbers["steps"],
+                told=told, **settings.options,
             )  # fmt: skip
     return found
 
@@ -149,7 +150,8 @@ def summary(found) -> pd.DataFrame:
             good = far[np.isfinite(far)]
             rms = float(np.sqrt((good**2).mean())) if len(good) else float("nan")
             stopped = sum(not run.success for run in some.runs[batch])
-            rows.append({"activation": activation, "head": head, "batch": batch, "runs": len(far), "stopped": stopped, "distance": rms})
+            front = {"activation": activation, "head": head, "batch": batch}
+            rows.append(front | {"runs": len(far), "stopped": stopped, "distance": rms})
     return pd.DataFrame(rows)
 
 
@@ -212,12 +214,13 @@ def report(settings: Settings, found, place: Path) -> list[str]:
     lines = stops(found)
     if settings.quiet:
         return lines
-    print(f"distance to the exact descent from the same start, root mean square over time and {settings.numbers['seeds']} seeds")
+    print("distance to the exact descent from the same start, root mean square over time and seeds")
     print(summary(found).to_string(index=False, float_format=lambda x: f"{x:.4g}"))
     for (activation, head), some in found.items():
         slope, error = exponent(some.distances())
         if slope == slope:
-            print(f"{activation}, head {head}: the distance falls as batch^({slope:.3f} +- {error:.3f}); small noise gives -1/2")
+            power = f"batch^({slope:.3f} +- {error:.3f})"
+            print(f"{activation}, head {head}: the distance falls as {power}; small noise gives -1/2")
     print(f"files in {place}: {', '.join(sorted(path.name for path in place.iterdir()))}", flush=True)
     return lines
 
@@ -228,7 +231,8 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
 
     def option(name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
         default = defaults.get(name, default)
-        p.add_argument(name, help=f"{what} (default {default})" if default else what, default=default, metavar=metavar, **more)
+        shown = f"{what} (default {default})" if default else what
+        p.add_argument(name, help=shown, default=default, metavar=metavar, **more)
 
     option("--strong", "strength of the strong feature", "1.0", "ALPHA")
     option("--weak", "strength of the weak feature", "0.3", "ALPHA")

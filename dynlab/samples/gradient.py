@@ -76,7 +76,7 @@ class Source:
     data: int | None = None
 
     def numbers(self, step: int, batch: int) -> np.ndarray:
-        """The numbers (batch,) of the samples of a step; of a fixed set each once an epoch, the last incomplete batch left out."""
+        """The numbers (batch,) of a step's samples; of a fixed set each once an epoch, an incomplete batch left out."""
         if self.data is None:
             return np.arange(batch)
         epoch, place = divmod(step, self.data // batch)
@@ -257,7 +257,7 @@ class Minibatch:
 
 @dataclass(frozen=True)
 class Result:
-    """Loss; d_weights (m, d) and d_head (m, m), with decays; head (m, m) as used; correlation or None; the batch's moments."""
+    """Loss; d_weights (m, d), d_head (m, m), with decays; head (m, m) as used; correlation or None; the batch's moments."""
 
     loss: float
     d_weights: np.ndarray

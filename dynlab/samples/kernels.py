@@ -172,7 +172,7 @@ _feature_patches, _weigh = _jit.inner(_feature_patches), _jit.inner(_weigh)
 
 
 def _sample(numbers, sigma, strengths, rows, signals, first, trains, sample, outputs, scratch):
-    """Draw one sample: fill its outputs (not when `BACKWARD`), keep the rows and slopes that the gradient needs; its feature."""
+    """Draw one sample: fill its outputs (unless `BACKWARD`), keep the rows and slopes for the gradient; return its feature."""
     tile, carries, view, slope, _, place, held, own_slope = scratch
     mode, k0, k1 = numbers[MODE], numbers[KEY_0], numbers[KEY_1]
     draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[STEP], k0, k1, view)
@@ -204,7 +204,9 @@ _sample = _jit.inner(_sample)
 
 
 @_jit.kernel
-def chunk_pass(numbers, sigma, strengths, rows, signals, first, trains, order, low, high, basis, scratch, z, sums, signal_sums):
+def chunk_pass(
+    numbers, sigma, strengths, rows, signals, first, trains, order, low, high, basis, scratch, z, sums, signal_sums
+):
     """Pass over the samples order[low:high].
 
     numbers: integers laid out as above. rows (R, W): noise parts of all weights, padded with zeros; signals (R, K) float64.
@@ -226,7 +228,8 @@ def chunk_pass(numbers, sigma, strengths, rows, signals, first, trains, order, l
         for v in range(2):
             begun, column = (begun_0, 0) if v == 0 else (begun_1, first[0, 1])
             if trains[v] == 1:
-                _weigh(mode, v, begun, held[v], column, outputs, given, slope, own_slope, coefficient, signal_sums[v, feature])
+                into = signal_sums[v, feature]
+                _weigh(mode, v, begun, held[v], column, outputs, given, slope, own_slope, coefficient, into)
         waiting += 1
         if waiting == numbers[TILE] or number == high - 1:
             for v in range(2):
@@ -241,8 +244,9 @@ def new_scratch(numbers, width: int, neurons: int, bases: int, dtype) -> tuple:
     patches = int(numbers[PATCHES])
     kept = int(numbers[TILE]) * patches
     return (
-        np.zeros((kept + 1, width), dtype), np.zeros(patches, np.int64), np.zeros(patches, np.int64), np.zeros((2, neurons, kept)),
-        np.zeros((2, bases, neurons, kept), dtype), np.zeros((2, kept), np.int64), np.zeros(2, np.int64), np.zeros((2, neurons)),
+        np.zeros((kept + 1, width), dtype), np.zeros(patches, np.int64), np.zeros(patches, np.int64),
+        np.zeros((2, neurons, kept)), np.zeros((2, bases, neurons, kept), dtype), np.zeros((2, kept), np.int64),
+        np.zeros(2, np.int64), np.zeros((2, neurons)),
     )  # fmt: skip
 
 

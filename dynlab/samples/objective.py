@@ -134,7 +134,7 @@ def barlow_twins(weight, moments: Moments, x, y, share, slope: Slope) -> float:
 
 
 def vicreg(weights, moments: Moments, x, y, share, slope: Slope) -> float:
-    """Invariance, variance (hinge at 1, no epsilon) and covariance of both sides (Bardes, Ponce & LeCun 2022, equations 1-6)."""
+    """Invariance, variance (hinge at 1, no epsilon), covariance of both sides (Bardes, Ponce & LeCun 2022, eqs 1-6)."""
     invariance, variance, covariance = weights
     m = len(x)
     across = moments.cov[np.ix_(x, y)]
@@ -177,7 +177,7 @@ def decorrelation(weight, moments: Moments, x, share, slope: Slope) -> float:
 
 
 def unit_length(training, z, layout, head, d_z, d_head) -> float:
-    """Loss of outputs divided by their length, the zero vector staying zero; adds dL/dz (n, C) and dL/dE, sample by sample."""
+    """Loss of outputs divided by their length, the zero vector staying zero; adds dL/dz (n, C) and dL/dE of each sample."""
     share, loss = 1.0 / (len(z) * len(layout.directions)), 0.0
     gained = np.zeros_like(head)
     for x, y in layout.directions:

@@ -1,9 +1,10 @@
 r"""Minibatch runs beside the exact descent from the same start, and how far apart they are.
 
-**Distance** of a run: the root of the mean over its recorded times of |x - x_exact|^2, x all order parameters (signals, the upper
-triangle of the noise Gram matrix, the head's entries off the diagonal). A step adds noise of variance O(eta^2/batch) to x, so
-that after a time t the distance is O(sqrt(eta t/batch)): it falls as batch^(-1/2), as long as it stays small. What falls as 1/batch
-comes on top at small batches: the bias of the gradient, and the norm that the noise adds to the weights, eta t d/batch.
+**Distance** of a run: the root of the mean over its recorded times of |x - x_exact|^2, x all order parameters (signals,
+the upper triangle of the noise Gram matrix, the head's entries off the diagonal). A step adds noise of variance
+O(eta^2/batch) to x, so that after a time t the distance is O(sqrt(eta t/batch)): it falls as batch^(-1/2), as long as it
+stays small. What falls as 1/batch comes on top at small batches: the bias of the gradient, and the norm that the noise
+adds to the weights, eta t d/batch.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class Overlay:
         return {batch: np.array([distance(run, self.exact) for run in runs]) for batch, runs in self.runs.items()}
 
 
-def overlay(model, training: Training, start: OrderParameters, batches, seeds: int, *, eta, steps, told=None, **options) -> Overlay:
+def overlay(
+    model, training: Training, start: OrderParameters, batches, seeds: int, *, eta, steps, told=None, **options
+) -> Overlay:
     """Runs for every batch size and seed 0, 1, ... from one start, and the exact descent.
 
     told(batch, seed) gives further options of `follow` for one run, such as its checkpoints. Other arguments: `follow`'s.
@@ -49,11 +52,13 @@ def overlay(model, training: Training, start: OrderParameters, batches, seeds: i
 
 
 def exact_descent(model, training, start, eta, steps) -> Trajectory | None:
-    """The theory's run with the same steps; None where it has none."""
+    """The theory's run with the same steps; None where it has none, or overflows."""
     try:
-        return simulate(model, start, method="descent", eta=eta, steps=steps, training=training)
+        with np.errstate(all="ignore"):
+            run = simulate(model, start, method="descent", eta=eta, steps=steps, training=training)
     except SettingError:
         return None
+    return run if run.success else None
 
 
 def order_parameters(run: Trajectory) -> np.ndarray:

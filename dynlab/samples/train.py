@@ -25,7 +25,7 @@ EVENTS = ("first", "second", "peak")
 
 @dataclass
 class State:
-    """Everything that a step changes. correlation is (0, 0) before there is one, target (0, 0) where it is the online weights."""
+    """What a step changes. correlation: (0, 0) before there is one; target: (0, 0) where it is the online weights."""
 
     weights: np.ndarray
     target: np.ndarray
@@ -66,8 +66,8 @@ def dense_start(model, start: OrderParameters, dim: int, seed: int) -> np.ndarra
 
 
 def follow(
-    model, training: Training, start: OrderParameters, *, eta=0.05, steps=None, times=(), batch=4096, dim=1000, seed=0, data=None,
-    optimiser="sgd", momentum=0.9, precision="float64", threads=None, checkpoints=None, every=1000, resume=None,
+    model, training: Training, start: OrderParameters, *, eta=0.05, steps=None, times=(), batch=4096, dim=1000, seed=0,
+    data=None, optimiser="sgd", momentum=0.9, precision="float64", threads=None, checkpoints=None, every=1000, resume=None,
     watcher: Callable[[str], None] | None = None, progress: Callable[[int], None] | None = None,
 ) -> Trajectory:  # fmt: skip
     """Train on minibatches from `start`.
@@ -131,8 +131,9 @@ def _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, mom
     eta = real("eta", eta, above=0.0)
     steps = DEFAULT_STEPS if steps is None else integer("steps", steps, at_least=1, at_most=_rng.WORD - 1)
     settings = {
-        "head": training.head, "eta_head": training.eta_head, "method": "sgd", "eta": eta, "steps": steps, "until": eta * steps,
-        "batch": check_batch(batch, data), "dim": integer("dim", dim, at_least=least, why="features + neurons"),
+        "head": training.head, "eta_head": training.eta_head, "method": "sgd", "eta": eta, "steps": steps,
+        "until": eta * steps, "batch": check_batch(batch, data),
+        "dim": integer("dim", dim, at_least=least, why="features + neurons"),
         "seed": integer("seed", seed, at_least=0, at_most=2**64 - 1), "precision": precision,
         "optimiser": choice("optimiser", optimiser, OPTIMISERS),
     }  # fmt: skip
@@ -155,8 +156,8 @@ def _begin(model, training, start, settings) -> State:
     head = np.array(start.head if training.head_matrix is None else training.head_matrix, dtype=np.float64)
     state = State(
         weights, weights.copy() if training.target == "average" else none, head, none,
-        new_memory(settings["optimiser"], weights.shape), new_memory(settings["optimiser"], (m, m)), np.full(len(EVENTS), np.nan),
-        np.zeros(model.features, bool), np.zeros(1), np.zeros(1, bool),
+        new_memory(settings["optimiser"], weights.shape), new_memory(settings["optimiser"], (m, m)),
+        np.full(len(EVENTS), np.nan), np.zeros(model.features, bool), np.zeros(1), np.zeros(1, bool),
     )  # fmt: skip
     _note_events(model, state, 0.0)
     return state

@@ -18,7 +18,7 @@ def line_steps(steps: int) -> set[int]:
 
 
 def output_rank(moments, columns) -> float:
-    """Effective rank of the outputs in these columns: exp of the entropy of the spectrum of their correlation matrix, 1 to m."""
+    """Effective rank of the outputs in these columns: exp of the entropy of their correlation matrix's spectrum, 1 to m."""
     var = moments.cov[np.ix_(columns, columns)]
     size = np.sqrt(np.diagonal(var))
     share = np.maximum(np.linalg.eigvalsh(var / np.outer(size, size)), 1e-300) / len(columns)

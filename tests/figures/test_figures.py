@@ -58,6 +58,11 @@ WRONG = [
     ("collapse_at_equal_loss", "excess", "head == 'none'", 1.0, 1e-4),
     ("collapse_at_equal_loss", "rank", "head == 'none'", 1.0, 0.1),
     ("collapse_at_equal_loss", "rank", "head == 'off-diagonal'", 0.9, 0.0),
+    ("exact_against_minibatch", "value", "batch > 1000 and activation == 'cubic'", 8.0, 0.0),
+    ("exact_against_minibatch", "value", "batch > 200 and activation == 'relu'", 0.05, 0.0),
+    ("exact_against_minibatch", "strong", "batch == 0", 1.2, 0.0),
+    ("exact_against_minibatch", "weak", "head == 'off-diagonal' and activation == 'cubic'", 0.5, 0.0),
+    ("exact_against_minibatch", "weak", "batch > 1000 and activation == 'relu'", 1.0, 0.1),
 ]
 
 

@@ -65,7 +65,7 @@ def stopped(f):
 
 
 def own_head(training, xs, before):
-    """E of directpred and directcopy from raw second moments of real outputs, by NumPy's eigenvalues; and the correlation."""
+    """E of directpred and directcopy from raw second moments of real outputs, by NumPy's eigenvalues."""
     m = len(xs[0][0])
     now = np.zeros((m, m))
     for x in xs:

@@ -49,7 +49,7 @@ def expected(model, training, weights, head, target, made, correlation=None):
 
 
 def close(found, wanted, tolerance=1e-12):
-    """Within the tolerance of the array's largest component (or 1e-2, where terms of order one cancel), the loss of itself or 1."""
+    """Within the tolerance of an array's largest component (or 1e-2: terms of order one may cancel), the loss of 1 or itself."""
     assert abs(found[0] - wanted[0]) <= tolerance * max(1.0, abs(wanted[0]))
     for some, right in zip(found[1:], wanted[1:], strict=True):
         assert np.abs(some - right).max() <= tolerance * max(np.abs(right).max(), 1e-2), (some, right)
@@ -61,7 +61,8 @@ def test_equals_naive_loops(number, passes):
     model, training, weights, head, target = a_case(number)
     if training.normalisation == "length" and passes == 1:
         pytest.skip("is made in two passes")
-    given = {"batch": 9 + number % 4, "seed": number, "step": 3 if number != 34 else 9}  # there a neuron is silent on all of step 3
+    step = 3 if number != 34 else 9  # there a neuron is silent on all of step 3
+    given = {"batch": 9 + number % 4, "seed": number, "step": step}
     made = samples(model, weights.shape[1], **given)
     found = minibatch_gradient(model, training, weights, head, target, passes=passes, **given)
     close(found, expected(model, training, weights, head, target, made))
@@ -99,7 +100,7 @@ BATCH, REPEATS, DIM = 128, 6000, 5
 @pytest.mark.parametrize("activation", ["cubic", "relu"])
 @pytest.mark.parametrize("mask", ["half", "independent"])
 def test_its_mean_is_the_population_gradient(activation, mask):
-    """Every component of loss and gradient within 4 standard errors, the O(1/batch) bias taken out (Richardson, 1 and 2 batches)."""
+    """Every component of loss and gradient within 4 standard errors, the O(1/batch) bias taken out (Richardson)."""
     model = Model(activation=activation, mask=mask, patches=8, feature_patches=4, weak=0.6)
     rng = np.random.default_rng(3)
     weights, head = rng.standard_normal((2, DIM)), np.array([[1.0, 0.3], [-0.2, 1.0]])

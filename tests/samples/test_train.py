@@ -1,4 +1,4 @@
-"""Training on minibatches: steps as defined, near the exact descent, the same after a kill, stopped with a reason, warned."""
+"""Training on minibatches: steps as defined, near the exact descent, the same after a kill, stopped with a reason."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def test_simulate_gives_the_same_trajectory_and_saves(tmp_path):
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_same_bits_for_any_threads(precision):
-    runs = [follow(MODEL, Training(), START, steps=5, threads=n, precision=precision, **GIVEN | {"batch": 600}) for n in (1, 2)]
+    given = GIVEN | {"batch": 600, "steps": 5, "precision": precision}
+    runs = [follow(MODEL, Training(), START, threads=n, **given) for n in (1, 2)]
     assert runs[0].frame.equals(runs[1].frame)
 
 
@@ -114,7 +115,8 @@ def test_the_distance_to_the_descent_falls_with_the_root_of_the_batch():
     exact = dynlab.simulate(model, start, method="descent", eta=ETA, steps=steps, eta_head=0.02)
     far = {}
     for batch in (128, 1024):
-        runs = [follow(model, Training(eta_head=0.02), start, eta=ETA, steps=steps, batch=batch, dim=8, seed=s) for s in range(32)]
+        given = {"eta": ETA, "steps": steps, "batch": batch, "dim": 8}
+        runs = [follow(model, Training(eta_head=0.02), start, seed=seed, **given) for seed in range(32)]
         far[batch] = np.array([distance(run, exact) for run in runs])
     slope, error = exponent(far)
     assert error < 0.05 and -0.6 < slope < -0.4
@@ -240,7 +242,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_offered(tmp_path):
             checkpoint.load(kept[-1], {})
         found.append("is damaged" in str(error.value))
         assert str(error.value).count("\n") == 0 and str(kept[-1]) in str(error.value)
-    assert np.mean(found) > 0.9  # the rest are dates and the like, of which no array depends: these are whole, of another run
+    assert np.mean(found) > 0.9  # the rest are dates and the like, on which no array depends
     kept[-1].write_bytes(sound[: len(sound) // 2])
     with pytest.raises(checkpoint.CheckpointError, match=f"{kept[-1].name}: is damaged; before it there is {kept[0].name}"):
         follow(MODEL, Training(), START, **given)
