@@ -172,7 +172,7 @@ _feature_patches, _weigh = _jit.inner(_feature_patches), _jit.inner(_weigh)
 
 
 def _sample(numbers, sigma, strengths, rows, signals, first, trains, sample, outputs, scratch):
-    """Draw one sample: fill its outputs (unless `BACKWARD`), keep the rows and slopes for the gradient; return its feature."""
+    """Draw one sample: fill its outputs (unless `BACKWARD`), keep rows and slopes for the gradient; return its feature."""
     tile, carries, view, slope, _, place, held, own_slope = scratch
     mode, k0, k1 = numbers[MODE], numbers[KEY_0], numbers[KEY_1]
     draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[STEP], k0, k1, view)

@@ -90,39 +90,53 @@ def follow(
     Raises SettingError for values that are not allowed, CheckpointError for a checkpoint that is damaged or of another run.
     """
     settings = _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, momentum, precision)
-    steps = settings["steps"]
+    every = integer("every", every, at_least=1)
     identity = (start.head == np.eye(model.neurons)).all()
     require(identity or training.head in heads.TRAINED, "start", "a head", f'the identity with head "{training.head}"')
-    work = Minibatch(model, training, dim, batch, Source(seed, data), precision, threads)
-    record_at = _record_steps(np.asarray(times, dtype=np.float64), settings["eta"], steps)
-    state, records, first = _begin(model, training, start, settings), Records([], [], [], [], []), 0
-    kept = None if checkpoints is None else Path(checkpoints)
+    require(checkpoints is not None or resume is None, "resume", resume, "left out without checkpoints")
+    record_at = _record_steps(np.asarray(times, dtype=np.float64), settings["eta"], settings["steps"])
     fingerprint = _fingerprint(model, training, start, settings, record_at)
-    require(kept is not None or resume is None, "resume", resume, "left out without checkpoints")
-    found = None if kept is None else checkpoint.latest(kept, resume)
-    if found is not None:
+    folder = None if checkpoints is None else Path(checkpoints)
+    found = None if folder is None else checkpoint.latest(folder, resume)
+    if found is None:
+        state, records, first = _begin(model, training, start, settings), Records([], [], [], [], []), 0
+    else:
         state, records, first = _unpack(checkpoint.load(found, fingerprint))
-    stopped, step = None, first
-    due = watch.line_steps(steps) if watcher else set()
-    for step in range(first, steps + 1):
-        if kept is not None and step % integer("every", every, at_least=1) == 0 and step > first:
-            checkpoint.save(kept, step, fingerprint, _pack(state, records, step))
-        correlation = state.correlation if state.correlation.size else None
-        result = work.gradient(step, state.weights, state.head, state.target if state.target.size else None, correlation)
-        stopped = result.problem
-        if stopped is None and (step in record_at or step == 0):
-            records.add(step, state.weights, model.features, result.head, result.loss)
-        if step in due and stopped is None:
-            _say(model, training, settings, work, state, result, step, watcher)
-        if stopped is None and step < steps:
-            stopped = _step(training, settings, state, result, step)
-        if stopped is not None:
-            break
-        if step < steps:
-            _note_events(model, state, (step + 1) * settings["eta"])
+
+    def reached(step):
+        if folder is not None and step > first and step % every == 0:
+            checkpoint.save(folder, step, fingerprint, _pack(state, records, step))
         if progress is not None:
             progress(step)
+
+    work = Minibatch(model, training, dim, batch, Source(seed, data), precision, threads)
+    step, stopped = _go_on(work, settings, state, records, first, record_at, reached, watcher)
     return _trajectory(model, settings, records, state, step, stopped)
+
+
+def _go_on(work, settings, state, records, first, record_at, reached, watcher) -> tuple[int, str | None]:
+    """Steps from number `first` to the end; the last step reached, and why it was the last if it should not have been.
+
+    reached(step) is called before each step. Every step draws a batch; one more is drawn at the end, for its loss.
+    """
+    model, training, steps = work.model, work.training, settings["steps"]
+    due = watch.line_steps(steps) if watcher else set()
+    for step in range(first, steps + 1):
+        reached(step)
+        correlation = state.correlation if state.correlation.size else None
+        result = work.gradient(step, state.weights, state.head, state.target if state.target.size else None, correlation)
+        if result.problem is not None:
+            return step, result.problem
+        if step in record_at or step == 0:
+            records.add(step, state.weights, model.features, result.head, result.loss)
+        if step in due:
+            _say(model, training, settings, work, state, result, step, watcher)
+        if step < steps:
+            problem = _step(training, settings, state, result, step)
+            if problem is not None:
+                return step, problem
+            _note_events(model, state, (step + 1) * settings["eta"])
+    return steps, None
 
 
 def _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, momentum, precision) -> dict:

@@ -49,7 +49,7 @@ def expected(model, training, weights, head, target, made, correlation=None):
 
 
 def close(found, wanted, tolerance=1e-12):
-    """Within the tolerance of an array's largest component (or 1e-2: terms of order one may cancel), the loss of 1 or itself."""
+    """To the tolerance, relative to the largest component of each array or 1e-2 (terms of order one cancel), loss to 1."""
     assert abs(found[0] - wanted[0]) <= tolerance * max(1.0, abs(wanted[0]))
     for some, right in zip(found[1:], wanted[1:], strict=True):
         assert np.abs(some - right).max() <= tolerance * max(np.abs(right).max(), 1e-2), (some, right)

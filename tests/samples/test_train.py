@@ -233,16 +233,14 @@ def test_the_last_two_are_kept(tmp_path):
 
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_offered(tmp_path):
     given, whole, kept = a_folder(tmp_path)
-    sound, found = kept[-1].read_bytes(), []
+    sound = kept[-1].read_bytes()
     for place in range(0, len(sound), 97):
         wrong = bytearray(sound)
         wrong[place] ^= 1
         kept[-1].write_bytes(wrong)
-        with pytest.raises(checkpoint.CheckpointError) as error:
+        with pytest.raises(checkpoint.CheckpointError, match="is damaged") as error:
             checkpoint.load(kept[-1], {})
-        found.append("is damaged" in str(error.value))
         assert str(error.value).count("\n") == 0 and str(kept[-1]) in str(error.value)
-    assert np.mean(found) > 0.9  # the rest are dates and the like, on which no array depends
     kept[-1].write_bytes(sound[: len(sound) // 2])
     with pytest.raises(checkpoint.CheckpointError, match=f"{kept[-1].name}: is damaged; before it there is {kept[0].name}"):
         follow(MODEL, Training(), START, **given)
