@@ -29,7 +29,7 @@ def settings(fast: bool) -> dict:
     cubic = {"eta": 0.05 if fast else 0.02, "steps": 120 if fast else 300, "batches": [256, 1024, 4096]}
     relu = {"eta": 0.005, "steps": 200 if fast else 400, "batches": [64, 256, 1024]}
     model = {"strong": 1.0, "weak": 0.6}
-    return {"model": model, "dim": 6, "start": 3, "seeds": 6 if fast else 16, "cubic": cubic, "relu": relu}
+    return {"model": model, "dim": 6, "start": 3, "seeds": 6 if fast else 10, "cubic": cubic, "relu": relu}
 
 
 def compute(settings: dict, folder: Path) -> None:
