@@ -2,7 +2,8 @@ r"""The fused pass over a chunk of samples: patches are drawn, used and forgotte
 
 For every sample the pass draws content and views, then one noise patch after another: its normals go into a row of the
 tile, its products with the weights are summed, phi is added to the outputs z of its view. A feature patch needs no
-d-vector. Outputs z of a sample (see `dynlab.samples.layout`): for each view, those rows of the weights that look at it.
+d-vector. Outputs z of a sample (see `dynlab.samples.gradient.Layout`): for each view, those rows of the weights that look
+at it.
 
 **The gradient in one pass.** dL/dz needs the statistics of the whole batch, which are known when the pass is over. But for
 every objective of second moments it is *linear* in z, dL/dz_c(s) = [const_c + sum_k lin_ck (z_k(s) - mean_k)]/n

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -170,3 +171,16 @@ def test_zero_variance_is_refused():
         minibatch_gradient(Model(), Training(), weights, batch=16)
     with pytest.raises(ValueError, match="overflow"):
         minibatch_gradient(Model(), Training(), 1e80 * (weights + 1.0), batch=16)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_memory_is_of_the_outputs_and_the_weights(passes):
+    """A step of 2048 samples in 256 dimensions, whose patches would take 67 MB, takes less than 4."""
+    work = Minibatch(Model(), Training(), 256, 2048, Source(0), passes=passes, count=1)
+    weights = np.random.default_rng(0).standard_normal((2, 256)) / 16
+    work.gradient(0, weights, np.eye(2))  # compiles
+    tracemalloc.start()
+    work.gradient(1, weights, np.eye(2))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6
