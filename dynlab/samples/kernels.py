@@ -7,7 +7,7 @@ at it.
 
 **The gradient in one pass.** dL/dz needs the statistics of the whole batch, which are known when the pass is over. But for
 every objective of second moments it is *linear* in z, dL/dz_c(s) = [const_c + sum_k lin_ck (z_k(s) - mean_k)]/n
-(`dynlab.samples. objective`). With the basis functions b_0 = 1, b_k = z_k the pass therefore sums
+(`dynlab.samples.objective`). With the basis functions b_0 = 1, b_k = z_k the pass therefore sums
 
     acc[v, k, j] = sum_s b_k(s) sum_{p in view v, noise} phi'(u_jp) X_p          (and the like for the features),
 
