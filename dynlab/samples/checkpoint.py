@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dynlab._checks import SettingError
-from dynlab.files import FolderError, whole_file
+from dynlab.files import whole_file
 
 KEPT = 2
 PATTERN = "step-*.npz"
@@ -18,8 +18,11 @@ SETTINGS = "settings"
 DIGEST = 32  # bytes of a checksum
 
 
-class CheckpointError(FolderError):
+class CheckpointError(OSError):
     """A checkpoint that cannot be gone on from; the text is one line saying which, why, and which one could be instead."""
+
+    def __init__(self, path: Path, why: str):
+        super().__init__(f"{path}: {why}")
 
 
 def save(folder: Path, step: int, settings: dict, arrays: dict) -> None:
