@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m benchmarks [--quick] [gradients] [ensembles] [switches] [start-up]."""
+"""Run the benchmarks: python -m benchmarks [--quick] [gradients] [ensembles] [switches] [samples] [start-up]."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import ensembles, gradients, start_up, switches
+from benchmarks import ensembles, gradients, samples, start_up, switches
 from benchmarks.machine import machine
 
 PARTS = {
     "gradients": lambda quick: gradients.run(),
     "ensembles": ensembles.run,
     "switches": switches.run,
+    "samples": samples.run,
     "start-up": lambda quick: start_up.run(),
 }
 

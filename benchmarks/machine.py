@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "jax", "jaxlib", "diffrax")
+PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "jax", "jaxlib", "diffrax", "torch")
 
 
 def machine() -> dict:

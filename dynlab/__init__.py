@@ -16,6 +16,7 @@ _HOMES = {
     "population_loss": "dynlab.population.gradient",
     "population_gradient": "dynlab.population.gradient",
     "simulate": "dynlab.population.simulate",
+    "minibatch_gradient": "dynlab.samples.gradient",
     "Trajectory": "dynlab.trajectory",
     "ensemble": "dynlab.sweep",
     "Ensemble": "dynlab.sweep",

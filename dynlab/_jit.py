@@ -108,6 +108,14 @@ def inner(function, inline: bool = False):
     return numba.njit(forceinline=inline, **OPTIONS)(function)
 
 
+def reduction(function):
+    """Compile a function that is one sum, whose terms the compiler may add in an order of its own, so that it vectorises.
+
+    The order is fixed when it is compiled: calls with arrays of one length give the same bits, on any thread.
+    """
+    return numba.njit(**{**OPTIONS, "fastmath": {"reassoc", "contract"}})(function)
+
+
 def _generic_sqrt(x):
     return np.sqrt(x)
 

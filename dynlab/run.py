@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,8 +80,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     started = time.perf_counter()
     words = list(sys.argv[1:] if argv is None else argv)
+    if _sampled(words):
+        return _run_samples(words)
     arguments = parser().parse_args(words)
     return run_command(PROGRAM, arguments, lambda: run(check(arguments), words, started))
+
+
+def _sampled(words: Sequence[str]) -> bool:
+    """Whether training on minibatches is asked for, which has options of its own."""
+    return "--method=sgd" in words or ("--method", "sgd") in pairwise(words)
+
+
+def _run_samples(words: Sequence[str]) -> int:
+    from dynlab.samples import command
+
+    what = "Train on minibatches of samples, with and without a prediction head, and draw the exact descent over it."
+    return command.command(PROGRAM, command.parser(PROGRAM, what, "samples a step", {}), words)
 
 
 def run(settings: Settings, words: Sequence[str], started: float) -> None:
@@ -225,7 +240,8 @@ def parser() -> Parser:
     option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
     add_switches(p)
     option("--until", "training time (default: until nothing moves)", metavar="TIME")
-    option("--method", f"of {', '.join(METHODS)}", "flow", "NAME")
+    sampled = "or sgd, on minibatches (its options: --method sgd --help)"
+    option("--method", f"of {', '.join(METHODS)}, {sampled}", "flow", "NAME")
     option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
     option("--threads", "threads to compute with (default: all cores)")
     option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")

@@ -10,4 +10,7 @@ A module of this package named in `NAMES` has TITLE and four functions:
 `figures.parts` has what they share. To add a figure, add such a module and its name here.
 """
 
-NAMES = ("phases", "dimension", "scaling", "phase_diagram", "collapse_at_equal_loss", "portrait", "head_zoo")
+NAMES = (
+    "phases", "dimension", "scaling", "phase_diagram", "collapse_at_equal_loss", "portrait", "head_zoo",
+    "exact_against_minibatch",
+)  # fmt: skip

@@ -13,6 +13,7 @@ from dynlab.trajectory import Trajectory
 
 HEADS = ("off-diagonal", "none")
 METHODS = ("flow", "descent")
+SAMPLED = "sgd"  # the third method of `simulate`: minibatches of the data, in `dynlab.samples`
 TRACE_POINTS = 4  # recorded points for each step of the solver
 STATUS = {"too many steps": "steps", "step underflow": "underflow"}
 
@@ -73,8 +74,9 @@ def simulate(
     steps: int | None = None,
     times=None,
     training: Training | None = None,
+    **samples,
 ) -> Trajectory:
-    """Train from `start` on the exact population gradient.
+    """Train from `start` on the exact population gradient, or with method "sgd" on minibatches of samples.
 
     Parameters
     ----------
@@ -84,7 +86,8 @@ def simulate(
     eta_head : learning rate of the head. For the flow the encoder's is 1, so this is the ratio r = eta_head/eta.
     until : end time. Flow, None: until nothing can change any more, at most `horizon`. Descent, None: steps * eta.
     method : "flow", dw/dt = -dL/dw by the stiff solver of `dynlab.population.solver`; or "descent", the exact map of
-        gradient-descent steps, w <- w - eta dL/dw, E <- E - eta_head dL/dE.
+        gradient-descent steps, w <- w - eta dL/dw, E <- E - eta_head dL/dE; or "sgd", such steps on minibatches, with
+        `eta`, `steps`, `times` and the options of `dynlab.samples.train.follow` (batch, dim, seed, optimiser, ...).
     rtol : relative tolerance of each step of the flow, in [1e-12, 1e-2].
     eta, steps : learning rate of the encoder and number of steps, for descent (steps None: until / eta, or 200000).
     training : Training, every switch of the mechanism; head and eta_head are then its own. None: the paper's.
@@ -96,6 +99,10 @@ def simulate(
 
     Raises SettingError (a ValueError of one line) for values that are not allowed.
     """
+    if method == SAMPLED:
+        return _sampled(model, start, training, head, eta_head, until, eta, steps, times, samples)
+    for name, value in samples.items():
+        raise SettingError(name, value, f'left out for method "{method}"')
     training = check_training(model, training, head, eta_head, method)
     rate = training.eta_head if training.head_trains else 0.0
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
@@ -120,6 +127,15 @@ def simulate(
             settings["training"] = training.changed()
         return _switched(model, training, start, end, rtol, times, settings)
     return _flow(model, start, rate, end, until is None, rtol, times, settings)
+
+
+def _sampled(model, start, training, head, eta_head, until, eta, steps, times, options) -> Trajectory:
+    from dynlab.samples import train
+
+    require(until is None, "until", until, 'left out for method "sgd", which takes steps')
+    if training is None:
+        training = Training(head=choice("head", head, HEADS), eta_head=real("eta_head", eta_head, at_least=0.0))
+    return train.follow(model, training, start, eta=eta, steps=steps, times=_times(times), **options)
 
 
 def _switched(model, training, start, end, rtol, times, settings) -> Trajectory:

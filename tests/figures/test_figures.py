@@ -65,6 +65,11 @@ WRONG = [
     ("head_zoo", "value", "head == 'linear'", 0.8, 0.0),
     ("head_zoo", "time", "head == 'off-diagonal'", 100.0, 0.0),
     ("head_zoo", "failed", "head == 'none'", 1.0, 1.0),
+    ("exact_against_minibatch", "value", "batch > 1000 and activation == 'cubic'", 8.0, 0.0),
+    ("exact_against_minibatch", "value", "batch > 200 and activation == 'relu'", 0.05, 0.0),
+    ("exact_against_minibatch", "strong", "batch == 0", 1.2, 0.0),
+    ("exact_against_minibatch", "weak", "head == 'off-diagonal' and activation == 'cubic'", 0.3, 0.0),
+    ("exact_against_minibatch", "weak", "batch > 1000 and activation == 'relu'", 1.0, 0.1),
 ]
 
 

@@ -1,0 +1,30 @@
+"""Minibatch training against the exact theory: the overlay, the distance, and how it falls with the batch.
+
+    python -m dynlab.compare --batch 256,1024,4096
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from dynlab.samples import command
+
+PROGRAM = "dynlab.compare"
+# Noise adds to the norm of the weights in proportion to dim * lr * time/batch; with these it stays a correction.
+# The start of this seed learns both features early with the head, and one alone without.
+DEFAULTS = {
+    "--dim": "6", "--weak": "0.6", "--seed": "5", "--lr": "0.02", "--eta-head": "0.02", "--steps": "300", "--seeds": "16",
+    "--batch": "256,1024,4096", "--activation": "cubic",
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    what = "Train on minibatches of several sizes, draw the exact descent over them, fit how far apart they are."
+    return command.command(PROGRAM, command.parser(PROGRAM, what, "batch sizes, with commas", DEFAULTS), words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Checkpoints: whole or not there, the last two kept. The last 32 bytes of the npz are the SHA-256 of those before."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dynlab._checks import SettingError
+from dynlab.files import whole_file
+
+KEPT = 2
+PATTERN = "step-*.npz"
+SETTINGS = "settings"
+DIGEST = 32  # bytes of a checksum
+
+
+class CheckpointError(OSError):
+    """A checkpoint that cannot be gone on from; the text is one line saying which, why, and which one could be instead."""
+
+    def __init__(self, path: Path, why: str):
+        super().__init__(f"{path}: {why}")
+
+
+def save(folder: Path, step: int, settings: dict, arrays: dict) -> None:
+    """Write folder/step-STEP.npz under its name only when whole on the disk; remove all but the last `KEPT`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    packed = io.BytesIO()
+    np.savez(packed, **arrays, **{SETTINGS: _text(settings)})
+    contents = packed.getvalue()
+    with whole_file(folder / f"step-{step:012d}.npz") as partial:
+        partial.write_bytes(contents + hashlib.sha256(contents).digest())
+    for old in sorted(folder.glob(PATTERN))[:-KEPT]:
+        old.unlink()
+
+
+def load(path: Path, settings: dict) -> dict:
+    """The arrays of a checkpoint.
+
+    Raises CheckpointError where it is damaged, naming the one before it, or belongs to a run with other settings.
+    """
+    packed = path.read_bytes()
+    if hashlib.sha256(packed[:-DIGEST]).digest() != packed[-DIGEST:]:
+        raise CheckpointError(path, f"is damaged{_before(path)}")
+    with np.load(io.BytesIO(packed[:-DIGEST]), allow_pickle=False) as file:
+        contents = {name: file[name] for name in file.files}
+    if not np.array_equal(contents.pop(SETTINGS), _text(settings)):
+        raise CheckpointError(path, "belongs to a run with other settings; give another folder")
+    return contents
+
+
+def latest(folder: Path, resume: str | None = None) -> Path | None:
+    """The checkpoint to go on from: the last one in the folder, or the one called `resume`; None where there is none."""
+    if resume is not None:
+        path = Path(resume) if Path(resume).parent != Path(".") else folder / resume
+        if not path.is_file():
+            raise SettingError("resume", resume, f"a checkpoint, as those in {folder}")
+        return path
+    found = sorted(folder.glob(PATTERN))
+    return found[-1] if found else None
+
+
+def _before(path: Path) -> str:
+    earlier = [other for other in sorted(path.parent.glob(PATTERN)) if other.name < path.name]
+    return f"; before it there is {earlier[-1].name}: go on from that with resume {earlier[-1].name}" if earlier else \
+        "; there is none before it"  # fmt: skip
+
+
+def _text(settings: dict) -> np.ndarray:
+    return np.frombuffer(json.dumps(settings, sort_keys=True).encode(), np.uint8)

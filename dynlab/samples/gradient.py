@@ -1,0 +1,322 @@
+r"""The loss and the exact gradient of one minibatch.
+
+The batch is cut into `CHUNKS` runs of samples, whatever the number of threads; each is one pass
+(`dynlab.samples.kernels`), and their sums are added in the order of the chunks. So results are the same bits for any
+number of threads. Memory: O(batch m) for the outputs and O(d m^2) for the sums (O(d m) where the pass is made twice),
+times the number of chunks; never patches of a batch.
+
+**Bias.** Normalisation divides by statistics of the batch, so the mean over batches of the gradient g_B is not the
+population's g: g_B is a smooth function of sample means (of f, f f^T, f' X ...), whose errors are O(batch^(-1/2)) with
+mean zero, so that by Taylor
+
+    E g_B = g + b/batch + O(batch^-2),
+
+b being half the trace of the second derivatives times the covariance of one sample. 2 E g_2B - E g_B (Richardson) has no
+such term.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from dynlab import _rng, heads
+from dynlab._checks import SettingError, choice, integer, require, threads
+from dynlab.population.order_parameters import check_weights, matrix
+from dynlab.samples import kernels, objective
+from dynlab.training import Training
+
+CHUNKS = 16
+# Type, normals of a block, and how many blocks are drawn at once (the last of a patch may be left over).
+PRECISIONS = {"float64": (np.float64, 2, 8), "float32": (np.float32, 4, 16)}
+MOST_SUMS = 40  # vectors summed in one pass; with more the pass is made twice, which draws the online views' patches again
+SMALL = 512  # samples of a batch below which threads cost more than they save
+NO_BASIS = np.empty((0, 0))
+TILE = 2  # samples whose patches are kept together for the sums
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where outputs stand in z (n, C), and which sides train.
+
+    first (2, 2): of each view the first row of the weights (online, then the target's) that looks at it, and how many.
+    trains (2,): views through which gradients flow. directions: (columns of the online side, of the target's side), one or
+    two.
+    """
+
+    first: np.ndarray
+    trains: np.ndarray
+    directions: tuple
+    columns: int
+
+    @classmethod
+    def of(cls, training, m: int) -> Layout:
+        average, both = training.target == "average", training.symmetric
+        rows = 2 * m if average and both else m
+        goal = m if average and not both else 0
+        first = np.array([[0, rows], [goal, rows]])
+        online, behind = np.arange(m), rows - m + np.arange(m)
+        directions = [(online, rows + behind)]
+        if both:
+            directions.append((rows + online, behind))
+        forward = training.stop_gradient != "online"
+        backward, apart = training.stop_gradient != "target", training.decorrelation > 0.0
+        trains = np.array([forward or apart or (both and backward), backward or (both and (forward or apart))], np.int64)
+        return cls(first, trains, tuple(directions), 2 * rows)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where samples come from: a seed, and N fixed samples (None: fresh ones at every step)."""
+
+    seed: int
+    data: int | None = None
+
+    def numbers(self, step: int, batch: int) -> np.ndarray:
+        """The numbers (batch,) of a step's samples; of a fixed set each once an epoch, an incomplete batch left out."""
+        if self.data is None:
+            return np.arange(batch)
+        epoch, place = divmod(step, self.data // batch)
+        return _order(self.seed, self.data, epoch)[place * batch : (place + 1) * batch]
+
+
+@cache
+def _pool(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count)
+
+
+_ORDERS: dict = {}
+
+
+def _order(seed: int, size: int, epoch: int) -> np.ndarray:
+    """The order of the samples in an epoch; the last is kept."""
+    key = seed, size, epoch
+    if key not in _ORDERS:
+        _ORDERS.clear()
+        _ORDERS[key] = np.random.default_rng((seed, 1, epoch)).permutation(size)
+    return _ORDERS[key]
+
+
+def check_batch(batch, data=None) -> int:
+    """A batch of at least 2 samples, at most those of a fixed set."""
+    batch = integer("batch", batch, at_least=2, why="normalisation by the statistics of one sample is undefined")
+    if data is not None:
+        integer("data", data, at_least=batch, at_most=_rng.WORD, why="a batch")
+    return batch
+
+
+class Minibatch:
+    """Losses and gradients of minibatches of one model and training, for weights of one shape.
+
+    model : Model; training : Training; dim : d >= K + 1; batch : samples >= 2; source : Source; precision : "float64", or
+    "float32" for patches, products and the sums of a chunk (outputs, moments and the result are float64); count : threads;
+    passes : 1 or 2 (None: what costs less); tile : samples that share a tile. The last three change no more than rounding,
+    threads and tile nothing.
+    """
+
+    def __init__(self, model, training, dim, batch, source, precision="float64", count=None, passes=None, tile=TILE):
+        choice("precision", precision, PRECISIONS)
+        check_training(model, training)
+        self.model, self.training, self.source = model, training, source
+        self.dim, self.batch = dim, check_batch(batch, source.data)
+        self.layout = Layout.of(training, model.neurons)
+        self.dtype, per_block, whole = PRECISIONS[precision]
+        spread = dim - model.features
+        self.blocks = -(-spread // (per_block * whole)) * whole
+        self.width = -(-self.blocks * per_block // kernels.LANES) * kernels.LANES
+        self.threads = 1 if batch < SMALL and count is None else threads(count)
+        one = training.normalisation != "length" and model.neurons * (1 + self.layout.columns) <= MOST_SUMS
+        self.passes = passes or (1 if one else 2)
+        self.bases = 1 + self.layout.columns if self.passes == 1 else 1
+        self.tile = tile
+
+    def gradient(self, step: int, weights, head, target=None, correlation=None) -> Result:
+        """Loss and gradient of the batch of a step; weights, target (m, d), head (m, m), correlation (m, m) or None before
+        the first.
+
+        Result.problem says in words what is undefined, if anything is.
+        """
+        with np.errstate(all="ignore"):  # what is not finite is found in the result
+            return self._gradient(step, weights, head, weights if target is None else target, correlation)
+
+    def _gradient(self, step, weights, head, target, correlation) -> Result:
+        numbers, order = self._numbers(step), self.source.numbers(step, self.batch)
+        batch = numbers, order, *self._rows(weights, target)
+        z = np.empty((self.batch, self.layout.columns))
+        sums = self._run(kernels.ONE_PASS if self.passes == 1 else kernels.FORWARD, *batch, NO_BASIS, z)
+        moments = objective.moments(z)
+        head, correlation = self._head(moments, head, correlation)
+        loss, d_weights, d_head = self._backward(moments, head, z, sums, batch)
+        return self._finished(loss, d_weights, d_head, weights, head, correlation, moments)
+
+    def _backward(self, moments, head, z, sums, batch):
+        """Loss, dL/dw and dL/dE without decays, from the first pass or by a second one."""
+        loss, slope = objective.batch_loss(self.training, moments, self.layout, head)
+        if self.passes == 2:
+            d_z = slope.of_outputs(z, moments)
+            if self.training.normalisation == "length":
+                loss += objective.unit_length(self.training, z, self.layout, head, d_z, slope.head)
+            sums = self._run(kernels.BACKWARD, *batch, d_z, z)
+            d_weights = self._joined(*(part[:, 0].sum(0) for part in sums))
+        else:
+            d_weights = self._combined(slope, moments, *sums)
+        return loss, d_weights, slope.head
+
+    def outputs(self, step: int, weights, target=None) -> np.ndarray:
+        """The outputs z (batch, C) of the batch of a step."""
+        z = np.empty((self.batch, self.layout.columns))
+        rows = self._rows(weights, weights if target is None else target)
+        self._run(kernels.FORWARD, self._numbers(step), self.source.numbers(step, self.batch), *rows, NO_BASIS, z)
+        return z
+
+    def _numbers(self, step: int) -> np.ndarray:
+        model = self.model
+        k0, k1 = _rng.key_of(self.source.seed)
+        content = step if self.source.data is None else _rng.FIXED_SET
+        return np.array(
+            [kernels.kind_of(model), model.features, model.patches, model.feature_patches, model.mask == "half",
+            self.blocks, k0, k1,
+             step, content, 0, self.tile], np.int64
+        )  # fmt: skip
+
+    def _rows(self, weights, target):
+        """Noise parts of all weights (R, width), padded with zeros, and signals (R, K)."""
+        both = np.vstack([weights, target]) if self.training.target == "average" else weights
+        features = self.model.features
+        rows = np.zeros((len(both), self.width), self.dtype)
+        rows[:, : self.dim - features] = both[:, features:]
+        return rows, np.array(both[:, :features], dtype=np.float64, order="C")
+
+    def _run(self, mode, numbers, order, rows, signals, basis, z):
+        """One pass over all chunks; the chunks' sums, float64, (2, bases, m, width) and (2, bases, m, K)."""
+        numbers = numbers.copy()
+        numbers[kernels.MODE] = mode
+        m, k, batch = self.model.neurons, self.model.features, self.batch
+        bases = 0 if mode == kernels.FORWARD else self.bases if mode == kernels.ONE_PASS else 1
+        strengths = np.array(self.model.strengths)
+        layout = self.layout
+        edges = [batch * i // CHUNKS for i in range(CHUNKS + 1)]
+        spare = []
+
+        def chunk(i):
+            scratch = spare.pop() if spare else kernels.new_scratch(numbers, self.width, m, max(bases, 1), self.dtype)
+            sums = np.zeros((2, bases, m, self.width), self.dtype)
+            signal_sums = np.zeros((2, k, bases, m))
+            kernels.chunk_pass(numbers, self.model.noise, strengths, rows, signals, layout.first, layout.trains, order,
+            edges[i],
+                               edges[i + 1], basis, scratch, z, sums, signal_sums)  # fmt: skip
+            spare.append(scratch)
+            return sums, signal_sums
+
+        parts = map(chunk, range(CHUNKS)) if self.threads == 1 else _pool(self.threads).map(chunk, range(CHUNKS))
+        total = np.zeros((2, bases, m, self.width)), np.zeros((2, k, bases, m))
+        for part in parts:
+            for whole, some in zip(total, part, strict=True):
+                whole += some
+        return total[0], np.moveaxis(total[1], 1, 3)
+
+    def _combined(self, slope, moments, sums, signal_sums):
+        """dL/dw (m, d) from the sums of the one pass: see the head of `dynlab.samples.kernels`."""
+        m = self.model.neurons
+        mixed = []
+        for total in (sums, signal_sums):
+            part = np.zeros((m, total.shape[-1]))
+            for v, column in enumerate((0, int(self.layout.first[0, 1]))):
+                for j in range(m):
+                    linear = slope.linear[column + j]
+                    weight = np.concatenate([[slope.const[column + j] - linear @ moments.mean], linear]) / self.batch
+                    for b in range(self.bases):
+                        part[j] += weight[b] * total[v, b, j]
+            mixed.append(part)
+        return self._joined(*mixed)
+
+    def _joined(self, noise, signal):
+        """(m, d) from the noise part (m, width), still without sigma, and the features' (m, K)."""
+        return np.hstack([signal, self.model.noise * noise[:, : self.dim - self.model.features]])
+
+    def _head(self, moments, head, correlation):
+        """The head of rules that make it, from the moving correlation of the online outputs, this batch's included."""
+        training = self.training
+        if training.head not in ("directpred", "directcopy"):
+            return head, correlation
+        now = sum(moments.raw(x, x) for x, _ in self.layout.directions) / len(self.layout.directions)
+        correlation = heads.moving_correlation(correlation, now)
+        return heads.from_correlation(training.head, correlation, training.directpred_eps), correlation
+
+    def _finished(self, loss, d_weights, d_head, weights, head, correlation, moments):
+        training = self.training
+        problem = _problem(training, loss, d_weights, moments)
+        if training.head_decay > 0.0:
+            heads.decay_gradient(heads.rule_number(training.head), len(head), training.head_decay, head, d_head)
+        d_weights += training.weight_decay * weights
+        return Result(float(loss), d_weights, d_head, head, correlation, moments, problem)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Loss; d_weights (m, d), d_head (m, m), with decays; head (m, m) as used; correlation or None; the batch's moments."""
+
+    loss: float
+    d_weights: np.ndarray
+    d_head: np.ndarray
+    head: np.ndarray
+    correlation: np.ndarray | None
+    moments: objective.Moments
+    problem: str | None
+
+
+def _problem(training, loss, d_weights, moments) -> str | None:
+    """What makes the loss or its gradient undefined, in words."""
+    if not np.isfinite(moments.cov).all():
+        return "the outputs overflow"
+    normalised = training.normalisation == "batch" or training.objective == "barlow-twins"
+    if normalised and not (np.diagonal(moments.cov) > 0.0).all():
+        return "an output has zero variance over the batch: its normalisation is undefined"
+    if not np.isfinite(loss) or not np.isfinite(d_weights).all():
+        return "the loss or its gradient is not finite"
+    return None
+
+
+def check_training(model, training) -> None:
+    """SettingError where the training does not fit the model. All switches work on samples, unit length with noise too."""
+    require(isinstance(training, Training), "training", training, "a Training")
+    replace(training, normalisation="batch").check_model(model)
+
+
+def minibatch_gradient(
+    model, training, weights, head=None, target_weights=None, *, batch=4096, seed=0, step=0, data=None, correlation=None,
+    precision="float64", threads=None, passes=None, tile=TILE,
+):  # fmt: skip
+    """Loss and exact gradient of the minibatch of a step, through the batch's statistics.
+
+    Parameters
+    ----------
+    model, training : Model, Training
+    weights : (m, d) array, d > K; the first K axes are the features.
+    head : (m, m) array, or None: where the training's head starts.
+    target_weights : (m, d) array for target "average" (None: the online ones).
+    batch, seed, step, data : the samples: `batch` of them, fresh for (seed, step), or of a fixed set of `data`.
+    correlation : (m, m), the moving correlation before this step, for "directpred" and "directcopy".
+    precision, threads, passes, tile : see `Minibatch`.
+
+    Returns (loss, d_weights (m, d), d_head (m, m)), both with the training's decays.
+    Raises ValueError for values that are not allowed and where normalisation is undefined.
+    """
+    weights = check_weights(model, weights)
+    require(weights.shape[1] > model.features, "weights", f"of {weights.shape[1]} columns", f"more than {model.features}")
+    if target_weights is not None and training.target != "average":
+        raise SettingError("target_weights", "given", f'left out with target "{training.target}"')
+    target = None if target_weights is None else check_weights(model, target_weights)
+    m = model.neurons
+    if head is None:
+        head = np.eye(m) if training.head_matrix is None else np.array(training.head_matrix)
+    head = np.array(matrix("head", head, (m, m)))
+    given = Source(integer("seed", seed, at_least=0, at_most=2**64 - 1), data)
+    work = Minibatch(model, training, weights.shape[1], batch, given, precision, threads, passes, tile)
+    result = work.gradient(integer("step", step, at_least=0, at_most=_rng.WORD - 1), weights, head, target, correlation)
+    if result.problem is not None:
+        raise ValueError(result.problem)
+    return result.loss, result.d_weights, result.d_head

@@ -1,0 +1,253 @@
+"""Training on minibatches, recorded as order parameters: `follow`, which is `dynlab.simulate(..., method="sgd")`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dynlab import _rng, heads
+from dynlab._checks import choice, integer, real, require
+from dynlab.population.descent import RECORDS, noise_rows
+from dynlab.population.integrate import DOMINANT
+from dynlab.population.order_parameters import OrderParameters
+from dynlab.samples import checkpoint, watch
+from dynlab.samples.gradient import Minibatch, Source, check_batch
+from dynlab.samples.optimisers import OPTIMISERS, new_memory, stride
+from dynlab.training import Training
+from dynlab.trajectory import Trajectory
+
+DEFAULT_STEPS = 20_000
+EVENTS = ("first", "second", "peak")
+
+
+@dataclass
+class State:
+    """What a step changes. correlation: (0, 0) before there is one; target: (0, 0) where it is the online weights."""
+
+    weights: np.ndarray
+    target: np.ndarray
+    head: np.ndarray
+    correlation: np.ndarray
+    weights_memory: np.ndarray
+    head_memory: np.ndarray
+    marks: np.ndarray  # times of `EVENTS`
+    learnt: np.ndarray  # (K,) whether a feature counted already
+    peak: np.ndarray  # (1,) largest off-diagonal entry of the head so far
+    warned: np.ndarray  # (1,) whether the way to collapse was announced
+
+
+@dataclass
+class Records:
+    """Recorded steps and what was there: lists of equal length."""
+
+    step: list
+    signal: list
+    gram: list
+    head: list
+    loss: list
+
+    def add(self, step, weights, features, head, loss) -> None:
+        noise = weights[:, features:]
+        self.step.append(step)
+        self.signal.append(weights[:, :features].copy())
+        self.gram.append(noise @ noise.T)
+        self.head.append(head.copy())
+        self.loss.append(loss)
+
+
+def dense_start(model, start: OrderParameters, dim: int, seed: int) -> np.ndarray:
+    """Weights (m, d) with the signals and the noise Gram matrix of `start`, the noise parts in a random frame."""
+    m, spread = model.neurons, dim - model.features
+    frame, _ = np.linalg.qr(np.random.default_rng((seed, 0)).standard_normal((spread, m)))
+    return np.hstack([start.signal, noise_rows(start.noise_gram) @ frame.T])
+
+
+def follow(
+    model, training: Training, start: OrderParameters, *, eta=0.05, steps=None, times=(), batch=4096, dim=1000, seed=0,
+    data=None, optimiser="sgd", momentum=0.9, precision="float64", threads=None, checkpoints=None, every=1000, resume=None,
+    watcher: Callable[[str], None] | None = None, progress: Callable[[int], None] | None = None,
+) -> Trajectory:  # fmt: skip
+    """Train on minibatches from `start`.
+
+    Parameters
+    ----------
+    model, training : Model, Training; training.eta_head is the head's own rate (as for method "descent").
+    start : OrderParameters; the weights are drawn to have them (`dense_start`).
+    eta, steps : learning rate and number of steps; time is step * eta.
+    times : increasing times to record (none: about 400 steps, evenly spaced in log(step), and the first and the last).
+    batch : samples a step, >= 2. dim : d >= K + m. seed : of the samples and of the frame of the start.
+    data : None for fresh samples at every step; N: a fixed set of N samples in epochs, each time split into new views.
+    optimiser, momentum : "sgd", "momentum" or "adam", see `dynlab.samples.optimisers`.
+    precision, threads : see `dynlab.samples.gradient.Minibatch`; the result is the same bits for any number of threads.
+    checkpoints, every, resume : a folder where the state is kept every so many steps (None: nowhere). A run that finds a
+        checkpoint there goes on from the last one, or from the one called `resume`, and ends as if it had never stopped.
+    watcher, progress : called with lines (`dynlab.samples.watch`) and with the number of steps done.
+
+    Returns Trajectory. Its losses are those of the minibatches; a run that stops says why in status and settings["stopped"].
+    Raises SettingError for values that are not allowed, CheckpointError for a checkpoint that is damaged or of another run.
+    """
+    settings = _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, momentum, precision)
+    every = integer("every", every, at_least=1)
+    identity = (start.head == np.eye(model.neurons)).all()
+    require(identity or training.head in heads.TRAINED, "start", "a head", f'the identity with head "{training.head}"')
+    require(checkpoints is not None or resume is None, "resume", resume, "left out without checkpoints")
+    record_at = _record_steps(np.asarray(times, dtype=np.float64), settings["eta"], settings["steps"])
+    fingerprint = _fingerprint(model, training, start, settings, record_at)
+    folder = None if checkpoints is None else Path(checkpoints)
+    found = None if folder is None else checkpoint.latest(folder, resume)
+    if found is None:
+        state, records, first = _begin(model, training, start, settings), Records([], [], [], [], []), 0
+    else:
+        state, records, first = _unpack(checkpoint.load(found, fingerprint))
+
+    def reached(step):
+        if folder is not None and step > first and step % every == 0:
+            checkpoint.save(folder, step, fingerprint, _pack(state, records, step))
+        if progress is not None:
+            progress(step)
+
+    work = Minibatch(model, training, dim, batch, Source(seed, data), precision, threads)
+    step, stopped = _go_on(work, settings, state, records, first, record_at, reached, watcher)
+    return _trajectory(model, settings, records, state, step, stopped)
+
+
+def _go_on(work, settings, state, records, first, record_at, reached, watcher) -> tuple[int, str | None]:
+    """Steps from number `first` to the end; the last step reached, and why it was the last if it should not have been.
+
+    reached(step) is called before each step. Every step draws a batch; one more is drawn at the end, for its loss.
+    """
+    model, training, steps = work.model, work.training, settings["steps"]
+    due = watch.line_steps(steps) if watcher else set()
+    for step in range(first, steps + 1):
+        reached(step)
+        correlation = state.correlation if state.correlation.size else None
+        result = work.gradient(step, state.weights, state.head, state.target if state.target.size else None, correlation)
+        if result.problem is not None:
+            return step, result.problem
+        if step in record_at or step == 0:
+            records.add(step, state.weights, model.features, result.head, result.loss)
+        if step in due:
+            _say(model, training, settings, work, state, result, step, watcher)
+        if step < steps:
+            problem = _step(training, settings, state, result, step)
+            if problem is not None:
+                return step, problem
+            _note_events(model, state, (step + 1) * settings["eta"])
+    return steps, None
+
+
+def _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, momentum, precision) -> dict:
+    """The settings of the run, as its trajectory keeps them."""
+    least = model.features + model.neurons
+    eta = real("eta", eta, above=0.0)
+    steps = DEFAULT_STEPS if steps is None else integer("steps", steps, at_least=1, at_most=_rng.WORD - 1)
+    settings = {
+        "head": training.head, "eta_head": training.eta_head, "method": "sgd", "eta": eta, "steps": steps,
+        "until": eta * steps, "batch": check_batch(batch, data),
+        "dim": integer("dim", dim, at_least=least, why="features + neurons"),
+        "seed": integer("seed", seed, at_least=0, at_most=2**64 - 1), "precision": precision,
+        "optimiser": choice("optimiser", optimiser, OPTIMISERS),
+    }  # fmt: skip
+    if optimiser == "momentum":
+        settings["momentum"] = real("momentum", momentum, at_least=0.0, at_most=1.0)
+    if data is not None:
+        settings["data"] = data
+    return settings if training.is_papers else settings | {"training": training.changed()}
+
+
+def _record_steps(times, eta, steps) -> set:
+    at = np.rint(times / eta) if len(times) else np.geomspace(1, steps, RECORDS)
+    at = np.unique(at.astype(np.int64))
+    return set(at[(at >= 1) & (at <= steps)].tolist())
+
+
+def _begin(model, training, start, settings) -> State:
+    m, none = model.neurons, np.zeros((0, 0))
+    weights = dense_start(model, start, settings["dim"], settings["seed"])
+    head = np.array(start.head if training.head_matrix is None else training.head_matrix, dtype=np.float64)
+    state = State(
+        weights, weights.copy() if training.target == "average" else none, head, none,
+        new_memory(settings["optimiser"], weights.shape), new_memory(settings["optimiser"], (m, m)),
+        np.full(len(EVENTS), np.nan), np.zeros(model.features, bool), np.zeros(1), np.zeros(1, bool),
+    )  # fmt: skip
+    _note_events(model, state, 0.0)
+    return state
+
+
+def _step(training, settings, state: State, result, step) -> str | None:
+    """One update, in place; what went wrong, in words."""
+    moves = (settings["optimiser"], step + 1, settings.get("momentum", 0.0))
+    with np.errstate(all="ignore"):  # overflow is found in the result
+        weights = state.weights - settings["eta"] * stride(moves[0], result.d_weights, state.weights_memory, *moves[1:])
+        head = result.head
+        if training.head_trains:
+            head = head - training.eta_head * stride(moves[0], result.d_head, state.head_memory, *moves[1:])
+        finite = np.isfinite((weights * weights).sum()) and np.isfinite(head).all()
+    if not finite:
+        return "the weights overflow: the learning rate is too large"
+    state.weights, state.head = weights, head
+    if result.correlation is not None:
+        state.correlation = result.correlation
+    if state.target.size:
+        state.target = state.target + min(settings["eta"] * training.target_rate, 1.0) * (weights - state.target)
+    return None
+
+
+def _note_events(model, state: State, time) -> None:
+    """Times of the first and second feature learnt and of the head's largest entry."""
+    best = watch.cosines(model, state.weights).max(0)
+    for f in np.flatnonzero((best > DOMINANT) & ~state.learnt):
+        state.learnt[f] = True
+        place = int(np.isfinite(state.marks[:2]).sum())
+        if place < 2:
+            state.marks[place] = time
+    largest = np.abs(state.head - np.diag(np.diagonal(state.head))).max()
+    if largest > state.peak[0]:
+        state.peak[0], state.marks[2] = largest, time
+
+
+def _say(model, training, settings, work, state, result, step, watcher) -> None:
+    watcher(watch.line(model, work.layout, step, result, state.weights))
+    feature = None if state.warned[0] else watch.turning(model, state.weights)
+    if feature is not None:
+        state.warned[0] = True
+        watcher(watch.warning(model, training, settings, step, feature, state.weights, result.head))
+
+
+def _trajectory(model, settings, records, state, step, stopped) -> Trajectory:
+    settings = dict(settings) if stopped is None else settings | {"stopped": f"step {step}: {stopped}"}
+    signal, gram, head = (np.array(part) for part in (records.signal, records.gram, records.head))
+    m, k = model.neurons, model.features
+    if not len(records.step):  # not even the start could be evaluated
+        records.add(0, state.weights, k, state.head, np.nan)
+        signal, gram, head = (np.array(part) for part in (records.signal, records.gram, records.head))
+    events = {name: float(time) for name, time in zip(EVENTS, state.marks, strict=True)} | {"stationary": float("nan")}
+    return Trajectory(
+        model=model, settings=settings, time=np.array(records.step) * settings["eta"], signal=signal.reshape(-1, m, k),
+        noise_gram=gram, head=head, loss=np.array(records.loss), events=events,
+        status="until" if stopped is None else "not finite", steps=step, rejected=0,
+    )  # fmt: skip
+
+
+def _fingerprint(model, training, start, settings, record_at) -> dict:
+    """What a checkpoint must agree with; the threads may differ."""
+    return {
+        "settings": settings, "model": repr(model), "training": repr(training), "record_at": sorted(record_at),
+        "start": [part.tolist() for part in (start.signal, start.noise_gram, start.head)],
+    }  # fmt: skip
+
+
+def _pack(state: State, records: Records, step: int) -> dict:
+    packed = {f"state_{name}": value for name, value in vars(state).items()}
+    packed |= {f"record_{name}": np.array(value) for name, value in vars(records).items()}
+    return packed | {"step": np.array(step)}
+
+
+def _unpack(arrays: dict) -> tuple[State, Records, int]:
+    parts = {kind: {name.removeprefix(kind): value for name, value in arrays.items() if name.startswith(kind)}
+             for kind in ("state_", "record_")}  # fmt: skip
+    records = Records(**{name: list(value) for name, value in parts["record_"].items()})
+    return State(**parts["state_"]), records, int(arrays["step"])

@@ -1,0 +1,85 @@
+"""What is said while a run goes on: one line at a time, and one when it is on the way to collapse."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynlab import heads
+from dynlab.population.order_parameters import OrderParameters
+
+# A run is on the way to collapse when every neuron's squared cosine with one and the same feature exceeds this.
+TURNED = 0.25
+LINES = 40  # at most, evenly spaced in log(step)
+
+
+def line_steps(steps: int) -> set[int]:
+    """The steps at which a line is due."""
+    return {0, *np.unique(np.geomspace(1, steps, LINES).astype(np.int64)).tolist()}
+
+
+def output_rank(moments, columns) -> float:
+    """Effective rank of the outputs in these columns: exp of the entropy of their correlation matrix's spectrum, 1 to m."""
+    var = moments.cov[np.ix_(columns, columns)]
+    size = np.sqrt(np.diagonal(var))
+    share = np.maximum(np.linalg.eigvalsh(var / np.outer(size, size)), 1e-300) / len(columns)
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def cosines(model, weights) -> np.ndarray:
+    """(m, K) squared cosines of neurons and features, 0 for a neuron that is 0."""
+    size = (weights**2).sum(1, keepdims=True)
+    return weights[:, : model.features] ** 2 / np.where(size > 0.0, size, 1.0)
+
+
+def line(model, layout, step, result, weights) -> str:
+    """Loss, rank of the outputs, size and asymmetry of the head, and the largest squared cosine with each feature."""
+    norm, asymmetry = heads.norm_and_asymmetry(result.head)
+    shares = " ".join(f"{share:.3f}" for share in cosines(model, weights).max(0))
+    rank = output_rank(result.moments, layout.directions[0][0])
+    return (
+        f"step {step}: loss {result.loss:.4f}, output rank {rank:.2f} of {model.neurons}, head {norm:.2e} "
+        f"(asymmetry {asymmetry:.2f}), features {shares}"
+    )
+
+
+def turning(model, weights) -> int | None:
+    """The feature that every neuron has turned to, None where there is none (or one neuron)."""
+    shares = cosines(model, weights)
+    same = np.flatnonzero((shares > TURNED).all(0))
+    return int(same[0]) if len(same) and model.neurons > 1 else None
+
+
+def warning(model, training, settings, step, feature, weights, head) -> str:
+    """The line on the way to collapse, with what the exact theory makes of this very state."""
+    shares = " ".join(f"{share:.2f}" for share in cosines(model, weights)[:, feature])
+    return (
+        f"step {step}: on the way to collapse: every neuron turns to feature {feature + 1} (squared cosines {shares}); "
+        f"the theory expects from here: {expected(model, training, settings, weights, head)}"
+    )
+
+
+def expected(model, training, settings, weights, head) -> str:
+    """Outcome of the exact flow from a state, in words."""
+    from dynlab.population.simulate import simulate
+    from dynlab.sweep import effective_rank, outcomes, squared_cosines
+
+    if not training.is_papers or model.neurons > 3 or model.features > 3 or settings["optimiser"] != "sgd":
+        return "nothing that is known in closed form for these settings"
+    start = OrderParameters.from_weights(model, weights, head)
+    ratio = training.eta_head / settings["eta"]
+    run = simulate(model, start, head=training.head, eta_head=ratio, until=None)
+    if not run.success:
+        return f"no answer ({run.status})"
+    learnt = outcomes(model, squared_cosines(run.signal[-1:], run.noise_gram[-1:]), np.array([False]))[0]
+    names = {"both": "both features", "only_strong": "the strong feature only", "only_weak": "the weak feature only"}
+    rank = float(effective_rank(run.signal[-1]))
+    end = f"{names.get(learnt, f'{learnt} features')}, neurons of effective rank {rank:.2f} in the end"
+    second = run.events["second"]
+    if np.isfinite(second) and second > 0.0:
+        end += f", the next feature at step {step_number(settings, second)}"
+    return end
+
+
+def step_number(settings, time) -> str:
+    """A time of the flow from now, as steps from now."""
+    return f"now + {time / settings['eta']:.0f}"

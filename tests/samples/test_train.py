@@ -1,0 +1,281 @@
+"""Training on minibatches: steps as defined, near the exact descent, the same after a kill, stopped with a reason."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dynlab
+from dynlab import Model, Trajectory
+from dynlab.samples import checkpoint
+from dynlab.samples.gradient import minibatch_gradient
+from dynlab.samples.overlay import distance, exponent
+from dynlab.samples.train import dense_start, follow
+from dynlab.sweep import draw_start
+from dynlab.training import Training
+
+MODEL = Model(patches=4, feature_patches=2)
+DIM, ETA = 10, 0.05
+START = draw_start(MODEL, DIM, 0, 0)
+GIVEN = {"eta": ETA, "batch": 16, "dim": DIM, "seed": 3}
+
+
+def test_the_start_has_the_order_parameters():
+    weights = dense_start(MODEL, START, DIM, 1)
+    found = dynlab.OrderParameters.from_weights(MODEL, weights)
+    assert np.array_equal(found.signal, START.signal) and np.allclose(found.noise_gram, START.noise_gram, atol=1e-14)
+
+
+def by_hand(training, optimiser, steps, data=None):
+    """The run in plain steps: weights and head after each."""
+    weights, head = dense_start(MODEL, START, DIM, GIVEN["seed"]), np.eye(2)
+    target, memory = weights.copy(), {}
+
+    def move(name, gradient, count):
+        if optimiser == "sgd":
+            return gradient
+        if optimiser == "momentum":
+            memory[name] = 0.9 * memory.get(name, 0.0) + gradient
+            return memory[name]
+        first, second = memory.get(name, (0.0, 0.0))
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        memory[name] = first, second
+        return first / (1 - 0.9**count) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
+
+    for step in range(steps):
+        behind = target if training.target == "average" else None
+        more = {"batch": GIVEN["batch"], "seed": GIVEN["seed"], "step": step, "data": data}
+        _, d_weights, d_head = minibatch_gradient(MODEL, training, weights, head, behind, **more)
+        weights = weights - ETA * move("weights", d_weights, step + 1)
+        head = head - training.eta_head * move("head", d_head, step + 1)
+        target = (1 - ETA * training.target_rate) * target + ETA * training.target_rate * weights
+    return weights, head
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize(
+    "training",
+    [Training(), Training(head="linear", target="average", symmetric=True, weight_decay=0.1, head_decay=0.2)],
+    ids=["paper", "byol"],
+)
+@pytest.mark.parametrize("data", [None, 50])
+def test_steps_are_as_defined(optimiser, training, data):
+    training = replace(training, eta_head=0.03)
+    run = follow(MODEL, training, START, steps=7, optimiser=optimiser, data=data, **GIVEN)
+    weights, head = by_hand(training, optimiser, 7, data)
+    assert np.allclose(run.signal[-1], weights[:, :2], rtol=0, atol=1e-12)
+    assert np.allclose(run.noise_gram[-1], weights[:, 2:] @ weights[:, 2:].T, rtol=0, atol=1e-12)
+    assert np.allclose(run.head[-1], head, rtol=0, atol=1e-12)
+    assert run.time.tolist() == [ETA * step for step in range(8)] and run.status == "until"
+
+
+@pytest.mark.parametrize("head", ["directpred", "directcopy"])
+def test_the_head_follows_the_moving_correlation(head):
+    run = follow(MODEL, Training(head=head), START, steps=5, **GIVEN)
+    assert run.success and not np.array_equal(run.head[-1], run.head[0])
+
+
+def test_every_switch_trains():
+    for changes in (
+        {"stop_gradient": "none"}, {"normalisation": "length"}, {"normalisation": "scale"}, {"decorrelation": 0.1},
+        {"objective": "barlow-twins", "head": "none", "stop_gradient": "none"}, {"head": "symmetric"},
+        {"objective": "vicreg", "head": "none", "stop_gradient": "none"}, {"normalisation": "none", "weight_decay": 0.1},
+    ):  # fmt: skip
+        run = follow(MODEL, Training(**changes), START, steps=3, **GIVEN)
+        assert run.success and np.isfinite(run.loss).all(), changes
+        assert run.settings["training"] == Training(**changes).changed()
+
+
+def test_simulate_gives_the_same_trajectory_and_saves(tmp_path):
+    run = dynlab.simulate(MODEL, START, method="sgd", steps=20, eta=ETA, batch=16, dim=DIM, seed=3, eta_head=0.02)
+    again = follow(MODEL, Training(eta_head=0.02), START, steps=20, **GIVEN)
+    assert run.frame.equals(again.frame)
+    run.save(tmp_path / "run.csv")
+    assert Trajectory.load(tmp_path / "run.csv").frame.equals(run.frame)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_same_bits_for_any_threads(precision):
+    given = GIVEN | {"batch": 600, "steps": 5, "precision": precision}
+    runs = [follow(MODEL, Training(), START, threads=n, **given) for n in (1, 2)]
+    assert runs[0].frame.equals(runs[1].frame)
+
+
+def test_the_distance_to_the_descent_falls_with_the_root_of_the_batch():
+    model, steps = Model(patches=4, feature_patches=2), 40
+    start = draw_start(model, 8, 0, 3)
+    exact = dynlab.simulate(model, start, method="descent", eta=ETA, steps=steps, eta_head=0.02)
+    far = {}
+    for batch in (128, 1024):
+        given = {"eta": ETA, "steps": steps, "batch": batch, "dim": 8}
+        runs = [follow(model, Training(eta_head=0.02), start, seed=seed, **given) for seed in range(32)]
+        far[batch] = np.array([distance(run, exact) for run in runs])
+    slope, error = exponent(far)
+    assert error < 0.05 and -0.6 < slope < -0.4
+
+
+# --- stops ---
+
+
+def test_overflow_is_stopped_with_step_and_reason(tmp_path):
+    given = GIVEN | {"eta": 1e200}
+    run = follow(MODEL, Training(), START, steps=9, checkpoints=tmp_path, every=1, **given)
+    assert run.status == "not finite" and run.settings["stopped"].startswith(f"step {run.steps}: ")
+    assert "overflow" in run.settings["stopped"] and run.steps < 9
+    assert np.isfinite(run.frame.to_numpy()).all()
+    kept = sorted(tmp_path.glob("step-*.npz"))
+    assert len(kept) <= 2
+    for path in kept:
+        with np.load(path) as file:
+            assert np.isfinite(file["state_weights"]).all()
+
+
+def test_zero_variance_is_stopped():
+    start = dynlab.OrderParameters(np.zeros((2, 2)), np.diag([1.0, 0.0]))
+    run = follow(MODEL, Training(), start, steps=9, **GIVEN)
+    assert run.settings["stopped"].startswith("step 0: an output has zero variance over the batch")
+    assert len(run.time) == 1 and run.status == "not finite"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 1}, "batch=1: must be an integer >= 2"),
+        ({"dim": 3}, "dim=3: must be an integer >= 4"),
+        ({"eta": 0.0}, "eta=0.0: must be a finite number > 0"),
+        ({"steps": 0}, "steps=0: must be an integer >= 1"),
+        ({"optimiser": "lamb"}, "optimiser='lamb': must be one of sgd, momentum, adam"),
+        ({"data": 5}, "data=5: must be an integer >= 16"),
+        ({"resume": "step-1.npz"}, "resume='step-1.npz': must be left out without checkpoints"),
+        ({"until": 3.0}, "until=3.0: must be left out for method"),
+        ({"method": "flow"}, "batch=16: must be left out for method \"flow\""),
+    ],
+)
+def test_bad_input_is_one_line(changes, message):
+    with pytest.raises(ValueError) as error:
+        dynlab.simulate(MODEL, START, **{"method": "sgd", **GIVEN, **changes})
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+# --- checkpoints ---
+
+SCRIPT = """
+import sys
+from tests.samples.test_train import *
+run = follow(MODEL, Training(target="average", head="directpred"), START, steps=STEPS, checkpoints=sys.argv[1], every=7,
+             optimiser="adam", data=40, watcher=lambda line: print(line, flush=True), **GIVEN)
+run.save(sys.argv[2])
+"""
+STEPS = 2500
+
+
+def test_killed_and_resumed_is_the_same_bytes(tmp_path):
+    """kill -9 at a few moments; the last life finishes. The trajectory's file equals that of a run that was left alone."""
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+
+    def start(folder, out):
+        words = [sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(tmp_path / out)]
+        return subprocess.Popen(words, cwd=root, env=environment, stdout=subprocess.DEVNULL)
+
+    assert start("whole", "whole.csv").wait(120) == 0
+    lives = 0
+    for _ in range(3):
+        process = start("killed", "killed.csv")
+        before = {path.name for path in (tmp_path / "killed").glob("step-*.npz")}
+        while process.poll() is None:
+            if {path.name for path in (tmp_path / "killed").glob("step-*.npz")} - before:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.001)
+        process.wait(60)
+        lives += process.returncode == -signal.SIGKILL
+    assert lives == 3 and not (tmp_path / "killed.csv").exists()
+    assert start("killed", "killed.csv").wait(120) == 0
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize("stop", [1, 5, 12, 30])
+def test_resumed_at_any_step(tmp_path, stop):
+    class Stop(Exception):
+        pass
+
+    def stop_there(step):
+        if step == stop:
+            raise Stop
+
+    given = GIVEN | {"steps": 31, "optimiser": "momentum", "checkpoints": tmp_path, "every": 3}
+    with pytest.raises(Stop):
+        follow(MODEL, Training(), START, progress=stop_there, **given)
+    whole = follow(MODEL, Training(), START, **given | {"checkpoints": None})
+    assert follow(MODEL, Training(), START, **given).frame.equals(whole.frame)
+
+
+def a_folder(tmp_path):
+    given = GIVEN | {"steps": 10, "checkpoints": tmp_path, "every": 3}
+    whole = follow(MODEL, Training(), START, **given)
+    return given, whole, sorted(tmp_path.glob("step-*.npz"))
+
+
+def test_the_last_two_are_kept(tmp_path):
+    _, _, kept = a_folder(tmp_path)
+    assert [path.name for path in kept] == ["step-000000000006.npz", "step-000000000009.npz"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_offered(tmp_path):
+    given, whole, kept = a_folder(tmp_path)
+    sound = kept[-1].read_bytes()
+    for place in range(0, len(sound), 97):
+        wrong = bytearray(sound)
+        wrong[place] ^= 1
+        kept[-1].write_bytes(wrong)
+        with pytest.raises(checkpoint.CheckpointError, match="is damaged") as error:
+            checkpoint.load(kept[-1], {})
+        assert str(error.value).count("\n") == 0 and str(kept[-1]) in str(error.value)
+    kept[-1].write_bytes(sound[: len(sound) // 2])
+    with pytest.raises(checkpoint.CheckpointError, match=f"{kept[-1].name}: is damaged; before it there is {kept[0].name}"):
+        follow(MODEL, Training(), START, **given)
+    assert follow(MODEL, Training(), START, resume=kept[0].name, **given).frame.equals(whole.frame)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    given, _, _ = a_folder(tmp_path)
+    with pytest.raises(checkpoint.CheckpointError, match="belongs to a run with other settings"):
+        follow(MODEL, Training(), START, **given | {"seed": 4})
+    with pytest.raises(ValueError, match="resume='step-1.npz': must be a checkpoint"):
+        follow(MODEL, Training(), START, resume="step-1.npz", **given)
+
+
+# --- warnings ---
+
+
+def test_lines_and_the_warning_on_the_way_to_collapse():
+    model = Model(patches=8, feature_patches=4)
+    start = dynlab.OrderParameters([[1.0, 0.0], [0.9, 0.1]], np.eye(2) * 0.5)
+    for head, outcome in (("none", "the strong feature only"), ("off-diagonal", "feature")):
+        lines = []
+        follow(model, Training(head=head), start, steps=30, watcher=lines.append, **GIVEN | {"batch": 64})
+        assert lines[0].startswith("step 0: loss ") and "output rank" in lines[0] and "head 0.00e+00" in lines[0]
+        warned = [line for line in lines if "on the way to collapse" in line]
+        assert len(warned) == 1 and "every neuron turns to feature 1" in warned[0]
+        assert f"the theory expects from here: {outcome}" in warned[0] or head != "none"
+        assert all("\n" not in line for line in lines)
+    lines = []
+    follow(MODEL, Training(), START, steps=5, watcher=lines.append, **GIVEN)
+    assert not any("collapse" in line for line in lines)
+
+
+def test_no_theory_is_said(tmp_path):
+    start = dynlab.OrderParameters([[1.0, 0.0], [0.9, 0.1]], np.eye(2) * 0.5)
+    lines = []
+    follow(MODEL, Training(weight_decay=0.1), start, steps=2, watcher=lines.append, **GIVEN)
+    assert "the theory expects from here: nothing that is known in closed form" in " ".join(lines)
