@@ -146,7 +146,8 @@ def test_one_style():
 
         cycle = [f"#{entry['color']}".replace("##", "#") for entry in mpl.rcParams["axes.prop_cycle"]]
         assert tuple(cycle) == plotting.COLOURS and not mpl.rcParams["text.usetex"]
-    assert [path.name for path in ROOT.parent.rglob("*.mplstyle")] == ["dynlab.mplstyle"]
+    sources = [path for folder in (ROOT, Path(dynlab.__file__).parent) for path in folder.rglob("*.mplstyle")]
+    assert [path.name for path in sources] == ["dynlab.mplstyle"]
 
 
 @pytest.mark.parametrize(
