@@ -110,16 +110,16 @@ def test_same_bits_for_any_threads(precision):
 
 
 def test_the_distance_to_the_descent_falls_with_the_root_of_the_batch():
-    model, steps = Model(patches=4, feature_patches=2), 40
+    model, eta, steps = Model(patches=8, feature_patches=4), 0.02, 20
     start = draw_start(model, 8, 0, 3)
-    exact = dynlab.simulate(model, start, method="descent", eta=ETA, steps=steps, eta_head=0.02)
+    exact = dynlab.simulate(model, start, method="descent", eta=eta, steps=steps, eta_head=0.02)
     far = {}
     for batch in (128, 1024):
-        given = {"eta": ETA, "steps": steps, "batch": batch, "dim": 8}
+        given = {"eta": eta, "steps": steps, "batch": batch, "dim": 8}
         runs = [follow(model, Training(eta_head=0.02), start, seed=seed, **given) for seed in range(32)]
         far[batch] = np.array([distance(run, exact) for run in runs])
     slope, error = exponent(far)
-    assert error < 0.05 and -0.6 < slope < -0.4
+    assert error < 0.06 and -0.6 < slope < -0.4
 
 
 # --- stops ---
