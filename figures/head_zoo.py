@@ -51,7 +51,7 @@ def claim(data: pd.DataFrame) -> None:
         assert at.loc[head, "low"] > at.loc["none", "high"], f"{head} rescues the weak feature"
     assert abs(at.loc["linear", "value"] - at.loc["off-diagonal", "value"]) < 0.05, "a free diagonal changes little"
     for head in ("symmetric", "directpred"):
-        assert at.loc[head, "high"] < at.loc["off-diagonal", "low"] + 0.02, f"{head} rescues less often"
+        assert at.loc[head, "value"] < at.loc["off-diagonal", "low"], f"{head} rescues less often"
         assert at.loc[head, "time"] > 3.0 * at.loc["off-diagonal", "time"], f"{head} takes longer"
 
 
