@@ -101,11 +101,10 @@ def determinants(m, width, raw, det):
                     det[r, j, i, k] = -value
 
 
-def noise_moments(kind, m, par, norm, dot, wedge, eps, cov, cross, gap, rise, deviation):
-    """Fill cov (m, m) with C, deviation (m,) with sqrt(C_jj) and, off the diagonal, cross with dC_jr/dQ_jr.
+def noise_covariances(kind, m, par, norm, dot, wedge, eps, cov, cross):
+    """Fill cov (m, m) with C and, off the diagonal, cross with dC_jr/dQ_jr.
 
-    gap, rise (m, m): `parallel_gap` and `antiparallel_gap` of `activations`, rise for m > 2 only. dot, wedge,
-    eps (m, m): see `pair_covariance`. A vanishing noise part has no direction; it is taken for orthogonal to
+    dot, wedge, eps (m, m): see `pair_covariance`. A vanishing noise part has no direction; it is taken for orthogonal to
     all.
     """
     sigma = par[SIGMA]
@@ -113,26 +112,39 @@ def noise_moments(kind, m, par, norm, dot, wedge, eps, cov, cross, gap, rise, de
     for j in range(m):
         power = norm[j] * norm[j] * norm[j] if is_cubed(kind) else norm[j]
         cov[j, j] = unit * power * power
-        deviation[j] = sqrt(unit) * power
         for r in range(j):
             k = norm[j] * norm[r]
             c = 0.0 * k
             x = 0.0 * k
-            near = 1.0 + 0.0 * k
-            far = 1.0 + 0.0 * k
             if k.real > 0.0:
                 c, x = pair_covariance(kind, sigma, k, dot[j, r], wedge[j, r], eps[j, r])
-                cosine = dot[j, r] / k
-                sine = wedge[j, r] / k
-                near = parallel_gap(kind, small_angle(cosine, sine, eps[j, r]), cosine, sine)
-                if m > 2:
-                    far = antiparallel_gap(kind, eps[j, r], cosine, sine)
             elif kind == LINEAR:
                 x = sigma * sigma + 0.0 * k
             cov[j, r] = c
             cov[r, j] = c
             cross[j, r] = x
             cross[r, j] = x
+
+
+def noise_moments(kind, m, par, norm, dot, wedge, eps, cov, cross, gap, rise, deviation):
+    """As `noise_covariances`, and fill deviation (m,) with sqrt(C_jj), gap and rise (m, m) off the diagonal.
+
+    gap, rise: `parallel_gap` and `antiparallel_gap` of `activations`, rise for m > 2 only; 1 where a part vanishes.
+    """
+    noise_covariances(kind, m, par, norm, dot, wedge, eps, cov, cross)
+    root = sqrt(self_covariance(kind, par[SIGMA]))
+    for j in range(m):
+        deviation[j] = root * (norm[j] * norm[j] * norm[j] if is_cubed(kind) else norm[j])
+        for r in range(j):
+            k = norm[j] * norm[r]
+            near = 1.0 + 0.0 * k
+            far = 1.0 + 0.0 * k
+            if k.real > 0.0:
+                cosine = dot[j, r] / k
+                sine = wedge[j, r] / k
+                near = parallel_gap(kind, small_angle(cosine, sine, eps[j, r]), cosine, sine)
+                if m > 2:
+                    far = antiparallel_gap(kind, eps[j, r], cosine, sine)
             gap[j, r] = near
             gap[r, j] = near
             rise[j, r] = far

@@ -30,7 +30,8 @@ from dynlab.formulas.activations import (
     self_covariance,
     variance_ratio,
 )
-from dynlab.formulas.objective import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS, forces
+from dynlab.formulas.components import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS, is_cubed
+from dynlab.formulas.objective import forces
 from dynlab.formulas.pair import odd_forces, rectified_forces
 
 # Layouts of the state vector.
@@ -40,11 +41,6 @@ PAIR, GENERAL = 0, 1
 def state_size(layout, m, features):
     """Number of entries of the state vector."""
     return m * features + m + (1 if layout == PAIR else m * m) + m * (m - 1)
-
-
-def is_cubed(kind):
-    """Whether the activation has degree 3, so that signals are kept as logarithms."""
-    return kind == CUBIC or kind == RELU3
 
 
 def signal_of(kind, z, side):
@@ -186,18 +182,25 @@ def general_rates(kind, m, features, par, z, side, geometry, work, rates):
             slope = d_signal[p, f] / signal[p, f] if is_cubed(kind) else d_signal[p, f]
             rates[p * features + f] = -slope
         rates[base + p] = -d_noise[p, p] / (norm[p] * norm[p])
-        for i in range(m):
-            rates[first + p * m + i] = 0.0 * norm[p]
+        unit_rates(m, first, p, z, norm, dot, d_noise, rates)
         for q in range(m):
             if q != p:
-                cosine = dot[p, q] / (norm[p] * norm[q])
-                pull = d_noise[p, q] * norm[q] / norm[p]
-                for i in range(m):
-                    turn = z[first + q * m + i] - cosine * z[first + p * m + i]
-                    rates[first + p * m + i] = rates[first + p * m + i] - pull * turn
                 rates[entry] = -par[HEAD_RATE] * d_head[p, q]
                 entry += 1
     return loss
+
+
+def unit_rates(m, first, p, z, norm, dot, d_noise, rates):
+    """du_p/dt = -sum_{q != p} D_pq (|w~_q|/|w~_p|) (u_q - (u_q . u_p) u_p); the unit vectors begin at `first`."""
+    own = first + p * m
+    for i in range(m):
+        rates[own + i] = 0.0 * norm[p]
+    for q in range(m):
+        if q != p:
+            cosine = dot[p, q] / (norm[p] * norm[q])
+            pull = d_noise[p, q] * norm[q] / norm[p]
+            for i in range(m):
+                rates[own + i] = rates[own + i] - pull * (z[first + q * m + i] - cosine * z[own + i])
 
 
 def unit_pair(m, z, j0, r0, k, j, r, dot, wedge, eps):

@@ -144,7 +144,7 @@ def forces(
         if odd:
             odd_turn(count, par, mixed, turn)
         else:
-            rectified_turn(j, count, par, raw, mean, spread, online, mixed, bar, turn)
+            rectified_turn(count, par, raw[j], mean[j], spread[j], online, mixed, bar, turn)
         lags(j, m, head, deviation, gap, rise, lag)
         feature_forces(j, m, count, width, scale, noise_ff, head, across, online, turn, d_comp, size_comp)
         radial_forces(
@@ -237,8 +237,11 @@ def odd_turn(count, par, mixed, turn):
             turn[k, i] = -turn[i, k]
 
 
-def rectified_turn(j, count, par, raw, mean, spread, online, mixed, bar, turn):
-    """Fill the antisymmetric turn (N + 1, N + 1) with T for a rectified activation."""
+def rectified_turn(count, par, own, mean, spread, online, mixed, bar, turn):
+    """Fill the antisymmetric turn (N + 1, N + 1) with T for a rectified activation.
+
+    own (N + 1): X, with mean and spread its t and y; online: F; mixed: X F^T - F X^T above the diagonal.
+    """
     a = par[SAME] / count
     b = par[ACROSS] / count
     even = 0.5 * (a + b)
@@ -253,19 +256,19 @@ def rectified_turn(j, count, par, raw, mean, spread, online, mixed, bar, turn):
     average = average / count
     spread_f = par[S1] * average + par[S2] * online[count]
     from_own = b * par[S1] / count * spread_f
-    from_online = a * par[S1] / count * spread[j]
+    from_online = a * par[S1] / count * spread
     apart = par[S3] * par[S3]
     for i in range(count):
         turn[i, i] = 0.0 * average
         for k in range(i + 1, count):
             value = a * b * (mixed[i, k] - (bar[i] - bar[k]) / count)
-            value = value + from_own * (raw[j, i] - raw[j, k]) + from_online * (online[i] - online[k])
+            value = value + from_own * (own[i] - own[k]) + from_online * (online[i] - online[k])
             turn[i, k] = value
             turn[k, i] = -value
-        value = b * spread_f * (raw[j, i] - mean[j]) + a * spread[j] * (online[i] - average)
+        value = b * spread_f * (own[i] - mean) + a * spread * (online[i] - average)
         value = par[S2] * value + apart * (
-            online[count] * (b * raw[j, i] - even * mean[j])
-            + raw[j, count] * (a * online[i] - even * average)
+            online[count] * (b * own[i] - even * mean)
+            + own[count] * (a * online[i] - even * average)
         )
         turn[i, count] = value
         turn[count, i] = -value

@@ -32,9 +32,18 @@ Noise parts: with S = dL/dC, cross = dC/dQ and q the degree, dL/d log|w~_p| = q 
 dL/dQ_pr = 2 S_pr cross_pr turns w~_p.
 """
 
-from dynlab.formulas.activations import LINEAR, pair_covariance, self_covariance
-from dynlab.formulas.components import ACROSS, NOISE_PATCHES, S1, S2, S3, SAME, SIGMA, is_cubed, is_odd, responses
-from dynlab.formulas.objective import signal_gradient
+from dynlab.formulas.activations import self_covariance
+from dynlab.formulas.components import (
+    ACROSS,
+    NOISE_PATCHES,
+    SAME,
+    SIGMA,
+    is_cubed,
+    is_odd,
+    noise_covariances,
+    responses,
+)
+from dynlab.formulas.objective import odd_turn, rectified_turn, signal_gradient
 from dynlab.formulas.second_moments import (
     SIMILARITY,
     add_middle,
@@ -125,27 +134,6 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
     return loss
 
 
-def noise_covariances(kind, m, par, norm, dot, wedge, eps, cov, cross):
-    """Fill cov (m, m) with C, and off the diagonal cross with dC_jr/dQ_jr. A vanishing part is orthogonal to all."""
-    sigma = par[SIGMA]
-    unit = self_covariance(kind, sigma)
-    for j in range(m):
-        power = norm[j] * norm[j] * norm[j] if is_cubed(kind) else norm[j]
-        cov[j, j] = unit * power * power
-        for r in range(j):
-            k = norm[j] * norm[r]
-            c = 0.0 * k
-            x = 0.0 * k
-            if k.real > 0.0:
-                c, x = pair_covariance(kind, sigma, k, dot[j, r], wedge[j, r], eps[j, r])
-            elif kind == LINEAR:
-                x = sigma * sigma + 0.0 * k
-            cov[j, r] = c
-            cov[r, j] = c
-            cross[j, r] = x
-            cross[r, j] = x
-
-
 def similarity(kind, m, count, par, choice, numbers, raw, goal, goal_norm, cov, head, mixed_cov, d_cov, out, lent, d_out,
                d_goal, d_raw, row, turn, mixed, bar, d_head):  # fmt: skip
     """Loss E |F~ - G~|^2; adds to d_raw (m, N + 1), d_cov (m, m) and d_head (m, m) what flows through open sides."""
@@ -226,7 +214,8 @@ def one_output(odd, count, par, normalisation, f, x, rest, noise_f, noise_x, row
     apply(odd, count, par[SAME], 1.0, par, f, of_f, row[0])
     apply(odd, count, par[SAME], 1.0, par, x, of_x, row[1])
     apply(odd, count, par[ACROSS], -1.0, par, x, of_x, row[2])
-    apply(odd, count, par[ACROSS], -1.0, par, f, of_f, row[3])
+    if through_target:
+        apply(odd, count, par[ACROSS], -1.0, par, f, of_f, row[3])
     variance = inner(width, f, row[0]) + noise_f
     goal_variance = inner(width, x, row[1]) + noise_x
     covariance = inner(width, f, row[2])
@@ -235,10 +224,12 @@ def one_output(odd, count, par, normalisation, f, x, rest, noise_f, noise_x, row
         apart = of_f[3] - of_x[3]
         for i in range(width):
             d_f[i] = 2.0 * (row[0, i] - row[2, i])
-            d_x[i] = 2.0 * (row[1, i] - row[3, i])
+            if through_target:
+                d_x[i] = 2.0 * (row[1, i] - row[3, i])
         if not odd:
             add_middle(count, par, 2.0 * apart, d_f)
-            add_middle(count, par, -2.0 * apart, d_x)
+            if through_target:
+                add_middle(count, par, -2.0 * apart, d_x)
         one = 1.0 + 0.0 * variance
         return variance - 2.0 * covariance + goal_variance + apart * apart, one, one
     if raw_moments:
@@ -249,7 +240,7 @@ def one_output(odd, count, par, normalisation, f, x, rest, noise_f, noise_x, row
     for i in range(width):
         for k in range(i + 1, width):
             mixed[i, k] = x[i] * rest[k] - x[k] * rest[i]
-    turn_of(odd, count, par, x, of_x, f, of_f, mixed, bar, turn)
+    turn_of(odd, count, par, x, of_x, f, mixed, bar, turn)
     if raw_moments:
         add_means(count, par, of_x[3], of_f[3], row[2], row[0], turn)
         add_middle(count, par, of_x[3], row[2])
@@ -258,7 +249,7 @@ def one_output(odd, count, par, normalisation, f, x, rest, noise_f, noise_x, row
         for i in range(width):
             for k in range(i + 1, width):
                 mixed[i, k] = -mixed[i, k]
-        turn_of(odd, count, par, f, of_f, x, of_x, mixed, bar, turn)
+        turn_of(odd, count, par, f, of_f, x, mixed, bar, turn)
         if raw_moments:
             add_means(count, par, of_f[3], of_x[3], row[3], row[1], turn)
             add_middle(count, par, of_f[3], row[3])
@@ -272,46 +263,16 @@ def turned(width, scale, noise, across, turn, values, result):
     for i in range(width):
         total = noise * across[i]
         for k in range(width):
-            if k != i:
-                total = total + turn[i, k] * values[k]
+            total = total + turn[i, k] * values[k]
         result[i] = scale * total
 
 
-def turn_of(odd, count, par, x, of_x, f, of_f, mixed, bar, turn):
-    """Fill turn, antisymmetric, with T = (R X)(P F)^T - (P F)(R X)^T from mixed = X F^T - F X^T (above the diagonal).
-
-    of_x, of_f: what `output_of` says of X and F. The derivation is that of `dynlab.formulas.objective`.
-    """
-    a = par[SAME] / count
-    b = par[ACROSS] / count
+def turn_of(odd, count, par, x, of_x, f, mixed, bar, turn):
+    """Fill turn with T = (R X)(P F)^T - (P F)(R X)^T from mixed = X F^T - F X^T. of_x: what `output_of` says of X."""
     if odd:
-        for i in range(count):
-            for k in range(i + 1, count):
-                turn[i, k] = a * b * mixed[i, k]
-                turn[k, i] = -turn[i, k]
-        return
-    mean_x, moved_x, _, _ = of_x
-    mean_f, moved_f, _, _ = of_f
-    for i in range(count):
-        bar[i] = 0.0 * moved_x * moved_f
-    for i in range(count):
-        for k in range(i + 1, count):
-            bar[i] = bar[i] + mixed[i, k]
-            bar[k] = bar[k] - mixed[i, k]
-    even = 0.5 * (a + b)
-    from_x = b * par[S1] / count * moved_f
-    from_f = a * par[S1] / count * moved_x
-    apart = par[S3] * par[S3]
-    for i in range(count):
-        for k in range(i + 1, count):
-            value = a * b * (mixed[i, k] - (bar[i] - bar[k]) / count)
-            value = value + from_x * (x[i] - x[k]) + from_f * (f[i] - f[k])
-            turn[i, k] = value
-            turn[k, i] = -value
-        value = par[S2] * (b * moved_f * (x[i] - mean_x) + a * moved_x * (f[i] - mean_f))
-        value = value + apart * (f[count] * (b * x[i] - even * mean_x) + x[count] * (a * f[i] - even * mean_f))
-        turn[i, count] = value
-        turn[count, i] = -value
+        odd_turn(count, par, mixed, turn)
+    else:
+        rectified_turn(count, par, x, of_x[0], of_x[1], f, mixed, bar, turn)
 
 
 def add_means(count, par, middle_x, middle_f, across_x, same_f, turn):

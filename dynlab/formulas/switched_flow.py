@@ -25,7 +25,7 @@ the target d log|w~'|/dt = beta ((|w~|/|w~'|) u.u' - 1), du'/dt = beta (|w~|/|w~
 from math import exp
 
 from dynlab.formulas.components import HEAD_RATE, is_cubed
-from dynlab.formulas.flow import signal_of, unit_pair
+from dynlab.formulas.flow import signal_of, unit_pair, unit_rates
 from dynlab.formulas.switched import AVERAGE, HEAD_RULE, TARGET_RATE, WEIGHT_DECAY, switched_forces
 from dynlab.heads import DIRECTCOPY, DIRECTPRED, trains
 
@@ -140,15 +140,7 @@ def weights_rates(kind, m, features, decay, z, signal, sides, norm, dot, d_signa
             else:
                 rates[place] = -d_signal[p, f] - decay * signal[p, f]
         rates[base + p] = (-d_noise[p, p] / (norm[p] * norm[p]) - decay) * faded(kind, z[base + p])
-        for i in range(m):
-            rates[first + p * m + i] = 0.0 * norm[p]
-        for q in range(m):
-            if q != p:
-                cosine = dot[p, q] / (norm[p] * norm[q])
-                pull = d_noise[p, q] * norm[q] / norm[p]
-                for i in range(m):
-                    turn = z[first + q * m + i] - cosine * z[first + p * m + i]
-                    rates[first + p * m + i] = rates[first + p * m + i] - pull * turn
+        unit_rates(m, first, p, z, norm, dot, d_noise, rates)
 
 
 def target_rates(kind, m, features, speed, block, z, signal, goal, norm, goal_norm, rates):

@@ -123,6 +123,17 @@ def perpendicular(noise: np.ndarray, norm: np.ndarray, p: int) -> np.ndarray:
     return rest
 
 
+def noise_gradient(noise, norm, forces):
+    """dL/dw~ (m, n) from radial and transverse forces (m, m) as `objective.forces` fills them."""
+    gradient = np.empty_like(noise)
+    for p in range(len(noise)):
+        # Row p of the second factor is 0, so that the radial force on the diagonal does not enter here.
+        gradient[p] = forces[p] @ perpendicular(noise, norm, p)
+        if norm[p] > 0.0:
+            gradient[p] += forces[p, p] / norm[p] * (noise[p] / norm[p])
+    return gradient
+
+
 def noise_geometry(noise: np.ndarray):
     """Norms, Gram matrix and |w_j||w_r| sin(angle) of rows (m, n), the last without cancellation."""
     norm = np.linalg.norm(noise, axis=1)
@@ -160,13 +171,7 @@ def population_gradient(model, weights, head):
     signal, noise = weights[:, : model.features], weights[:, model.features :]
     norm, dot, wedge = noise_geometry(noise)
     loss, d_signal, forces, d_head = _evaluate(model, signal, norm, dot, wedge, head)
-    d_noise = np.empty_like(noise)
-    for p in range(len(noise)):
-        # Row p of the second factor is 0, so that the radial force on the diagonal does not enter here.
-        d_noise[p] = forces[p] @ perpendicular(noise, norm, p)
-        if norm[p] > 0.0:
-            d_noise[p] += forces[p, p] / norm[p] * (noise[p] / norm[p])
-    return loss, np.hstack([d_signal, d_noise]), d_head
+    return loss, np.hstack([d_signal, noise_gradient(noise, norm, forces)]), d_head
 
 
 def population_loss(model, weights, head) -> float:

@@ -7,7 +7,7 @@ any neuron with it first passes 1/2; the head's peak is the largest |E_jr| (j !=
 from math import log
 
 from dynlab.formulas.activations import RELU, RELU3
-from dynlab.formulas.flow import is_cubed
+from dynlab.formulas.components import is_cubed
 from dynlab.population.solver import (
     GROW,
     LOG_SPEED_STEP,

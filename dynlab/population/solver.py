@@ -27,8 +27,9 @@ held there (sliding, side = 0) until one of them points away.
 from math import exp, log, sqrt
 
 from dynlab.formulas.activations import RELU
+from dynlab.formulas.components import is_cubed
 from dynlab.formulas.cubic_flow import cubic_pair_jacobian, cubic_pair_rates
-from dynlab.formulas.flow import general_rates, is_cubed, pair_rates
+from dynlab.formulas.flow import general_rates, pair_rates
 
 # Status of a trajectory; the first two are success.
 UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE = 0, 1, 2, 3, 4
@@ -430,12 +431,17 @@ def settle_kink(system, z, side, i, scratch, rates):
     """Choose the side of a signal that sits at 0: away from the kink if a velocity points away, else 0 (sliding)."""
     up = kink_velocity(system, z, side, i, 1, scratch, rates)
     down = kink_velocity(system, z, side, i, -1, scratch, rates)
-    if up > 0.0 and up >= -down:
-        side[i] = 1
-    elif down < 0.0:
-        side[i] = -1
-    else:
-        side[i] = 0
+    side[i] = side_of(up, down, 0.0)
+
+
+def side_of(up, down, idle):
+    """The side of a kink that a signal leaves to; 0 (sliding) where no velocity points away from it faster than `idle`.
+
+    up, down: the velocities there by the formulas of the upper and of the lower side.
+    """
+    if up > idle and up >= -down:
+        return 1
+    return -1 if down < -idle else 0
 
 
 def released(system, z, side, i, scratch, rates):

@@ -6,7 +6,7 @@ that is a moving average pass.
 """
 
 from dynlab.formulas.switched_flow import head_start, switched_rates
-from dynlab.population.solver import interpolate
+from dynlab.population.solver import interpolate, side_of
 
 # Velocities at a kink that move a signal by less than this times its scale in the time passed so far do not count.
 IDLE = 1e-12
@@ -25,13 +25,7 @@ def settle(system, size, z, side, i, scratch, rates):
     """Choose the side of a signal at 0: away from the kink if a velocity points away, else 0, held. size: of signals."""
     up = velocity(system, z, side, i, 1, scratch, rates)
     down = velocity(system, z, side, i, -1, scratch, rates)
-    idle = IDLE * size * rates[len(z) - 1]
-    if up > idle and up >= -down:
-        side[i] = 1
-    elif down < -idle:
-        side[i] = -1
-    else:
-        side[i] = 0
+    side[i] = side_of(up, down, IDLE * size * rates[len(z) - 1])
 
 
 def leaves(system, size, table, theta, z, new, stages, side, i, place, scratch, point, rates):

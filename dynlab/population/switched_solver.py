@@ -16,6 +16,7 @@ from dynlab.formulas.components import is_cubed
 from dynlab.formulas.switched import HEAD_RULE
 from dynlab.formulas.switched_flow import head_start, switched_rates
 from dynlab.heads import trains
+from dynlab.population.integrate import DOMINANT, all_finite
 from dynlab.population.solver import (
     GROW,
     NOT_FINITE,
@@ -30,7 +31,6 @@ from dynlab.population.solver import (
 )
 from dynlab.population.switched_kinks import after_kink, first_kink
 
-DOMINANT = 0.5
 MOST_REJECTED = 60
 PEAK_POINTS = 4
 # A neuron whose weights' logarithms are all below this has vanished. Where the loss does not depend on its length, forces
@@ -267,17 +267,6 @@ def note_events(system, table, z, new, stages, last, top, learnt, marks, snapsho
                 snapshots[2, i] = point[i]
 
 
-def finite(n, rates, jac):
-    """Whether the rates and the Jacobian are finite numbers."""
-    for i in range(n):
-        if not abs(rates[i]) < 1e300:
-            return False
-        for k in range(n):
-            if not abs(jac[i, k]) < 1e300:
-                return False
-    return True
-
-
 def follow(system, table, z, side, weights, limits, times, at_times, trace, learnt, marks, snapshots, peak, counts, scratch,
            complex_scratch, buffers):  # fmt: skip
     """Follow the flow from z, overwritten by the end state; return the status of `dynlab.population.solver`.
@@ -302,7 +291,7 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
             learnt[f] = z[n - 1]
     switched_rates(system, z, side, scratch, rates)
     exact_jacobian(system, z, side, complex_scratch, zc, rc, jac)
-    if not finite(n, rates, jac):
+    if not all_finite(n, rates, jac):
         return NOT_FINITE
     kappa = to_arc(arc, relative, z, rates, jac, normal)
     h = 0.01
@@ -328,7 +317,7 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
             interpolate(table, top, z, new, stages, last)
             switched_rates(system, last, side, scratch, new_rates)
             exact_jacobian(system, last, side, complex_scratch, zc, rc, new_jac)
-            accepted = finite(n, new_rates, new_jac)
+            accepted = all_finite(n, new_rates, new_jac)
         if not accepted:
             counts[1] += 1
             h = h * min(change, 0.9)

@@ -10,7 +10,7 @@ from dynlab import _jit, heads
 from dynlab._twofloat import TwoFloat, arc_tangent, extended, two_floats
 from dynlab.formulas import activations, components, decorrelation, masks, objective, second_moments, switched
 from dynlab.population import moments
-from dynlab.population.gradient import activation_kind, noise_geometry, parameter_vector, perpendicular
+from dynlab.population.gradient import activation_kind, noise_geometry, noise_gradient, parameter_vector
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
 
@@ -146,17 +146,6 @@ def training_gradient(model, training: Training, weights, head=None, target_weig
     )
     d_weights = np.hstack([d_signal, noise_gradient(weights[:, features:], geometry[0], forces)])
     return loss, d_weights + training.weight_decay * weights, d_head
-
-
-def noise_gradient(noise, norm, forces):
-    """dL/dw~ (m, n) from radial and transverse forces (m, m) as `objective.forces` fills them."""
-    gradient = np.empty_like(noise)
-    for p in range(len(noise)):
-        # Row p of the second factor is 0, so that the radial force on the diagonal does not enter here.
-        gradient[p] = forces[p] @ perpendicular(noise, norm, p)
-        if norm[p] > 0.0:
-            gradient[p] += forces[p, p] / norm[p] * (noise[p] / norm[p])
-    return gradient
 
 
 def evaluate(model, training, signal, norm, dot, wedge, target, target_norm, head):
