@@ -2,21 +2,16 @@
 
     python tests/samples_faults.py [NAME ...]
 
-Works on a copy of the sources in a temporary folder. The exit status is 1 if a fault is not caught, or if the unchanged
-sources fail. Run on demand; pytest does not collect it.
+Works on a copy of the sources in a temporary folder (`planting`). The exit status is 1 if a fault is not caught, or if the
+unchanged sources fail. Run on demand; pytest does not collect it.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from planting import Planting
+
 RNG, KERNELS, OBJECTIVE = "dynlab/_rng.py", "dynlab/samples/kernels.py", "dynlab/samples/objective.py"
 CONTENT, GRADIENT, TRAIN = "dynlab/samples/content.py", "dynlab/samples/gradient.py", "dynlab/samples/train.py"
 CHECKPOINT, OPTIMISERS = "dynlab/samples/checkpoint.py", "dynlab/samples/optimisers.py"
@@ -99,59 +94,13 @@ FAULTS = {
 # The tests that look at a file.
 TESTS = {RNG: "test_random.py", CONTENT: "test_random.py", KERNELS: "test_gradient.py", OBJECTIVE: "test_gradient.py"}
 TESTS |= {GRADIENT: "test_gradient.py", TRAIN: "test_train.py", CHECKPOINT: "test_train.py", OPTIMISERS: "test_train.py"}
-MOST = 2
-LONGEST = 280  # seconds for the tests under one fault
 
 
-def failing_tests(root: Path, names) -> list[str] | None:
-    """Names of the tests that fail in a copy of the sources; None where they cannot be run."""
-    words = [sys.executable, "-m", "pytest", *(f"tests/samples/{name}" for name in names), "-q", "--tb=no"]
-    words += [f"--maxfail={MOST}", "-p", "no:cacheprovider"]
-    environment = os.environ | {"PYTHONPATH": str(root), "DYNLAB_CACHE_DIR": str(root / "cache")}
-    try:
-        done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        return [f"not finished after {LONGEST} s"]
-    if done.returncode not in (0, 1):
-        print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
-        return None
-    return re.findall(r"^FAILED \S+::(\S+)", done.stdout, re.MULTILINE)
-
-
-def with_fault(name: str | None) -> list[str] | None:
-    """The failing tests under a fault, or of the sources as they are."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        for part in ("dynlab", "tests"):
-            shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", root)
-        names = sorted(set(TESTS.values()))
-        if name is not None:
-            names = [TESTS[FAULTS[name][0]]]
-            file, right, wrong = FAULTS[name]
-            text = (root / file).read_text(encoding="utf-8")
-            if right not in text:
-                sys.exit(f"samples_faults: error: {name}: {file} does not hold {right!r}")
-            (root / file).write_text(text.replace(right, wrong), encoding="utf-8")
-        return failing_tests(root, names)
-
-
-def main(names: list[str]) -> int:
-    """Try the unchanged sources (unless faults are named), then each fault."""
-    for name in names:
-        if name not in FAULTS:
-            sys.exit(f"samples_faults: error: {name}: must be one of: {'; '.join(FAULTS)}")
-    missed = 0
-    if not names:
-        sound = with_fault(None)
-        print(f"unchanged: {'all tests pass' if sound == [] else f'FAILS: {sound}'}", flush=True)
-        missed += sound != []
-    for name in names or FAULTS:
-        failing = with_fault(name)
-        missed += not failing
-        print(f"{name}: {'NOT CAUGHT' if not failing else f'caught by {failing}'}", flush=True)
-    return 1 if missed else 0
+def tests_for(name: str | None) -> list[str]:
+    """The tests of the file that a fault is in; all of them for the sources as they are."""
+    chosen = set(TESTS.values()) if name is None else {TESTS[FAULTS[name][0]]}
+    return [f"tests/samples/{file}" for file in sorted(chosen)]
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(Planting("samples_faults", FAULTS, tests_for, most=2, longest=280).main(sys.argv[1:]))

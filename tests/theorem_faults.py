@@ -8,19 +8,14 @@ Works on a copy of the sources in a temporary folder; each fault compiles everyt
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from planting import Planting
+
 FLOW = "dynlab/formulas/cubic_flow.py"
 OBJECTIVE = "dynlab/formulas/objective.py"
 MASKS = "dynlab/formulas/masks.py"
-# name: (file, text as it stands, text with the fault); the text must occur, or the fault could not be planted.
 FAULTS = {
     "head's gradient with the wrong sign": (FLOW, "-par[HEAD_RATE] * h", "par[HEAD_RATE] * h"),
     "factor 2 in the head's gradient": (FLOW, "-par[HEAD_RATE] * h", "-2.0 * par[HEAD_RATE] * h"),
@@ -57,71 +52,15 @@ settings.load_profile("faults")
 EXAMPLES = 12
 # A wrong trajectory may never settle: give up on it (a failure of its test) long before the solver's own limit.
 STEPS = ("dynlab/population/flow.py", "MAX_STEPS = 200_000", "MAX_STEPS = 2_000")
-MOST = 6  # failing tests after which no more are tried
-LONGEST = 400  # seconds for the tests under one fault
 
 
-def failing_tests(root: Path) -> list[str] | None:
-    """Names of the tests of tests/theorem that fail in a copy of the sources; None where they cannot be run."""
-    words = [sys.executable, "-m", "pytest", "tests/theorem/test_claims.py", "-q", "--tb=no", f"--maxfail={MOST}"]
-    words += ["-p", "no:cacheprovider"]
-    environment = os.environ | {"PYTHONPATH": str(root), "DYNLAB_CACHE_DIR": str(root / "cache")}
-    try:
-        done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        print(f"not finished after {LONGEST} s", file=sys.stderr)
-        return None
-    if done.returncode not in (0, 1):
-        print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
-        return None
-    return re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE)
-
-
-def copy_sources(root: Path) -> None:
-    """The package and the tests that are wanted, with fewer examples and no shrinking."""
-    shutil.copytree(ROOT / "dynlab", root / "dynlab", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("theorem", "oracles"):
-        shutil.copytree(ROOT / "tests" / name, root / "tests" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "tests" / "__init__.py").touch()
+def prepare(root: Path) -> None:
+    """Fewer examples, no shrinking, fewer steps."""
     (root / "tests" / "conftest.py").write_text(CONFTEST.format(examples=EXAMPLES))
-    shutil.copy(ROOT / "pyproject.toml", root)
+    PLANTING.change(root, "fewer steps", *STEPS)
 
 
-def change(root: Path, name: str, file: str, right: str, wrong: str) -> None:
-    """Replace text in a file of the copy; an error where it is not there."""
-    text = (root / file).read_text(encoding="utf-8")
-    if right not in text:
-        sys.exit(f"theorem_faults: error: {name}: {file} does not hold {right!r}")
-    (root / file).write_text(text.replace(right, wrong), encoding="utf-8")
-
-
-def with_fault(name: str | None) -> list[str] | None:
-    """The failing tests under a fault, or of the sources as they are."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        copy_sources(root)
-        change(root, "fewer steps", *STEPS)
-        if name is not None:
-            change(root, name, *FAULTS[name])
-        return failing_tests(root)
-
-
-def main(names: list[str]) -> int:
-    """Try the unchanged sources, then each fault."""
-    for name in names:
-        if name not in FAULTS:
-            sys.exit(f"theorem_faults: error: {name}: must be one of: {'; '.join(FAULTS)}")
-    sound = with_fault(None)
-    print(f"unchanged: {'all tests pass' if sound == [] else f'FAILS: {sound}'}", flush=True)
-    missed = 0 if sound == [] else 1
-    for name in names or FAULTS:
-        failing = with_fault(name)
-        missed += not failing
-        print(f"{name}: {'NOT CAUGHT' if not failing else f'caught by {len(failing)}'}", flush=True)
-        for test in failing or ():
-            print(f"    {test}", flush=True)
-    return 1 if missed else 0
-
+PLANTING = Planting("theorem_faults", FAULTS, lambda name: ["tests/theorem/test_claims.py"], prepare)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(PLANTING.main(sys.argv[1:]))
