@@ -26,6 +26,11 @@ class Parser(argparse.ArgumentParser):
                 joined.append(word)
         return super().parse_args(joined, namespace)
 
+    def option(self, name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
+        """Add an option that takes a value, which stays a word; its help names the default."""
+        shown = f"{what} (default {default})" if default else what
+        self.add_argument(name, help=shown, default=default, metavar=metavar, **more)
+
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")

@@ -17,13 +17,12 @@ from pathlib import Path
 
 from dynlab._checks import SettingError, integer, real, require, threads
 from dynlab._cli import Parser, number, run_command
-from dynlab._switches_cli import add_switches, training_of
+from dynlab._options import MODEL_OPTIONS, add_model, add_switches, training_of
 from dynlab.files import run_folder, write_csv, write_json
-from dynlab.model import ACTIVATIONS, MASKS, Model
+from dynlab.model import ACTIVATIONS, Model
 from dynlab.training import Training
 
 PROGRAM = "dynlab.ablate"
-MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "activation")
 GROUPS = (
     "paper", "head", "normalisation", "stop-gradient", "target", "weight decay", "head rate", "decorrelation", "objective",
     "width", "features",
@@ -75,9 +74,8 @@ def run(settings: Settings, words: Sequence[str]) -> None:
                 rows.append(ablations.row_of(one, found))
         table = ablations.table(rows)
         write_csv(folder.partial / "ablate.csv", table)
-        record = {"command": shlex.join(["python", "-m", PROGRAM, *words]), "settings": plain(settings)}
-        record |= {"versions": report.versions(), "platform": report.machine()}
-        write_json(folder.partial / "run.json", record | {"wall_time_seconds": round(time.perf_counter() - started, 3)})
+        record = {"command": shlex.join(["python", "-m", PROGRAM, *words]), "settings": asdict(settings)}
+        write_json(folder.partial / "run.json", record | report.provenance(started))
     if not settings.quiet:
         print("\n".join(text(settings, rows, folder.place)), flush=True)
 
@@ -109,15 +107,10 @@ def text(settings: Settings, rows: list[dict], place: Path) -> list[str]:
     return [*lines, "", f"trajectories ended: {', '.join(ended)}; files in {place}: ablate.csv, run.json"]
 
 
-def plain(settings: Settings) -> dict:
-    """The settings as JSON."""
-    return asdict(settings)
-
-
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     given = {name: number(value) for name, value in vars(arguments).items()}
-    model = Model(**{name: given[name] for name in MODEL_OPTIONS})
+    model = Model(**{name: given[name] for name in ("activation", *MODEL_OPTIONS)})
     training = training_of(given)
     training.check_model(model)
     plain = Training()
@@ -167,25 +160,17 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
 
-    def option(name: str, what: str, default: str | None = None, metavar: str = "N") -> None:
-        p.add_argument(name, help=f"{what} (default {default})" if default else what, default=default, metavar=metavar)
-
-    option("--strong", "strength of the strong feature", "1.0", "ALPHA")
-    option("--weak", "strength of the weak feature", "0.3", "ALPHA")
-    option("--activation", f"of {', '.join(ACTIVATIONS)}", "cubic", "NAME")
-    option("--dim", "dimension of a patch", "1000")
-    option("--seeds", "number of random starts a line", "128")
-    option("--seed", "seed of the random starts", "0")
-    option("--noise", "standard deviation of the noise in each direction", "0.5", "SIGMA")
-    option("--patches", "patches of a sample", "16")
-    option("--feature-patches", "patches that carry the feature", "4")
-    option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
+    add_model(p)
+    p.option("--activation", f"of {', '.join(ACTIVATIONS)}", "cubic", "NAME")
+    p.option("--dim", "dimension of a patch", "1000")
+    p.option("--seeds", "number of random starts a line", "128")
+    p.option("--seed", "seed of the random starts", "0")
     add_switches(p)
-    option("--groups", f"lines to compute, of {', '.join(GROUPS)}, with commas (default all)", metavar="NAME,NAME")
-    option("--until", "training time (default: 1e4 dim^2 for degree 3, 1e7 for degree 1)", metavar="TIME")
-    option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
-    option("--threads", "threads to compute with (default: all cores)")
-    option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
+    p.option("--groups", f"lines to compute, of {', '.join(GROUPS)}, with commas (default all)", metavar="NAME,NAME")
+    p.option("--until", "training time (default: 1e4 dim^2 for degree 3, 1e7 for degree 1)", metavar="TIME")
+    p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
+    p.option("--threads", "threads to compute with (default: all cores)")
+    p.option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p
 

@@ -79,12 +79,7 @@ def output_rank(model: Model, signal, gram) -> np.ndarray:
 
     1 where all outputs are the same function, whatever their lengths; m where they are uncorrelated.
     """
-    variance, _ = moments.output_moments(model, signal, gram)
-    deviation = np.sqrt(np.diagonal(variance, axis1=-2, axis2=-1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spectrum = np.nan_to_num(variance / (deviation[..., :, None] * deviation[..., None, :]))
-    share = np.maximum(np.linalg.eigvalsh(spectrum), 1e-300) / variance.shape[-1]
-    return np.exp(-(share * np.log(share)).sum(-1))
+    return moments.correlation_rank(moments.output_moments(model, signal, gram)[0])
 
 
 def row_of(ablation: Ablation, run: Ensemble) -> dict:

@@ -140,29 +140,25 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
 
-    def option(name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
-        shown = f"{what} (default {default})" if default else what
-        p.add_argument(name, help=shown, default=default, metavar=metavar, **more)
-
     axes = ", ".join(name.replace("_", "-") for name in SETTINGS)
-    option("--x", f"horizontal axis, {FORM}; NAME of {axes}", metavar="AXIS", required=True)
-    option("--y", "vertical axis, likewise", metavar="AXIS", required=True)
-    option("--seeds", "random starts a point", "64")
-    option("--measure", "what to map: both, merged, rank, peak, time, ... (a wrong one lists them)", "both", "NAME")
-    option("--level", "value at the boundary (default: 0.5 for shares, 1.5 for rank)", metavar="VALUE")
+    p.option("--x", f"horizontal axis, {FORM}; NAME of {axes}", metavar="AXIS", required=True)
+    p.option("--y", "vertical axis, likewise", metavar="AXIS", required=True)
+    p.option("--seeds", "random starts a point", "64")
+    p.option("--measure", "what to map: both, merged, rank, peak, time, ... (a wrong one lists them)", "both", "NAME")
+    p.option("--level", "value at the boundary (default: 0.5 for shares, 1.5 for rank)", metavar="VALUE")
     p.add_argument("--refine", action="store_true", help="spend seeds near the boundary first: fewer elsewhere")
-    option("--seed", "seed of the random starts", "0")
+    p.option("--seed", "seed of the random starts", "0")
     for name, standard in (("strong", "1"), ("weak", "0.3"), ("noise", "0.5"), ("eta-head", "0.01")):
-        option(f"--{name}", f"as an axis, where it is none (default {standard})", metavar="VALUE")
+        p.option(f"--{name}", f"as an axis, where it is none (default {standard})", metavar="VALUE")
     for name, standard in (("patches", "16"), ("feature-patches", "4"), ("neurons", "2"), ("dim", "1000")):
-        option(f"--{name}", f"likewise (default {standard})")
-    option("--until", "training time (default: until nothing moves)", metavar="TIME")
-    option("--activation", "relu, cubic, relu3 or linear (default cubic)", metavar="NAME")
-    option("--mask", "how the views share the patches: half or independent (default half)", metavar="LAW")
-    option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
-    option("--threads", "threads to compute with (default: all cores)")
-    option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
-    option("--out", "folder for results and finished points (default runs/phase-X-Y)", metavar="DIR")
+        p.option(f"--{name}", f"likewise (default {standard})")
+    p.option("--until", "training time (default: until nothing moves)", metavar="TIME")
+    p.option("--activation", "relu, cubic, relu3 or linear (default cubic)", metavar="NAME")
+    p.option("--mask", "how the views share the patches: half or independent (default half)", metavar="LAW")
+    p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
+    p.option("--threads", "threads to compute with (default: all cores)")
+    p.option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
+    p.option("--out", "folder for results and finished points (default runs/phase-X-Y)", metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors and damage")
     return p

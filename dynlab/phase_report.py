@@ -36,7 +36,7 @@ def write_files(settings: Settings, found: PhaseMap, words: Sequence[str], start
     """Write phase.csv and the figure, the same bytes for the same map, and run.json, each whole or not at all."""
     import json
 
-    from dynlab.report import machine, versions
+    from dynlab.report import provenance
 
     out = settings.out
     for leftover in out.glob(".*.partial"):  # of a process that was killed
@@ -54,9 +54,7 @@ def write_files(settings: Settings, found: PhaseMap, words: Sequence[str], start
         "trajectories": {"in the map": int(found.frame["seeds"].sum()), "computed now": found.computed},
         "failed": int(found.frame["failed"].sum()),
         "damage": list(found.damage),
-        "versions": versions(),
-        "platform": machine(),
-        "wall_time_seconds": round(time.perf_counter() - started, 3),
+        **provenance(started),
         "cpu_time_seconds": round(time.process_time(), 3),
     }
     write_whole(out / "run.json", json.dumps(record, indent=2, allow_nan=False) + "\n")

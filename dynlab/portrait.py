@@ -126,32 +126,28 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
 
-    def option(name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
-        shown = f"{what} (default {default})" if default else what
-        p.add_argument(name, help=shown, default=default, metavar=metavar, **more)
-
     hold = "value of another coordinate, NAME=VALUE; several with commas or repeated (default w11=0.99, w12=0.01, "
     hold += "w21=0.1, "
     hold += "w22=0.03, E12=0, E21=0, w1=1, w2=1: the lengths |w_j|, noise being what is left; or s1, s2)"
-    option("--x", "horizontal axis, NAME or NAME=LOW:HIGH (-1:1)", "w21", "AXIS")
-    option("--y", "vertical axis, likewise", "w22", "AXIS")
-    option("--hold", hold, metavar="NAME=VALUE", action="append")
+    p.option("--x", "horizontal axis, NAME or NAME=LOW:HIGH (-1:1)", "w21", "AXIS")
+    p.option("--y", "vertical axis, likewise", "w22", "AXIS")
+    p.option("--hold", hold, metavar="NAME=VALUE", action="append")
     slave = "head entries, E12 or E21, that are at the zero of their own equation"
-    option("--slave", slave, metavar="NAME", action="append")
-    option("--points", "cells of the field and of the basins along each axis", "60")
-    option("--trajectories", "sample trajectories, about", "16")
-    option("--head", f"of {', '.join(RULES)}; none: the head rests where it is", "off-diagonal", "RULE")
-    option("--eta-head", "learning rate of the head in units of that of the weights", "0.01", "RATE")
-    option("--until", "time after which a trajectory that still moves is stopped", "1e9", "TIME")
-    option("--activation", "relu, cubic, relu3 or linear", "cubic", "NAME")
+    p.option("--slave", slave, metavar="NAME", action="append")
+    p.option("--points", "cells of the field and of the basins along each axis", "60")
+    p.option("--trajectories", "sample trajectories, about", "16")
+    p.option("--head", f"of {', '.join(RULES)}; none: the head rests where it is", "off-diagonal", "RULE")
+    p.option("--eta-head", "learning rate of the head in units of that of the weights", "0.01", "RATE")
+    p.option("--until", "time after which a trajectory that still moves is stopped", "1e9", "TIME")
+    p.option("--activation", "relu, cubic, relu3 or linear", "cubic", "NAME")
     for name, standard in (("strong", "1.0"), ("weak", "0.3"), ("noise", "0.5")):
-        option(f"--{name}", "as in dynlab.run", standard, "VALUE")
+        p.option(f"--{name}", "as in dynlab.run", standard, "VALUE")
     for name, standard in (("patches", "16"), ("feature-patches", "4")):
-        option(f"--{name}", "likewise", standard)
-    option("--mask", "how the views share the patches: half or independent", "half", "LAW")
-    option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
-    option("--threads", "threads to compute with (default: all cores)")
-    option("--out", "run folder to create (default: a new one, runs/portrait-X-Y)", metavar="DIR")
+        p.option(f"--{name}", "likewise", standard)
+    p.option("--mask", "how the views share the patches: half or independent", "half", "LAW")
+    p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
+    p.option("--threads", "threads to compute with (default: all cores)")
+    p.option("--out", "run folder to create (default: a new one, runs/portrait-X-Y)", metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,7 +84,7 @@ def compute(plane: Plane, points: int, samples: int, *, until: float, rtol: floa
 
 def write_files(folder: Path, settings: Settings, found: Portrait, words: Sequence[str], started: float) -> None:
     """Write the tables, the figure unless not wanted, and run.json last."""
-    from dynlab.report import machine, versions
+    from dynlab.report import provenance
 
     for name, table in found.tables.items():
         write_csv(folder / name, table)
@@ -106,9 +105,7 @@ def write_files(folder: Path, settings: Settings, found: Portrait, words: Sequen
         "settings": described,
         "caption": found.caption,
         "shares": shares(found),
-        "versions": versions(),
-        "platform": machine(),
-        "wall_time_seconds": round(time.perf_counter() - started, 3),
+        **provenance(started),
     }
     write_json(folder / "run.json", record)
 

@@ -53,7 +53,7 @@ def write_files(
         pairs = {r.model.activation: tuple(r.trajectories.values()) for r in results}
         figure = plotting.phases_figure({name: (runs[0], runs[-1]) for name, runs in pairs.items()})
         plotting.save(figure, folder / "phases", "Training with and without a prediction head")
-    write_json(folder / "run.json", _record(settings, results, words, time.perf_counter() - started))
+    write_json(folder / "run.json", _record(settings, results, words, started))
 
 
 def print_report(settings: Settings, results: Sequence[Result], place: Path) -> None:
@@ -190,7 +190,7 @@ def _stacked(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
 
 def _record(
-    settings: Settings, results: Sequence[Result], words: Sequence[str], seconds: float
+    settings: Settings, results: Sequence[Result], words: Sequence[str], started: float
 ) -> dict[str, Any]:
     """What run.json holds: all that is needed to repeat the run, and where and when it ran."""
     plain = asdict(settings)
@@ -207,10 +207,13 @@ def _record(
         "settings": model | plain,
         "seed_followed": {r.model.activation: r.seed for r in results},
         "failed": {name: _failed(ensemble) for name, ensemble in ensembles.items()},
-        "versions": versions(),
-        "platform": machine(),
-        "wall_time_seconds": round(seconds, 3),
-    }
+    } | provenance(started)
+
+
+def provenance(started: float) -> dict[str, Any]:
+    """What run.json ends with: versions, machine, and the seconds since `started` (perf_counter)."""
+    seconds = round(time.perf_counter() - started, 3)
+    return {"versions": versions(), "platform": machine(), "wall_time_seconds": seconds}
 
 
 def versions() -> dict[str, str]:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from dynlab._checks import choice, integer, real, require, threads
 from dynlab._cli import Parser, number, run_command
-from dynlab._switches_cli import add_switches, training_of
+from dynlab._options import MODEL_OPTIONS, add_model, add_switches, training_of
 from dynlab.files import run_folder
-from dynlab.model import ACTIVATIONS, MASKS, Model
+from dynlab.model import ACTIVATIONS, Model
 from dynlab.training import Training
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "dynlab.run"
 METHODS = ("flow", "descent")
-MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
 MOST_SEEDS = 10**7  # the table of so many still fits in the memory of a small machine
 
 
@@ -222,29 +221,20 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
 
-    def option(name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
-        shown = f"{what} (default {default})" if default else what
-        p.add_argument(name, help=shown, default=default, metavar=metavar, **more)
-
     names = f"of {', '.join(ACTIVATIONS)}; several with commas or repeated (default relu,cubic)"
     quiet = "print nothing but errors and failed trajectories"
-    option("--strong", "strength of the strong feature", "1.0", "ALPHA")
-    option("--weak", "strength of the weak feature", "0.3", "ALPHA")
-    option("--activation", names, metavar="NAME", action="append")
-    option("--dim", "dimension of a patch", "1000")
-    option("--seeds", "number of random starts", "2000")
-    option("--seed", "seed of the random starts", "0")
-    option("--noise", "standard deviation of the noise in each direction", "0.5", "SIGMA")
-    option("--patches", "patches of a sample", "16")
-    option("--feature-patches", "patches that carry the feature", "4")
-    option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
+    add_model(p)
+    p.option("--activation", names, metavar="NAME", action="append")
+    p.option("--dim", "dimension of a patch", "1000")
+    p.option("--seeds", "number of random starts", "2000")
+    p.option("--seed", "seed of the random starts", "0")
     add_switches(p)
-    option("--until", "training time (default: until nothing moves)", metavar="TIME")
+    p.option("--until", "training time (default: until nothing moves)", metavar="TIME")
     sampled = "or sgd, on minibatches (its options: --method sgd --help)"
-    option("--method", f"of {', '.join(METHODS)}, {sampled}", "flow", "NAME")
-    option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
-    option("--threads", "threads to compute with (default: all cores)")
-    option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
+    p.option("--method", f"of {', '.join(METHODS)}, {sampled}", "flow", "NAME")
+    p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
+    p.option("--threads", "threads to compute with (default: all cores)")
+    p.option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")
     p.add_argument("--quiet", action="store_true", help=quiet)
     return p

@@ -245,8 +245,7 @@ def effective_rank(signal) -> np.ndarray:
     """
     with np.errstate(invalid="ignore"):
         unit = np.nan_to_num(signal / np.linalg.norm(signal, axis=-1, keepdims=True))
-    share = np.maximum(np.linalg.eigvalsh(unit @ np.swapaxes(unit, -1, -2)), 1e-300) / signal.shape[-2]
-    return np.exp(-(share * np.log(share)).sum(-1))
+    return moments.spectral_rank(unit @ np.swapaxes(unit, -1, -2))
 
 
 def outcomes(model, cosines, failed) -> np.ndarray:

@@ -79,3 +79,17 @@ def losses(model, signal, gram, head):
     with np.errstate(invalid="ignore", divide="ignore"):
         rho = np.einsum("...jr,...rj->...j", head, covariance) / np.sqrt(online * target)
     return (2 - 2 * rho).sum(-1)
+
+
+def spectral_rank(matrix):
+    """exp of the entropy of the spectrum of matrices (..., m, m) with unit diagonal (or zero rows): between 1 and m."""
+    share = np.maximum(np.linalg.eigvalsh(matrix), 1e-300) / matrix.shape[-1]
+    return np.exp(-(share * np.log(share)).sum(-1))
+
+
+def correlation_rank(covariance):
+    """`spectral_rank` of the correlations of covariances (..., m, m); what has no variance counts as a zero row."""
+    deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = np.nan_to_num(covariance / (deviation[..., :, None] * deviation[..., None, :]))
+    return spectral_rank(correlation)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from dynlab._checks import choice, integer, real, require, threads
 from dynlab._cli import Parser, number, run_command
+from dynlab._options import MODEL_OPTIONS, add_model
 from dynlab.files import run_folder, write_csv, write_json
-from dynlab.model import ACTIVATIONS, MASKS, Model
+from dynlab.model import ACTIVATIONS, Model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from dynlab.samples.overlay import Overlay
 
 HEADS = ("off-diagonal", "none")
-MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def write(folder: Path, settings: Settings, found, words: str, started: float) -
     """trajectory.csv, summary.csv, the figure unless not wanted, and run.json last."""
     from dataclasses import asdict
 
-    from dynlab.report import machine, versions
+    from dynlab.report import provenance
     from dynlab.samples.overlay import exponent
 
     write_csv(folder / "trajectory.csv", stacked(found))
@@ -190,9 +190,8 @@ def write(folder: Path, settings: Settings, found, words: str, started: float) -
         "models": [asdict(model) for model in settings.models],
         "settings": settings.numbers | settings.options | {"batch": settings.batches},
         "exponents": {name: slope if slope[0] == slope[0] else None for name, slope in slopes.items()},
-        "stopped": stops(found), "versions": versions(), "platform": machine(),
-        "wall_time_seconds": round(time.perf_counter() - started, 3),
-    }  # fmt: skip
+        "stopped": stops(found),
+    } | provenance(started)
     write_json(folder / "run.json", record)
 
 
@@ -229,19 +228,12 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
     """The options of both commands. Values stay words here."""
     p = Parser(prog=program, description=description, allow_abbrev=False)
 
-    def option(name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
-        default = defaults.get(name, default)
-        shown = f"{what} (default {default})" if default else what
-        p.add_argument(name, help=shown, default=default, metavar=metavar, **more)
+    def option(name: str, what: str, default: str | None = None, metavar: str = "N") -> None:
+        p.option(name, what, defaults.get(name, default), metavar)
 
-    option("--strong", "strength of the strong feature", "1.0", "ALPHA")
-    option("--weak", "strength of the weak feature", "0.3", "ALPHA")
+    add_model(p, defaults)
     option("--activation", f"of {', '.join(ACTIVATIONS)}, several with commas", "relu,cubic", "NAMES")
     option("--head", f"of {', '.join(HEADS)}, several with commas", ",".join(HEADS), "NAMES")
-    option("--noise", "standard deviation of the noise in each direction", "0.5", "SIGMA")
-    option("--patches", "patches of a sample", "16")
-    option("--feature-patches", "patches that carry the feature", "4")
-    option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
     option("--dim", "dimension of a patch", "16")
     option("--seed", "seed of the start", "0")
     option("--seeds", "runs from it, each with samples of its own", "2")

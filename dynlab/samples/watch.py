@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab import heads
+from dynlab.population.moments import correlation_rank
 from dynlab.population.order_parameters import OrderParameters
 
 # A run is on the way to collapse when every neuron's squared cosine with one and the same feature exceeds this.
@@ -19,10 +20,7 @@ def line_steps(steps: int) -> set[int]:
 
 def output_rank(moments, columns) -> float:
     """Effective rank of the outputs in these columns: exp of the entropy of their correlation matrix's spectrum, 1 to m."""
-    var = moments.cov[np.ix_(columns, columns)]
-    size = np.sqrt(np.diagonal(var))
-    share = np.maximum(np.linalg.eigvalsh(var / np.outer(size, size)), 1e-300) / len(columns)
-    return float(np.exp(-(share * np.log(share)).sum()))
+    return float(correlation_rank(moments.cov[np.ix_(columns, columns)]))
 
 
 def cosines(model, weights) -> np.ndarray:

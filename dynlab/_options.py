@@ -1,16 +1,38 @@
-"""The switches of `dynlab.training` as options of a command."""
+"""The settings of `dynlab.model` and the switches of `dynlab.training` as options of a command."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from dynlab._checks import choice
 from dynlab._cli import Parser
 from dynlab.heads import HEADS
+from dynlab.model import MASKS
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
 
+MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
 NUMBERS = ("eta_head", "target_rate", "weight_decay", "head_decay", "decorrelation", "start_scale")
 NAMES = ("head", "target", "stop_gradient", "normalisation", "objective")
 # A matrix does not fit an option.
 COMMAND_HEADS = tuple(name for name in HEADS if name != "fixed")
+
+
+def add_model(p: Parser, defaults: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Add `MODEL_OPTIONS`: strengths of two features, noise, patches and views. Values stay words.
+
+    defaults: those of the command, by option, where they are not the usual ones.
+    """
+
+    def option(name: str, what: str, default: str, metavar: str = "N") -> None:
+        p.option(name, what, defaults.get(name, default), metavar)
+
+    option("--strong", "strength of the strong feature", "1.0", "ALPHA")
+    option("--weak", "strength of the weak feature", "0.3", "ALPHA")
+    option("--noise", "standard deviation of the noise in each direction", "0.5", "SIGMA")
+    option("--patches", "patches of a sample", "16")
+    option("--feature-patches", "patches that carry the feature", "4")
+    option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
 
 
 def add_switches(p: Parser) -> None:
@@ -20,7 +42,7 @@ def add_switches(p: Parser) -> None:
     def option(name: str, what: str, metavar: str) -> None:
         default = getattr(plain, name)
         shown = f"{default:g}" if isinstance(default, float) else default
-        p.add_argument(f"--{name.replace('_', '-')}", help=f"{what} (default {shown})", default=shown, metavar=metavar)
+        p.option(f"--{name.replace('_', '-')}", what, shown, metavar)
 
     option("head", f"rule of the head, of {', '.join(COMMAND_HEADS)}", "RULE")
     option("eta_head", "learning rate of the head in units of that of the weights", "RATE")
