@@ -22,6 +22,7 @@ from dynlab.population.order_parameters import draw
 from dynlab.population.simulate import horizon
 from dynlab.store import physics_key
 from dynlab.sweep import OUTCOMES, flow_frame
+from dynlab.training import Training
 
 BLOCK = 16  # starts drawn from one generator
 
@@ -54,11 +55,10 @@ def run_jobs(jobs: tuple, seed: int, rtol: float) -> tuple[str, list]:
 
 def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float) -> tuple[np.ndarray, np.ndarray]:
     signal, gram = starts(point, seed, first, stop)
-    rate = point.eta_head if head == "off-diagonal" else 0.0
     end = horizon(point.model, point.dim) if point.until is None else point.until
     frame = flow_frame(
-        point.model, np.arange(first, stop), signal, gram,
-        head_rate=rate, until=end, rtol=rtol, settle=point.until is None,
+        point.model, Training(head=head, eta_head=point.eta_head), np.arange(first, stop), signal, gram,
+        until=end, rtol=rtol, settle=point.until is None,
     )  # fmt: skip
     codes = {name: code for code, name in enumerate(OUTCOMES)}
     outcomes = np.array([codes[name] for name in frame["outcome"]], np.uint8)

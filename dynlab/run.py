@@ -186,7 +186,7 @@ def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) ->
     from dynlab.sweep import draw_start
 
     row = representative(ensembles)
-    start = draw_start(model, settings.dim, settings.seed, row)
+    start = draw_start(model, settings.dim, settings.seed, row, settings.training.start_scale)
     trajectories = {
         head: simulate(
             model,

@@ -33,9 +33,9 @@ SWITCHED_FIELDS = ("marks", "peak", "loss", "time", "steps", "rejected", "status
 CHUNK = 64  # trajectories a task; results do not depend on it
 
 
-def draw_start(model, dim: int, seed: int, index: int) -> OrderParameters:
-    """Start number `index` of the ensemble with `seed`: w_j ~ N(0, I/dim), E = I."""
-    return OrderParameters.sample(model, dim, np.random.default_rng((seed, index)))
+def draw_start(model, dim: int, seed: int, index: int, scale: float = 1.0) -> OrderParameters:
+    """Start number `index` of the ensemble with `seed`: w_j ~ N(0, scale^2 I/dim), E = I."""
+    return OrderParameters.sample(model, dim, np.random.default_rng((seed, index)), scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ def ensemble(
     Raises SettingError for values that are not allowed.
     """
     training = check_training(model, training, head, eta_head, method)
-    rate = training.eta_head if training.head_trains else 0.0
+    rate = training.head_rate
     dim = integer("dim", dim, at_least=model.features + model.neurons, why="features + neurons")
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     eta = real("eta", eta, above=0.0)
@@ -143,21 +143,15 @@ def ensemble(
     end = default_end(model, dim, method, eta) if settle else real("until", until, above=0.0)
 
     def task(some):
-        drawn = [draw(model, dim, np.random.default_rng((seed, int(i)))) for i in some]
-        signal, gram = (np.array(part) * training.start_scale**k for k, part in enumerate(zip(*drawn, strict=True), 1))
         if method == "descent":
-            starts = [OrderParameters(*pair) for pair in zip(signal, gram, strict=True)]
+            starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
             return descent.run_descent(model, starts, head_rate=rate, eta=eta, steps=int(np.ceil(end / eta)))
-        if not closed_form(model, training):
-            return switched_run.run_switched(model, training, signal, gram, until=end, rtol=rtol)
-        z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(model.neurons), (len(some), 1, 1)))
-        return z, side, flow.run_flow(model, z, side, head_rate=rate, until=end, rtol=rtol, settle=settle)
+        drawn = [draw(model, dim, np.random.default_rng((seed, int(i))), training.start_scale) for i in some]
+        signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
+        return _flow(model, training, signal, gram, end, rtol, settle)
 
     pieces = _run(task, [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)], threads, progress)
-    if method == "descent":
-        parts = descent.collect(pieces)
-    else:
-        parts = (_collect if closed_form(model, training) else _collect_switched)(model, pieces)
+    parts = descent.collect(pieces) if method == "descent" else _collect(model, training, pieces)
     settings = {"head": training.head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": training.eta_head}
     settings |= {"until": float(end), "method": method} | ({"rtol": rtol} if method == "flow" else {"eta": eta})
     if not training.is_papers:
@@ -166,14 +160,21 @@ def ensemble(
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
 
 
-def flow_frame(model, numbers, signal, gram, *, head_rate, until, rtol, settle) -> pd.DataFrame:
-    """The rows of `Ensemble.frame` for starts signal (N, m, K), noise Gram (N, m, m), E = I, called `numbers` (N,).
+def flow_frame(model, training, numbers, signal, gram, *, until, rtol, settle) -> pd.DataFrame:
+    """The rows of `Ensemble.frame` for starts signal (N, m, K), noise Gram (N, m, m), called `numbers` (N,).
 
-    head_rate, until, rtol, settle: as in `dynlab.population.flow.run_flow`. On the calling thread, without the GIL.
+    until, rtol, settle: as in `dynlab.population.flow.run_flow`. On the calling thread, without the GIL.
     """
+    pieces = [_flow(model, training, signal, gram, until, rtol, settle)]
+    return _frame(model, numbers, training.head_rate, _collect(model, training, pieces))
+
+
+def _flow(model, training, signal, gram, until, rtol, settle):
+    """What `_collect` takes of starts signal (N, m, K), noise Gram (N, m, m), by the solver for this training."""
+    if not closed_form(model, training):
+        return switched_run.run_switched(model, training, signal, gram, until=until, rtol=rtol)
     z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(model.neurons), (len(signal), 1, 1)))
-    result = flow.run_flow(model, z, side, head_rate=head_rate, until=until, rtol=rtol, settle=settle)
-    return _frame(model, numbers, head_rate, _collect(model, [(z, side, result)]))
+    return z, side, flow.run_flow(model, z, side, head_rate=training.head_rate, until=until, rtol=rtol, settle=settle)
 
 
 def default_end(model, dim, method, eta) -> float:
@@ -208,8 +209,10 @@ def _run(task, chunks, threads, progress) -> list:
             raise
 
 
-def _collect(model, pieces) -> dict:
-    """Arrays over all seeds from the flow's pieces."""
+def _collect(model, training, pieces) -> dict:
+    """Arrays over all seeds from the pieces of `_flow`."""
+    if not closed_form(model, training):
+        return _collect_switched(pieces)
     starts = np.concatenate([z for z, _, _ in pieces])
     side = np.concatenate([side for _, side, _ in pieces])
     fields = ("end", "snapshots", "marks", "peak", "drift", "time", "steps", "rejected", "status")
@@ -221,7 +224,7 @@ def _collect(model, pieces) -> dict:
     return flat
 
 
-def _collect_switched(model, pieces) -> dict:
+def _collect_switched(pieces) -> dict:
     """Arrays over all seeds from pieces of `switched_run`."""
     flat = {name: np.concatenate([getattr(part, name) for part in pieces]) for name in SWITCHED_FIELDS}
     flat["status"] = [STATUS.get(name, name) for name in (flow.STATUS[code] for code in flat["status"])]

@@ -146,6 +146,11 @@ class Training:
         return self.head in TRAINED and self.stop_gradient != "online" and self.eta_head > 0.0
 
     @property
+    def head_rate(self) -> float:
+        """The rate at which the head's entries follow their gradient; 0 where they do not."""
+        return self.eta_head if self.head_trains else 0.0
+
+    @property
     def is_papers(self) -> bool:
         """Whether this is the setting of the paper, for which there are closed forms and a solver of their own."""
         free = {"head", "eta_head", "symmetric", "start_scale"}

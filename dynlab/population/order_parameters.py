@@ -73,21 +73,21 @@ class OrderParameters:
         return cls(weights[:, : model.features], noise @ noise.T, head)
 
     @classmethod
-    def sample(cls, model, dim: int, rng: np.random.Generator) -> OrderParameters:
-        """Draw the start w_j ~ N(0, I/dim), E = I; dim = 10**12 costs what dim = 10 costs.
+    def sample(cls, model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> OrderParameters:
+        """Draw the start w_j ~ N(0, scale^2 I/dim), E = I; dim = 10**12 costs what dim = 10 costs.
 
         dim must be at least K + m, so that the noise parts are linearly independent.
         """
         least = model.features + model.neurons
         if not dim >= least:
             raise ValueError(f"dim: {dim}, must be at least features + neurons = {least}")
-        return cls(*draw(model, dim, rng), np.eye(model.neurons))
+        return cls(*draw(model, dim, rng, scale), np.eye(model.neurons))
 
 
-def draw(model, dim: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw(model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Signal (m, K) and noise Gram matrix (m, m) of a random start, without the checks of `OrderParameters`."""
     m, features = model.neurons, model.features
-    scale = 1.0 / np.sqrt(dim)
+    scale = scale / np.sqrt(dim)
     signal = rng.standard_normal((m, features)) * scale
     factor = np.tril(rng.standard_normal((m, m)), -1) * scale
     degrees = float(dim - features) - np.arange(m)

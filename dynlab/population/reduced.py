@@ -126,7 +126,7 @@ class Field:
         require(0.0 <= share < (1.0 if self.directions else np.inf), "share", share, allowed)
         self.norm = np.full(model.neurons, float(share))
         self.length = float(np.sqrt(1.0 - share**2)) if self.directions else 1.0
-        self.rate = training.eta_head if training.head_trains else 0.0
+        self.rate = training.head_rate
         self.entries = self._entries()
         self.blocks = 2 if training.target == "average" else 1
         self.cut = model.neurons * model.features

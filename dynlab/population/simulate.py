@@ -104,7 +104,7 @@ def simulate(
     for name, value in samples.items():
         raise SettingError(name, value, f'left out for method "{method}"')
     training = check_training(model, training, head, eta_head, method)
-    rate = training.eta_head if training.head_trains else 0.0
+    rate = training.head_rate
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     until = None if until is None else real("until", until, above=0.0)
     times = _times(times)

@@ -150,7 +150,7 @@ def _heads(model, training, z, signal, gram):
 
 def system_of(model, training: Training) -> tuple:
     """The system that kernels take: (kind, m, K, parameters, names, numbers)."""
-    rate = training.eta_head if training.head_trains else 0.0
+    rate = training.head_rate
     return (
         ACTIVATIONS[model.activation].kind, model.neurons, model.features, parameter_vector(model, rate),
         switches.choices(training), switches.numbers(model, training),

@@ -1,5 +1,6 @@
 """The ablations that the paper argues from, as claims on ensembles; and the command."""
 
+import json
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from dynlab import Model, Training, ensemble
 from dynlab.ablate import GROUPS
 from dynlab.ablations import ablations, output_rank, row_of, run_ablation
 from dynlab.population.order_parameters import draw
-from dynlab.sweep import squared_cosines
+from dynlab.sweep import draw_start, squared_cosines
 
 SEEDS = 48
 
@@ -126,6 +127,17 @@ def test_the_main_run_takes_the_switches(tmp_path):
     path = pd.read_csv(tmp_path / "a" / "trajectory.csv")
     diagonal = path.loc[path["head"] == "linear", "head_1_1"]
     assert (diagonal != 1.0).any()
+
+
+def test_the_start_that_is_followed_has_the_scale_asked_for(tmp_path):
+    words = ("--activation", "cubic", "--seeds", "4", "--until", "1e4", "--no-plots", "--start-scale", "0.5")
+    done = run_command(*words, "--out", str(tmp_path / "a"))
+    assert done.returncode == 0, done.stderr
+    seed = json.loads((tmp_path / "a" / "run.json").read_text())["seed_followed"]["cubic"]
+    start = draw_start(Model(), 1000, 0, seed, 0.5)
+    assert np.allclose(start.signal, 0.5 * draw_start(Model(), 1000, 0, seed).signal, rtol=1e-15)
+    first = pd.read_csv(tmp_path / "a" / "trajectory.csv").iloc[0]
+    assert np.allclose([first["signal_1_1"], first["signal_2_2"]], np.diagonal(start.signal), rtol=1e-9)
 
 
 def test_an_objective_without_head_is_run_alone(tmp_path):
