@@ -1,0 +1,1 @@
+"""Pretraining and evaluation on pictures: the same head, without a deep-learning framework."""
