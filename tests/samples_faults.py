@@ -14,7 +14,7 @@ from planting import Planting
 
 RNG, KERNELS, OBJECTIVE = "dynlab/_rng.py", "dynlab/samples/kernels.py", "dynlab/samples/objective.py"
 CONTENT, GRADIENT, TRAIN = "dynlab/samples/content.py", "dynlab/samples/gradient.py", "dynlab/samples/train.py"
-CHECKPOINT, OPTIMISERS = "dynlab/samples/checkpoint.py", "dynlab/samples/optimisers.py"
+CHECKPOINT, OPTIMISERS = "dynlab/checkpoint.py", "dynlab/samples/optimisers.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
     "nine rounds of Philox": (RNG, "range(10)", "range(9)"),

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dynlab import _rng, heads
+from dynlab import _rng, checkpoint, heads
 from dynlab._checks import choice, integer, real, require
 from dynlab.population.descent import RECORDS, noise_rows
 from dynlab.population.integrate import DOMINANT
 from dynlab.population.order_parameters import OrderParameters
-from dynlab.samples import checkpoint, watch
+from dynlab.samples import watch
 from dynlab.samples.gradient import Minibatch, Source, check_batch
 from dynlab.samples.optimisers import OPTIMISERS, new_memory, stride
 from dynlab.training import Training

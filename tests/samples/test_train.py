@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab import Model, Trajectory
-from dynlab.samples import checkpoint
+from dynlab import Model, Trajectory, checkpoint
 from dynlab.samples.gradient import minibatch_gradient
 from dynlab.samples.overlay import distance, exponent
 from dynlab.samples.train import dense_start, follow

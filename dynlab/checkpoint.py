@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, the last two kept. The last 32 bytes of the npz are the SHA-256 of those before."""
+"""Checkpoints: whole or not there, the last few kept. The last 32 bytes of the npz are the SHA-256 of those before."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class CheckpointError(OSError):
         super().__init__(f"{path}: {why}")
 
 
-def save(folder: Path, step: int, settings: dict, arrays: dict) -> None:
-    """Write folder/step-STEP.npz under its name only when whole on the disk; remove all but the last `KEPT`."""
+def save(folder: Path, step: int, settings: dict, arrays: dict, kept: int = KEPT) -> None:
+    """Write folder/step-STEP.npz under its name only when whole on the disk; remove all but the last `kept`."""
     folder.mkdir(parents=True, exist_ok=True)
     packed = io.BytesIO()
     np.savez(packed, **arrays, **{SETTINGS: _text(settings)})
     contents = packed.getvalue()
     with whole_file(folder / f"step-{step:012d}.npz") as partial:
         partial.write_bytes(contents + hashlib.sha256(contents).digest())
-    for old in sorted(folder.glob(PATTERN))[:-KEPT]:
+    for old in sorted(folder.glob(PATTERN))[:-kept]:
         old.unlink()
 
 

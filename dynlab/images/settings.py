@@ -1,0 +1,193 @@
+"""The settings of pretraining on pictures, and the recipes: named sets of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+from dynlab._checks import SettingError, choice, integer, real, require
+
+DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist")
+ENCODERS = ("patch", "demo", "convnet", "resnet18")
+HEADS = ("none", "off-diagonal", "linear", "symmetric", "mlp", "directpred", "directcopy")
+LOSSES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
+NORMALISATIONS = ("batch", "length")
+TARGETS = ("same", "average")
+STOP_GRADIENTS = ("target", "online", "none")
+HEAD_STARTS = ("identity", "random")
+OPTIMISERS = ("sgd", "adam", "lars")
+SCHEDULES = ("constant", "cosine", "step")
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    r"""How an encoder is pretrained: frozen and validated. The loss is that of the theory on a batch (`dynlab.training`):
+
+        L = loss_weight * mean over both directions of E |F~ - StopGrad(G~)|^2 + decorrelation * sum_{i != j} corr_ij^2,
+
+    with F = E z the online output, z = projector(encoder(view 1)), G = z of view 2.
+
+    Parameters
+    ----------
+    dataset, limit : the training pictures, and how many of them (None: all).
+    encoder : "patch", "demo", "convnet" or "resnet18" (`dynlab.images.encoders`).
+    projector : widths of its layers, the last one the number m of outputs; () for none.
+    head : "none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy" (`dynlab.heads`), or "mlp".
+    head_start : "identity" or "random", where the entries that train start (mlp: always random).
+    loss : "similarity" (BYOL, SimSiam), "barlow-twins", "vicreg", "dino", "simclr".
+    normalisation : of the outputs in "similarity": "batch" (each output standardised over the batch, as in the theory) or
+        "length" (each row divided by its length, as in BYOL and SimSiam).
+    stop_gradient, target, target_momentum : as in the theory; momentum of the moving average a step.
+    decorrelation, loss_weight : the weights above. temperature : of "simclr".
+    optimiser, lr, momentum, weight_decay : "sgd" (with momentum), "adam" or "lars"; the decay leaves norms and biases out.
+    head_lr, head_decay : rate of the head in units of lr, and its own weight decay.
+    schedule, warm_up : "constant", "cosine" or "step"; epochs of linear growth at the start.
+    batch, epochs, steps : pictures a step; epochs, unless a number of steps is given.
+    augmentation : name of a set of `dynlab.images.augment`.
+    seed : of the start, of the order of the pictures and of the views.
+    record, knn_every : steps between lines of metrics.csv, epochs between kNN accuracies (0: never).
+
+    Raises SettingError: one line with the setting, its value and what is allowed.
+    """
+
+    dataset: str = "cifar10"
+    limit: int | None = None
+    encoder: str = "convnet"
+    projector: tuple[int, ...] = (128, 128, 64)
+    head: str = "off-diagonal"
+    head_start: str = "identity"
+    loss: str = "similarity"
+    normalisation: str = "length"
+    stop_gradient: str = "target"
+    target: str = "same"
+    target_momentum: float = 0.99
+    decorrelation: float = 0.0
+    loss_weight: float = 1.0
+    temperature: float = 0.5
+    optimiser: str = "adam"
+    lr: float = 0.003
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    head_lr: float = 1.0
+    head_decay: float = 0.0
+    schedule: str = "constant"
+    warm_up: float = 0.0
+    batch: int = 128
+    epochs: int = 20
+    steps: int | None = None
+    augmentation: str = "demo"
+    seed: int = 0
+    record: int = 25
+    knn_every: int = 5
+
+    def __post_init__(self) -> None:
+        words = {
+            "dataset": DATASETS, "encoder": ENCODERS, "head": HEADS, "head_start": HEAD_STARTS, "loss": LOSSES,
+            "normalisation": NORMALISATIONS, "stop_gradient": STOP_GRADIENTS, "target": TARGETS,
+            "optimiser": OPTIMISERS, "schedule": SCHEDULES,
+        }  # fmt: skip
+        for name, allowed in words.items():
+            choice(name, getattr(self, name), allowed)
+        self._check_numbers()
+        from dynlab.images.augment import PRESETS
+
+        choice("augmentation", self.augmentation, PRESETS)
+        require(
+            isinstance(self.projector, (tuple, list)), "projector", self.projector, "widths of layers, as (128, 64)"
+        )
+        widths = tuple(integer("projector", width, at_least=1) for width in self.projector)
+        object.__setattr__(self, "projector", widths)
+        self._check_together()
+
+    def _check_numbers(self) -> None:
+        for name in ("decorrelation", "weight_decay", "head_decay", "head_lr", "warm_up"):
+            object.__setattr__(self, name, real(name, getattr(self, name), at_least=0.0))
+        for name in ("lr", "loss_weight", "temperature"):
+            object.__setattr__(self, name, real(name, getattr(self, name), above=0.0))
+        for name in ("momentum", "target_momentum"):
+            object.__setattr__(self, name, real(name, getattr(self, name), at_least=0.0, at_most=1.0))
+        integer("batch", self.batch, at_least=2)
+        integer("epochs", self.epochs, at_least=1)
+        integer("record", self.record, at_least=1)
+        integer("knn_every", self.knn_every, at_least=0)
+        integer("seed", self.seed, at_least=0, at_most=2**63 - 1)
+        for name in ("limit", "steps"):
+            if getattr(self, name) is not None:
+                integer(name, getattr(self, name), at_least=self.batch if name == "limit" else 1)
+
+    def _check_together(self) -> None:
+        """Refuse combinations that have no meaning, saying why."""
+        average = self.target == "average"
+        if self.loss != "similarity":
+            require(self.head == "none", "head", self.head, f'"none" with loss "{self.loss}", which has no head')
+            why = f'with loss "{self.loss}"'
+            allowed = "average" if self.loss == "dino" else "same"
+            require(self.target == allowed, "target", self.target, f'"{allowed}" {why}')
+            side = "target" if self.loss == "dino" else "none"
+            require(self.stop_gradient == side, "stop_gradient", self.stop_gradient, f'"{side}" {why}')
+        require(
+            not average or self.stop_gradient == "target", "stop_gradient", self.stop_gradient,
+            '"target" with target "average", which no gradient trains',
+        )  # fmt: skip
+
+    def total_steps(self, pictures: int) -> int:
+        """Steps of the whole run on so many pictures; what is left of an epoch that fills no batch is left out."""
+        return self.steps if self.steps is not None else self.epochs * self.epoch_steps(pictures)
+
+    def epoch_steps(self, pictures: int) -> int:
+        """Steps of an epoch."""
+        if pictures < self.batch:
+            raise SettingError("batch", self.batch, f"an integer <= {pictures}, the number of training pictures")
+        return pictures // self.batch
+
+    def changed(self) -> dict:
+        """The settings that differ from the defaults, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+    def plain(self) -> dict:
+        """All settings as JSON can hold them."""
+        return asdict(self) | {"projector": list(self.projector)}
+
+
+# What a recipe sets; everything else stays at its default and every option can still be given.
+RECIPES: dict[str, dict] = {
+    # 25 seconds on two cores, and the collapse shows within 100 steps.
+    "demo": {
+        "encoder": "demo", "projector": (128, 128, 64), "optimiser": "adam", "lr": 0.003, "batch": 128, "steps": 1501,
+        "augmentation": "demo", "knn_every": 0,
+    },
+    # The longest that two cores should be asked for.
+    "cpu-small": {
+        "encoder": "convnet", "projector": (256, 256, 64), "optimiser": "adam", "lr": 0.003, "batch": 128, "epochs": 20,
+        "augmentation": "demo",
+    },
+    # Chen & He (2021), appendix on CIFAR: SGD 0.03 x batch/256, weight decay 5e-4, cosine, 800 epochs. Their loss, minus the
+    # cosine, is half of |F~ - G~|^2 up to a constant: hence the weight.
+    "simsiam-cifar10": {
+        "encoder": "resnet18", "projector": (2048, 2048), "head": "mlp", "optimiser": "sgd", "lr": 0.03 * 512 / 256,
+        "momentum": 0.9, "weight_decay": 5e-4, "batch": 512, "schedule": "cosine", "epochs": 800, "loss_weight": 0.5,
+        "augmentation": "simsiam-cifar10",
+    },
+    # Wen & Li (2022), section on experiments: a 64 x 64 head trained off its diagonal, Adam 0.003, 200 epochs.
+    "paper": {
+        "encoder": "resnet18", "projector": (128, 128, 64), "optimiser": "adam", "lr": 0.003, "batch": 512, "epochs": 200,
+        "augmentation": "simsiam-cifar10",
+    },
+}  # fmt: skip
+
+
+def pretraining(recipe: str | None = None, **given) -> Pretraining:
+    """The settings of a recipe with some of them given otherwise.
+
+    With another loss than "similarity" head, stop-gradient and target take the only values that it allows, unless given.
+    """
+    base = {} if recipe is None else RECIPES[choice("recipe", recipe, RECIPES)]
+    settings = {**base, **given}
+    if settings.get("loss", "similarity") != "similarity":
+        dino = settings["loss"] == "dino"
+        only = {
+            "head": "none",
+            "stop_gradient": "target" if dino else "none",
+            "target": "average" if dino else "same",
+        }
+        settings |= {name: value for name, value in only.items() if name not in given}
+    return Pretraining(**settings)
