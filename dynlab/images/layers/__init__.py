@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from dynlab.images.layers.convolution import (
+    convolution_work,
+    convolve,
+    convolve_backward_data,
+    convolve_backward_weights,
+    output_size,
+)
 from dynlab.images.layers.dense import (
     add_bias,
     axpy,
@@ -13,19 +20,59 @@ from dynlab.images.layers.dense import (
     unit_length,
     unit_length_backward,
 )
+from dynlab.images.layers.normalise import batch_norm, batch_norm_backward, batch_norm_inference, update_running
+from dynlab.images.layers.pointwise import (
+    add,
+    cube,
+    cube_backward,
+    relu,
+    relu_backward,
+    relu_cube,
+    relu_cube_backward,
+)
+from dynlab.images.layers.pool import (
+    max_pool,
+    max_pool_backward,
+    mean_pool,
+    mean_pool_backward,
+    patches,
+    patches_backward,
+)
 
 __all__ = [
+    "add",
     "add_bias",
     "axpy",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
     "column_sums",
+    "convolution_work",
+    "convolve",
+    "convolve_backward_data",
+    "convolve_backward_weights",
     "copy",
+    "cube",
+    "cube_backward",
     "empty",
     "matmul",
+    "max_pool",
+    "max_pool_backward",
+    "mean_pool",
+    "mean_pool_backward",
     "mix",
+    "output_size",
+    "patches",
+    "patches_backward",
+    "relu",
+    "relu_backward",
+    "relu_cube",
+    "relu_cube_backward",
     "to_device",
     "to_host",
     "unit_length",
     "unit_length_backward",
+    "update_running",
     "zeros",
 ]
 
