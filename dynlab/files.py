@@ -116,6 +116,37 @@ def run_folder(place: str | os.PathLike[str], numbered: bool = False) -> Iterato
 
 
 @contextmanager
+def growing_folder(place: str | os.PathLike[str], resume: bool = False) -> Iterator[Path]:
+    """Yield a folder that is filled while a long run goes on, and stays as it is when the run is stopped.
+
+    It must be new or empty, or with `resume` the folder of such a run. One process at a time holds it.
+
+    Raises FolderTaken where it holds something else or another run is writing there, FolderError where it cannot be written
+    or there is nothing to go on with.
+    """
+    place = Path(place)
+    if resume and not (place / "run.json").is_file():
+        raise FolderError(place, "holds no run to go on with")
+    if not resume:
+        try:
+            _refuse_taken(place, ignored=(LOCK,))
+        except FolderTaken as error:
+            hint = "; --resume goes on with it" if (place / "run.json").is_file() else ""
+            raise FolderTaken(place, str(error).removeprefix(f"{place}: ") + hint) from None
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise FolderError(place, f"cannot be written ({error.strerror})") from error
+    try:
+        if flock(lock) is False:
+            raise FolderTaken(place, "another run is writing there")
+        yield place
+    finally:
+        os.close(lock)
+
+
+@contextmanager
 def termination_as_exception() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into SystemExit(128 + signal), so that they clean up as Ctrl-C does."""
 
@@ -181,10 +212,10 @@ def _claim(place: Path, made: list[Path]) -> tuple[RunFolder, int]:
     return folder, lock
 
 
-def _refuse_taken(place: Path) -> None:
+def _refuse_taken(place: Path, ignored: tuple[str, ...] = ()) -> None:
     if place.is_dir():
         what = "another run" if (place / "run.json").exists() else "other files"
-        taken = any(place.iterdir())
+        taken = any(found.name not in ignored for found in place.iterdir())
     else:
         what, taken = "a file", place.exists() or place.is_symlink()
     if taken:

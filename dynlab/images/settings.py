@@ -33,6 +33,7 @@ class Pretraining:
     projector : widths of its layers, the last one the number m of outputs; () for none.
     head : "none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy" (`dynlab.heads`), or "mlp".
     head_start : "identity" or "random", where the entries that train start (mlp: always random).
+    head_hidden : hidden units of "mlp" (None: as many as outputs).
     loss : "similarity" (BYOL, SimSiam), "barlow-twins", "vicreg", "dino", "simclr".
     normalisation : of the outputs in "similarity": "batch" (each output standardised over the batch, as in the theory) or
         "length" (each row divided by its length, as in BYOL and SimSiam).
@@ -55,6 +56,7 @@ class Pretraining:
     projector: tuple[int, ...] = (128, 128, 64)
     head: str = "off-diagonal"
     head_start: str = "identity"
+    head_hidden: int | None = None
     loss: str = "similarity"
     normalisation: str = "length"
     stop_gradient: str = "target"
@@ -110,9 +112,9 @@ class Pretraining:
         integer("record", self.record, at_least=1)
         integer("knn_every", self.knn_every, at_least=0)
         integer("seed", self.seed, at_least=0, at_most=2**63 - 1)
-        for name in ("limit", "steps"):
+        for name, least in (("limit", self.batch), ("steps", 1), ("head_hidden", 1)):
             if getattr(self, name) is not None:
-                integer(name, getattr(self, name), at_least=self.batch if name == "limit" else 1)
+                integer(name, getattr(self, name), at_least=least)
 
     def _check_together(self) -> None:
         """Refuse combinations that have no meaning, saying why."""
@@ -163,7 +165,7 @@ RECIPES: dict[str, dict] = {
     # Chen & He (2021), appendix on CIFAR: SGD 0.03 x batch/256, weight decay 5e-4, cosine, 800 epochs. Their loss, minus the
     # cosine, is half of |F~ - G~|^2 up to a constant: hence the weight.
     "simsiam-cifar10": {
-        "encoder": "resnet18", "projector": (2048, 2048), "head": "mlp", "optimiser": "sgd", "lr": 0.03 * 512 / 256,
+        "encoder": "resnet18", "projector": (2048, 2048), "head": "mlp", "head_hidden": 512, "optimiser": "sgd", "lr": 0.03 * 512 / 256,
         "momentum": 0.9, "weight_decay": 5e-4, "batch": 512, "schedule": "cosine", "epochs": 800, "loss_weight": 0.5,
         "augmentation": "simsiam-cifar10",
     },

@@ -1,0 +1,108 @@
+"""What a pretrained encoder is worth.
+
+    python -m dynlab.evaluate RUN
+
+measures the frozen features of a run of dynlab.pretrain by nearest neighbours and by a linear probe, beside the same network
+before training and the raw pixels; prints the table with the protocols and writes RUN/evaluate.json and RUN/spectrum.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynlab._checks import SettingError, integer, require, threads
+from dynlab._cli import Parser, number, run_command
+
+PROGRAM = "dynlab.evaluate"
+REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the command, checked."""
+
+    run: Path
+    data: str
+    which: tuple[str, ...]
+    limit: int | None
+    verify: bool
+    threads: int
+    quiet: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words))
+
+
+def run(settings: Settings, words: Sequence[str]) -> None:
+    """Load the run and its pictures, measure, write and print."""
+    from dynlab import report
+    from dynlab.files import write_csv, write_whole
+    from dynlab.images import appraisal, record
+
+    started = time.perf_counter()
+    pretraining, weights = record.settings_of(settings.run), record.read_weights(settings.run)
+    train, test = appraisal.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
+    said = (lambda line: None) if settings.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+    rows = appraisal.appraise(pretraining, weights, train, test, which=settings.which, told=said)
+    facts = {
+        "command": shlex.join(["python", "-m", PROGRAM, *words]), "dataset": pretraining.dataset, "train": len(train),
+        "test": len(test), "rows": [appraisal.plain(row) for row in rows],
+    }  # fmt: skip
+    write_csv(settings.run / "spectrum.csv", appraisal.spectra(rows))
+    write_whole(settings.run / "evaluate.json", report.json_text(facts | report.provenance(started)))
+    if not settings.quiet:
+        print("\n".join(appraisal.text(rows, settings.run)), flush=True)
+
+
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    from dynlab.images import record
+
+    run = Path(arguments.run)
+    kept = record.run_of(run)
+    which = tuple(dict.fromkeys(word.strip() for word in arguments.of.split(",")))
+    if not set(which) <= set(REPRESENTATIONS):
+        raise SettingError("of", arguments.of, f"some of {', '.join(REPRESENTATIONS)}, with commas")
+    require(arguments.data != "", "data", "", "the name of a folder")
+    limit = number(arguments.limit)
+    return Settings(
+        run=run,
+        data=kept.get("data", "data") if arguments.data is None else arguments.data,
+        which=which,
+        limit=None if limit is None else integer("limit", limit, at_least=100),
+        verify=not arguments.no_verify,
+        threads=threads(number(arguments.threads)),
+        quiet=arguments.quiet,
+    )
+
+
+def parser() -> Parser:
+    """The options. Values stay words here: `check` turns them into numbers and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Measure the frozen features of a pretrained encoder: nearest neighbours, linear probe, spectrum.",
+        epilog="example: python -m dynlab.evaluate runs/x --of encoder,z",
+        allow_abbrev=False,
+    )
+    p.add_argument("run", help="folder of a finished run of dynlab.pretrain", metavar="RUN")
+    p.option("--data", "folder with the pictures' files (default: that of the run)", metavar="DIR")
+    p.option("--of", f"what to measure, of {', '.join(REPRESENTATIONS)}, with commas", ",".join(REPRESENTATIONS), "NAME,NAME")
+    p.option("--limit", "learn from this many of the training pictures (default: all)")
+    p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
+    p.option("--threads", "threads to compute with (default: all cores)")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Curves of a pretraining run from its metrics.csv: loss, spectrum, head. They draw what they read, no more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dynlab import plotting
+
+PANELS = (
+    ("loss", "loss", None),
+    ("rank", "effective rank of $z$", 0.0),
+    ("correlation", "mean |correlation| of $z$", 0.0),
+    ("head_norm", r"head, $\|$off-diag$(E)\|_F$", 0.0),
+    ("head_asymmetry", r"asymmetry $\|E-E^T\|_F\,/\,\|$off-diag$\|_F$", 0.0),
+    ("knn", "kNN accuracy", None),
+)
+
+
+def write(folder: Path) -> None:
+    """Draw folder/curves.png and .pdf."""
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    figure = curves({"": pd.read_csv(folder / "metrics.csv")})
+    plotting.save(figure, folder / "curves", "Curves of pretraining", record["settings"])
+
+
+def curves(runs: dict[str, pd.DataFrame]) -> Figure:
+    """A panel for each quantity against the epoch, a line for each run; panels in which nothing is known are left out.
+
+    runs: label -> table with the columns of metrics.csv.
+    """
+    shown = [panel for panel in PANELS if any(table[panel[0]].notna().any() for table in runs.values())]
+    with plotting.style():
+        columns = min(3, len(shown))
+        rows = -(-len(shown) // columns)
+        figure = Figure(figsize=(plotting.WIDTH, 2.0 * rows + 0.3), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+        for axes, (column, label, bottom) in zip(grid.flat, shown, strict=False):
+            draw(axes, runs, column)
+            axes.set_ylabel(label)
+            if bottom is not None:
+                axes.set_ylim(bottom=bottom)
+        for axes in grid.flat[len(shown) :]:
+            axes.set_visible(False)
+        for axes in grid[-1]:
+            axes.set_xlabel("epoch")
+        if len(runs) > 1:
+            figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(runs), 6))
+        return figure
+
+
+def draw(axes, runs: dict[str, pd.DataFrame], column: str) -> None:
+    """A column of the tables against the epoch."""
+    for place, (label, table) in enumerate(runs.items()):
+        known = table[table[column].notna()]
+        marker = "o" if column == "knn" else ""
+        colour = plotting.COLOURS[place % len(plotting.COLOURS)]
+        axes.plot(known["epoch"], known[column], color=colour, marker=marker, markersize=3.0, label=label, linewidth=1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -1,0 +1,65 @@
+"""The pair of networks that is pretrained: an encoder, and the projector on top of it, which evaluation can leave out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynlab._checks import SettingError
+from dynlab.images import encoders
+from dynlab.images.augment import PRESETS
+from dynlab.images.network import Network
+from dynlab.images.settings import Pretraining
+
+PARTS = ("encoder", "projector")
+
+
+class Networks:
+    """Encoder and projector of the settings, at their start, which is a function of the seed.
+
+    channels: of the pictures. Without projector z is the encoder's output.
+    """
+
+    def __init__(self, settings: Pretraining, channels: int, ops):
+        self.ops = ops
+        size = PRESETS[settings.augmentation].size
+        self.encoder = Network(encoders.encoder(settings.encoder), (size, size, channels), ops)
+        self.projector = None
+        if settings.projector:
+            self.projector = Network(encoders.projector(settings.projector), self.encoder.out_shape, ops)
+        for stream, network in enumerate(self.parts().values()):
+            network.initialise(settings.seed, stream)
+        self.outputs = int((self.projector or self.encoder).out_shape[0])
+
+    def parts(self) -> dict[str, Network]:
+        """The networks that there are, by name."""
+        return {name: getattr(self, name) for name in PARTS if getattr(self, name) is not None}
+
+    def forward(self, x, groups: int = 1, training: bool = True):
+        """The encoder's output (n, D) and z (n, m) for views x (n, size, size, channels)."""
+        hidden = self.encoder.forward(x, groups=groups, training=training)
+        z = hidden if self.projector is None else self.projector.forward(hidden, groups=groups, training=training)
+        return hidden, z
+
+    def backward(self, d_z) -> None:
+        """Fill the gradients of both for dL/dz of the last forward pass."""
+        if self.projector is not None:
+            d_z = self.projector.backward(d_z, need_input_gradient=True)
+        self.encoder.backward(d_z)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Parameters and running statistics, on the host."""
+        return {
+            f"{name}_{kind}": self.ops.to_host(getattr(network, kind))
+            for name, network in self.parts().items()
+            for kind in ("parameters", "buffers")
+        }
+
+    def load(self, state: dict) -> None:
+        """Take parameters and running statistics from `state`; SettingError where they are of another network."""
+        for name, network in self.parts().items():
+            for kind in ("parameters", "buffers"):
+                mine, given = getattr(network, kind), state.get(f"{name}_{kind}")
+                if given is None or given.shape != tuple(mine.shape):
+                    found = "nothing" if given is None else f"{given.shape[0]} numbers"
+                    raise SettingError(f"{name}_{kind}", found, f"{mine.shape[0]} numbers, as this {name} has")
+                self.ops.copy(self.ops.to_device(given), mine)

@@ -1,0 +1,204 @@
+"""The folder of a pretraining run: what is written while it goes on, and how it is gone on with after it was stopped.
+
+    run.json        settings, data, versions; status "running" or "finished"
+    metrics.csv     a line every `record` steps: the same bytes however often the run was stopped
+    times.csv       seconds since the start of this process at the same lines (not the same bytes)
+    checkpoints/    the last three states, each with the text of metrics.csv up to it
+    weights.npz     encoder, projector and head at the end
+    curves.png, .pdf
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from dynlab import checkpoint
+from dynlab.files import FolderError, growing_folder, whole_file, write_whole
+from dynlab.images.settings import Pretraining
+
+KEPT = 3
+COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn")
+CHECKPOINTS, METRICS, TIMES, RUN, WEIGHTS = "checkpoints", "metrics.csv", "times.csv", "run.json", "weights.npz"
+
+
+def settings_of(place: Path) -> Pretraining:
+    """The settings in run.json of a run's folder."""
+    return Pretraining(**run_of(place)["settings"])
+
+
+def run_of(place: Path) -> dict:
+    """What run.json of a run's folder holds; one line where there is none or it is not one of pretraining."""
+    path = place / RUN
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FolderError(place, f"holds no run of dynlab.pretrain ({RUN} is missing)") from None
+    except (ValueError, OSError) as error:
+        raise FolderError(path, f"cannot be read ({error})") from None
+    if not isinstance(found, dict) or found.get("kind") != "pretraining":
+        raise FolderError(path, "is not the record of a run of dynlab.pretrain")
+    return found
+
+
+def pretrain(
+    settings: Pretraining, data_set, place: Path, *, resume=False, threads=None, every=None, device="cpu", quiet=False,
+    plots=True, command="", data="",
+) -> list[str]:  # fmt: skip
+    """Train and fill the folder `place`; lines saying what stopped the training, none where it reached its end.
+
+    data_set: `dynlab.images.datasets.ImageSet`. every: steps between checkpoints (None: an epoch).
+    """
+    started = time.perf_counter()
+    with growing_folder(place, resume) as folder:
+        if resume and run_of(folder)["status"] == "finished":
+            _say(quiet, f"{folder}: finished already")
+            return []
+        from dynlab.images.train import Trainer
+
+        trainer = Trainer(settings, data_set, ops)
+        run = Run(folder, settings, trainer, every, quiet, started)
+        run.begin(resume, {"command": command, "data": data, "pictures": trainer.count, "device": trainer.device})
+        stopped = run.go_on()
+        run.end(plots, stopped)
+        return stopped
+
+
+class Run:
+    """A run being recorded in its folder."""
+
+    def __init__(self, folder, settings, trainer, every, quiet, started):
+        self.folder, self.settings, self.trainer, self.quiet, self.started = folder, settings, trainer, quiet, started
+        self.epoch_steps = settings.epoch_steps(trainer.count)
+        self.total = settings.total_steps(trainer.count)
+        self.every = self.epoch_steps if every is None else every
+        self.lines = [",".join(COLUMNS) + "\n"]
+        self.step = self.first = 0
+        self.facts: dict = {}
+
+    def begin(self, resume: bool, facts: dict) -> None:
+        """Start anew, or where the last checkpoint stands."""
+        self.facts = facts
+        found = checkpoint.latest(self.folder / CHECKPOINTS) if resume else None
+        if found is not None:
+            state = checkpoint.load(found, self._fingerprint())
+            self.step = self.first = int(state.pop("step"))
+            self.lines = bytes(state.pop("metrics")).decode().splitlines(keepends=True)
+            self.trainer.restore(state)
+            _say(self.quiet, f"going on from step {self.step} of {self.total}")
+        self._write_run("running")
+        write_whole(self.folder / METRICS, "".join(self.lines))
+        if found is None:
+            write_whole(self.folder / TIMES, "step,seconds\n")
+
+    def go_on(self) -> list[str]:
+        """Train to the end, a line of metrics every `record` steps and a checkpoint every `every` steps."""
+        from dynlab._progress import progress
+
+        settings, trainer = self.settings, self.trainer
+        with (
+            progress(self.total, "steps", self.quiet) as show,
+            open(self.folder / METRICS, "a", encoding="utf-8", newline="") as metrics,
+            open(self.folder / TIMES, "a", encoding="utf-8", newline="") as times,
+        ):
+            while self.step < self.total:
+                trainer.step(self.step)
+                self.step += 1
+                show(self.step)
+                epoch_over = self.step % self.epoch_steps == 0
+                knn = self._knn() if epoch_over and settings.knn_every else float("nan")
+                if self.step % settings.record == 0 or self.step in (1, self.total) or knn == knn:
+                    found = trainer.measure(self.step - 1)
+                    self._add(found, knn, metrics, times)
+                    if not np.isfinite(found["loss"]):
+                        return [f"step {self.step}: the loss is {found['loss']}: the learning rate may be too large"]
+                if self.step % self.every == 0 and self.step < self.total:
+                    self._checkpoint()
+        return []
+
+    def end(self, plots: bool, stopped: list[str]) -> None:
+        """Write weights and curves; the run is finished unless it was stopped."""
+        if stopped:
+            self._write_run("stopped: " + stopped[0])
+            return
+        with whole_file(self.folder / WEIGHTS) as partial, open(partial, "wb") as file:
+            np.savez(file, **self.trainer.weights())
+        if plots:
+            from dynlab.images import curves
+
+            curves.write(self.folder)
+        self._write_run("finished")
+        last = self.lines[-1].split(",")
+        seconds = time.perf_counter() - self.started
+        _say(
+            self.quiet,
+            f"{self.folder}: {self.total} steps, loss {float(last[3]):.4f}, rank of z {float(last[4]):.1f}, "
+            f"mean correlation {float(last[5]):.2f}, head {float(last[6]):.2f}, in {seconds:.0f} s",
+        )
+
+    def _knn(self) -> float:
+        epoch = self.step // self.epoch_steps
+        due = epoch % self.settings.knn_every == 0 or self.step == self.total
+        return self.trainer.knn() if due else float("nan")
+
+    def _add(self, found: dict, knn: float, metrics, times) -> None:
+        """A line of metrics, on the disk before the training goes on."""
+        found = {"step": self.step, "epoch": self.step / self.epoch_steps, **found, "knn": knn}
+        line = ",".join(_cell(found[name]) for name in COLUMNS) + "\n"
+        self.lines.append(line)
+        for file, text in ((metrics, line), (times, f"{self.step},{time.perf_counter() - self.started:.3f}\n")):
+            file.write(text)
+            file.flush()
+        if not self.quiet and not sys.stderr.isatty() and len(self.lines) % 20 == 0:
+            _say(False, self._progress_line(found))
+
+    def _progress_line(self, found: dict) -> str:
+        left = (time.perf_counter() - self.started) * (self.total - self.step) / max(self.step - self.first, 1)
+        knn = "" if np.isnan(found["knn"]) else f", kNN {found['knn']:.3f}"
+        return (
+            f"step {self.step} of {self.total}: loss {found['loss']:.4f}, rank of z {found['rank']:.1f}, "
+            f"mean correlation {found['correlation']:.2f}, head {found['head_norm']:.2f} (asymmetry "
+            f"{found['head_asymmetry']:.2f}){knn}, {left:.0f} s left"
+        )
+
+    def _checkpoint(self) -> None:
+        text = np.frombuffer("".join(self.lines).encode(), np.uint8)
+        arrays = self.trainer.state() | {"step": np.array(self.step), "metrics": text}
+        checkpoint.save(self.folder / CHECKPOINTS, self.step, self._fingerprint(), arrays, KEPT)
+
+    def _fingerprint(self) -> dict:
+        return {"settings": self.settings.plain(), "pictures": self.trainer.count}
+
+    def _write_run(self, status: str) -> None:
+        from dynlab import report
+
+        record = {"kind": "pretraining", "status": status, **self.facts, "settings": self.settings.plain()}
+        text = json.dumps(record | report.provenance(self.started), indent=2, allow_nan=False) + "\n"
+        write_whole(self.folder / RUN, text)
+
+
+def read_weights(place: Path) -> dict:
+    """The arrays of weights.npz; one line where the run has not ended."""
+    path = place / WEIGHTS
+    if not path.is_file():
+        raise FolderError(place, f"the run is not finished (no {WEIGHTS}); go on with it by dynlab.pretrain --resume")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, KeyError) as error:
+        raise FolderError(path, f"cannot be read ({error})") from None
+
+
+def _cell(value) -> str:
+    return str(value) if isinstance(value, int) else repr(float(value))
+
+
+def _say(quiet: bool, line: str) -> None:
+    if not quiet:
+        print(line, flush=True)
+
+

@@ -1,0 +1,172 @@
+"""Pretraining step by step: views, encoder, projector, head, loss and updates, all where `ops` computes.
+
+Rows 0..B-1 of every array are view 1 of the pictures, rows B..2B-1 view 2; batch norm has statistics of its own in each
+half. With x the views, z = projector(encoder(x)), F = head(z) and G the target's z, view 1's F meets view 2's G and the other
+way round (`dynlab.images.losses`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynlab.images import evaluation, head, losses, optimise
+from dynlab.images.appraisal import features_of
+from dynlab.images.augment import PRESETS
+from dynlab.images.networks import Networks
+from dynlab.images.settings import Pretraining
+
+KNN_BANK, KNN_QUERIES = 10_000, 2_000  # pictures of the training set that the accuracy on the way uses
+ORDER = 1  # stream of numpy's generator that orders the pictures of an epoch
+
+
+class Trainer:
+    """The state of a pretraining run and its step.
+
+    settings : Pretraining. data_set : ImageSet, whose labels only `knn` looks at. ops : where the layers compute.
+    """
+
+    def __init__(self, settings: Pretraining, data_set, ops):
+        self.settings, self.ops = settings, ops
+        self.augmentation = PRESETS[settings.augmentation]
+        chosen = slice(settings.limit)
+        self.host_pictures = data_set.pictures[chosen]
+        self.labels = None if data_set.labels is None else data_set.labels[chosen]
+        self.count = len(self.host_pictures)
+        self.epoch_steps, self.total = settings.epoch_steps(self.count), settings.total_steps(self.count)
+        self.pictures = ops.to_device(self.host_pictures)
+        channels, rows = self.host_pictures.shape[3], 2 * settings.batch
+        self.networks = Networks(settings, channels, ops)
+        self.target = Networks(settings, channels, ops) if settings.target == "average" else None
+        m = self.networks.outputs
+        self.head = make_head(settings, m, ops)
+        self.objective = losses.make(settings.loss, losses_of(settings), ops, rows, m)
+        self.decorrelation = losses.Decorrelation(settings.decorrelation, ops, rows, m) if settings.decorrelation else None
+        self.trained = self.networks.parts() | ({"head": self.head} if self.head.trains and settings.head_lr else {})
+        self.optimisers = {name: make_optimiser(settings, name, part, ops) for name, part in self.trained.items()}
+        size = self.augmentation.size
+        self.x = ops.empty((rows, size, size, channels))
+        self.online, self.d_online, self.d_z = (ops.empty((rows, m)) for _ in range(3))
+        both = settings.loss == "similarity" and settings.stop_gradient != "target"
+        self.d_target = ops.empty((rows, m)) if both else None
+        self.order, self.epoch, self.z = np.empty(0, np.int64), -1, None
+
+    def step(self, step: int) -> None:
+        """Step number `step`, counted from 0: all that happens is a function of the state and of this number."""
+        ops = self.ops
+        self._views(step)
+        z = self.z = self.networks.forward(self.x, groups=2)[1]
+        self.head.prepare(z)
+        online = self.head.forward(z, self.online)
+        target = z if self.target is None else self.target.forward(self.x, groups=2)[1]
+        self.objective.step(online, target, self.d_online, self.d_target)
+        self.head.backward(self.d_online, z, self.d_z)
+        if self.d_target is not None:
+            ops.axpy(1.0, self.d_target, self.d_z)
+        if self.decorrelation is not None:
+            self.decorrelation.step(z, self.d_z, self.objective.value)
+        if self.settings.loss_weight != 1.0:
+            ops.scale(self.d_z, self.settings.loss_weight)
+            ops.scale(self.head.gradients, self.settings.loss_weight)
+        self.networks.backward(self.d_z)
+        self._update(self.rate(step))
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        s = self.settings
+        warm_up = min(round(s.warm_up * self.epoch_steps), self.total)
+        return s.lr * optimise.factor(s.schedule, step, self.total, warm_up)
+
+    def measure(self, step: int) -> dict[str, float]:
+        """Rate and loss of the step just made, spectrum of its z, norm and asymmetry of the head after it."""
+        rank, correlation = evaluation.rank_and_correlation(self.ops.to_host(self.z))
+        norm, asymmetry = self.head.norm_and_asymmetry()
+        loss = self.settings.loss_weight * self.objective.loss()
+        measures = (self.rate(step), loss, rank, correlation, norm, asymmetry)
+        return dict(zip(("lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry"), measures, strict=True))
+
+    def knn(self) -> float:
+        """Accuracy of nearest neighbours within the training pictures: some of the last ask, the first answer; nan without labels."""
+        if self.labels is None:
+            return float("nan")
+        queries = min(KNN_QUERIES, self.count // 5)
+        bank = slice(0, min(KNN_BANK, self.count - queries))
+        asked = slice(self.count - queries, self.count)
+        features = [features_of(self.networks, self.host_pictures[part], self.settings)[0] for part in (bank, asked)]
+        return evaluation.knn(features[0], self.labels[bank], features[1], self.labels[asked]).accuracy
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """What evaluation needs, on the host: networks, and the head."""
+        return self.networks.state() | {"head_parameters": self.ops.to_host(self.head.parameters)}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next step depends on, on the host."""
+        kept = self.weights()
+        if self.target is not None:
+            kept |= {f"target/{name}": value for name, value in self.target.state().items()}
+        for owner, arrays in self._memories():
+            kept |= {f"{owner}/{name}": self.ops.to_host(value) for name, value in arrays.items()}
+        for name, optimiser in self.optimisers.items():
+            kept |= {f"optimiser/{name}/{key}": value for key, value in optimiser.save().items()}
+        return kept
+
+    def restore(self, state: dict) -> None:
+        """Go on from what `state` returned."""
+        ops = self.ops
+        self.networks.load(state)
+        ops.copy(ops.to_device(state["head_parameters"]), self.head.parameters)
+        if self.target is not None:
+            self.target.load(_under(state, "target"))
+        self.head.restore(_under(state, "head"))
+        for name, value in _under(state, "objective").items():
+            ops.copy(ops.to_device(value), self.objective.state[name])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load(_under(state, f"optimiser/{name}"))
+
+    def _memories(self):
+        """What head and objective remember from step to step."""
+        return ("head", self.head.state), ("objective", self.objective.state)
+
+    def _views(self, step: int) -> None:
+        """Fill x with two views of the pictures whose turn it is."""
+        epoch, place = divmod(step, self.epoch_steps)
+        if epoch != self.epoch:
+            order = np.random.default_rng((self.settings.seed, ORDER, epoch)).permutation(self.count)
+            self.order, self.epoch = self.ops.to_device(order), epoch
+        batch = self.settings.batch
+        chosen = self.order[place * batch : (place + 1) * batch]
+        for view in (0, 1):
+            part = self.x[view * batch : (view + 1) * batch]
+            self.ops.augment(self.pictures, chosen, self.augmentation, self.settings.seed, epoch, view, part)
+
+    def _update(self, rate: float) -> None:
+        for name, part in self.trained.items():
+            own = self.settings.head_lr if name == "head" else 1.0
+            self.optimisers[name].step(part.parameters, part.gradients, own * rate)
+        if self.target is not None:
+            for name, network in self.target.parts().items():
+                online = self.trained[name].parameters
+                self.ops.mix(1.0 - self.settings.target_momentum, online, network.parameters)
+
+
+def losses_of(settings: Pretraining) -> dict:
+    """The numbers of the objective."""
+    return {name: getattr(settings, name) for name in ("normalisation", "stop_gradient", "temperature")}
+
+
+def make_head(settings: Pretraining, outputs: int, ops):
+    """The head of the settings, at its start."""
+    if settings.head == "mlp":
+        return head.make("mlp", outputs, ops, hidden=settings.head_hidden, seed=settings.seed)
+    return head.make(settings.head, outputs, ops, start=settings.head_start, seed=settings.seed)
+
+
+def make_optimiser(settings: Pretraining, name: str, part, ops):
+    """The optimiser of a network or of the head, which has its own weight decay."""
+    decay = settings.head_decay if name == "head" else settings.weight_decay
+    more = {} if settings.optimiser == "adam" else {"momentum": settings.momentum}
+    return optimise.make(settings.optimiser, part.parameters, part.decays, ops, part.segments, weight_decay=decay, **more)
+
+
+def _under(state: dict, prefix: str) -> dict:
+    """The part of a state whose names begin with prefix/, without it."""
+    return {name.removeprefix(f"{prefix}/"): value for name, value in state.items() if name.startswith(f"{prefix}/")}

@@ -1,0 +1,152 @@
+"""Pretraining on pictures.
+
+    python -m dynlab.pretrain --dataset cifar10 --data DIR --encoder convnet --head off-diagonal --epochs 20 --out runs/x
+
+trains an encoder without labels and fills the folder: metrics.csv line by line, run.json, checkpoints, weights, curves.
+Killed at any moment, the same command with --resume goes on and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from dynlab._checks import SettingError, choice, integer, require, threads
+from dynlab._cli import Parser, number, run_command
+from dynlab.images.settings import RECIPES, Pretraining, pretraining
+
+PROGRAM = "dynlab.pretrain"
+HELP = {
+    "dataset": ("of cifar10, cifar100, stl10, mnist, fashion-mnist", "NAME"),
+    "limit": ("use this many of the training pictures (default: all)", "N"),
+    "encoder": ("of patch, demo, convnet, resnet18", "NAME"),
+    "projector": ("widths of the projector, the last one the number of outputs", "W,W"),
+    "head": ("of none, off-diagonal, linear, symmetric, mlp, directpred, directcopy", "RULE"),
+    "head_start": ("of identity, random", "START"),
+    "head_hidden": ("hidden units of mlp (default: as many as outputs)", "N"),
+    "loss": ("of similarity, barlow-twins, vicreg, dino, simclr", "NAME"),
+    "normalisation": ("of the outputs in similarity: batch (the theory), length (BYOL, SimSiam)", "NAME"),
+    "stop_gradient": ("side without gradient, of target, online, none", "SIDE"),
+    "target": ("weights of the target, of same, average (moving average)", "NAME"),
+    "target_momentum": ("of the moving average, a step", "TAU"),
+    "decorrelation": ("weight of the squared correlations of the outputs", "WEIGHT"),
+    "loss_weight": ("factor of the loss", "WEIGHT"),
+    "temperature": ("of simclr", "T"),
+    "optimiser": ("of sgd (with momentum), adam, lars", "NAME"),
+    "lr": ("learning rate", "RATE"),
+    "momentum": ("of sgd and lars", "MU"),
+    "weight_decay": ("of weights; norms and biases are left out", "RATE"),
+    "head_lr": ("rate of the head in units of --lr", "RATIO"),
+    "head_decay": ("weight decay of the head", "RATE"),
+    "schedule": ("of the learning rate, of constant, cosine, step", "NAME"),
+    "warm_up": ("epochs of linear growth of the learning rate at the start", "EPOCHS"),
+    "batch": ("pictures a step, each in two views", "N"),
+    "epochs": ("passes through the pictures", "N"),
+    "steps": ("steps, instead of epochs", "N"),
+    "augmentation": ("of demo, simsiam-cifar10, paper, none", "NAME"),
+    "seed": ("of the start, the order of the pictures and the views", "N"),
+    "record": ("steps between lines of metrics.csv", "N"),
+    "knn_every": ("epochs between accuracies of nearest neighbours; 0: never", "N"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 1 also where training was stopped by numbers that are not finite."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    stopped: list[str] = []
+
+    def work() -> None:
+        stopped.extend(run(arguments, words))
+
+    status = run_command(PROGRAM, arguments, work)
+    for line in stopped:
+        print(f"{PROGRAM}: {line}", file=sys.stderr)
+    return status or (1 if stopped else 0)
+
+
+def run(arguments: argparse.Namespace, words: Sequence[str]) -> list[str]:
+    """Check, load, train; a line for what stopped the training, if something did."""
+    checked_threads = threads(number(arguments.threads))
+    every = None if arguments.every is None else integer("every", number(arguments.every), at_least=1)
+    for name in ("out", "data"):
+        require(getattr(arguments, name) != "", name, "", "the name of a folder")
+    settings = settings_of(arguments)
+    place = Path(arguments.out or f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}")
+
+    from dynlab.images import datasets, record
+
+    if arguments.download:
+        from dynlab.images.download import fetch
+
+        fetch(settings.dataset, Path(arguments.data), quiet=arguments.quiet)
+    split = "unlabelled" if settings.dataset == "stl10" else "train"
+    pictures = datasets.load(settings.dataset, Path(arguments.data), split, verify=not arguments.no_verify)
+    return record.pretrain(
+        settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
+        device=arguments.device, quiet=arguments.quiet, plots=not arguments.no_plots,
+        command=shlex.join(["python", "-m", PROGRAM, *words]), data=arguments.data,
+    )  # fmt: skip
+
+
+def settings_of(arguments: argparse.Namespace) -> Pretraining:
+    """The settings that the words mean; with --resume those of the run, which the words may repeat but not change."""
+    given = {name: number(value) for name in HELP if (value := getattr(arguments, name)) is not None}
+    if "projector" in given:
+        given["projector"] = widths(arguments.projector)
+    if not arguments.resume:
+        return pretraining(arguments.recipe, **given)
+    from dynlab.images import record
+
+    require(arguments.out is not None, "out", None, "the folder of the run that --resume goes on with")
+    before = record.settings_of(Path(arguments.out))
+    if arguments.recipe is not None:
+        given = RECIPES[choice("recipe", arguments.recipe, RECIPES)] | given
+    for name, value in given.items():
+        kept = getattr(before, name)
+        require(value == kept, name, value, f"{kept}, as in the run that is resumed")
+    return before
+
+
+def widths(words: str) -> tuple:
+    """Widths of layers, with commas; none for an empty word."""
+    parts = [number(word) for word in words.split(",")] if words.strip() not in ("", "none") else []
+    if not all(isinstance(part, int) for part in parts):
+        raise SettingError("projector", words, "widths with commas, as 128,128,64, or none")
+    return tuple(parts)
+
+
+def parser() -> Parser:
+    """The options. Values stay words here: `settings_of` turns them into settings and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Pretrain an encoder on pictures without labels, and watch it collapse or not.",
+        epilog="example: python -m dynlab.pretrain --recipe demo --data data --head none --out runs/collapse",
+        allow_abbrev=False,
+    )
+    p.option("--data", "folder with the pictures' files", "data", "DIR")
+    p.option("--recipe", f"settings to start from, of {', '.join(RECIPES)}", metavar="NAME")
+    defaults = {f.name: f.default for f in fields(Pretraining)}
+    for name, (what, metavar) in HELP.items():
+        default = defaults[name]
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        more = "" if default is None else f" (default {shown}, or the recipe's)"
+        p.add_argument(f"--{name.replace('_', '-')}", help=what + more, metavar=metavar)
+    p.option("--out", "folder of the run (default: one named by the settings under runs/)", metavar="DIR")
+    p.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    p.option("--every", "steps between checkpoints (default: an epoch)", metavar="N")
+    p.add_argument("--download", action="store_true", help="fetch the files into --data first, from their official address")
+    p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
+    p.option("--device", "of cpu, cuda, auto", "cpu", "NAME")
+    p.option("--threads", "threads to compute with (default: all cores)")
+    p.add_argument("--no-plots", action="store_true", help="write no figures")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())
