@@ -25,7 +25,8 @@ WORD = 0xFFFFFFFF
 MULTIPLY_0, MULTIPLY_1 = 0xD2511F53, 0xCD9E8D57
 WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 DOMAIN = 1 << 28
-NOISE, CONTENT, VIEWS = 0, 1, 2  # domains: the patches, what a sample shows, how it is split into views
+# Domains: the patches, what a sample shows, how it is split into views; the views of pictures.
+NOISE, CONTENT, VIEWS, PICTURES = 0, 1, 2, 3
 FIXED_SET = WORD  # stands for the step where samples do not depend on it
 
 _QUARTER, _EIGHTH = 1 << 51, 1 << 50
