@@ -14,12 +14,14 @@ import numpy as np
 
 from dynlab import heads
 from dynlab._checks import choice, integer, real, require
+from dynlab.images.encoders import projector
+from dynlab.images.network import Network, start_values
 
 MATRIX_HEADS = tuple(name for name in heads.HEADS if name != "fixed")
 HEADS = (*MATRIX_HEADS, "mlp")
 STARTS = ("identity", "random")
 FROM_CORRELATION = ("directpred", "directcopy")
-STREAM = 0x4EAD  # the start of a head has random numbers of its own
+STREAM = 2  # of the random numbers of `dynlab.images.network`, where a head starts
 
 
 class MatrixHead:
@@ -32,8 +34,10 @@ class MatrixHead:
     def __init__(self, rule: str, outputs: int, ops, dtype="float32", start="identity", seed=0, rho=heads.RHO, eps=0.1):
         choice("head", rule, MATRIX_HEADS)
         choice("head_start", start, STARTS)
-        require(start == "identity" or rule in ("linear", "symmetric"), "head_start", start, f'"identity" with head {rule!r}')
-        self.rule, self.outputs, self.ops, self.number = rule, integer("outputs", outputs, at_least=1), ops, heads.rule_number(rule)
+        free = rule in ("linear", "symmetric")
+        require(start == "identity" or free, "head_start", start, f'"identity" with head {rule!r}')
+        self.rule, self.number = rule, heads.rule_number(rule)
+        self.outputs, self.ops = integer("outputs", outputs, at_least=1), ops
         self.rho, self.eps = real("rho", rho, at_least=0.0, at_most=1.0), real("eps", eps, at_least=0.0)
         m = outputs
         self.parameters = ops.to_device(first_matrix(m, rule, start, seed).astype(dtype).ravel())
@@ -87,8 +91,7 @@ def first_matrix(outputs: int, rule: str, start: str, seed: int) -> np.ndarray:
     """Where E starts; a random start of "symmetric" is the symmetric part."""
     if start == "identity":
         return np.eye(outputs)
-    normals = np.random.Generator(np.random.Philox(key=[seed, STREAM])).standard_normal((outputs, outputs))
-    made = normals / np.sqrt(outputs)
+    made = start_values("normal", outputs**-0.5, outputs * outputs, seed, STREAM, 0).reshape(outputs, outputs)
     return 0.5 * (made + made.T) if rule == "symmetric" else made
 
 
@@ -116,13 +119,10 @@ class MlpHead:
     rule = "mlp"
 
     def __init__(self, outputs: int, ops, dtype="float32", hidden=None, seed=0):
-        from dynlab.images.encoders import projector
-        from dynlab.images.network import Network
-
         hidden = integer("hidden", outputs if hidden is None else hidden, at_least=1)
         self.ops, self.outputs = ops, outputs
-        self.network = Network(projector(outputs, (hidden, outputs)), (outputs,), ops, dtype)
-        self.network.initialise(seed)
+        self.network = Network(projector((hidden, outputs)), (outputs,), ops, dtype)
+        self.network.initialise(seed, STREAM)
         self.parameters, self.gradients = self.network.parameters, self.network.gradients
         self.decays, self.segments = self.network.decays, self.network.segments
         self.state: dict[str, np.ndarray] = {}

@@ -12,7 +12,7 @@ pictures of a view and over both directions, so that the loss does not depend on
     vicreg        w_inv <|z - z'|^2> + (w_var/m) sum_i max(0, 1 - sqrt(Var_i + eps)) + (w_cov/m) sum_{i != j} Cov_ij^2, the
                   latter two summed over the views (Bardes, Ponce & LeCun 2022, equations 1-6; moments divided by B)
     dino          < - sum_i P_i(v') log p_i(v) >, p = softmax(F/t_s), P = softmax((G - c)/t_t); afterwards the centre
-                  c <- momentum c + (1 - momentum) mean of G over both views (Caron et al. 2021; the outputs are its prototypes)
+                  c <- momentum c + (1 - momentum) mean of G over both views (Caron et al. 2021; outputs: prototypes)
     simclr        < - s_ii' + log sum_{k != i} exp s_ik > over the 2B rows, s = cos/t (NT-Xent; Chen et al. 2020)
 
 Barlow Twins, VICReg and SimCLR treat the views alike: they take the online outputs of both, and no target. With C a function
@@ -146,7 +146,7 @@ class Normalised:
 
 
 class Similarity(Objective):
-    """< |F~(v) - G~(v')|^2 >: with g the gap of a row, dL/dF~ = 2 g/(2B) and dL/dG~ its negative, in the other view's row."""
+    """< |F~(v) - G~(v')|^2 >: with g the gap of a row, dL/dF~ = 2 g/(2B), and dL/dG~ is its negative in the paired row."""
 
     uses_target = True
 
@@ -178,7 +178,7 @@ class Similarity(Objective):
 
 
 class BarlowTwins(Objective):
-    """With y the standardised outputs of both views and c = y_1^T y_2 = B C: dL/dy_1 = y_2 D^T, dL/dy_2 = y_1 D, D = dL/dc."""
+    """With y the standardised outputs and c = y_1^T y_2 = B C: dL/dy_1 = y_2 D^T, dL/dy_2 = y_1 D, D = dL/dc."""
 
     def __init__(self, settings, ops, rows, outputs, dtype):
         super().__init__(settings, ops, rows, outputs, dtype)
@@ -232,7 +232,8 @@ class Dino(Objective):
 
     def __init__(self, settings, ops, rows, outputs, dtype):
         super().__init__(settings, ops, rows, outputs, dtype)
-        require(settings.stop_gradient == "target", "stop_gradient", settings.stop_gradient, '"target" with objective "dino"')
+        stop = settings.stop_gradient
+        require(stop == "target", "stop_gradient", stop, '"target" with objective "dino"')
         self.student, self.teacher, self.goal = self._matrix(), self._matrix(), self._matrix()
         self.logs, self.sums = ops.empty((rows,), dtype), ops.empty((outputs,), dtype)
         self.state = {"centre": ops.zeros((outputs,), dtype)}

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.images.layers.dense import (
-    add_bias,
-    axpy,
-    column_sums,
-    matmul,
-    mix,
-    unit_length,
-    unit_length_backward,
+from dynlab.images.layers.convolution import (
+    convolution_work,
+    convolve,
+    convolve_backward_data,
+    convolve_backward_weights,
+    output_size,
+)
+from dynlab.images.layers.dense import add_bias, axpy, column_sums, matmul, mix, unit_length, unit_length_backward
+from dynlab.images.layers.normalise import batch_norm, batch_norm_backward, batch_norm_inference, update_running
+from dynlab.images.layers.pointwise import add, cube, cube_backward, relu, relu_backward, relu_cube, relu_cube_backward
+from dynlab.images.layers.pool import (
+    max_pool,
+    max_pool_backward,
+    mean_pool,
+    mean_pool_backward,
+    patches,
+    patches_backward,
 )
 from dynlab.images.layers.rows import (
     add_product,
@@ -31,23 +40,44 @@ from dynlab.images.layers.updates import adam_step, lars_layout, lars_step, proj
 
 __all__ = [
     "adam_step",
+    "add",
     "add_bias",
     "add_product",
     "add_sum",
     "axpy",
     "barlow_moments",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
     "centre_columns",
     "column_sums",
+    "convolution_work",
+    "convolve",
+    "convolve_backward_data",
+    "convolve_backward_weights",
     "copy",
+    "cube",
+    "cube_backward",
     "difference",
     "empty",
     "fill",
     "lars_layout",
     "lars_step",
     "matmul",
+    "max_pool",
+    "max_pool_backward",
+    "mean_pool",
+    "mean_pool_backward",
     "mix",
     "off_diagonal_moments",
+    "output_size",
+    "patches",
+    "patches_backward",
     "project_head_gradient",
+    "relu",
+    "relu_backward",
+    "relu_cube",
+    "relu_cube_backward",
     "scale",
     "set_diagonal",
     "sgd_step",
@@ -57,6 +87,7 @@ __all__ = [
     "to_host",
     "unit_length",
     "unit_length_backward",
+    "update_running",
     "vicreg_moments",
     "zeros",
 ]

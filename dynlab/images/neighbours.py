@@ -1,4 +1,4 @@
-"""The nearest of many: the largest entries of every row, for the weighted kNN."""
+"""The largest entries of every row, and the votes of those neighbours: the kernels of the weighted kNN."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _parallel(function):
 
 @_parallel
 def largest(rows, k, values, places):
-    """Fill values, places (n, k) with the k largest of every row of rows (n, N), N >= k, in no order; the first of equals."""
+    """Fill values, places (n, k) with the k largest of every row (n, N), N >= k, in no order; the first of equals."""
     for i in numba.prange(rows.shape[0]):
         row, best, where = rows[i], values[i], places[i]
         for j in range(k):
