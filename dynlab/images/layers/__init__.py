@@ -11,25 +11,9 @@ from dynlab.images.layers.convolution import (
     convolve_backward_weights,
     output_size,
 )
-from dynlab.images.layers.dense import (
-    add_bias,
-    axpy,
-    column_sums,
-    matmul,
-    mix,
-    unit_length,
-    unit_length_backward,
-)
+from dynlab.images.layers.dense import add_bias, axpy, column_sums, matmul, mix, unit_length, unit_length_backward
 from dynlab.images.layers.normalise import batch_norm, batch_norm_backward, batch_norm_inference, update_running
-from dynlab.images.layers.pointwise import (
-    add,
-    cube,
-    cube_backward,
-    relu,
-    relu_backward,
-    relu_cube,
-    relu_cube_backward,
-)
+from dynlab.images.layers.pointwise import add, cube, cube_backward, relu, relu_backward, relu_cube, relu_cube_backward
 from dynlab.images.layers.pool import (
     max_pool,
     max_pool_backward,
@@ -38,14 +22,34 @@ from dynlab.images.layers.pool import (
     patches,
     patches_backward,
 )
+from dynlab.images.layers.rows import (
+    add_product,
+    add_sum,
+    barlow_moments,
+    centre_columns,
+    difference,
+    fill,
+    off_diagonal_moments,
+    scale,
+    set_diagonal,
+    softmax,
+    swap_views,
+    vicreg_moments,
+)
+from dynlab.images.layers.updates import adam_step, lars_layout, lars_step, project_head_gradient, sgd_step
 
 __all__ = [
+    "adam_step",
     "add",
     "add_bias",
+    "add_product",
+    "add_sum",
     "axpy",
+    "barlow_moments",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
+    "centre_columns",
     "column_sums",
     "convolution_work",
     "convolve",
@@ -54,25 +58,37 @@ __all__ = [
     "copy",
     "cube",
     "cube_backward",
+    "difference",
     "empty",
+    "fill",
+    "lars_layout",
+    "lars_step",
     "matmul",
     "max_pool",
     "max_pool_backward",
     "mean_pool",
     "mean_pool_backward",
     "mix",
+    "off_diagonal_moments",
     "output_size",
     "patches",
     "patches_backward",
+    "project_head_gradient",
     "relu",
     "relu_backward",
     "relu_cube",
     "relu_cube_backward",
+    "scale",
+    "set_diagonal",
+    "sgd_step",
+    "softmax",
+    "swap_views",
     "to_device",
     "to_host",
     "unit_length",
     "unit_length_backward",
     "update_running",
+    "vicreg_moments",
     "zeros",
 ]
 

@@ -1,0 +1,271 @@
+r"""What features (n, d) are worth, and what they look like; on the host, with the protocol of every number in words.
+
+**Weighted kNN** (Wu et al. 2018): features at unit length; a test picture's k nearest training pictures by cosine s_i vote
+for their classes with weights exp(s_i/temperature).
+
+**Linear probe**: multinomial logistic regression on standardised features x, by L-BFGS (SciPy) with the exact gradient,
+
+    J(W, b) = (1/n) sum_i [log sum_c exp(w_c . x_i + b_c) - (w_{y_i} . x_i + b_{y_i})] + |W|^2/(2 C n),
+
+C as elsewhere the weight of the data. C is the one with most held-out pictures right (of equals the smallest), where a fixed
+share of every class of the *training* set is held out; then all of the training set is fitted with it. With p the softmax,
+dJ/dw_c = (1/n) sum_i (p_ic - [y_i = c]) x_i + w_c/(C n), dJ/db_c = (1/n) sum_i (p_ic - [y_i = c]).
+
+**Shape**: with R the correlations of the d features, `rank` = exp(entropy of the eigenvalues of R/d), between 1 and d: the
+effective rank of the theory (`dynlab.population.moments.correlation_rank`; Roy & Vetterli 2007 take the same function of
+singular values). `covariance_rank` is the same function of the covariances' eigenvalues over their sum. A feature that is
+the same for all pictures has no correlations: it is a zero row of R, counts in d and is reported as dead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from dynlab._checks import integer, real, require
+from dynlab._stats import wilson
+from dynlab.images import neighbours
+from dynlab.population import moments
+
+CHUNK_ENTRIES = 1 << 24  # cosines held at a time: 64 MB in float32
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+ITERATIONS, TOLERANCE = 200, 1e-5
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many of `total` test pictures are right; low, high: Wilson's 95 % interval over test pictures alone.
+
+    protocol: how it was found, in words; details: further numbers by name.
+    """
+
+    correct: int
+    total: int
+    protocol: str
+    details: dict
+
+    @property
+    def share(self) -> float:
+        """The accuracy."""
+        return self.correct / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's, which does not know of the spread over training seeds."""
+        return wilson(self.correct, self.total)
+
+    def as_json(self) -> dict:
+        """Plain values."""
+        return {"accuracy": self.share, "interval": list(self.interval), **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a cloud of features looks like; see the module. spectrum: eigenvalues of the covariances, largest first."""
+
+    rank: float
+    covariance_rank: float
+    mean_abs_correlation: float
+    dead: int
+    spectrum: tuple[float, ...]
+    protocol: str
+
+    def as_json(self) -> dict:
+        """Plain values."""
+        return asdict(self) | {"spectrum": list(self.spectrum)}
+
+
+def knn(train, train_labels, test, test_labels, k: int = 200, temperature: float = 0.1) -> Accuracy:
+    """Weighted kNN of test (n, d) among train (N, d); labels are integers from 0. With N < k all of them vote."""
+    train, test = _unit(_checked("train", train)), _unit(_checked("test", test))
+    train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
+    require(train.shape[1] == test.shape[1], "test", test.shape, f"of {train.shape[1]} columns, as train")
+    k, temperature = integer("k", k, at_least=1), real("temperature", temperature, above=0.0)
+    used = min(k, len(train))
+    found = knn_scores(train, train_labels, test, used, temperature).argmax(1)
+    protocol = (
+        f"weighted kNN: {used} nearest of {len(train)} training pictures by cosine similarity, "
+        f"votes exp(similarity/{temperature:g}), tested on {len(test)} pictures"
+    )
+    return Accuracy(int((found == test_labels).sum()), len(test), protocol, {"k": used, "temperature": temperature})
+
+
+def knn_scores(train, labels, test, k: int, temperature: float) -> np.ndarray:
+    """Votes (n, classes) for unit features, in blocks of rows that hold at most `CHUNK_ENTRIES` cosines."""
+    classes = int(labels.max()) + 1
+    scores = np.empty((len(test), classes))
+    block = max(1, min(len(test), CHUNK_ENTRIES // len(train)))
+    cosines = np.empty((block, len(train)), train.dtype)
+    values, places = np.empty((block, k), train.dtype), np.empty((block, k), np.int64)
+    for low in range(0, len(test), block):
+        part = test[low : low + block]
+        n = len(part)
+        np.matmul(part, train.T, out=cosines[:n])
+        neighbours.largest(cosines[:n], k, values[:n], places[:n])
+        neighbours.votes(values[:n], places[:n], labels, temperature, scores[low : low + n])
+    return scores
+
+
+def linear_probe(
+    train, train_labels, test, test_labels, strengths=STRENGTHS, held_out: float = 0.1, iterations: int = ITERATIONS
+) -> Accuracy:
+    """The linear probe on frozen features train (N, d) and test (n, d); strengths: the values of C that are tried."""
+    train, test = _checked("train", train), _checked("test", test)
+    train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
+    require(train.shape[1] == test.shape[1], "test", test.shape, f"of {train.shape[1]} columns, as train")
+    share = real("held_out", held_out, above=0.0, at_most=0.5)
+    chosen, tried = choose_strength(train, train_labels, strengths, share, iterations)
+    mean, deviation = standard(train)
+    fit = fit_logistic((train - mean) / deviation, train_labels, chosen, iterations=iterations)
+    correct = int((fit.scores((test - mean) / deviation).argmax(1) == test_labels).sum())
+    protocol = (
+        f"linear probe: multinomial logistic regression (L-BFGS, at most {iterations} iterations) on standardised frozen "
+        f"features; C = {chosen:g} of {', '.join(f'{c:g}' for c in strengths)} chosen on {share:.0%} of each class held out "
+        f"of {len(train)} training pictures, refitted on all of them, tested on {len(test)} pictures"
+    )
+    details = {"C": chosen, "held_out_accuracy": tried, "iterations": fit.iterations, "converged": fit.converged}
+    return Accuracy(correct, len(test), protocol, details | {"slope": fit.slope})
+
+
+def choose_strength(features, labels, strengths, share: float, iterations: int) -> tuple[float, dict[str, float]]:
+    """The C that is best on held-out training pictures, and the held-out accuracy of each."""
+    require(len(strengths) > 0, "strengths", strengths, "at least one number")
+    held = stratified(labels, share)
+    mean, deviation = standard(features[~held])
+    inside, outside = (features[~held] - mean) / deviation, (features[held] - mean) / deviation
+    start, tried, best = None, {}, (-1.0, 0.0)
+    for strength in sorted(real("strengths", c, above=0.0) for c in strengths):
+        fit = fit_logistic(inside, labels[~held], strength, start, iterations, int(labels.max()) + 1)
+        start = fit.flat
+        accuracy = float((fit.scores(outside).argmax(1) == labels[held]).mean())
+        tried[f"{strength:g}"] = accuracy
+        best = max(best, (accuracy, -strength))
+    return -best[1], tried
+
+
+def stratified(labels, share: float) -> np.ndarray:
+    """Mask (n,) of a share of each class, at least one of those with two or more: places spread evenly in their order."""
+    held = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        count = min(max(1, round(share * len(places))), len(places) - 1)
+        if count > 0:
+            held[places[((np.arange(count) + 0.5) * len(places) / count).astype(int)]] = True
+    return held
+
+
+def standard(features) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (d,) of the columns; the deviation of a constant one is 1."""
+    mean = features.mean(0, dtype=np.float64)
+    deviation = features.std(0, dtype=np.float64)
+    constant = deviation <= 1e-6 * np.abs(mean)  # what float32 leaves of a constant
+    return mean.astype(features.dtype), np.where(constant, 1.0, deviation).astype(features.dtype)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted probe: flat = weights (d, classes) and biases (classes,); slope: the largest entry of the gradient."""
+
+    flat: np.ndarray
+    classes: int
+    iterations: int
+    converged: bool
+    slope: float
+
+    def scores(self, features) -> np.ndarray:
+        """(n, classes)."""
+        parts = self.flat.reshape(-1, self.classes).astype(features.dtype)
+        return features @ parts[:-1] + parts[-1]
+
+
+def fit_logistic(features, labels, strength: float, start=None, iterations=ITERATIONS, classes=None) -> Fit:
+    """Minimise J of the module from `start` (None: zero)."""
+    classes = int(labels.max()) + 1 if classes is None else classes
+    start = np.zeros((features.shape[1] + 1) * classes) if start is None else start
+    problem = Logistic(features, labels, classes, strength)
+    options = {"maxiter": iterations, "gtol": TOLERANCE, "ftol": 1e-9, "maxcor": 20}
+    found = minimize(problem, start, jac=True, method="L-BFGS-B", options=options)
+    return Fit(found.x, classes, int(found.nit), bool(found.success), float(np.abs(found.jac).max()))
+
+
+class Logistic:
+    """J and its gradient as a function of flat float64 parameters; products in the features' type, sums in float64."""
+
+    def __init__(self, features, labels, classes: int, strength: float):
+        self.features, self.classes = features, classes
+        self.penalty = 1.0 / (strength * len(features))
+        self.own = np.arange(len(labels)) * classes + labels
+        self.scores = np.empty((len(features), classes), features.dtype)
+        self.slope = np.empty((features.shape[1], classes), features.dtype)
+
+    def __call__(self, flat):
+        parts = flat.reshape(-1, self.classes)
+        weights, scores, n = parts[:-1], self.scores, len(self.scores)
+        np.matmul(self.features, weights.astype(scores.dtype), out=scores)
+        scores += parts[-1].astype(scores.dtype)
+        scores -= scores.max(1, keepdims=True)
+        loss = -scores.ravel()[self.own].sum(dtype=np.float64)
+        np.exp(scores, out=scores)
+        total = scores.sum(1, keepdims=True)
+        loss += np.log(total).sum(dtype=np.float64)
+        scores /= total
+        scores.ravel()[self.own] -= 1.0
+        np.matmul(self.features.T, scores, out=self.slope)
+        gradient = np.empty_like(parts)
+        gradient[:-1] = self.slope / n + self.penalty * weights
+        gradient[-1] = scores.sum(0, dtype=np.float64) / n
+        return loss / n + 0.5 * self.penalty * float((weights * weights).sum()), gradient.ravel()
+
+
+def shape(features) -> Shape:
+    """Spectrum, ranks and correlations of features (n, d)."""
+    features = _checked("features", features)
+    mean, deviation = standard(features)
+    centred = features.astype(np.float64) - mean
+    covariance = centred.T @ centred / len(centred)
+    covariance -= np.outer(centred.mean(0), centred.mean(0))  # the mean was rounded
+    alive = ~((deviation == 1.0) & (np.diagonal(covariance) < 0.5))
+    covariance[~alive], covariance[:, ~alive] = 0.0, 0.0
+    spectrum = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0)
+    share = spectrum[spectrum > 0.0] / spectrum.sum() if spectrum.sum() > 0.0 else np.ones(1)
+    sd = np.sqrt(np.diagonal(covariance)[alive])
+    correlation = np.abs(covariance[np.ix_(alive, alive)] / np.outer(sd, sd))
+    pairs = len(sd) * (len(sd) - 1)
+    return Shape(
+        rank=float(moments.correlation_rank(covariance)),
+        covariance_rank=float(np.exp(-(share * np.log(share)).sum())),
+        mean_abs_correlation=float((correlation.sum() - np.trace(correlation)) / pairs) if pairs else float("nan"),
+        dead=int((~alive).sum()),
+        spectrum=tuple(float(x) for x in spectrum),
+        protocol=(
+            f"of {features.shape[0]} pictures and {features.shape[1]} features: rank = exp(entropy of the eigenvalues of "
+            "the correlation matrix over their number), covariance_rank the same of the covariance matrix's over their sum; "
+            "mean absolute correlation over pairs of features that vary"
+        ),
+    )
+
+
+def _checked(name: str, features) -> np.ndarray:
+    """Features as a matrix of floats, finite."""
+    features = np.asarray(features)
+    require(features.ndim == 2 and min(features.shape) > 0, name, features.shape, "a matrix, rows for pictures")
+    if features.dtype not in (np.float32, np.float64):
+        features = features.astype(np.float32)
+    require(bool(np.isfinite(features.sum())), name, "nan or infinity", "finite numbers")
+    return np.ascontiguousarray(features)
+
+
+def _labels(labels, features) -> np.ndarray:
+    """Labels as integers from 0, one for each row."""
+    labels = np.asarray(labels)
+    fits = labels.shape == features.shape[:1] and labels.dtype.kind in "iu" and labels.min() >= 0
+    require(bool(fits), "labels", f"{labels.dtype} {labels.shape}", f"{len(features)} integers from 0")
+    return labels.astype(np.int64)
+
+
+def _unit(features) -> np.ndarray:
+    """Rows at unit length; a row of zeros stays zero."""
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(length > 0.0, length, 1.0).astype(features.dtype)

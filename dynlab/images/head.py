@@ -1,0 +1,151 @@
+r"""The prediction head between the encoder's outputs z and the online outputs F, on pictures.
+
+`MatrixHead`: F = z E^T with the rules of `dynlab.heads`, which are also the theory's. From dF: dz = dF E and dE = dF^T z,
+projected on what the rule follows; entries that follow nothing (the diagonal of "off-diagonal") have gradient zero and a
+zero in `decays`, so that no optimiser here moves them by a bit. `MlpHead`: linear, batch norm, relu, linear.
+
+Both have `parameters`, `gradients` (P,), `decays` (P,) uint8, `segments`, forward(z, out), backward(d_out, z, d_z),
+after_step(z), norm_and_asymmetry(), and `state`, arrays that a checkpoint has to hold beside the parameters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynlab import heads
+from dynlab._checks import choice, integer, real, require
+from dynlab.images.encoders import projector
+from dynlab.images.network import Network, start_values
+
+MATRIX_HEADS = tuple(name for name in heads.HEADS if name != "fixed")
+HEADS = (*MATRIX_HEADS, "mlp")
+STARTS = ("identity", "random")
+FROM_CORRELATION = ("directpred", "directcopy")
+STREAM = 2  # of the random numbers of `dynlab.images.network`, where a head starts
+
+
+class MatrixHead:
+    """E (m, m), flat and row by row in `parameters`: F_j = sum_r E_jr z_r.
+
+    start: "identity", or "random" (linear heads only), entries N(0, 1/m) from `seed`. rho and eps are those of DirectPred
+    and DirectCopy, whose E is set by `after_step`; until then it is the identity.
+    """
+
+    def __init__(self, rule: str, outputs: int, ops, dtype="float32", start="identity", seed=0, rho=heads.RHO, eps=0.1):
+        choice("head", rule, MATRIX_HEADS)
+        choice("head_start", start, STARTS)
+        free = rule in ("linear", "symmetric")
+        require(start == "identity" or free, "head_start", start, f'"identity" with head {rule!r}')
+        self.rule, self.number = rule, heads.rule_number(rule)
+        self.outputs, self.ops = integer("outputs", outputs, at_least=1), ops
+        self.rho, self.eps = real("rho", rho, at_least=0.0, at_most=1.0), real("eps", eps, at_least=0.0)
+        m = outputs
+        self.parameters = ops.to_device(first_matrix(m, rule, start, seed).astype(dtype).ravel())
+        self.gradients = ops.zeros((m * m,), dtype)
+        entries = [[heads.trains(self.number, j, r) for r in range(m)] for j in range(m)]
+        self.decays = np.array(entries, np.uint8).ravel()
+        self.segments = [("E", 0, m * m, (m, m))]
+        self.matrix, self._d_matrix = self.parameters.reshape(m, m), self.gradients.reshape(m, m)
+        self._moments = ops.empty((m, m), dtype)
+        self.state: dict[str, np.ndarray] = {}
+
+    @property
+    def trains(self) -> bool:
+        """Whether an optimiser has anything to do."""
+        return self.rule in heads.TRAINED
+
+    def forward(self, z, out):
+        """out (n, m) = F of z (n, m), another array."""
+        if self.rule == "none":
+            return self.ops.copy(z, out)
+        return self.ops.matmul(z, self.matrix, out, transpose_b=True)
+
+    def backward(self, d_out, z, d_z):
+        """Fill d_z (n, m) and `gradients` from d_out (n, m), another array."""
+        if self.trains:
+            self.ops.matmul(d_out, z, self._d_matrix, transpose_a=True)
+            self.ops.project_head_gradient(self.number, self._d_matrix)
+        if self.rule == "none":
+            return self.ops.copy(d_out, d_z)
+        return self.ops.matmul(d_out, self.matrix, d_z)
+
+    def after_step(self, z) -> None:
+        """Set E from the moving correlation of z (n, m), where that is the rule; called with the online z of every step.
+
+        (Called before `forward` instead, E is the one of `dynlab.samples`, which knows the batch it is applied to.)
+        """
+        if self.rule not in FROM_CORRELATION:
+            return
+        self.ops.matmul(z, z, self._moments, transpose_a=True)
+        now = np.asarray(self.ops.to_host(self._moments), np.float64) / z.shape[0]
+        self.state["correlation"] = heads.moving_correlation(self.state.get("correlation"), now, self.rho)
+        made = from_correlation(self.rule, self.state["correlation"], self.eps)
+        self.ops.copy(self.ops.to_device(made.astype(self.parameters.dtype)), self.matrix)
+
+    def norm_and_asymmetry(self) -> tuple[float, float]:
+        """||off-diag(E)||_F and ||E - E^T||_F/||off-diag(E)||_F, as the paper plots them."""
+        return heads.norm_and_asymmetry(self.ops.to_host(self.matrix))
+
+
+def first_matrix(outputs: int, rule: str, start: str, seed: int) -> np.ndarray:
+    """Where E starts; a random start of "symmetric" is the symmetric part."""
+    if start == "identity":
+        return np.eye(outputs)
+    made = start_values("normal", outputs**-0.5, outputs * outputs, seed, STREAM, 0).reshape(outputs, outputs)
+    return 0.5 * (made + made.T) if rule == "symmetric" else made
+
+
+def from_correlation(rule: str, correlation, eps: float) -> np.ndarray:
+    """`dynlab.heads.from_correlation` by LAPACK: at 64 outputs about twenty times faster than its Jacobi rotations."""
+    values, vectors = np.linalg.eigh(correlation)
+    largest = values[-1]
+    eye = eps * np.eye(len(values))
+    if not largest > 0.0:  # all outputs vanish: nothing is known of their correlation
+        return eye
+    if rule == "directcopy":
+        return correlation / largest + eye
+    share = values / largest
+    roots = np.sqrt(np.where(share > heads.RESOLVED, share, 0.0))
+    return (vectors * roots) @ vectors.T + eye
+
+
+class MlpHead:
+    """Linear, batch norm, relu, linear, of `hidden` units, with batch statistics of each view by itself.
+
+    It is never evaluated, so its running statistics are of no use.
+    """
+
+    trains = True
+    rule = "mlp"
+
+    def __init__(self, outputs: int, ops, dtype="float32", hidden=None, seed=0):
+        hidden = integer("hidden", outputs if hidden is None else hidden, at_least=1)
+        self.ops, self.outputs = ops, outputs
+        self.network = Network(projector((hidden, outputs)), (outputs,), ops, dtype)
+        self.network.initialise(seed, STREAM)
+        self.parameters, self.gradients = self.network.parameters, self.network.gradients
+        self.decays, self.segments = self.network.decays, self.network.segments
+        self.state: dict[str, np.ndarray] = {}
+
+    def forward(self, z, out):
+        """out (2B, m) = F of z (2B, m)."""
+        return self.ops.copy(self.network.forward(z, groups=2), out)
+
+    def backward(self, d_out, z, d_z):
+        """Fill d_z (2B, m) and `gradients` from d_out (2B, m), after `forward` of this z."""
+        return self.ops.copy(self.network.backward(d_out, need_input_gradient=True), d_z)
+
+    def after_step(self, z) -> None:
+        """Nothing: every weight follows its gradient."""
+
+    def norm_and_asymmetry(self) -> tuple[float, float]:
+        """(nan, nan): there is no one matrix."""
+        return float("nan"), float("nan")
+
+
+def make(rule: str, outputs: int, ops, dtype="float32", **settings) -> MatrixHead | MlpHead:
+    """The head of that rule; settings: those of its class."""
+    choice("head", rule, HEADS)
+    if rule == "mlp":
+        return MlpHead(outputs, ops, dtype, **settings)
+    return MatrixHead(rule, outputs, ops, dtype, **settings)
