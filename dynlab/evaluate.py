@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings, words: Sequence[str]) -> None:
     """Load the run and its pictures, measure, write and print."""
     from dynlab import report
-    from dynlab.files import write_csv, write_whole
+    from dynlab.files import json_text, write_csv, write_whole
     from dynlab.images import appraisal, record
 
     started = time.perf_counter()
@@ -59,7 +59,7 @@ def run(settings: Settings, words: Sequence[str]) -> None:
         "test": len(test), "rows": [appraisal.plain(row) for row in rows],
     }  # fmt: skip
     write_csv(settings.run / "spectrum.csv", appraisal.spectra(rows))
-    write_whole(settings.run / "evaluate.json", report.json_text(facts | report.provenance(started)))
+    write_whole(settings.run / "evaluate.json", json_text(facts | report.provenance(started)))
     if not settings.quiet:
         print("\n".join(appraisal.text(rows, settings.run)), flush=True)
 
@@ -96,7 +96,8 @@ def parser() -> Parser:
     )
     p.add_argument("run", help="folder of a finished run of dynlab.pretrain", metavar="RUN")
     p.option("--data", "folder with the pictures' files (default: that of the run)", metavar="DIR")
-    p.option("--of", f"what to measure, of {', '.join(REPRESENTATIONS)}, with commas", ",".join(REPRESENTATIONS), "NAME,NAME")
+    everything = ",".join(REPRESENTATIONS)
+    p.option("--of", "what to measure, some of these, with commas", everything, "NAME,NAME")
     p.option("--limit", "learn from this many of the training pictures (default: all)")
     p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
     p.option("--threads", "threads to compute with (default: all cores)")

@@ -59,7 +59,12 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """Write indented, strict JSON: not-a-number is refused (use None)."""
-    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8", newline="")
+    path.write_text(json_text(data), encoding="utf-8", newline="")
+
+
+def json_text(data: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -7,16 +7,19 @@ Beside the encoder's output and z, the output of the projector, stand the same n
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
-from dynlab.images import evaluation
+from dynlab.images import datasets, evaluation
 from dynlab.images.augment import PRESETS, evaluation_view
 from dynlab.images.networks import Networks
 from dynlab.images.settings import Pretraining
 
 REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")
 ROWS = 500  # pictures at a time
+HEADING = f"{'features':<16}{'size':>6}  {'kNN':<24}{'linear probe':<24}{'rank':>8}{'cov. rank':>10}{'|corr|':>8}"
 
 
 def appraise(
@@ -38,11 +41,12 @@ def appraise(
 
 
 def appraise_features(train_features, train_labels, test_features, test_labels) -> dict:
-    """Accuracies and spectrum of features (n, D)."""
-    neighbours = evaluation.knn(train_features, train_labels, test_features, test_labels)
-    probe = evaluation.linear_probe(train_features, train_labels, test_features, test_labels)
-    spectrum = evaluation.spectrum(test_features)
-    return {"knn": neighbours, "probe": probe, "spectrum": spectrum}
+    """Accuracies and spectrum of features (n, D): `Accuracy` knn and probe, `Shape` shape."""
+    learnt = (train_features, train_labels, test_features, test_labels)
+    return {
+        "dimensions": train_features.shape[1], "knn": evaluation.knn(*learnt), "probe": evaluation.linear_probe(*learnt),
+        "shape": evaluation.shape(test_features),
+    }  # fmt: skip
 
 
 def representations(settings, weights, train, test, which, ops):
@@ -60,7 +64,12 @@ def representations(settings, weights, train, test, which, ops):
             if kind in asked:
                 yield prefix + kind, (found[0][place], found[1][place])
     if "pixels" in which:
-        yield "pixels", tuple(images.pictures.reshape(len(images.pictures), -1).astype(np.float32) / 255.0 for images in (train, test))
+        yield "pixels", (pixels(train.pictures), pixels(test.pictures))
+
+
+def pixels(pictures) -> np.ndarray:
+    """Pictures (n, h, w, c) as features (n, h w c) in [0, 1]."""
+    return pictures.reshape(len(pictures), -1).astype(np.float32) / 255.0
 
 
 def features_of(networks: Networks, pictures, settings: Pretraining) -> tuple[np.ndarray, np.ndarray]:
@@ -78,3 +87,40 @@ def features_of(networks: Networks, pictures, settings: Pretraining) -> tuple[np
     return np.concatenate(inside), np.concatenate(outside)
 
 
+def labelled(dataset: str, folder, limit: int | None = None, verify: bool = True):
+    """(train, test) with labels: what neighbours and the probe learn from, at most `limit` pictures, and are asked."""
+    train, test = (datasets.load(dataset, folder, split, verify=verify) for split in ("train", "test"))
+    if limit is not None and limit < len(train):
+        train = replace(train, pictures=train.pictures[:limit], labels=train.labels[:limit], folds=None)
+    return train, test
+
+
+def plain(row: dict) -> dict:
+    """A row of `appraise` as JSON can hold it."""
+    return {name: value.as_json() if hasattr(value, "as_json") else value for name, value in row.items()}
+
+
+def spectra(rows: list[dict]) -> pd.DataFrame:
+    """The eigenvalues of the features' covariances, a line each: representation, number, eigenvalue."""
+    lines = [(row["representation"], i + 1, x) for row in rows for i, x in enumerate(row["shape"].spectrum)]
+    return pd.DataFrame(lines, columns=["representation", "number", "eigenvalue"])
+
+
+def text(rows: list[dict], place) -> list[str]:
+    """The table to read, with the protocol of each kind of number below it."""
+    lines = [HEADING]
+    for row in rows:
+        shape = row["shape"]
+        lines.append(
+            f"{row['representation']:<16}{row['dimensions']:>6}  {_accuracy(row['knn']):<24}{_accuracy(row['probe']):<24}"
+            f"{shape.rank:>8.1f}{shape.covariance_rank:>10.1f}{shape.mean_abs_correlation:>8.2f}"
+        )
+    first = rows[0]
+    protocols = [f"{row['representation']}: {row['probe'].protocol}" for row in rows]
+    files = f"files in {place}: evaluate.json, spectrum.csv"
+    return [*lines, "", first["knn"].protocol, *protocols, first["shape"].protocol, files]
+
+
+def _accuracy(found) -> str:
+    low, high = found.interval
+    return f"{found.share:.3f} [{low:.3f}, {high:.3f}]"

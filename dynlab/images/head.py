@@ -5,7 +5,7 @@ projected on what the rule follows; entries that follow nothing (the diagonal of
 zero in `decays`, so that no optimiser here moves them by a bit. `MlpHead`: linear, batch norm, relu, linear.
 
 Both have `parameters`, `gradients` (P,), `decays` (P,) uint8, `segments`, forward(z, out), backward(d_out, z, d_z),
-after_step(z), norm_and_asymmetry(), and `state`, arrays that a checkpoint has to hold beside the parameters.
+prepare(z), norm_and_asymmetry(), and `state`, arrays that a checkpoint has to hold beside the parameters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MatrixHead:
     """E (m, m), flat and row by row in `parameters`: F_j = sum_r E_jr z_r.
 
     start: "identity", or "random" (linear heads only), entries N(0, 1/m) from `seed`. rho and eps are those of DirectPred
-    and DirectCopy, whose E is set by `after_step`; until then it is the identity.
+    and DirectCopy, whose E is set by `prepare`; until then it is the identity.
     """
 
     def __init__(self, rule: str, outputs: int, ops, dtype="float32", start="identity", seed=0, rho=heads.RHO, eps=0.1):
@@ -69,10 +69,10 @@ class MatrixHead:
             return self.ops.copy(d_out, d_z)
         return self.ops.matmul(d_out, self.matrix, d_z)
 
-    def after_step(self, z) -> None:
-        """Set E from the moving correlation of z (n, m), where that is the rule; called with the online z of every step.
+    def prepare(self, z) -> None:
+        """Set E from the moving correlation of z (n, m), where that is the rule; called before `forward` of every step.
 
-        (Called before `forward` instead, E is the one of `dynlab.samples`, which knows the batch it is applied to.)
+        So E knows the batch that it is applied to, as in `dynlab.samples`.
         """
         if self.rule not in FROM_CORRELATION:
             return
@@ -81,6 +81,10 @@ class MatrixHead:
         self.state["correlation"] = heads.moving_correlation(self.state.get("correlation"), now, self.rho)
         made = from_correlation(self.rule, self.state["correlation"], self.eps)
         self.ops.copy(self.ops.to_device(made.astype(self.parameters.dtype)), self.matrix)
+
+    def restore(self, state: dict) -> None:
+        """Go on from `state` of another head of the same rule."""
+        self.state = {name: np.array(value) for name, value in state.items()}
 
     def norm_and_asymmetry(self) -> tuple[float, float]:
         """||off-diag(E)||_F and ||E - E^T||_F/||off-diag(E)||_F, as the paper plots them."""
@@ -135,8 +139,11 @@ class MlpHead:
         """Fill d_z (2B, m) and `gradients` from d_out (2B, m), after `forward` of this z."""
         return self.ops.copy(self.network.backward(d_out, need_input_gradient=True), d_z)
 
-    def after_step(self, z) -> None:
+    def prepare(self, z) -> None:
         """Nothing: every weight follows its gradient."""
+
+    def restore(self, state: dict) -> None:
+        """Nothing is remembered beside the parameters."""
 
     def norm_and_asymmetry(self) -> tuple[float, float]:
         """(nan, nan): there is no one matrix."""

@@ -25,10 +25,10 @@ class Networks:
         self.encoder = Network(encoders.encoder(settings.encoder), (size, size, channels), ops)
         self.projector = None
         if settings.projector:
-            self.projector = Network(encoders.projector(settings.projector), self.encoder.out_shape, ops)
+            self.projector = Network(encoders.projector(settings.projector), self.encoder.output_shape, ops)
         for stream, network in enumerate(self.parts().values()):
             network.initialise(settings.seed, stream)
-        self.outputs = int((self.projector or self.encoder).out_shape[0])
+        self.outputs = int((self.projector or self.encoder).output_shape[0])
 
     def parts(self) -> dict[str, Network]:
         """The networks that there are, by name."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from dynlab import checkpoint
-from dynlab.files import FolderError, growing_folder, whole_file, write_whole
+from dynlab.files import FolderError, growing_folder, json_text, whole_file, write_whole
 from dynlab.images.settings import Pretraining
 
 KEPT = 3
@@ -58,11 +58,12 @@ def pretrain(
         if resume and run_of(folder)["status"] == "finished":
             _say(quiet, f"{folder}: finished already")
             return []
+        from dynlab.images import layers as ops
         from dynlab.images.train import Trainer
 
         trainer = Trainer(settings, data_set, ops)
         run = Run(folder, settings, trainer, every, quiet, started)
-        run.begin(resume, {"command": command, "data": data, "pictures": trainer.count, "device": trainer.device})
+        run.begin(resume, {"command": command, "data": data, "pictures": trainer.count, "device": device})
         stopped = run.go_on()
         run.end(plots, stopped)
         return stopped
@@ -177,8 +178,7 @@ class Run:
         from dynlab import report
 
         record = {"kind": "pretraining", "status": status, **self.facts, "settings": self.settings.plain()}
-        text = json.dumps(record | report.provenance(self.started), indent=2, allow_nan=False) + "\n"
-        write_whole(self.folder / RUN, text)
+        write_whole(self.folder / RUN, json_text(record | report.provenance(self.started)))
 
 
 def read_weights(place: Path) -> dict:

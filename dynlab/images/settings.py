@@ -165,8 +165,9 @@ RECIPES: dict[str, dict] = {
     # Chen & He (2021), appendix on CIFAR: SGD 0.03 x batch/256, weight decay 5e-4, cosine, 800 epochs. Their loss, minus the
     # cosine, is half of |F~ - G~|^2 up to a constant: hence the weight.
     "simsiam-cifar10": {
-        "encoder": "resnet18", "projector": (2048, 2048), "head": "mlp", "head_hidden": 512, "optimiser": "sgd", "lr": 0.03 * 512 / 256,
-        "momentum": 0.9, "weight_decay": 5e-4, "batch": 512, "schedule": "cosine", "epochs": 800, "loss_weight": 0.5,
+        "encoder": "resnet18", "projector": (2048, 2048), "head": "mlp", "head_hidden": 512, "optimiser": "sgd",
+        "lr": 0.03 * 512 / 256, "momentum": 0.9,
+        "weight_decay": 5e-4, "batch": 512, "schedule": "cosine", "epochs": 800, "loss_weight": 0.5,
         "augmentation": "simsiam-cifar10",
     },
     # Wen & Li (2022), section on experiments: a 64 x 64 head trained off its diagonal, Adam 0.003, 200 epochs.

@@ -1,8 +1,8 @@
 """Pretraining step by step: views, encoder, projector, head, loss and updates, all where `ops` computes.
 
 Rows 0..B-1 of every array are view 1 of the pictures, rows B..2B-1 view 2; batch norm has statistics of its own in each
-half. With x the views, z = projector(encoder(x)), F = head(z) and G the target's z, view 1's F meets view 2's G and the other
-way round (`dynlab.images.losses`).
+half. With x the views, z = projector(encoder(x)), F = head(z) and G the target's z, view 1's F meets view 2's G and the
+other way round (`dynlab.images.losses`).
 """
 
 from __future__ import annotations
@@ -78,21 +78,21 @@ class Trainer:
 
     def measure(self, step: int) -> dict[str, float]:
         """Rate and loss of the step just made, spectrum of its z, norm and asymmetry of the head after it."""
-        rank, correlation = evaluation.rank_and_correlation(self.ops.to_host(self.z))
+        shape = evaluation.shape(self.ops.to_host(self.z))
         norm, asymmetry = self.head.norm_and_asymmetry()
         loss = self.settings.loss_weight * self.objective.loss()
-        measures = (self.rate(step), loss, rank, correlation, norm, asymmetry)
+        measures = (self.rate(step), loss, shape.rank, shape.mean_abs_correlation, norm, asymmetry)
         return dict(zip(("lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry"), measures, strict=True))
 
     def knn(self) -> float:
-        """Accuracy of nearest neighbours within the training pictures: some of the last ask, the first answer; nan without labels."""
+        """Accuracy of nearest neighbours among the first training pictures for some of the last; nan without labels."""
         if self.labels is None:
             return float("nan")
         queries = min(KNN_QUERIES, self.count // 5)
         bank = slice(0, min(KNN_BANK, self.count - queries))
         asked = slice(self.count - queries, self.count)
         features = [features_of(self.networks, self.host_pictures[part], self.settings)[0] for part in (bank, asked)]
-        return evaluation.knn(features[0], self.labels[bank], features[1], self.labels[asked]).accuracy
+        return evaluation.knn(features[0], self.labels[bank], features[1], self.labels[asked]).share
 
     def weights(self) -> dict[str, np.ndarray]:
         """What evaluation needs, on the host: networks, and the head."""

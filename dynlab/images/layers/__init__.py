@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dynlab.images.augment import augment
 from dynlab.images.layers.convolution import (
     convolution_work,
     convolve,
@@ -44,6 +45,7 @@ __all__ = [
     "add_bias",
     "add_product",
     "add_sum",
+    "augment",
     "axpy",
     "barlow_moments",
     "batch_norm",
