@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import pickle
 import tarfile
 import zlib
@@ -113,18 +114,17 @@ class Archive:
 def find(folder: Path, inside: Sequence[str], archive: Archive | None, parts: Sequence[Part]) -> dict[str, Path] | None:
     """Where the parts lie: path by name of the part. None where there is not one of them.
 
-    Looked for in the folder and its subfolders `inside`, each as the file itself and compressed; then in the archive, whose
-    path then stands for all that were not found. A part that is nowhere has the path where it was expected first.
+    Looked for in the subfolders `inside` and in the folder, each as the file itself and compressed; then in the archive,
+    whose path then stands for all that were not found. A part that is nowhere has the path where it was expected first.
     """
-    found, places = {}, [folder, *(folder / name for name in inside)]
+    found, places = {}, [*(folder / name for name in inside), folder]
     for part in parts:
         names = [place / (part.name + ending) for place in places for ending in ("", ".gz")]
         path = next((name for name in names if name.is_file()), None)
         if path is not None:
             found[part.name] = path
     packed = folder / archive.name if archive is not None else None
-    if packed is None or not packed.is_file():
-        packed = None
+    packed = packed if packed is not None and packed.is_file() else None
     if not found and packed is None:
         return None
     home = next(iter(found.values())).parent if found else folder
@@ -246,8 +246,6 @@ class _Refused(Exception):
 
 def read_pickle(stream: Stream, most: int = 1 << 29) -> dict[bytes, Any]:
     """A dictionary of plain values and arrays of bytes from a pickle; whatever else it asks for is refused."""
-    import io
-
     data = stream.rest(most)
     try:
         content = _Unpickler(io.BytesIO(data), encoding="bytes").load()

@@ -26,7 +26,7 @@ FEW = 16  # fewer pictures than this are not worth a second thread
 LARGEST = 1024
 
 _jit.compile_module(_rng)
-_v = _jit.compile_module(views)
+_v = _jit.compile_module(views, entries=("draw_view", "whole_view", "fill_taps"))
 _draw_view, _whole_view, _fill_taps = _v.draw_view, _v.whole_view, _v.fill_taps
 _sample_at, _between, _blend, _clipped, _luma = _v.sample_at, _v.between, _v.blend, _v.clipped, _v.luma
 _shift_hue, _reflected, _jitter_at = _v.shift_hue, _v.reflected, _v.jitter_at

@@ -16,9 +16,10 @@ side, kept within it, and is interpolated linearly between its two neighbours th
 **Jitter.** With blend(a, b, f) = clip(f a + (1 - f) b, 0, 1): brightness blends with black, contrast with the mean luma of
 the picture, saturation with the luma of the pixel; the hue is shifted in HSV. In a random order. Since
 
-    R, G, B = v - c clip(min(k, 4 - k), 0, 1),   k = (n + 6 h) mod 6,   n = 5, 3, 1,
+    R = low + c clip(|h - 3| - 1),   G = low + c clip(2 - |h - 2|),   B = low + c clip(2 - |h - 4|),   clip to [0, 1],
 
-for value v, chroma c and hue h, the shift needs neither saturation nor the six cases of the hexagon, and vectorises.
+for the lowest channel `low`, chroma c and hue h in sixths of the circle, the shift needs neither saturation nor the six
+cases of the hexagon, and vectorises.
 
 **Blur.** Weights exp(-x^2/(2 sigma^2)), normalised over an odd number of taps, along rows and then columns; beyond the edge
 the picture is reflected about its outermost pixels.
@@ -45,7 +46,7 @@ NUMBERS = 14
 TRIES = 10
 
 _F = np.float32
-_ZERO, _ONE, _TWO, _FOUR, _SIX = _F(0.0), _F(1.0), _F(2.0), _F(4.0), _F(6.0)
+_ZERO, _ONE, _TWO, _THREE, _FOUR, _SIX = _F(0.0), _F(1.0), _F(2.0), _F(3.0), _F(4.0), _F(6.0)
 RED, GREEN, BLUE = _F(0.2989), _F(0.587), _F(0.114)  # luma of ITU-R BT.601, with the digits of torchvision
 UNIT = _F(1.0 / 255.0)
 
@@ -166,17 +167,6 @@ def luma(r, g, b):
     return RED * r + GREEN * g + BLUE * b
 
 
-def wrapped(k):
-    """k in [0, 12) modulo 6."""
-    return k - _SIX if k >= _SIX else k
-
-
-def ramp(k):
-    """clip(min(k, 4 - k), 0, 1): how much of the chroma a channel lacks at hue k sixths."""
-    m = _FOUR - k
-    return clipped(k if k < m else m)
-
-
 def shift_hue(r, g, b, sixths):
     """The colour with its hue moved by so many sixths of the circle, within [-3, 3]."""
     high = r if r > g else g
@@ -192,10 +182,10 @@ def shift_hue(r, g, b, sixths):
     other = green_turn if g == high else blue_turn
     hue = (turn if r == high else other) + sixths
     hue = hue + _SIX if hue < _ZERO else hue
-    hue = wrapped(hue)
-    red = high - chroma * ramp(wrapped(hue + _F(5.0)))
-    green = high - chroma * ramp(wrapped(hue + _F(3.0)))
-    return red, green, high - chroma * ramp(wrapped(hue + _ONE))
+    hue = hue - _SIX if hue >= _SIX else hue
+    red = low + chroma * clipped(abs(hue - _THREE) - _ONE)
+    green = low + chroma * clipped(_TWO - abs(hue - _TWO))
+    return red, green, low + chroma * clipped(_TWO - abs(hue - _FOUR))
 
 
 def reflected(i, size):
