@@ -27,9 +27,6 @@ import numpy as np
 from dynlab.images.layers import products
 
 FEW = 8  # channels up to which a copy with a margin is made
-PLACES = 480  # places of a task
-SPLIT_NUMBERS = 1 << 20  # the parts of a weights' gradient hold no more numbers than this together (or are one)
-MOST_PARTS = 16
 
 
 def output_size(size: int, stride: int) -> int:
@@ -65,7 +62,6 @@ class ConvolutionWork:
             count, offsets = c_in, [(a - pad, b - pad) for a in range(k) for b in range(k)]
             source = (h, w, c_in)
         self.offsets = np.array(offsets, np.int64)
-        # places n, rows, columns; source rows, columns, channels; numbers a tap; step; target rows, columns, channels; step, first row, first column
         self.geometry = np.array([n, rows, columns, *source, count, stride, rows, columns, c_out, 1, 0, 0], np.int64)
         self.classes, numbers = self._classes(x_shape, w_shape, stride, rows, columns, width)
         panels = -(-c_out // width)
@@ -73,7 +69,7 @@ class ConvolutionWork:
         self.zeros = np.zeros(max(count, c_out), dtype)
         padded = panels * width
         size = k * k * c_in * padded
-        self.parts = int(min(max(SPLIT_NUMBERS // size, 1), MOST_PARTS, max(n * rows * columns // 256, 1)))
+        self.parts = products.parts(size, n * rows * columns)
         self.sums = np.empty((self.parts, k * k * c_in, padded), dtype) if self.parts > 1 or padded != c_out else None
 
     @staticmethod

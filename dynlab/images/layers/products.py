@@ -28,11 +28,18 @@ _a1, _a2, _a3, _a4, _a5, _a6, _a7, _a8, _a9 = (
     tiles.accumulate.get(height, tiles.accumulate[1]) for height in range(1, 10)
 )
 TASKS_WANTED = 16
+SPLIT_NUMBERS = 1 << 20  # the parts of a sum over places hold no more numbers than this together (or are one)
+MOST_PARTS = 16
 
 
 def panel_width(dtype) -> int:
     """Columns of a panel of packed weights."""
     return tiles.panel(np.dtype(dtype).itemsize)
+
+
+def parts(numbers: int, places: int) -> int:
+    """In how many parts a sum over places is made, for a result of so many numbers."""
+    return int(min(max(SPLIT_NUMBERS // max(numbers, 1), 1), MOST_PARTS, max(places // 256, 1)))
 
 
 @_jit.parallel
