@@ -103,6 +103,17 @@ def kernel(function):
     return compiled
 
 
+def parallel(function):
+    """Compile `function` as an entry point whose `numba.prange` loops are shared among threads, cached on disk.
+
+    What an iteration does must not depend on the others nor raise; sums across iterations belong in parts of their own.
+    """
+    compiled = numba.njit(parallel=True, **OPTIONS)(function)
+    if cache_folder() is not None:
+        compiled._cache = _Cache(function)
+    return compiled
+
+
 def inner(function, inline: bool = False):
     """Compile `function` as a part of other kernels; it is stored inside theirs, with `inline` at every call."""
     return numba.njit(forceinline=inline, **OPTIONS)(function)
