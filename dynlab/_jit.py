@@ -103,6 +103,14 @@ def kernel(function):
     return compiled
 
 
+def parallel_kernel(function):
+    """As `kernel`, for functions with `numba.prange` loops; what they sum they have to sum in chunks of their own."""
+    compiled = numba.njit(parallel=True, **OPTIONS)(function)
+    if cache_folder() is not None:
+        compiled._cache = _Cache(function)
+    return compiled
+
+
 def inner(function, inline: bool = False):
     """Compile `function` as a part of other kernels; it is stored inside theirs, with `inline` at every call."""
     return numba.njit(forceinline=inline, **OPTIONS)(function)
