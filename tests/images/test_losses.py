@@ -109,7 +109,8 @@ def test_similarity_and_heads_are_the_theory_code(rule, stop, kind):
     m, half = 4, 9
     z, _ = outputs(2 * half, m, 5)
     matrix = np.eye(m) if rule == "none" else np.eye(m) + 0.3 * np.random.default_rng(1).normal(size=(m, m))
-    loss = losses.make("similarity", {"normalisation": kind, "stop_gradient": stop, "eps": 0.0}, layers, 2 * half, m, "float64")
+    numbers = {"normalisation": kind, "stop_gradient": stop, "eps": 0.0}
+    loss = losses.make("similarity", numbers, layers, 2 * half, m, "float64")
     d_z, d_head = through_head(rule, loss, z, matrix)
     columns = np.hstack([z[:half], z[half:]])
     moments = objective.moments(columns)
