@@ -160,8 +160,8 @@ def standard(features) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (d,) of the columns; the deviation of a constant one is 1."""
     mean = features.mean(0, dtype=np.float64)
     deviation = features.std(0, dtype=np.float64)
-    constant = deviation <= 1e-6 * np.abs(mean)  # what float32 leaves of a constant
-    return mean.astype(features.dtype), np.where(constant, 1.0, deviation).astype(features.dtype)
+    varies = np.ptp(features, axis=0) > 0
+    return mean.astype(features.dtype), np.where(varies, deviation, 1.0).astype(features.dtype)
 
 
 @dataclass(frozen=True)
@@ -222,12 +222,11 @@ class Logistic:
 def shape(features) -> Shape:
     """Spectrum, ranks and correlations of features (n, d)."""
     features = _checked("features", features)
-    mean, deviation = standard(features)
-    centred = features.astype(np.float64) - mean
+    alive = np.ptp(features, axis=0) > 0
+    centred = features.astype(np.float64)
+    centred -= centred.mean(0)
+    centred[:, ~alive] = 0.0  # not what rounding leaves of a constant
     covariance = centred.T @ centred / len(centred)
-    covariance -= np.outer(centred.mean(0), centred.mean(0))  # the mean was rounded
-    alive = ~((deviation == 1.0) & (np.diagonal(covariance) < 0.5))
-    covariance[~alive], covariance[:, ~alive] = 0.0, 0.0
     spectrum = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0)
     share = spectrum[spectrum > 0.0] / spectrum.sum() if spectrum.sum() > 0.0 else np.ones(1)
     sd = np.sqrt(np.diagonal(covariance)[alive])
@@ -253,7 +252,7 @@ def _checked(name: str, features) -> np.ndarray:
     require(features.ndim == 2 and min(features.shape) > 0, name, features.shape, "a matrix, rows for pictures")
     if features.dtype not in (np.float32, np.float64):
         features = features.astype(np.float32)
-    require(bool(np.isfinite(features.sum())), name, "nan or infinity", "finite numbers")
+    require(bool(np.isfinite(features.sum(dtype=np.float64))), name, "nan or infinity", "finite numbers")
     return np.ascontiguousarray(features)
 
 

@@ -5,7 +5,7 @@ projected on what the rule follows; entries that follow nothing (the diagonal of
 zero in `decays`, so that no optimiser here moves them by a bit. `MlpHead`: linear, batch norm, relu, linear.
 
 Both have `parameters`, `gradients` (P,), `decays` (P,) uint8, `segments`, forward(z, out), backward(d_out, z, d_z),
-prepare(z), norm_and_asymmetry(), and `state`, arrays that a checkpoint has to hold beside the parameters.
+prepare(z), norm_and_asymmetry(), and save() and load(saved) for checkpoints, parameters included.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class MatrixHead:
         self.parameters = ops.to_device(first_matrix(m, rule, start, seed).astype(dtype).ravel())
         self.gradients = ops.zeros((m * m,), dtype)
         entries = [[heads.trains(self.number, j, r) for r in range(m)] for j in range(m)]
-        self.decays = np.array(entries, np.uint8).ravel()
+        self.decays = ops.to_device(np.array(entries, np.uint8).ravel())
         self.segments = [("E", 0, m * m, (m, m))]
         self.matrix, self._d_matrix = self.parameters.reshape(m, m), self.gradients.reshape(m, m)
         self._moments = ops.empty((m, m), dtype)
-        self.state: dict[str, np.ndarray] = {}
+        self.correlation: np.ndarray | None = None
 
     @property
     def trains(self) -> bool:
@@ -78,13 +78,19 @@ class MatrixHead:
             return
         self.ops.matmul(z, z, self._moments, transpose_a=True)
         now = np.asarray(self.ops.to_host(self._moments), np.float64) / z.shape[0]
-        self.state["correlation"] = heads.moving_correlation(self.state.get("correlation"), now, self.rho)
-        made = from_correlation(self.rule, self.state["correlation"], self.eps)
+        self.correlation = heads.moving_correlation(self.correlation, now, self.rho)
+        made = from_correlation(self.rule, self.correlation, self.eps)
         self.ops.copy(self.ops.to_device(made.astype(self.parameters.dtype)), self.matrix)
 
-    def restore(self, state: dict) -> None:
-        """Go on from `state` of another head of the same rule."""
-        self.state = {name: np.array(value) for name, value in state.items()}
+    def save(self) -> dict[str, np.ndarray]:
+        """E and, where there is one, the moving correlation, as host arrays."""
+        saved = {"parameters": self.ops.to_host(self.parameters)}
+        return saved if self.correlation is None else saved | {"correlation": self.correlation.copy()}
+
+    def load(self, saved) -> None:
+        """Go on from what `save` returned."""
+        self.ops.copy(self.ops.to_device(saved["parameters"]), self.parameters)
+        self.correlation = np.array(saved["correlation"]) if "correlation" in saved else None
 
     def norm_and_asymmetry(self) -> tuple[float, float]:
         """||off-diag(E)||_F and ||E - E^T||_F/||off-diag(E)||_F, as the paper plots them."""
@@ -101,6 +107,8 @@ def first_matrix(outputs: int, rule: str, start: str, seed: int) -> np.ndarray:
 
 def from_correlation(rule: str, correlation, eps: float) -> np.ndarray:
     """`dynlab.heads.from_correlation` by LAPACK: at 64 outputs about twenty times faster than its Jacobi rotations."""
+    if not np.isfinite(correlation).all():  # a run that diverged says so by its loss
+        return np.full_like(correlation, np.nan)
     values, vectors = np.linalg.eigh(correlation)
     largest = values[-1]
     eye = eps * np.eye(len(values))
@@ -129,7 +137,6 @@ class MlpHead:
         self.network.initialise(seed, STREAM)
         self.parameters, self.gradients = self.network.parameters, self.network.gradients
         self.decays, self.segments = self.network.decays, self.network.segments
-        self.state: dict[str, np.ndarray] = {}
 
     def forward(self, z, out):
         """out (2B, m) = F of z (2B, m)."""
@@ -142,8 +149,14 @@ class MlpHead:
     def prepare(self, z) -> None:
         """Nothing: every weight follows its gradient."""
 
-    def restore(self, state: dict) -> None:
-        """Nothing is remembered beside the parameters."""
+    def save(self) -> dict[str, np.ndarray]:
+        """Parameters and running statistics as host arrays."""
+        return {name: self.ops.to_host(getattr(self.network, name)) for name in ("parameters", "buffers")}
+
+    def load(self, saved) -> None:
+        """Go on from what `save` returned."""
+        for name in ("parameters", "buffers"):
+            self.ops.copy(self.ops.to_device(saved[name]), getattr(self.network, name))
 
     def norm_and_asymmetry(self) -> tuple[float, float]:
         """(nan, nan): there is no one matrix."""

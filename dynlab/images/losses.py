@@ -106,6 +106,15 @@ class Objective:
         """The value of the last step as a number."""
         return float(self.ops.to_host(self.value)[0])
 
+    def save(self) -> dict:
+        """`state` as host arrays."""
+        return {name: self.ops.to_host(array) for name, array in self.state.items()}
+
+    def load(self, saved) -> None:
+        """Go on from what `save` returned."""
+        for name, array in self.state.items():
+            self.ops.copy(self.ops.to_device(saved[name]), array)
+
     def _matrix(self, columns=None):
         return self.ops.empty((self.rows, self.outputs if columns is None else columns), self.dtype)
 

@@ -28,14 +28,7 @@ def _sift(values, places, at, size):
     values[at], places[at] = value, place
 
 
-def _parallel(function):
-    made = numba.njit(parallel=True, **_jit.OPTIONS)(function)
-    if _jit.cache_folder() is not None:
-        made._cache = _jit._Cache(function)
-    return made
-
-
-@_parallel
+@_jit.parallel
 def largest(rows, k, values, places):
     """Fill values, places (n, k) with the k largest of every row (n, N), N >= k, in no order; the first of equals."""
     for i in numba.prange(rows.shape[0]):

@@ -100,11 +100,11 @@ class Trainer:
 
     def state(self) -> dict[str, np.ndarray]:
         """All that the next step depends on, on the host."""
-        kept = self.weights()
+        kept = self.networks.state()
         if self.target is not None:
             kept |= {f"target/{name}": value for name, value in self.target.state().items()}
-        for owner, arrays in self._memories():
-            kept |= {f"{owner}/{name}": self.ops.to_host(value) for name, value in arrays.items()}
+        kept |= {f"head/{name}": value for name, value in self.head.save().items()}
+        kept |= {f"objective/{name}": self.ops.to_host(value) for name, value in self.objective.state.items()}
         for name, optimiser in self.optimisers.items():
             kept |= {f"optimiser/{name}/{key}": value for key, value in optimiser.save().items()}
         return kept
@@ -113,18 +113,13 @@ class Trainer:
         """Go on from what `state` returned."""
         ops = self.ops
         self.networks.load(state)
-        ops.copy(ops.to_device(state["head_parameters"]), self.head.parameters)
         if self.target is not None:
             self.target.load(_under(state, "target"))
-        self.head.restore(_under(state, "head"))
+        self.head.load(_under(state, "head"))
         for name, value in _under(state, "objective").items():
             ops.copy(ops.to_device(value), self.objective.state[name])
         for name, optimiser in self.optimisers.items():
             optimiser.load(_under(state, f"optimiser/{name}"))
-
-    def _memories(self):
-        """What head and objective remember from step to step."""
-        return ("head", self.head.state), ("objective", self.objective.state)
 
     def _views(self, step: int) -> None:
         """Fill x with two views of the pictures whose turn it is."""

@@ -20,46 +20,50 @@ _sgd, _adam, _lars, _trust_ratio = _formulas.sgd, _formulas.adam, _formulas.lars
 _project = _jit.compile_module(heads).project_gradient
 
 
-def _parallel(function):
-    """Compile an entry point whose `prange` loops run on all threads, cached as `_jit.kernel` does."""
-    made = numba.njit(parallel=True, **_jit.OPTIONS)(function)
-    if _jit.cache_folder() is not None:
-        made._cache = _jit._Cache(function)
-    return made
+@_jit.reduction
+def _squares(x):
+    total = 0.0
+    for i in range(len(x)):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
 
 
-@_parallel
+# Slices, not offsets: with those the compiler does not see that no index is negative, and vectorises nothing.
+@_jit.parallel
 def _sgd_pass(p, g, v, decays, rate, decay, momentum, nesterov):
     for c in numba.prange((len(p) + CHUNK - 1) // CHUNK):
-        for i in range(c * CHUNK, min(len(p), (c + 1) * CHUNK)):
-            p[i], v[i] = _sgd(p[i], g[i], v[i], rate, decay * decays[i], momentum, nesterov)
+        part = slice(c * CHUNK, min(len(p), (c + 1) * CHUNK))
+        own, slope, memory, mask = p[part], g[part], v[part], decays[part]
+        for i in range(len(own)):
+            own[i], memory[i] = _sgd(own[i], slope[i], memory[i], rate, decay * mask[i], momentum, nesterov)
 
 
-@_parallel
+@_jit.parallel
 def _adam_pass(p, g, a, s, decays, rate, decay, keep_1, gain_1, keep_2, gain_2, root, eps):
     for c in numba.prange((len(p) + CHUNK - 1) // CHUNK):
-        for i in range(c * CHUNK, min(len(p), (c + 1) * CHUNK)):
-            wd = decay * decays[i]
-            p[i], a[i], s[i] = _adam(p[i], g[i], a[i], s[i], rate, wd, keep_1, gain_1, keep_2, gain_2, root, eps)
+        part = slice(c * CHUNK, min(len(p), (c + 1) * CHUNK))
+        own, slope, first, second, mask = p[part], g[part], a[part], s[part], decays[part]
+        for i in range(len(own)):
+            own[i], first[i], second[i] = _adam(
+                own[i], slope[i], first[i], second[i], rate, decay * mask[i], keep_1, gain_1, keep_2, gain_2, root, eps
+            )
 
 
-@_parallel
+@_jit.parallel
 def _lars_pass(p, g, v, decays, lows, highs, owner, ratios, rate, decay, momentum):
     for c in numba.prange(len(lows)):
-        scaled = rate * ratios[owner[c]]
-        for i in range(lows[c], highs[c]):
-            p[i], v[i] = _lars(p[i], g[i], v[i], scaled, decay * decays[i], momentum)
+        part = slice(lows[c], highs[c])
+        own, slope, memory, mask = p[part], g[part], v[part], decays[part]
+        scaled = own.dtype.type(rate * ratios[owner[c]])
+        for i in range(len(own)):
+            own[i], memory[i] = _lars(own[i], slope[i], memory[i], scaled, decay * mask[i], momentum)
 
 
-@_parallel
+@_jit.parallel
 def _chunk_squares(p, g, lows, highs, sums):
     for c in numba.prange(len(lows)):
-        own, slope = 0.0, 0.0
-        for i in range(lows[c], highs[c]):
-            own += np.float64(p[i]) * np.float64(p[i])
-            slope += np.float64(g[i]) * np.float64(g[i])
-        sums[c, 0] = own
-        sums[c, 1] = slope
+        sums[c, 0] = _squares(p[lows[c] : highs[c]])
+        sums[c, 1] = _squares(g[lows[c] : highs[c]])
 
 
 @_jit.kernel

@@ -1,0 +1,157 @@
+"""The head on pictures: the rules of `dynlab.heads`, gradients by differences, and what no step may touch."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynlab import heads
+from dynlab._checks import SettingError
+from dynlab.images import head, layers, optimise
+from tests.images.naive_losses import slopes
+
+
+def data(n, m, seed):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, m)) @ rng.normal(size=(m, m)), rng.normal(size=(n, m))
+
+
+def product(part, z, weights):
+    """sum of weights times the head's outputs, which has weights for its gradient."""
+    out = np.empty_like(z)
+    return float((part.forward(z, out) * weights).sum())
+
+
+@pytest.mark.parametrize("rule", head.HEADS)
+@settings(max_examples=5)
+@given(half=st.integers(2, 5), m=st.integers(1, 5), seed=st.integers(0, 99))
+def test_gradients_are_differences(rule, half, m, seed):
+    z, weights = data(2 * half, m, seed)
+    part = head.make(rule, m, layers, "float64")
+    if rule != "none":
+        part.parameters += 0.3 * np.random.default_rng(seed).normal(size=part.parameters.shape)
+    kept, d_z = z.copy(), np.full_like(z, np.nan)
+    product(part, z, weights)
+    part.backward(weights.copy(), z, d_z)
+    gradients = part.gradients.copy()
+    size = 1.0 + np.abs(d_z).max()
+    np.testing.assert_allclose(d_z, slopes(lambda x: product(part, x, weights), z), atol=1e-6 * size)
+    if rule == "mlp":  # nearly at a kink of relu, differences are not derivatives: see below
+        return
+    before = part.parameters.copy()
+
+    def of_parameters(values):
+        part.parameters[...] = values
+        return product(part, z, weights)
+
+    expected = slopes(of_parameters, before).reshape(m, m)
+    heads.project_gradient(heads.rule_number(rule), m, expected)
+    np.testing.assert_allclose(gradients.reshape(m, m), expected, atol=1e-6 * (1.0 + np.abs(expected).max()))
+    np.testing.assert_array_equal(z, kept)
+
+
+def test_gradients_of_the_weights_of_an_mlp_are_differences():
+    z, weights = data(12, 3, 1)
+    part = head.make("mlp", 3, layers, "float64", hidden=7, seed=4)
+    product(part, z, weights)
+    part.backward(weights, z, np.empty_like(z))
+    gradients, before = part.gradients.copy(), part.parameters.copy()
+
+    def of_parameters(values):
+        part.parameters[...] = values
+        return product(part, z, weights)
+
+    np.testing.assert_allclose(gradients, slopes(of_parameters, before), atol=1e-6 * (1.0 + np.abs(gradients).max()))
+
+
+def test_forward_is_the_matrix_times_each_output():
+    z, _ = data(6, 4, 2)
+    part = head.make("linear", 4, layers, "float64", start="random", seed=5)
+    out = part.forward(z, np.empty_like(z))
+    np.testing.assert_allclose(out[3], part.matrix @ z[3], rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", optimise.OPTIMISERS)
+def test_the_diagonal_is_never_touched(name):
+    m = 8
+    part = head.make("off-diagonal", m, layers)
+    made = optimise.make(name, part.parameters, part.decays, layers, part.segments, weight_decay=0.1)
+    rng = np.random.default_rng(0)
+    d_z = np.empty((16, m), np.float32)
+    for _ in range(20):
+        z, d_out = rng.normal(size=(2, 16, m)).astype(np.float32)
+        part.backward(d_out, z, d_z)
+        assert not part.gradients.reshape(m, m).diagonal().any()
+        made.step(part.parameters, part.gradients, 0.1)
+    np.testing.assert_array_equal(part.matrix.diagonal(), np.ones(m, np.float32))
+    assert np.abs(part.matrix - np.eye(m)).max() > 1e-3
+    assert part.norm_and_asymmetry() == heads.norm_and_asymmetry(part.matrix)
+
+
+def test_a_symmetric_head_stays_symmetric_to_the_bit():
+    part = head.make("symmetric", 5, layers, start="random", seed=2)
+    made = optimise.make("adam", part.parameters, part.decays, layers)
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        z, d_out = rng.normal(size=(2, 8, 5)).astype(np.float32)
+        part.backward(d_out, z, np.empty_like(z))
+        made.step(part.parameters, part.gradients, 0.05)
+    np.testing.assert_array_equal(part.matrix, part.matrix.T)
+
+
+@pytest.mark.parametrize("rule", head.FROM_CORRELATION)
+def test_heads_of_the_correlation_are_the_theory_rule_on_the_moving_average(rule):
+    part, average = head.make(rule, 6, layers, "float64"), None
+    np.testing.assert_array_equal(part.matrix, np.eye(6))
+    for seed in range(4):
+        z, _ = data(30, 6, seed)
+        part.prepare(z)
+        average = heads.moving_correlation(average, z.T @ z / 30)
+        np.testing.assert_allclose(part.matrix, heads.from_correlation(rule, average), atol=1e-10)
+    again = head.make(rule, 6, layers, "float64")
+    again.load(part.save())
+    for one in (part, again):
+        one.prepare(z)
+    np.testing.assert_array_equal(again.matrix, part.matrix)
+    assert not part.trains and not part.decays.any()
+
+
+@pytest.mark.parametrize("rule", head.FROM_CORRELATION)
+@settings(max_examples=10)
+@given(m=st.integers(1, 8), rank=st.integers(1, 8), seed=st.integers(0, 99))
+def test_the_spectrum_by_lapack_is_that_by_rotations(rule, m, rank, seed):
+    z = np.random.default_rng(seed).normal(size=(min(rank, m), m))
+    correlation = z.T @ z
+    expected = heads.from_correlation(rule, correlation, 0.05)
+    np.testing.assert_allclose(head.from_correlation(rule, correlation, 0.05), expected, atol=3e-7)
+
+
+@pytest.mark.parametrize("rule", head.FROM_CORRELATION)
+def test_outputs_that_vanish_or_diverge_leave_a_head_that_says_so(rule):
+    np.testing.assert_array_equal(head.from_correlation(rule, np.zeros((3, 3)), 0.1), 0.1 * np.eye(3))
+    assert np.isnan(head.from_correlation(rule, np.full((3, 3), np.nan), 0.1)).all()
+
+
+@pytest.mark.parametrize("rule", head.HEADS)
+def test_a_head_goes_on_from_what_was_saved(rule):
+    part, again = head.make(rule, 4, layers), head.make(rule, 4, layers)
+    z = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
+    part.parameters += 0.5
+    part.prepare(z)
+    again.load(part.save())
+    np.testing.assert_array_equal(part.forward(z, np.empty_like(z)), again.forward(z, np.empty_like(z)))
+
+
+def test_a_random_start_is_that_of_the_seed():
+    first, second, other = (head.make("linear", 64, layers, start="random", seed=s).matrix for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 0.1
+    assert abs(first.std() * 8.0 - 1.0) < 0.05 and abs(first.mean()) < 0.01
+
+
+@pytest.mark.parametrize(
+    "rule, numbers, word", [("fixed", {}, "head='fixed'"), ("off-diagonal", {"start": "random"}, "head_start=")]
+)
+def test_what_is_refused(rule, numbers, word):
+    with pytest.raises(SettingError, match=word):
+        head.make(rule, 4, layers, **numbers)

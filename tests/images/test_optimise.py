@@ -1,0 +1,181 @@
+"""Optimisers against naive loops, and torch.optim where there is one; schedules."""
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynlab._checks import SettingError
+from dynlab.formulas import updates
+from dynlab.images import layers, optimise
+from dynlab.images.layers.updates import CHUNK
+from tests.images import naive_losses as naive
+
+STEPS = 10
+
+
+def problem(size, seed, dtype="float64"):
+    rng = np.random.default_rng(seed)
+    mask = (rng.random(size) < 0.6).astype(np.uint8)
+    return rng.normal(size=size).astype(dtype), rng.normal(size=(STEPS, size)).astype(dtype), mask
+
+
+def walk(optimiser, p, gradients, rate):
+    p = p.copy()
+    for g in gradients:
+        kept = g.copy()
+        optimiser.step(p, g, rate)
+        np.testing.assert_array_equal(g, kept)
+    return p
+
+
+@pytest.mark.parametrize("dtype, error", [("float64", 1e-13), ("float32", 3e-6)])
+@settings(max_examples=8)
+@given(size=st.integers(1, 40), seed=st.integers(0, 99), momentum=st.sampled_from([0.0, 0.9]), nesterov=st.booleans())
+def test_sgd_is_the_naive_loop(dtype, error, size, seed, momentum, nesterov):
+    p, gradients, mask = problem(size, seed, dtype)
+    made = optimise.Sgd(p, mask, layers, weight_decay=0.1, momentum=momentum, nesterov=nesterov)
+    expected = naive.sgd(p.astype(float), gradients, mask, 0.05, 0.1, momentum, nesterov)
+    np.testing.assert_allclose(walk(made, p, gradients, 0.05), expected, rtol=error, atol=error)
+
+
+@pytest.mark.parametrize("dtype, error", [("float64", 1e-12), ("float32", 1e-5)])
+@settings(max_examples=8)
+@given(size=st.integers(1, 40), seed=st.integers(0, 99), decay=st.sampled_from([0.0, 0.1]))
+def test_adam_is_the_naive_loop(dtype, error, size, seed, decay):
+    p, gradients, mask = problem(size, seed, dtype)
+    made = optimise.Adam(p, mask, layers, weight_decay=decay, betas=(0.8, 0.95), eps=1e-4)
+    expected = naive.adam(p.astype(float), gradients, mask, 0.02, decay, (0.8, 0.95), 1e-4)
+    np.testing.assert_allclose(walk(made, p, gradients, 0.02), expected, rtol=error, atol=error)
+
+
+@pytest.mark.parametrize("dtype, error", [("float64", 1e-13), ("float32", 3e-6)])
+@settings(max_examples=8)
+@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_lars_is_the_naive_loop(dtype, error, sizes, seed):
+    edges = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+    p, gradients, mask = problem(edges[-1], seed, dtype)
+    p[: edges[1]] = 0.0  # a tensor of zeros has to get away from them
+    spans = list(zip(edges[:-1], edges[1:], strict=True))
+    for start, stop in spans[::2]:
+        mask[start:stop] = 0  # norms and biases
+    segments = [(str(i), *span, ()) for i, span in enumerate(spans)]
+    made = optimise.Lars(p, mask, layers, segments, weight_decay=0.1, momentum=0.9, trust=0.05)
+    expected = naive.lars(p.astype(float), gradients, mask, spans, 0.5, 0.1, 0.9, 0.05)
+    np.testing.assert_allclose(walk(made, p, gradients, 0.5), expected, rtol=error, atol=error)
+
+
+def large(name):
+    size = 3 * CHUNK + 17
+    p, gradients, mask = problem(size, 0, "float32")
+    segments = [("a", 0, CHUNK + 5, ()), ("b", CHUNK + 5, size, ())]
+    return p, gradients[:3], optimise.make(name, p, mask, layers, segments, weight_decay=0.1)
+
+
+@pytest.mark.parametrize("name", optimise.OPTIMISERS)
+def test_the_bits_do_not_depend_on_the_number_of_threads(name):
+    results, before = [], numba.get_num_threads()
+    for threads in (1, before):
+        p, gradients, made = large(name)
+        numba.set_num_threads(threads)
+        try:
+            results.append(walk(made, p, gradients, 0.01))
+        finally:
+            numba.set_num_threads(before)
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("name", optimise.OPTIMISERS)
+def test_vectors_of_several_chunks_are_updated_to_the_end(name):
+    p, gradients, made = large(name)
+    mask = made.decays
+    spans = [(0, CHUNK + 5), (CHUNK + 5, len(p))]
+    exact = p.astype(float)
+    expected = {
+        "sgd": lambda: naive.sgd(exact, gradients, mask, 0.01, 0.1, 0.9, False),
+        "adam": lambda: naive.adam(exact, gradients, mask, 0.01, 0.1, (0.9, 0.999), 1e-8),
+        "lars": lambda: naive.lars(exact, gradients, mask, spans, 0.01, 0.1, 0.9, 0.001),
+    }[name]()
+    np.testing.assert_allclose(walk(made, p, gradients, 0.01), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", optimise.OPTIMISERS)
+def test_a_run_goes_on_from_what_was_saved(name):
+    p, gradients, mask = problem(30, 3, "float32")
+    segments = [("a", 0, 30, ())]
+    straight = optimise.make(name, p, mask, layers, segments, weight_decay=0.01)
+    whole = walk(straight, p, gradients, 0.01)
+    first = optimise.make(name, p, mask, layers, segments, weight_decay=0.01)
+    half = walk(first, p, gradients[:4], 0.01)
+    second = optimise.make(name, p, mask, layers, segments, weight_decay=0.01)
+    second.load(first.save())
+    np.testing.assert_array_equal(walk(second, half, gradients[4:], 0.01), whole)
+    with pytest.raises(SettingError):
+        optimise.make(name, p[:-1], mask[:-1], layers, [("a", 0, 29, ())]).load(first.save())
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("dtype, error", [("float64", 1e-12), ("float32", 2e-6)])
+def test_sgd_is_torch_optim(nesterov, dtype, error):
+    torch = pytest.importorskip("torch", reason="torch is not installed: its optimisers are not compared")
+    p, gradients, _ = problem(50, 1, dtype)
+    made = optimise.Sgd(p, np.ones(50, np.uint8), layers, 0.02, 0.9, nesterov)
+    other = torch.nn.Parameter(torch.tensor(p))
+    peer = torch.optim.SGD([other], lr=0.03, momentum=0.9, weight_decay=0.02, nesterov=nesterov)
+    for g in gradients:
+        made.step(p, g, 0.03)
+        other.grad = torch.tensor(g)
+        peer.step()
+    np.testing.assert_allclose(p, other.detach().numpy(), rtol=error, atol=error)
+
+
+@pytest.mark.parametrize("dtype, error", [("float64", 1e-12), ("float32", 2e-6)])
+def test_adam_is_torch_optim(dtype, error):
+    torch = pytest.importorskip("torch", reason="torch is not installed: its optimisers are not compared")
+    p, gradients, _ = problem(50, 2, dtype)
+    made = optimise.Adam(p, np.ones(50, np.uint8), layers, 0.02)
+    other = torch.nn.Parameter(torch.tensor(p))
+    peer = torch.optim.Adam([other], lr=0.003, weight_decay=0.02)
+    for g in gradients:
+        made.step(p, g, 0.003)
+        other.grad = torch.tensor(g)
+        peer.step()
+    np.testing.assert_allclose(p, other.detach().numpy(), rtol=error, atol=error)
+
+
+def test_a_tensor_without_norm_keeps_the_rate():
+    assert updates.trust_ratio(0.01, 0.0, 1.0, 0.1) == 1.0
+    assert updates.trust_ratio(0.01, 2.0, 0.0, 0.1) == 1.0
+    assert updates.trust_ratio(0.01, 2.0, 0.3, 0.1) == pytest.approx(0.01 * 2.0 / 0.5)
+
+
+def test_schedules():
+    steps = 100
+    cosine = [optimise.factor("cosine", i, steps) for i in range(steps)]
+    assert cosine[0] == 1.0 and cosine[50] == pytest.approx(0.5) and cosine == sorted(cosine, reverse=True)
+    assert optimise.factor("cosine", steps, steps, last=0.1) == pytest.approx(0.1)
+    assert [optimise.factor("constant", i, steps) for i in (0, 99)] == [1.0, 1.0]
+    drops = [optimise.factor("step", i, steps, milestones=(0.5, 0.75), drop=0.2) for i in (49, 50, 74, 75)]
+    assert drops == pytest.approx([1.0, 0.2, 0.2, 0.04])
+    warm = [optimise.factor("cosine", i, steps, warm_up=10) for i in (0, 4, 9, 10, 55)]
+    assert warm == pytest.approx([0.1, 0.5, 1.0, 1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    "call, word",
+    [
+        (lambda p, d: optimise.make("adamw", p, d, layers), "optimiser='adamw'"),
+        (lambda p, d: optimise.make("adam", p, d, layers, betas=(0.9, 1.0)), "betas="),
+        (lambda p, d: optimise.make("sgd", p, d, layers, momentum=-0.1), "momentum=-0.1"),
+        (lambda p, d: optimise.make("sgd", p, d[:-1], layers), "decays="),
+        (lambda p, d: optimise.make("lars", p, d, layers, [("a", 0, 3, ())]), "segments="),
+        (lambda p, d: optimise.factor("linear", 0, 10), "schedule='linear'"),
+        (lambda p, d: optimise.factor("constant", 0, 10, drop=2), "schedule="),
+        (lambda p, d: optimise.factor("cosine", 0, 10, warm_up=11), "warm_up=11"),
+    ],
+)
+def test_what_is_refused(call, word):
+    with pytest.raises(SettingError, match=word) as raised:
+        call(np.zeros(5), np.ones(5, np.uint8))
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,72 @@
+"""Plants faults in losses, heads, optimisers and evaluation of pictures, and shows which tests fail for each (the first few).
+
+    python tests/images_objectives_faults.py [NAME ...]
+
+Works on a copy of the sources in a temporary folder (`planting`). The exit status is 1 if a fault is not caught, or if the
+unchanged sources fail. Run on demand; pytest does not collect it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from planting import Planting
+
+LOSSES, HEAD, ROWS = "dynlab/images/losses.py", "dynlab/images/head.py", "dynlab/images/layers/rows.py"
+FORMULAS, UPDATES = "dynlab/formulas/updates.py", "dynlab/images/layers/updates.py"
+OPTIMISE, EVALUATION = "dynlab/images/optimise.py", "dynlab/images/evaluation.py"
+NEIGHBOURS = "dynlab/images/neighbours.py"
+# name: (file, text as it stands, text with the fault)
+FAULTS = {
+    "views paired with themselves": (ROWS, "out[:half] = x[half:]", "out[:half] = x[:half]"),
+    "gradient of half the size": (LOSSES, "2.0 / self.rows", "1.0 / self.rows"),
+    "gradient through a stopped target": (LOSSES, 'if stop == "target":', 'if stop == "no":'),
+    "one group of statistics for both views": (LOSSES, "self.ops.batch_norm(y, 2,", "self.ops.batch_norm(y, 1,"),
+    "Barlow Twins' derivative not transposed": (LOSSES, "self.slope[:half], transpose_b=True)", "self.slope[:half])"),
+    "VICReg's covariances counted once": (LOSSES, "ops.axpy(2.0, self.other, d_online)", "ops.axpy(1.0, self.other, d_online)"),
+    "VICReg's hinge with a slope above 1": (ROWS, "if below and deviation > 0.0 else 0.0", "if deviation > 0.0 else 0.0"),
+    "DINO's centre moves before the loss": (
+        LOSSES,
+        'ops.softmax(target, self.state["centre"]',
+        'ops.mix(0.1, target[0], self.state["centre"])\n        ops.softmax(target, self.state["centre"]',
+    ),
+    "DINO's teacher as soft as its student": (LOSSES, "settings.teacher_temperature, self.teacher", "0.1, self.teacher"),
+    "SimCLR counts a row as its own rival": (LOSSES, '-float("inf")', "1.0"),
+    "decorrelation of the whole matrix": (ROWS, "factor * c[i, j] if i != j else 0.0", "factor * c[i, j]"),
+    "the head's diagonal trains": (HEAD, "self.ops.project_head_gradient(self.number, self._d_matrix)", "pass"),
+    "the head's diagonal decays": (HEAD, "entries = [[heads.trains(self.number, j, r)", "entries = [[True"),
+    "the head transposed": (HEAD, "self.matrix, out, transpose_b=True)", "self.matrix, out)"),
+    "the moving correlation forgets": (HEAD, "heads.moving_correlation(self.correlation,", "heads.moving_correlation(None,"),
+    "DirectPred without a square root": (HEAD, "np.sqrt(np.where(share > heads.RESOLVED, share, 0.0))", "share"),
+    "no correction of Adam's second moment": (UPDATES, "np.sqrt(1.0 - b_2**count)", "1.0"),
+    "Adam's eps inside the correction": (FORMULAS, "(sqrt(s) / root + eps)", "((sqrt(s) + eps) / root)"),
+    "decay of everything": (UPDATES, "decay * mask[i]", "decay"),
+    "Nesterov left out": (FORMULAS, "rate * (h + momentum * v), v", "rate * v, v"),
+    "LARS adapts norms": (UPDATES, "if adapts[tensor] else 1.0", "if True else 1.0"),
+    "LARS without decay in its ratio": (FORMULAS, "(gradients + decay * weights)", "gradients"),
+    "the last entries are not updated": (UPDATES, "(len(p) + CHUNK - 1) // CHUNK", "max(1, len(p) // CHUNK)"),
+    "count not saved": (OPTIMISE, 'self.count = int(saved["count"])', "pass"),
+    "cosine that ignores the warm-up": (OPTIMISE, "(step - warm_up, max(steps - warm_up, 1)", "(step, max(steps, 1)"),
+    "the last of equal neighbours": (NEIGHBOURS, "row[j] > best[0]", "row[j] >= best[0]"),
+    "votes without temperature": (NEIGHBOURS, "np.float64(values[i, j]) / temperature", "np.float64(values[i, j])"),
+    "standardised by the test pictures": (
+        EVALUATION,
+        "(test - mean) / deviation)",
+        "(test[:50] - test[:50].mean(0)).repeat(80, 0) / deviation)",
+    ),
+    "C chosen upside down": (EVALUATION, "best = max(best,", "best = min(best,"),
+    "the penalty's slope without C": (EVALUATION, "self.slope / n + self.penalty * weights", "self.slope / n + weights"),
+    "correlations with their diagonal": (EVALUATION, "correlation.sum() - np.trace(correlation)", "correlation.sum()"),
+}
+FILES = ("test_losses.py", "test_head.py", "test_optimise.py", "test_evaluation.py")
+
+
+def tests(name: str | None) -> list[str]:
+    """All files for the sources as they are, for a fault those that are about its place."""
+    of = {LOSSES: 1, ROWS: 1, HEAD: 2, FORMULAS: 4, UPDATES: 6, OPTIMISE: 4, EVALUATION: 8, NEIGHBOURS: 8}
+    chosen = 15 if name is None else of[FAULTS[name][0]]
+    return [f"tests/images/{file}" for i, file in enumerate(FILES) if chosen >> i & 1]
+
+
+if __name__ == "__main__":
+    sys.exit(Planting("images_objectives_faults.py", FAULTS, tests).main(sys.argv[1:]))
