@@ -139,9 +139,8 @@ def _cubic(par, table, limits, starts, records, results, queue):
     results: (learnt, marks, snapshots, tally, counts, status) as in `flow.run_flow`. queue (1,): the next start.
     """
     matrices = cuda.shared.array((N, N, BLOCK), float64)
-    _follow_queue(
-        CUBIC, matrices[:, :, cuda.threadIdx.x], None, None, par, table, limits, starts, records, results, queue
-    )
+    matrix = matrices[:, :, cuda.threadIdx.x]
+    _follow_queue(CUBIC, matrix, None, None, par, table, limits, starts, records, results, queue)
 
 
 def _cubic_local(par, table, limits, starts, records, results, queue):
@@ -156,9 +155,8 @@ def _relu(par, table, limits, starts, records, results, queue):
     state = cuda.local.array(N, complex128)
     slopes = cuda.local.array(N, complex128)
     complex_scratch = (state, slopes, None, None)
-    _follow_queue(
-        RELU, matrices[:, :, cuda.threadIdx.x], NOTHING, complex_scratch, par, table, limits, starts, records, results, queue
-    )
+    matrix = matrices[:, :, cuda.threadIdx.x]
+    _follow_queue(RELU, matrix, NOTHING, complex_scratch, par, table, limits, starts, records, results, queue)
 
 
 def _relu3(par, table, limits, starts, records, results, queue):
@@ -167,9 +165,8 @@ def _relu3(par, table, limits, starts, records, results, queue):
     state = cuda.local.array(N, complex128)
     slopes = cuda.local.array(N, complex128)
     complex_scratch = (state, slopes, None, None)
-    _follow_queue(
-        RELU3, matrices[:, :, cuda.threadIdx.x], NOTHING, complex_scratch, par, table, limits, starts, records, results, queue
-    )
+    matrix = matrices[:, :, cuda.threadIdx.x]
+    _follow_queue(RELU3, matrix, NOTHING, complex_scratch, par, table, limits, starts, records, results, queue)
 
 
 BY_KIND = {CUBIC: _gpu.kernel()(_cubic), RELU: _gpu.kernel()(_relu), RELU3: _gpu.kernel()(_relu3)}
