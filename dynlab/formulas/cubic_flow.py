@@ -25,8 +25,7 @@ LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 0.6931471803691238, 1.9082149292
 ROUND = 6755399441055744.0
 # Beyond these 2^k would leave the normal numbers.
 LOWEST, HIGHEST = -708.0, 709.0
-LOWEST_POWER = -1022
-POWERS_OF_TWO = np.ldexp(1.0, np.arange(LOWEST_POWER, 1024))
+EXPONENT_BIAS, MANTISSA_BITS = 1023, 52
 # Which argument each of the eight exponentials has, and what is subtracted: numbers in place of branches.
 OWN, LAST_SIGNAL = np.array([1.0, 1, 1, 0, 1, 1, 0, 0]), np.array([0.0, 0, 0, 1, 0, 0, 0, 0])
 ANGLE, DETERMINANT = np.array([0.0, 0, 0, 0, 0, 0, 1, 0]), np.array([0.0, 0, 0, 0, 0, 0, 0, 1])
@@ -105,7 +104,8 @@ def exponentials(z, out):
         x = out[i]
         x = LOWEST if x < LOWEST else x
         x = HIGHEST if x > HIGHEST else x
-        k = (x * LOG2_E + ROUND) - ROUND
+        rounded = np.float64(x * LOG2_E + ROUND)
+        k = rounded - ROUND
         r = (x - k * LN2_HIGH) - k * LN2_LOW
         r2 = r * r
         r4 = r2 * r2
@@ -113,8 +113,8 @@ def exponentials(z, out):
         middle = (T6 + r * T7) + r2 * (T8 + r * T9)
         high = (T10 + r * T11) + r2 * (T12 + r * T13)
         rest = r + r2 * (low + r4 * (middle + r4 * high))
-        # int() of what is not a number is undefined, and would be an index here.
-        scale = POWERS_OF_TWO[int(k if k > LOWEST_POWER else LOWEST_POWER) - LOWEST_POWER]
+        # The last bits of `rounded` are the integer k: moved to where the exponent is, they make 2^k.
+        scale = np.int64((rounded.view(np.int64) + EXPONENT_BIAS) << MANTISSA_BITS).view(np.float64)
         out[i] = scale * rest + (scale - MINUS[i])
 
 

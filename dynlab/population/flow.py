@@ -28,7 +28,7 @@ for _function in (
 ):  # fmt: skip
     _function.targetoptions["forceinline"] = True
 # Called from one place, and inlined before they are compiled, which spares compiling their callees twice.
-for _function in (_integrate.integrate, _solver.tie_rates, _solver.complex_step):
+for _function in (_integrate.integrate, _integrate.begin, _integrate.advance, _solver.tie_rates, _solver.complex_step):
     _function.targetoptions["inline"] = "always"
 _follow = _integrate.integrate
 
@@ -170,7 +170,7 @@ def _geometry(m, features, dtype):
 
 
 def _buffers(m, n):
-    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (2,), (m,), (m,), (n,))
+    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (2,), (m,), (m,), (n,), (10,))
     return tuple(np.zeros(s) if s else np.zeros(n, np.int64) for s in shapes)
 
 

@@ -45,6 +45,10 @@ FIRST, SECOND, PEAK = 0, 1, 2
 PEAK_VALUE, DRIFT, END = 0, 1, 2
 STEPS, REJECTED, TRACED, NEXT_TIME = 0, 1, 2, 3
 MOST_REJECTED = 100
+# What is not a status: the trajectory goes on.
+RUNNING = -1
+# Entries of control: what one step leaves to the next, beside arrays.
+LENGTH, LAST_LENGTH, LAST_ERROR, FASTEST, SPEED, SLOPE, IN_TIME, FRESH, HELD_BACK, IN_A_ROW = range(10)
 FIXED_POINT = 1e-14
 # Largest difference of log s from its cubic in the middle of a step, weighed by the step's share of time, over rtol.
 CLOCK = 1000.0
@@ -229,11 +233,23 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
     tally: largest head entry, largest relative drift of the conserved quantities, end time. counts: steps, rejected,
     trace points, times recorded. buffers: scratch of the solver.
     """
+    status = begin(
+        system, axes, z, side, weights, learnt, marks, snapshots, tally, scratch, complex_scratch, buffers
+    )
+    if status == RUNNING:
+        status = advance(
+            system, axes, table, z, side, weights, limits, limits[3], times, at_times, trace_time, trace, per_step,
+            learnt, marks, snapshots, tally, counts, scratch, complex_scratch, buffers,
+        )  # fmt: skip
+    return status
+
+
+def begin(system, axes, z, side, weights, learnt, marks, snapshots, tally, scratch, complex_scratch, buffers):
+    """Prepare `advance`; arguments as those of `integrate`. Returns RUNNING, or NOT_FINITE."""
     kind, m, features, par = system
     arc, caps = weights
-    until, rtol, stop_when_settled, max_steps = limits
-    rates, jac, new_rates, new_jac, matrix, order, stages, point, new, last = buffers[:10]
-    normal, clock, charge0, charge1, floors = buffers[10:]
+    rates, jac = buffers[0], buffers[1]
+    normal, clock, charge0, _, floors, control = buffers[10:]
     n = size(axes, z)
     for i in range(n):
         floors[i] = caps[i]
@@ -251,15 +267,44 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
     if not all_finite(n, rates, jac):
         return NOT_FINITE
     speed, slope, in_time = arc_system(axes, arc, rates, jac, normal)
-    h = 0.01
-    fastest = 0.0
-    trouble = TOO_MANY_STEPS
-    fresh = True
-    held_back = False
-    in_a_row = 0
-    last_h = h
-    last_error = 1.0
-    while counts[STEPS] + counts[REJECTED] < max_steps:
+    control[LENGTH] = 0.01
+    control[LAST_LENGTH] = 0.01
+    control[LAST_ERROR] = 1.0
+    control[FASTEST] = 0.0
+    control[SPEED] = speed
+    control[SLOPE] = slope
+    control[IN_TIME] = 1.0 if in_time else 0.0
+    control[FRESH] = 1.0
+    control[HELD_BACK] = 0.0
+    control[IN_A_ROW] = 0.0
+    return RUNNING
+
+
+def advance(system, axes, table, z, side, weights, limits, stop_at, times, at_times, trace_time, trace, per_step, learnt,
+            marks, snapshots, tally, counts, scratch, complex_scratch, buffers):
+    """Go on until the end or until `stop_at` steps were tried since the start, whichever is first; the status, or RUNNING.
+
+    Arguments as those of `integrate`. What is interrupted goes on as if it had not been: all that one step leaves to the
+    next is in the arrays.
+    """
+    kind, m, features, par = system
+    arc, caps = weights
+    until, rtol, stop_when_settled, max_steps = limits
+    rates, jac, new_rates, new_jac, matrix, order, stages, point, new, last = buffers[:10]
+    normal, clock, charge0, charge1, floors, control = buffers[10:]
+    n = size(axes, z)
+    h = control[LENGTH]
+    last_h = control[LAST_LENGTH]
+    last_error = control[LAST_ERROR]
+    fastest = control[FASTEST]
+    speed = control[SPEED]
+    slope = control[SLOPE]
+    in_time = control[IN_TIME] > 0.0
+    fresh = control[FRESH] > 0.0
+    held_back = control[HELD_BACK] > 0.0
+    in_a_row = int(control[IN_A_ROW])
+    trouble = RUNNING
+    while counts[STEPS] + counts[REJECTED] < stop_at:
         if fresh:
             slaved_floors(kind, n, m, features, jac, caps, floors)
             fresh = False
@@ -393,7 +438,21 @@ def integrate(system, axes, table, z, side, weights, limits, times, at_times, tr
         h = h * (min(factor, 1.0) if held_back else factor)
         held_back = False
     tally[END] = clock[0]
-    return trouble
+    if trouble != RUNNING:
+        return trouble
+    if counts[STEPS] + counts[REJECTED] >= max_steps:
+        return TOO_MANY_STEPS
+    control[LENGTH] = h
+    control[LAST_LENGTH] = last_h
+    control[LAST_ERROR] = last_error
+    control[FASTEST] = fastest
+    control[SPEED] = speed
+    control[SLOPE] = slope
+    control[IN_TIME] = 1.0 if in_time else 0.0
+    control[FRESH] = 1.0 if fresh else 0.0
+    control[HELD_BACK] = 1.0 if held_back else 0.0
+    control[IN_A_ROW] = in_a_row
+    return RUNNING
 
 
 def finish(n, z, times, at_times, counts, tally, time, status):

@@ -1,9 +1,11 @@
-"""What one sample shows and how it is split into views (the laws of `dynlab.model.Model`), from counted random numbers.
+"""What one sample shows and how it is split into views (the laws of `dynlab.model.Model`), from counted random numbers;
+how an output responds to a patch.
 
 Undecorated functions of numbers and arrays, as in `dynlab.formulas`; compiled by `dynlab.samples.kernels`.
 """
 
 from dynlab._rng import CONTENT, DOMAIN, VIEWS, philox
+from dynlab.formulas.activations import CUBIC, LINEAR, RELU
 
 
 def draw_subset(size, wanted, domain, sample, step, k0, k1, chosen):
@@ -42,3 +44,25 @@ def draw_views(half, patches, sample, step, k0, k1, view):
         draw_subset(patches, patches // 2, VIEWS, sample, step, k0, k1, view)
     else:
         draw_coins(patches, VIEWS, sample, step, k0, k1, view)
+
+
+def phi(kind, u):
+    """The activation of that number at u = <w, X_p>."""
+    if kind == CUBIC:
+        return u * u * u
+    if kind == LINEAR:
+        return u
+    if u <= 0.0:
+        return 0.0 * u
+    return u if kind == RELU else u * u * u
+
+
+def slope(kind, u):
+    """Its derivative."""
+    if kind == CUBIC:
+        return 3.0 * u * u
+    if kind == LINEAR:
+        return 1.0 + 0.0 * u
+    if u <= 0.0:
+        return 0.0 * u
+    return 1.0 + 0.0 * u if kind == RELU else 3.0 * u * u

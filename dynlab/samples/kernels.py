@@ -26,7 +26,6 @@ import numpy as np
 
 from dynlab import _jit, _rng
 from dynlab.formulas import activations
-from dynlab.formulas.activations import CUBIC, LINEAR, RELU
 from dynlab.samples import content
 
 FORWARD, ONE_PASS, BACKWARD = 0, 1, 2
@@ -38,27 +37,7 @@ KIND, FEATURES, PATCHES, CARRIERS, HALF, BLOCKS, KEY_0, KEY_1, STEP, CONTENT_STE
 _draws = _jit.compile_module(_rng, entries=("fill_normals", "fill_normals_32"))
 _content = _jit.compile_module(content, entries=("draw_content", "draw_views"))
 _philox, fill_normals, fill_normals_32 = _draws.philox, _draws.fill_normals, _draws.fill_normals_32
-draw_content, draw_views = _content.draw_content, _content.draw_views
-
-
-def _phi(kind, u):
-    if kind == CUBIC:
-        return u * u * u
-    if kind == LINEAR:
-        return u
-    if u <= 0.0:
-        return 0.0 * u
-    return u if kind == RELU else u * u * u
-
-
-def _slope(kind, u):
-    if kind == CUBIC:
-        return 3.0 * u * u
-    if kind == LINEAR:
-        return 1.0 + 0.0 * u
-    if u <= 0.0:
-        return 0.0 * u
-    return 1.0 + 0.0 * u if kind == RELU else 3.0 * u * u
+draw_content, draw_views, _phi, _slope = _content.draw_content, _content.draw_views, _content.phi, _content.slope
 
 
 def _product(row, patch):
@@ -79,7 +58,7 @@ def _add_one(out, c0, x0):
         out[i] = out[i] + c0 * x0[i]
 
 
-_phi, _slope, _product = _jit.inner(_phi), _jit.inner(_slope), _jit.reduction(_product)
+_product = _jit.reduction(_product)
 _add_four, _add_one = _jit.inner(_add_four), _jit.inner(_add_one)
 
 

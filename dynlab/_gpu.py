@@ -1,0 +1,248 @@
+"""CUDA: the one place that imports numba's `cuda`, and the twin of `dynlab._jit` for device code.
+
+    cuda                the module numba.cuda, for the bodies of kernels
+    unavailable()       why there is no device, in one sentence; None where there is one
+    chosen(device)      "cpu" or "cuda" for what was asked for ("auto" too), or a SettingError with the reason
+    compile_module, compiled, inner, kernel
+                        as in `dynlab._jit`: the same undecorated sources, compiled as device functions
+
+The package is numba-cuda (extra `cuda`); the target that comes with numba fails on min and max of two numbers. With
+NUMBA_ENABLE_CUDASIM=1 (set before numba is imported) kernels run in numba's simulator, in Python, thread by thread: for
+tests. "auto" never chooses it.
+
+**Rounding.** The compiler of CUDA contracts a * b + c into one operation unless told not to, which numba has no option for:
+`nvvm.compile_ir` is wrapped here. Kernels say whether they allow it; where not, every operation is rounded like the CPU's,
+and the same sources give the same bits, up to the functions of libm (exp, log, ...; not sqrt).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import types
+from contextlib import contextmanager
+
+import numba
+import numpy as np
+from numba import cuda
+
+from dynlab import _jit
+from dynlab._checks import SettingError, choice
+
+DEVICES = ("cpu", "cuda", "auto")
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+INSTALL = "pip install 'dynlab[cuda]'"
+_state = threading.local()
+
+
+def unavailable() -> str | None:
+    """Why kernels cannot run on a device here, in one sentence; None where they can."""
+    if SIMULATED:
+        return None
+    if getattr(cuda, "implementation", "") != "NVIDIA":
+        return f"numba-cuda is not installed ({INSTALL})"
+    try:
+        if cuda.is_available():
+            return None
+        error = cuda.cuda_error()
+        reason = str(error).strip().split("\n")[0].rstrip(".") if error else ""
+    except Exception as failure:  # whatever the driver says while it starts
+        reason = f"{type(failure).__name__}: {failure}".split("\n")[0]
+    return reason or "no CUDA device was found"
+
+
+def chosen(device: str) -> str:
+    """The device to compute on, "cpu" or "cuda", for a setting of `DEVICES`.
+
+    Raises SettingError with the reason where "cuda" is asked for and there is none.
+    """
+    choice("device", device, DEVICES)
+    if device == "cpu" or (device == "auto" and SIMULATED):
+        return "cpu"
+    reason = unavailable()
+    if reason is None:
+        return "cuda"
+    if device == "cuda":
+        raise SettingError("device", device, f"cpu or auto here: {reason}")
+    return "cpu"
+
+
+def describe(device: str) -> str:
+    """What a setting of `DEVICES` comes to, in words."""
+    if chosen(device) == "cpu":
+        if device == "cpu":
+            return "cpu"
+        return f"cpu ({'the simulator is for tests' if SIMULATED else unavailable()})"
+    return f"cuda ({name()})"
+
+
+def name() -> str:
+    """The device in words."""
+    if SIMULATED:
+        return "numba's simulator"
+    device = cuda.get_current_device()
+    label = device.name.decode() if isinstance(device.name, bytes) else device.name
+    free, total = cuda.current_context().get_memory_info()
+    capability = ".".join(str(n) for n in device.compute_capability[:2])
+    return f"{label}, compute capability {capability}, {total / 2**30:.0f} GiB, {free / 2**30:.0f} free"
+
+
+def processors() -> int:
+    """Streaming multiprocessors of the device."""
+    return 2 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
+
+
+def blocks_for(threads: int, block: int) -> int:
+    """How many blocks hold so many threads."""
+    return max(1, -(-threads // block))
+
+
+def to_device(value):
+    """A copy on the device of an array, or of all arrays in (nested) tuples; numbers stay."""
+    if isinstance(value, tuple):
+        return tuple(to_device(part) for part in value)
+    return cuda.to_device(value) if isinstance(value, np.ndarray) else value
+
+
+def to_host(value):
+    """The way back of `to_device`."""
+    if isinstance(value, tuple):
+        return tuple(to_host(part) for part in value)
+    return value.copy_to_host() if hasattr(value, "copy_to_host") else value
+
+
+@contextmanager
+def _contraction(allowed: bool):
+    """Whether the compiler may contract products and sums within the block, on this thread."""
+    before = getattr(_state, "contract", True)
+    _state.contract = allowed
+    try:
+        yield
+    finally:
+        _state.contract = before
+
+
+def _wrap_compiler() -> None:
+    from numba.cuda.cudadrv import nvvm
+
+    original = nvvm.compile_ir
+
+    def compile_ir(ir, **options):
+        if not getattr(_state, "contract", True):
+            options = options | {"fma": False}
+        return original(ir, **options)
+
+    nvvm.compile_ir = compile_ir
+
+
+if not SIMULATED and getattr(cuda, "implementation", "") == "NVIDIA":
+    _wrap_compiler()
+
+
+class Kernel:
+    """A kernel: `kernel[blocks, threads](*arguments)`, or with a stream and bytes of shared memory behind.
+
+    contract: whether products and sums may be contracted. options: of `cuda.jit`, left out in the simulator.
+    """
+
+    def __init__(self, function, contract: bool, options: dict):
+        self.function, self.contract, self.options = function, contract, options
+        self.dispatcher = cuda.jit(function) if SIMULATED else cuda.jit(function, lto=False, **options)
+
+    def __getitem__(self, configuration):
+        def launch(*arguments):
+            with _contraction(self.contract):
+                self.dispatcher[configuration](*arguments)
+
+        return launch
+
+    def ptx(self, arguments, capability=(9, 0)) -> str:
+        """Assembly for arguments like these, for a device that need not be here."""
+        signature = tuple(numba.typeof(value) for value in arguments)
+        with _contraction(self.contract):
+            return cuda.compile_ptx(self.function, signature, cc=capability, fastmath=False)[0]
+
+
+def kernel(contract: bool = False, **options):
+    """Decorator: compile a function as an entry point; see `Kernel`."""
+    return lambda function: Kernel(function, contract, options)
+
+
+def inner(function, inline: bool = False):
+    """Compile `function` as a part of kernels; with `inline` at every call."""
+    return function if SIMULATED else cuda.jit(device=True, forceinline=inline)(function)
+
+
+def _first_order(function, slope):
+    """`function` of math for real x, and for complex x + i y with tiny y as f(x) + i y f'(x), slope being f'(x, f(x)).
+
+    Formulas are evaluated in complex arithmetic for exact Jacobians only (`dynlab.formulas.flow`), with |y| of 1e-30, where
+    the next term is far below rounding.
+    """
+    if SIMULATED:
+        return lambda x: complex(function(x.real), x.imag * slope(x.real, function(x.real))) if x.imag else function(x.real)
+    from numba.cuda import types as cuda_types
+    from numba.cuda.extending import overload
+
+    def generic(x):
+        raise NotImplementedError
+
+    slope = cuda.jit(device=True, forceinline=True)(slope)
+
+    @overload(generic)
+    def _(x):
+        if isinstance(x, cuda_types.Complex):
+
+            def value(x):
+                real = function(x.real)
+                return complex(real, x.imag * slope(x.real, real))
+        else:
+
+            def value(x):
+                return function(x)
+
+        return value
+
+    return inner(lambda x: generic(x), True)
+
+
+_NUMERIC = {
+    math.sqrt: _first_order(math.sqrt, lambda x, f: 0.5 / f),
+    math.exp: _first_order(math.exp, lambda x, f: f),
+    math.tanh: _first_order(math.tanh, lambda x, f: 1.0 / (math.cosh(x) * math.cosh(x))),
+    math.cosh: _first_order(math.cosh, lambda x, f: math.sinh(x)),
+    math.atan: _first_order(math.atan, lambda x, f: 1.0 / (1.0 + x * x)),
+    math.expm1: _first_order(math.expm1, lambda x, f: 1.0 + f),
+}
+_COMPILED: dict = {}
+
+
+def compile_module(module, inlined: tuple[str, ...] = ()) -> types.SimpleNamespace:
+    """Compile every function that `module` defines as a device function, calls into earlier modules included.
+
+    The twin of `dynlab._jit.compile_module`; inlined: functions to be inlined by decree. The simulator takes the functions
+    as they are, but with square roots and the like that know complex numbers.
+    """
+    space = dict(vars(module))
+    for label, value in vars(module).items():
+        if isinstance(value, (types.FunctionType, types.BuiltinFunctionType)) and value in _COMPILED:
+            space[label] = _COMPILED[value]
+        elif isinstance(value, types.BuiltinFunctionType) and value in _NUMERIC:
+            space[label] = _NUMERIC[value]
+    made = {}
+    for label, value in vars(module).items():
+        if isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
+            clone = types.FunctionType(value.__code__, space, label, value.__defaults__)
+            clone.__module__, clone.__qualname__ = module.__name__, label
+            space[label] = made[label] = _COMPILED[value] = inner(clone, label in inlined)
+    return types.SimpleNamespace(**made)
+
+
+def compiled(function):
+    """The device version of a formula whose module has been through `compile_module`."""
+    return _COMPILED[function]
+
+
+def cache_key() -> str:
+    """What decides which code is made: `dynlab._jit.cache_key`."""
+    return _jit.cache_key()
