@@ -172,3 +172,11 @@ def norm_and_asymmetry(head) -> tuple[float, float]:
     off = head - np.diag(np.diagonal(head))
     norm = float(np.linalg.norm(off))
     return norm, float(np.linalg.norm(head - head.T)) / norm if norm > 0.0 else float("nan")
+
+
+if __name__ == "__main__":
+    import sys
+
+    from dynlab.images.contest import main
+
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""All heads under one budget: `python -m dynlab.heads`.
+
+Every head and normalisation is pretrained from several seeds with the settings of one recipe; the frozen features of each
+run are measured, beside those of the networks before training. A run is a folder of `dynlab.pretrain` with an evaluate.json
+in it; those that are there already are not made again, so a contest that was stopped is gone on with by the same command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dynlab._checks import SettingError, choice, integer, require, threads
+from dynlab._cli import Parser, number, run_command
+from dynlab.images.settings import NORMALISATIONS, RECIPES, Pretraining, pretraining
+
+PROGRAM = "dynlab.heads"
+ENTRIES = ("none", "off-diagonal", "linear", "linear:random", "mlp", "directpred", "directcopy", "symmetric")
+DEFAULT = ("none", "off-diagonal", "linear", "mlp", "directpred")
+SHORT = {"demo": {"heads": ("none", "off-diagonal"), "normalisations": NORMALISATIONS, "seeds": 1}}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the command, checked. base: of every run, but for head, normalisation and seed."""
+
+    base: Pretraining
+    heads: tuple[str, ...]
+    normalisations: tuple[str, ...]
+    seeds: int
+    data: str
+    out: Path
+    verify: bool
+    device: str
+    threads: int
+    plots: bool
+    quiet: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words))
+
+
+def run(settings: Settings, words: Sequence[str]) -> None:
+    """Make the runs that are missing, measure them, write the table and the figures, print."""
+    from dynlab import report
+    from dynlab.files import FolderError, json_text, write_csv, write_whole
+    from dynlab.images import appraisal, tables
+
+    started = time.perf_counter()
+    if settings.out.exists() and not settings.out.is_dir():
+        raise FolderError(settings.out, "holds a file; must be a folder")
+    data = appraisal.labelled(settings.base.dataset, settings.data, None, settings.verify)
+    rows = [row for entry in entries(settings) for row in measured(settings, *entry, data)]
+    rows += [row for seed in range(settings.seeds) for row in random_rows(settings, seed, data)]
+    runs = tables.frame(rows)
+    table = tables.table(runs)
+    write_csv(settings.out / "runs.csv", runs)
+    write_csv(settings.out / "heads.csv", table)
+    facts = {"kind": "heads", "command": shlex.join(["python", "-m", PROGRAM, *words]), "settings": settings.base.plain()}
+    facts |= {"heads": settings.heads, "normalisations": settings.normalisations, "seeds": settings.seeds}
+    write_whole(settings.out / "heads.json", json_text(facts | report.provenance(started)))
+    if settings.plots:
+        from dynlab.images import contest_figures
+
+        contest_figures.write(settings.out, runs, {label: metrics_of(settings, label) for label in curves_of(settings)})
+    if not settings.quiet:
+        print("\n".join(tables.text(table, settings, time.perf_counter() - started)), flush=True)
+
+
+def entries(settings: Settings) -> Iterator[tuple[str, str, int]]:
+    """(normalisation, head, seed) of every run: all heads with the first seed before the second."""
+    for seed in range(settings.seeds):
+        for normalisation in settings.normalisations:
+            for head in settings.heads:
+                yield normalisation, head, seed
+
+
+def of_entry(settings: Settings, normalisation: str, head: str, seed: int) -> Pretraining:
+    """The settings of a run."""
+    rule, _, start = head.partition(":")
+    start = start or "identity"
+    return replace(settings.base, head=rule, head_start=start, normalisation=normalisation, seed=settings.base.seed + seed)
+
+
+def place_of(settings: Settings, normalisation: str, head: str, seed: int) -> Path:
+    """The folder of a run."""
+    return settings.out / f"{normalisation}-{head.replace(':', '-')}-seed{settings.base.seed + seed}"
+
+
+def measured(settings: Settings, normalisation: str, head: str, seed: int, data) -> list[dict]:
+    """Rows of a run's representations, from its evaluate.json; the run is made, or gone on with, where it is missing."""
+    from dynlab.images import appraisal, record
+
+    place = place_of(settings, normalisation, head, seed)
+    of_run = of_entry(settings, normalisation, head, seed)
+    said = place / "evaluate.json"
+    if not said.is_file():
+        begun = (place / "run.json").is_file()
+        if begun and record.settings_of(place) != of_run:
+            raise SettingError("out", str(settings.out), f"a folder of runs with these settings, which {place.name} has not")
+        started = time.perf_counter()
+        stopped = record.pretrain(
+            of_run, data[0], place, resume=begun, threads=settings.threads, device=settings.device, quiet=True, plots=False,
+            command="python -m dynlab.heads", data=settings.data,
+        )  # fmt: skip
+        if stopped:
+            raise SettingError("lr", of_run.lr, f"smaller for {place.name}: {stopped[0]}")
+        trained = time.perf_counter() - started
+        found = appraisal.appraise(of_run, record.read_weights(place), *data, which=("encoder", "z"))
+        _keep(said, found, {"training_seconds": trained})
+        if not settings.quiet:
+            print(_line(place.name, found, trained, time.perf_counter() - started), flush=True)
+    return _rows(said, normalisation, head, seed)
+
+
+def random_rows(settings: Settings, seed: int, data) -> list[dict]:
+    """Rows of the networks before training."""
+    from dynlab.images import appraisal
+
+    said = settings.out / f"random-seed{settings.base.seed + seed}.json"
+    if not said.is_file():
+        of_run = replace(settings.base, seed=settings.base.seed + seed)
+        found = appraisal.appraise(of_run, {}, *data, which=("random encoder", "random z"))
+        settings.out.mkdir(parents=True, exist_ok=True)
+        _keep(said, [row | {"representation": row["representation"].removeprefix("random ")} for row in found], {})
+    return _rows(said, "", "random encoder", seed)
+
+
+def curves_of(settings: Settings) -> list[tuple[str, str, int]]:
+    """The runs whose head is a matrix that trains."""
+    return [entry for entry in entries(settings) if entry[1].partition(":")[0] in ("off-diagonal", "linear", "symmetric")]
+
+
+def metrics_of(settings: Settings, entry):
+    """metrics.csv of a run."""
+    import pandas as pd
+
+    return pd.read_csv(place_of(settings, *entry) / "metrics.csv")
+
+
+def _keep(path: Path, found: list[dict], more: dict) -> None:
+    from dynlab.files import json_text, write_whole
+    from dynlab.images import appraisal
+
+    write_whole(path, json_text({"rows": [appraisal.plain(row) for row in found]} | more))
+
+
+def _rows(path: Path, normalisation: str, head: str, seed: int) -> list[dict]:
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return [{"normalisation": normalisation, "head": head, "seed": seed, **row} for row in rows]
+
+
+def _line(name: str, found: list[dict], trained: float, total: float) -> str:
+    rows = {row["representation"]: row for row in found}
+    inside, z = rows["encoder"], rows["z"]
+    return (
+        f"{name}: probe {inside['probe'].share:.3f} (z {z['probe'].share:.3f}), kNN {inside['knn'].share:.3f}, rank of z "
+        f"{z['shape'].rank:.1f}, correlation of z {z['shape'].mean_abs_correlation:.2f}; {trained:.0f} s, measured in "
+        f"{total - trained:.0f} s"
+    )
+
+
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    given = {name: number(value) for name, value in vars(arguments).items()}
+    recipe = choice("recipe", arguments.recipe, RECIPES)
+    short = SHORT.get(recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
+    names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed")
+    base = pretraining(recipe, **{name: given[name] for name in names if given[name] is not None})
+    base = replace(base, head="none", head_start="identity", head_hidden=None, knn_every=0)
+    chosen = short["heads"] if arguments.heads is None else words_of("heads", arguments.heads, ENTRIES)
+    kinds = short["normalisations"] or (base.normalisation,)
+    if arguments.normalisations is not None:
+        kinds = words_of("normalisations", arguments.normalisations, NORMALISATIONS)
+    seeds = short["seeds"] if given["seeds"] is None else integer("seeds", given["seeds"], at_least=1)
+    require(base.dataset != "stl10", "dataset", base.dataset, "one whose training pictures have labels")
+    for name in ("out", "data"):
+        require(getattr(arguments, name) != "", name, "", "the name of a folder")
+    out = Path(arguments.out or f"runs/heads-{recipe}-{base.dataset}")
+    return Settings(
+        base, chosen, kinds, seeds, arguments.data, out, not arguments.no_verify, arguments.device,
+        threads(given["threads"]), not arguments.no_plots, arguments.quiet,
+    )  # fmt: skip
+
+
+def words_of(name: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
+    """Words with commas, each of those allowed."""
+    return tuple(choice(name, word.strip(), allowed) for word in dict.fromkeys(text.split(",")))
+
+
+def parser() -> Parser:
+    """The options. Values stay words here: `check` turns them into numbers and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Pretrain with every head under one budget and measure what the features are worth.",
+        epilog="example: python -m dynlab.heads --recipe demo --data data   (collapse and rescue in minutes)",
+        allow_abbrev=False,
+    )
+    p.option("--recipe", f"settings of all runs, of {', '.join(RECIPES)}", "cpu-small", "NAME")
+    p.option("--data", "folder with the pictures' files", "data", "DIR")
+    usual = f"(default {','.join(DEFAULT)}; demo: none,off-diagonal)"
+    p.option("--heads", f"of {', '.join(ENTRIES)} {usual}", metavar="RULE,RULE")
+    kinds = "of length, batch, or both with a comma (default: the recipe's; demo: both)"
+    p.option("--normalisations", kinds, metavar="NAME,NAME")
+    p.option("--seeds", "runs of each (default 3; demo: 1)")
+    for name, what in (("dataset", "pictures"), ("encoder", "network"), ("schedule", "of the learning rate")):
+        p.option(f"--{name}", f"{what}, instead of the recipe's", metavar="NAME")
+    for name in ("limit", "batch", "epochs", "steps", "lr", "seed"):
+        p.option(f"--{name}", "instead of the recipe's")
+    p.option("--out", "folder of the runs (default: one named by recipe and pictures under runs/)", metavar="DIR")
+    p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
+    p.option("--device", "of cpu, cuda, auto", "cpu", "NAME")
+    p.option("--threads", "threads to compute with (default: all cores)")
+    p.add_argument("--no-plots", action="store_true", help="write no figures")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return p
+
+

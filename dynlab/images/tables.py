@@ -1,0 +1,91 @@
+"""Tables of a contest of heads: a row a run and representation, and the means over seeds with their intervals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+MEASURES = ("probe", "knn", "rank", "covariance_rank", "correlation")
+
+
+def frame(rows: list[dict]) -> pd.DataFrame:
+    """What was measured: normalisation, head, seed, representation, dimensions, probe, C, knn, ranks, correlation."""
+    lines = []
+    for row in rows:
+        shape = row["shape"]
+        lines.append({
+            "normalisation": row["normalisation"], "head": row["head"], "seed": row["seed"],
+            "representation": row["representation"], "dimensions": row["dimensions"],
+            "probe": row["probe"]["accuracy"], "probe_C": row["probe"]["details"]["C"], "knn": row["knn"]["accuracy"],
+            "rank": shape["rank"], "covariance_rank": shape["covariance_rank"],
+            "correlation": shape["mean_abs_correlation"],
+        })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def mean_and_interval(values) -> tuple[float, float, float]:
+    """Mean over seeds and its 95 % interval by Student's t; nan bounds with one seed."""
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        return float(values.mean()), float("nan"), float("nan")
+    half = float(student.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+
+
+def table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A line for each normalisation, head and representation: means over seeds, with intervals for the accuracies."""
+    lines = []
+    keys = ["normalisation", "head", "representation"]
+    for key, group in runs.groupby(keys, sort=False):
+        line = dict(zip(keys, key, strict=True)) | {"seeds": len(group)}
+        for name in MEASURES:
+            mean, low, high = mean_and_interval(group[name])
+            line[name] = mean
+            if name in ("probe", "knn"):
+                line |= {f"{name}_low": low, f"{name}_high": high}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def text(found: pd.DataFrame, settings, seconds: float) -> list[str]:
+    """The table to read."""
+    base = settings.base
+    budget = f"{base.steps} steps" if base.steps is not None else f"{base.epochs} epochs"
+    lines = [
+        f"{base.dataset}, encoder {base.encoder}, {budget} of {base.batch} pictures, {base.optimiser} {base.lr:g} "
+        f"({base.schedule}), {settings.seeds} seeds (means, 95 % intervals over seeds)",
+        "",
+        f"{'normalisation':<15}{'head':<18}{'probe':<22}{'probe on z':<22}{'kNN':<22}{'rank of z':>10}{'|corr| of z':>13}",
+    ]
+    for key, group in found.groupby(["normalisation", "head"], sort=False):
+        rows = {row.representation: row for row in group.itertuples()}
+        inside, z = rows["encoder"], rows["z"]
+        cells = f"{_share(inside, 'probe'):<22}{_share(z, 'probe'):<22}{_share(inside, 'knn'):<22}"
+        lines.append(f"{key[0]:<15}{key[1]:<18}{cells}{z.rank:>10.1f}{z.correlation:>13.2f}")
+    return [*lines, "", *differences(found), f"{seconds:.0f} s; files in {settings.out}: heads.csv, runs.csv, figures"]
+
+
+def differences(found: pd.DataFrame) -> list[str]:
+    """What the off-diagonal head is worth, in words, where both it and none were trained."""
+    by = found.set_index(["normalisation", "head", "representation"])
+    lines = []
+    for kind in found["normalisation"].unique():
+        if not {(kind, "none", "z"), (kind, "off-diagonal", "z")} <= set(by.index):
+            continue
+        none, head = ({what: by.loc[(kind, rule, what)] for what in ("encoder", "z")} for rule in ("none", "off-diagonal"))
+        gain = {what: head[what].probe - none[what].probe for what in head}
+        over = head["encoder"].probe - by.loc[("", "random encoder", "encoder")].probe
+        lines.append(
+            f"{kind}: z has rank {none['z']['rank']:.1f} without head (mean correlation {none['z'].correlation:.2f}), "
+            f"{head['z']['rank']:.1f} with the off-diagonal head ({head['z'].correlation:.2f}); probe {gain['encoder']:+.3f} on "
+            f"the encoder, {gain['z']:+.3f} on z, {over:+.3f} against the random encoder"
+        )
+    return [*lines, ""] if lines else []
+
+
+def _share(row, name: str) -> str:
+    value, low, high = (getattr(row, column) for column in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:.3f}" if math.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
