@@ -1,4 +1,7 @@
-"""Run the benchmarks: python -m benchmarks [--quick] [gradients] [ensembles] [switches] [samples] [start-up]."""
+"""Run the benchmarks: python -m benchmarks [--quick] [gradients] [ensembles] [switches] [samples] [augmentation] [start-up].
+
+All parts unless some are named.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import ensembles, gradients, samples, start_up, switches
+from benchmarks import augmentation, ensembles, gradients, samples, start_up, switches
 from benchmarks.machine import machine
 
 PARTS = {
@@ -14,6 +17,7 @@ PARTS = {
     "ensembles": ensembles.run,
     "switches": switches.run,
     "samples": samples.run,
+    "augmentation": augmentation.run,
     "start-up": lambda quick: start_up.run(),
 }
 

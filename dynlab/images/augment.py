@@ -7,6 +7,7 @@ number of threads, in any batch and order.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +23,11 @@ from dynlab._checks import threads as checked_threads
 from dynlab.images import views
 
 CIFAR_MEAN, CIFAR_DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-FEW = 16  # fewer pictures than this are not worth a second thread
+BLOCK = 32  # views that a thread makes in one go
 LARGEST = 1024
 
 _jit.compile_module(_rng)
-_v = _jit.compile_module(views, entries=("draw_view", "whole_view", "fill_taps"))
+_v = _jit.compile_module(views)
 _draw_view, _whole_view, _fill_taps = _v.draw_view, _v.whole_view, _v.fill_taps
 _sample_at, _between, _blend, _clipped, _luma = _v.sample_at, _v.between, _v.blend, _v.clipped, _v.luma
 _shift_hue, _reflected, _jitter_at = _v.shift_hue, _v.reflected, _v.jitter_at
@@ -239,14 +240,23 @@ def _pool(count):
 
 
 def _in_parts(part, count, threads):
-    """Call part(start, stop) for `count` views, spread on threads; this thread takes the first share."""
+    """Call part(start, stop) for `count` views in blocks, which threads take as they come to them.
+
+    This thread is one of them, and does not wait for one that has not begun: others may need the cores.
+    """
     share = available_threads() if threads is None else checked_threads(threads)
-    share = max(1, min(share, count // FEW))
-    edges = [count * i // share for i in range(share + 1)]
-    others = [_pool(share - 1).submit(part, *edge) for edge in zip(edges[1:-1], edges[2:], strict=True)]
-    part(0, edges[1])
+    share = min(share, count // BLOCK)
+    blocks = itertools.count()
+
+    def work():
+        while (start := next(blocks) * BLOCK) < count:
+            part(start, min(start + BLOCK, count))
+
+    others = [_pool(share - 1).submit(work) for _ in range(share - 1)]
+    work()
     for other in others:
-        other.result()
+        if not other.cancel():
+            other.result()
 
 
 @_jit.kernel
