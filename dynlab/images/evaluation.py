@@ -122,10 +122,11 @@ def linear_probe(
     chosen, tried = choose_strength(inside, train_labels, strengths, share, iterations)
     fit = fit_logistic(inside, train_labels, chosen, iterations=iterations)
     correct = int((fit.scores(outside).argmax(1) == test_labels).sum())
+    values = ", ".join(f"{c:g}" for c in strengths)
     protocol = (
         f"linear probe: multinomial logistic regression (L-BFGS, at most {iterations} iterations) on frozen features, "
-        f"standardised by the training set; C = {chosen:g} of {', '.join(f'{c:g}' for c in strengths)} chosen on {share:.0%} of "
-        f"each class held out of {len(train)} training pictures, refitted on all, tested on {len(test)} pictures"
+        f"standardised by the training set; C = {chosen:g} of {values} chosen on {share:.0%} of each class "
+        f"held out of {len(train)} training pictures, refitted on all, tested on {len(test)} pictures"
     )
     details = {"C": chosen, "held_out_accuracy": tried, "iterations": fit.iterations, "converged": fit.converged}
     return Accuracy(correct, len(test), protocol, details | {"slope": fit.slope})
