@@ -87,6 +87,20 @@ def test_the_fit_is_a_minimum(dtype):
     assert all(exact(fit.flat + 0.05 * rng.normal(size=fit.flat.shape))[0] > value for _ in range(5))
 
 
+def test_turning_the_features_changes_the_way_not_the_minimum():
+    rng = np.random.default_rng(5)
+    features, labels = clouds(300, 6, 3, 2, dtype="float64")
+    features = features @ (np.diag([3.0, 1, 1, 0.3, 0.1, 0.03]) @ rng.normal(size=(6, 6)))
+    turned, outside = evaluation.on_axes(features, features[:50])
+    np.testing.assert_array_equal(turned[:50], outside)
+    np.testing.assert_allclose(turned.T @ turned, np.diag(np.diagonal(turned.T @ turned)), atol=1e-9)
+    straight = (features - features.mean(0)) / features.std(0)
+    fits = [evaluation.fit_logistic(x, labels, 1.0, iterations=2000) for x in (straight, turned)]
+    scores = [fit.scores(x) - fit.scores(x).mean(1, keepdims=True) for fit, x in zip(fits, (straight, turned), strict=True)]
+    np.testing.assert_allclose(*scores, atol=0.01)
+    assert fits[1].iterations < fits[0].iterations
+
+
 def test_the_probe_approaches_the_best_there_is():
     """Three Gaussian clouds of one covariance: no rule is better than the nearest centre, and it is linear."""
     train, labels = clouds(6000, 4, 3, 0)
