@@ -2,7 +2,6 @@
 
     cuda                the module numba.cuda, for the bodies of kernels
     unavailable()       why there is no device, in one sentence; None where there is one
-    chosen(device)      "cpu" or "cuda" for what was asked for ("auto" too), or a SettingError with the reason
     compile_module, compiled, inner, kernel
                         as in `dynlab._jit`: the same undecorated sources, compiled as device functions
 
@@ -26,10 +25,6 @@ import numba
 import numpy as np
 from numba import cuda
 
-from dynlab import _jit
-from dynlab._checks import SettingError, choice
-
-DEVICES = ("cpu", "cuda", "auto")
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 INSTALL = "pip install 'dynlab[cuda]'"
 _state = threading.local()
@@ -49,31 +44,6 @@ def unavailable() -> str | None:
     except Exception as failure:  # whatever the driver says while it starts
         reason = f"{type(failure).__name__}: {failure}".split("\n")[0]
     return reason or "no CUDA device was found"
-
-
-def chosen(device: str) -> str:
-    """The device to compute on, "cpu" or "cuda", for a setting of `DEVICES`.
-
-    Raises SettingError with the reason where "cuda" is asked for and there is none.
-    """
-    choice("device", device, DEVICES)
-    if device == "cpu" or (device == "auto" and SIMULATED):
-        return "cpu"
-    reason = unavailable()
-    if reason is None:
-        return "cuda"
-    if device == "cuda":
-        raise SettingError("device", device, f"cpu or auto here: {reason}")
-    return "cpu"
-
-
-def describe(device: str) -> str:
-    """What a setting of `DEVICES` comes to, in words."""
-    if chosen(device) == "cpu":
-        if device == "cpu":
-            return "cpu"
-        return f"cpu ({'the simulator is for tests' if SIMULATED else unavailable()})"
-    return f"cuda ({name()})"
 
 
 def name() -> str:
@@ -241,8 +211,3 @@ def compile_module(module, inlined: tuple[str, ...] = ()) -> types.SimpleNamespa
 def compiled(function):
     """The device version of a formula whose module has been through `compile_module`."""
     return _COMPILED[function]
-
-
-def cache_key() -> str:
-    """What decides which code is made: `dynlab._jit.cache_key`."""
-    return _jit.cache_key()

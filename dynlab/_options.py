@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from dynlab._checks import choice
 from dynlab._cli import Parser
+from dynlab._device import DEVICES
 from dynlab.heads import HEADS
 from dynlab.model import MASKS
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
@@ -33,6 +35,16 @@ def add_model(p: Parser, defaults: Mapping[str, str] = MappingProxyType({})) -> 
     option("--patches", "patches of a sample", "16")
     option("--feature-patches", "patches that carry the feature", "4")
     option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
+
+
+def add_device(p: Parser) -> None:
+    """Add --device."""
+    p.option("--device", f"where to compute, of {', '.join(DEVICES)} (auto: cuda where it can, else cpu)", "cpu", "NAME")
+
+
+def announce(words: str) -> None:
+    """Say on standard error where the work is done."""
+    print(f"device: {words}", file=sys.stderr, flush=True)
 
 
 def add_switches(p: Parser) -> None:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from dynlab._checks import choice, integer, real, require, threads
 from dynlab._cli import Parser, number, run_command
-from dynlab._options import MODEL_OPTIONS, add_model, add_switches, training_of
+from dynlab._device import of_flow
+from dynlab._options import MODEL_OPTIONS, add_device, add_model, add_switches, announce, training_of
 from dynlab.files import run_folder
 from dynlab.model import ACTIVATIONS, Model
 from dynlab.training import Training
@@ -46,6 +47,7 @@ class Settings:
     method: str
     rtol: float
     threads: int
+    device: str
     out: str | None
     plots: bool
     quiet: bool
@@ -101,10 +103,18 @@ def run(settings: Settings, words: Sequence[str], started: float) -> None:
     """Claim the run folder, compute, write it, then report."""
     from dynlab import report
 
+    if settings.device != "cpu" and not settings.quiet:
+        announce(where(settings)[1])
     with run_folder(settings.place, numbered=settings.out is None) as folder:
         results = compute(settings)
         report.write_files(folder.partial, settings, results, words, started)
     report.print_report(settings, results, folder.place)
+
+
+def where(settings: Settings) -> tuple[str, str]:
+    """The device for the ensembles, "cpu" or "cuda", and the choice in words."""
+    cases = [(model, training) for model in settings.models for training in settings.trainings.values()]
+    return of_flow(settings.device, cases, settings.method)
 
 
 def check(arguments: argparse.Namespace) -> Settings:
@@ -118,7 +128,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     least_dim = models[0].features + models[0].neurons
     until = given["until"]
     require(arguments.out != "", "out", "", "the name of a folder")
-    return Settings(
+    settings = Settings(
         models=models,
         dim=integer("dim", given["dim"], at_least=least_dim, why="features + neurons"),
         seeds=integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS),
@@ -128,10 +138,13 @@ def check(arguments: argparse.Namespace) -> Settings:
         method=choice("method", given["method"], METHODS),
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
         threads=threads(given["threads"]),
+        device=arguments.device,
         out=arguments.out,
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
     )
+    where(settings)
+    return settings
 
 
 def compute(settings: Settings) -> list[Result]:
@@ -177,6 +190,7 @@ def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int],
         method=settings.method,
         rtol=settings.rtol,
         threads=settings.threads,
+        device=where(settings)[0],
         progress=show,
     )
 
@@ -234,6 +248,7 @@ def parser() -> Parser:
     p.option("--method", f"of {', '.join(METHODS)}, {sampled}", "flow", "NAME")
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
     p.option("--threads", "threads to compute with (default: all cores)")
+    add_device(p)
     p.option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")
     p.add_argument("--quiet", action="store_true", help=quiet)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab._checks import integer, real
+from dynlab._device import of_flow
 from dynlab._stats import wilson
 from dynlab.population import descent, flow, invariants, moments, switched_run
 from dynlab.population.integrate import DOMINANT as DOMINANT
@@ -31,6 +32,7 @@ LEARNT = 0.05
 MERGED = 1.05
 SWITCHED_FIELDS = ("marks", "peak", "loss", "time", "steps", "rejected", "status")
 CHUNK = 64  # trajectories a task; results do not depend on it
+DEVICE_CHUNK = 1 << 17  # the same on a CUDA device
 
 
 def draw_start(model, dim: int, seed: int, index: int, scale: float = 1.0) -> OrderParameters:
@@ -113,6 +115,7 @@ def ensemble(
     method: str = "flow",
     eta: float = 0.05,
     training: Training | None = None,
+    device: str = "cpu",
 ) -> Ensemble:
     """Train from many random starts on the exact population gradient.
 
@@ -126,6 +129,8 @@ def ensemble(
         more, at most 1e6 dim^(q-1); for descent: `descent.DEFAULT_STEPS` steps.
     training : Training, every switch of the mechanism; head and eta_head are then its own. None: the paper's.
     threads : number of threads (None: all that are available). Results are the same bits for any number.
+    device : "cpu"; "cuda"; or "auto", cuda where there is one that can do this, else cpu. settings["device"] says in words
+        what was chosen. On a device results agree with the CPU's to the solver's tolerance; starts are drawn on the CPU.
     progress : called from the calling thread with the number of starts done so far.
 
     Returns Ensemble. A trajectory that fails is a row with outcome "failed" and its status; nothing is dropped.
@@ -139,6 +144,7 @@ def ensemble(
     seed = integer("seed", seed, at_least=0)
     numbers = np.arange(integer("seeds", seeds, at_least=1)) if np.ndim(seeds) == 0 else np.asarray(seeds)
     threads = available_threads() if threads is None else integer("threads", threads, at_least=1)
+    where, words = of_flow(device, [(model, training)], method)
     settle = until is None
     end = default_end(model, dim, method, eta) if settle else real("until", until, above=0.0)
 
@@ -148,14 +154,18 @@ def ensemble(
             return descent.run_descent(model, starts, head_rate=rate, eta=eta, steps=int(np.ceil(end / eta)))
         drawn = [draw(model, dim, np.random.default_rng((seed, int(i))), training.start_scale) for i in some]
         signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
-        return _flow(model, training, signal, gram, end, rtol, settle)
+        return _flow(model, training, signal, gram, end, rtol, settle, where)
 
-    pieces = _run(task, [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)], threads, progress)
+    size = CHUNK if where == "cpu" else DEVICE_CHUNK
+    workers = threads if where == "cpu" else 1
+    pieces = _run(task, [numbers[i : i + size] for i in range(0, len(numbers), size)], workers, progress)
     parts = descent.collect(pieces) if method == "descent" else _collect(model, training, pieces)
     settings = {"head": training.head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": training.eta_head}
     settings |= {"until": float(end), "method": method} | ({"rtol": rtol} if method == "flow" else {"eta": eta})
     if not training.is_papers:
         settings["training"] = training.changed()
+    if device != "cpu":
+        settings["device"] = words
     frame = _frame(model, numbers, rate, parts)
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
 
@@ -169,12 +179,22 @@ def flow_frame(model, training, numbers, signal, gram, *, until, rtol, settle) -
     return _frame(model, numbers, training.head_rate, _collect(model, training, pieces))
 
 
-def _flow(model, training, signal, gram, until, rtol, settle):
-    """What `_collect` takes of starts signal (N, m, K), noise Gram (N, m, m), by the solver for this training."""
+def _flow(model, training, signal, gram, until, rtol, settle, where="cpu"):
+    """What `_collect` takes of starts signal (N, m, K), noise Gram (N, m, m), by the solver for this training.
+
+    where: "cpu", or "cuda" (then the caller knows that there is a kernel).
+    """
     if not closed_form(model, training):
         return switched_run.run_switched(model, training, signal, gram, until=until, rtol=rtol)
     z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(model.neurons), (len(signal), 1, 1)))
-    return z, side, flow.run_flow(model, z, side, head_rate=training.head_rate, until=until, rtol=rtol, settle=settle)
+    run_flow = flow.run_flow if where == "cpu" else _on_device()
+    return z, side, run_flow(model, z, side, head_rate=training.head_rate, until=until, rtol=rtol, settle=settle)
+
+
+def _on_device():
+    from dynlab.population import cuda_ensemble
+
+    return cuda_ensemble.run_flow
 
 
 def default_end(model, dim, method, eta) -> float:

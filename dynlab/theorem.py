@@ -15,6 +15,8 @@ from pathlib import Path
 
 from dynlab._checks import SettingError, integer, require, threads
 from dynlab._cli import Parser, number, run_command
+from dynlab._device import chosen
+from dynlab._options import add_device, announce
 
 PROGRAM = "dynlab.theorem"
 NUMBERS = tuple(range(1, 11))
@@ -28,6 +30,7 @@ class Settings:
     quick: bool
     seed: int
     threads: int
+    device: str
     out: Path
     plots: bool
     quiet: bool
@@ -44,6 +47,8 @@ def run(settings: Settings) -> None:
     """Compute what is missing, judge the claims, write and print."""
     from dynlab.claims import report
 
+    if settings.device != "cpu" and not settings.quiet:
+        announce(chosen(settings.device)[1])
     store = report.open_folder(settings.out)
     findings = report.judge(settings, store)
     report.write_files(settings, findings)
@@ -55,11 +60,13 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     require(arguments.out != "", "out", "", "the name of a folder")
     default = "theorem-quick" if arguments.quick else "theorem"
+    chosen(arguments.device)
     return Settings(
         claims=claims(arguments.claims),
         quick=arguments.quick,
         seed=integer("seed", number(arguments.seed), at_least=0, at_most=2**63 - 1),
         threads=threads(number(arguments.threads)),
+        device=arguments.device,
         out=Path(arguments.out) if arguments.out is not None else Path("runs") / default,
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
@@ -92,6 +99,7 @@ def parser() -> Parser:
     p.add_argument("--quick", action="store_true", help="fewer seeds and dimensions: a minute instead of many")
     p.add_argument("--seed", help="seed of the random starts (default 0)", default="0", metavar="N")
     p.add_argument("--threads", help="threads to compute with (default: all cores)", metavar="N")
+    add_device(p)
     where = "folder for results and finished points (default runs/theorem, with --quick runs/theorem-quick)"
     p.add_argument("--out", help=where, metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")

@@ -61,7 +61,7 @@ def judge(settings: Settings, store: Store) -> dict[int, Finding]:
     done = 0
     with progress(sum(point.seeds for point in missing), "trajectories", settings.quiet) as show:
         for point in missing:
-            compute(point, settings.threads, store, _from(done, show))
+            compute(point, settings, store, _from(done, show))
             done += point.seeds
     findings = {}
     for n in settings.claims:
@@ -71,7 +71,7 @@ def judge(settings: Settings, store: Store) -> dict[int, Finding]:
     return findings
 
 
-def compute(point: Point, threads: int, store: Store, show: Callable[[int], None]) -> None:
+def compute(point: Point, settings: Settings, store: Store, show: Callable[[int], None]) -> None:
     """Run one ensemble and keep it."""
     from dynlab.sweep import ensemble
 
@@ -84,7 +84,8 @@ def compute(point: Point, threads: int, store: Store, show: Callable[[int], None
         eta_head=point.eta_head,
         until=point.until,
         rtol=point.rtol,
-        threads=threads,
+        threads=settings.threads,
+        device=settings.device,
         progress=show,
     )
     store.put(point.settings(), run)

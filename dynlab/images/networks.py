@@ -16,16 +16,16 @@ PARTS = ("encoder", "projector")
 class Networks:
     """Encoder and projector of the settings, at their start, which is a function of the seed.
 
-    channels: of the pictures. Without projector z is the encoder's output.
+    channels: of the pictures. Without projector z is the encoder's output. dtype: "float64" for tests.
     """
 
-    def __init__(self, settings: Pretraining, channels: int, ops):
+    def __init__(self, settings: Pretraining, channels: int, ops, dtype: str = "float32"):
         self.ops = ops
         size = PRESETS[settings.augmentation].size
-        self.encoder = Network(encoders.encoder(settings.encoder), (size, size, channels), ops)
+        self.encoder = Network(encoders.encoder(settings.encoder), (size, size, channels), ops, dtype)
         self.projector = None
         if settings.projector:
-            self.projector = Network(encoders.projector(settings.projector), self.encoder.output_shape, ops)
+            self.projector = Network(encoders.projector(settings.projector), self.encoder.output_shape, ops, dtype)
         for stream, network in enumerate(self.parts().values()):
             network.initialise(settings.seed, stream)
         self.outputs = int((self.projector or self.encoder).output_shape[0])

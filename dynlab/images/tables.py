@@ -78,10 +78,10 @@ def differences(found: pd.DataFrame) -> list[str]:
         none, head = ({what: by.loc[(kind, rule, what)] for what in ("encoder", "z")} for rule in ("none", "off-diagonal"))
         gain = {what: head[what].probe - none[what].probe for what in head}
         over = head["encoder"].probe - by.loc[("", "random encoder", "encoder")].probe
+        z = [f"{row['z']['rank']:.1f} ({row['z'].correlation:.2f})" for row in (none, head)]
         lines.append(
-            f"{kind}: z has rank {none['z']['rank']:.1f} without head (mean correlation {none['z'].correlation:.2f}), "
-            f"{head['z']['rank']:.1f} with the off-diagonal head ({head['z'].correlation:.2f}); probe {gain['encoder']:+.3f} on "
-            f"the encoder, {gain['z']:+.3f} on z, {over:+.3f} against the random encoder"
+            f"{kind}: rank of z (mean correlation) {z[0]} without head, {z[1]} with the off-diagonal head; probe "
+            f"{gain['encoder']:+.3f} on the encoder, {gain['z']:+.3f} on z, {over:+.3f} against the random encoder"
         )
     return [*lines, ""] if lines else []
 

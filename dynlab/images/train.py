@@ -23,9 +23,10 @@ class Trainer:
     """The state of a pretraining run and its step.
 
     settings : Pretraining. data_set : ImageSet, whose labels only `knn` looks at. ops : where the layers compute.
+    dtype : of everything but the views that `ops.augment` makes.
     """
 
-    def __init__(self, settings: Pretraining, data_set, ops):
+    def __init__(self, settings: Pretraining, data_set, ops, dtype: str = "float32"):
         self.settings, self.ops = settings, ops
         self.augmentation = PRESETS[settings.augmentation]
         chosen = slice(settings.limit)
@@ -35,19 +36,21 @@ class Trainer:
         self.epoch_steps, self.total = settings.epoch_steps(self.count), settings.total_steps(self.count)
         self.pictures = ops.to_device(self.host_pictures)
         channels, rows = self.host_pictures.shape[3], 2 * settings.batch
-        self.networks = Networks(settings, channels, ops)
-        self.target = Networks(settings, channels, ops) if settings.target == "average" else None
+        self.networks = Networks(settings, channels, ops, dtype)
+        self.target = Networks(settings, channels, ops, dtype) if settings.target == "average" else None
         m = self.networks.outputs
-        self.head = make_head(settings, m, ops)
-        self.objective = losses.make(settings.loss, losses_of(settings), ops, rows, m)
-        self.decorrelation = losses.Decorrelation(settings.decorrelation, ops, rows, m) if settings.decorrelation else None
+        self.head = make_head(settings, m, ops, dtype)
+        self.objective = losses.make(settings.loss, losses_of(settings), ops, rows, m, dtype)
+        self.decorrelation = None
+        if settings.decorrelation > 0.0:
+            self.decorrelation = losses.Decorrelation(settings.decorrelation, ops, rows, m, dtype)
         self.trained = self.networks.parts() | ({"head": self.head} if self.head.trains and settings.head_lr else {})
         self.optimisers = {name: make_optimiser(settings, name, part, ops) for name, part in self.trained.items()}
         size = self.augmentation.size
         self.x = ops.empty((rows, size, size, channels))
-        self.online, self.d_online, self.d_z = (ops.empty((rows, m)) for _ in range(3))
+        self.online, self.d_online, self.d_z = (ops.empty((rows, m), dtype) for _ in range(3))
         both = settings.loss == "similarity" and settings.stop_gradient != "target"
-        self.d_target = ops.empty((rows, m)) if both else None
+        self.d_target = ops.empty((rows, m), dtype) if both else None
         self.order, self.epoch, self.z = np.empty(0, np.int64), -1, None
 
     def step(self, step: int) -> None:
@@ -148,11 +151,11 @@ def losses_of(settings: Pretraining) -> dict:
     return {name: getattr(settings, name) for name in ("normalisation", "stop_gradient", "temperature")}
 
 
-def make_head(settings: Pretraining, outputs: int, ops):
+def make_head(settings: Pretraining, outputs: int, ops, dtype: str = "float32"):
     """The head of the settings, at its start."""
     if settings.head == "mlp":
-        return head.make("mlp", outputs, ops, hidden=settings.head_hidden, seed=settings.seed)
-    return head.make(settings.head, outputs, ops, start=settings.head_start, seed=settings.seed)
+        return head.make("mlp", outputs, ops, dtype, hidden=settings.head_hidden, seed=settings.seed)
+    return head.make(settings.head, outputs, ops, dtype, start=settings.head_start, seed=settings.seed)
 
 
 def make_optimiser(settings: Pretraining, name: str, part, ops):

@@ -14,6 +14,8 @@ results are the CPU's bits but for exp and log.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from dynlab import _gpu
@@ -72,7 +74,7 @@ def _store(i, state, starts, results, z, side, tally, counts):
 _load, _store = _gpu.inner(_load), _gpu.inner(_store)
 
 
-def _follow_queue(kind, matrix, scratch, complex_scratch, par, table, limits, starts, records, results, queue):
+def _follow_queue(kind, matrix, scratch, complex_scratch, pars, table, limits, starts, records, results, queue):
     """Take starts from the queue until it is empty; arguments as those of the kernels below."""
     z = cuda.local.array(N, float64)
     side = cuda.local.array(SIGNALS, int64)
@@ -99,8 +101,8 @@ def _follow_queue(kind, matrix, scratch, complex_scratch, par, table, limits, st
         rates, jac, new_rates, new_jac, matrix, pivots, stages, point, new, last, normal, clock, charge0, charge1, floors,
         control,
     )  # fmt: skip
-    system, weights = (kind, M, M, par), (arc, cap)
-    until, rtol, settle, max_steps, burst = limits
+    weights = (arc, cap)
+    rtol, settle, max_steps, burst = limits
     times, at_times, trace_time, trace, per_step = records
     learnt, marks, snapshots = results[0], results[1], results[2]
     i = int64(0)
@@ -112,15 +114,16 @@ def _follow_queue(kind, matrix, scratch, complex_scratch, par, table, limits, st
                 return
             _load(i, starts, z, side, arc, cap, tally, counts)
             state = _begin(
-                system, AXES, z, side, weights, learnt[i], marks[i], snapshots[i], tally, scratch, complex_scratch, buffers
-            )
+                (kind, M, M, pars[starts[4][i]]), AXES, z, side, weights, learnt[i], marks[i], snapshots[i], tally, scratch,
+                complex_scratch, buffers,
+            )  # fmt: skip
             idle = False
         else:
             stop_at = min(counts[0] + counts[1] + burst, max_steps)
             state = _advance(
-                system, AXES, table, z, side, weights, (until, rtol, settle, max_steps), stop_at, times, at_times[i],
-                trace_time, trace, per_step, learnt[i], marks[i], snapshots[i], tally, counts, scratch, complex_scratch,
-                buffers,
+                (kind, M, M, pars[starts[4][i]]), AXES, table, z, side, weights, (starts[5][i], rtol, settle, max_steps),
+                stop_at, times, at_times[i], trace_time, trace, per_step, learnt[i], marks[i], snapshots[i], tally, counts,
+                scratch, complex_scratch, buffers,
             )  # fmt: skip
         if state != RUNNING:
             _store(i, state, starts, results, z, side, tally, counts)
@@ -130,43 +133,44 @@ def _follow_queue(kind, matrix, scratch, complex_scratch, par, table, limits, st
 _follow_queue = _gpu.inner(_follow_queue, inline=True)
 
 
-def _cubic(par, table, limits, starts, records, results, queue):
+def _cubic(pars, table, limits, starts, records, results, queue):
     """Cubic trajectories.
 
-    par: `gradient.parameter_vector`; table: `flow.method_table`; limits: (until, rtol, settle, largest number of steps,
-    burst). For N trajectories: starts: (z (N, 9), overwritten by the ends, sides (N, 4), likewise, arc-length weights and
-    error floors (N, 9)); records: (times (T,), states there (N, T, 9), times and points of the trace, points a step);
-    results: (learnt, marks, snapshots, tally, counts, status) as in `flow.run_flow`. queue (1,): the next start.
+    pars (G, ...): vectors of `gradient.parameter_vector`; table: `flow.method_table`; limits: (rtol, settle, largest number
+    of steps, burst). For N trajectories: starts: (z (N, 9), overwritten by the ends, sides (N, 4), likewise, arc-length
+    weights and error floors (N, 9), which of pars (N,), end times (N,)); records: (times (T,), states there (N, T, 9), times
+    and points of the trace, points a step); results: (learnt, marks, snapshots, tally, counts, status) as in
+    `flow.run_flow`. queue (1,): the next start.
     """
     matrices = cuda.shared.array((N, N, BLOCK), float64)
     matrix = matrices[:, :, cuda.threadIdx.x]
-    _follow_queue(CUBIC, matrix, None, None, par, table, limits, starts, records, results, queue)
+    _follow_queue(CUBIC, matrix, None, None, pars, table, limits, starts, records, results, queue)
 
 
-def _cubic_local(par, table, limits, starts, records, results, queue):
+def _cubic_local(pars, table, limits, starts, records, results, queue):
     """The same with the matrix in local memory: blocks of any size."""
     matrix = cuda.local.array((N, N), float64)
-    _follow_queue(CUBIC, matrix, None, None, par, table, limits, starts, records, results, queue)
+    _follow_queue(CUBIC, matrix, None, None, pars, table, limits, starts, records, results, queue)
 
 
-def _relu(par, table, limits, starts, records, results, queue):
+def _relu(pars, table, limits, starts, records, results, queue):
     """relu trajectories."""
     matrices = cuda.shared.array((N, N, BLOCK), float64)
     state = cuda.local.array(N, complex128)
     slopes = cuda.local.array(N, complex128)
     complex_scratch = (state, slopes, None, None)
     matrix = matrices[:, :, cuda.threadIdx.x]
-    _follow_queue(RELU, matrix, NOTHING, complex_scratch, par, table, limits, starts, records, results, queue)
+    _follow_queue(RELU, matrix, NOTHING, complex_scratch, pars, table, limits, starts, records, results, queue)
 
 
-def _relu3(par, table, limits, starts, records, results, queue):
+def _relu3(pars, table, limits, starts, records, results, queue):
     """relu3 trajectories."""
     matrices = cuda.shared.array((N, N, BLOCK), float64)
     state = cuda.local.array(N, complex128)
     slopes = cuda.local.array(N, complex128)
     complex_scratch = (state, slopes, None, None)
     matrix = matrices[:, :, cuda.threadIdx.x]
-    _follow_queue(RELU3, matrix, NOTHING, complex_scratch, par, table, limits, starts, records, results, queue)
+    _follow_queue(RELU3, matrix, NOTHING, complex_scratch, pars, table, limits, starts, records, results, queue)
 
 
 BY_KIND = {CUBIC: _gpu.kernel()(_cubic), RELU: _gpu.kernel()(_relu), RELU3: _gpu.kernel()(_relu3)}
@@ -184,33 +188,52 @@ def missing(model, training, method: str = "flow") -> str | None:
     return None
 
 
-def arguments(model, starts, sides, *, head_rate, until, rtol, settle, times=(), trace_points=0, max_steps=MAX_STEPS):
-    """Host arrays as the kernels take them (all but the queue); see `flow.run_flow`."""
-    z, side = np.array(starts, dtype=np.float64), np.array(sides, dtype=np.int64)
-    count = len(z)
-    arcs, caps = scales(model, z, head_rate)
-    times = np.asarray(times, dtype=np.float64)
+@dataclass(frozen=True)
+class Group:
+    """Starts (N, 9), (N, 4) of one model with one head rate, to one end."""
+
+    model: object
+    starts: np.ndarray
+    sides: np.ndarray
+    head_rate: float
+    until: float
+
+
+def arguments(groups, *, rtol, settle, times=(), trace_points=0, max_steps=MAX_STEPS) -> tuple:
+    """Host arrays of groups of one activation as the kernels take them (all but the queue); see `flow.run_flow`."""
+    z = np.concatenate([group.starts for group in groups]).astype(np.float64)
+    side = np.concatenate([group.sides for group in groups]).astype(np.int64)
+    weights = [scales(group.model, group.starts, group.head_rate) for group in groups]
+    arcs, caps = (np.concatenate(part) for part in zip(*weights, strict=True))
+    sizes = [len(group.starts) for group in groups]
+    which = np.repeat(np.arange(len(groups)), sizes)
+    until = np.repeat([float(group.until) for group in groups], sizes)
+    pars = np.array([gradient.parameter_vector(group.model, group.head_rate) for group in groups])
+    times, count = np.asarray(times, dtype=np.float64), len(z)
     room = ROOM if trace_points else 0
     records = times, np.full((count, len(times), N), np.nan), np.zeros(room), np.zeros((room, N)), int(trace_points)
     results = (
         np.full((count, M), -1.0), np.full((count, 3), -1.0), np.full((count, 3, N), np.nan), np.zeros((count, 3)),
         np.zeros((count, 4), np.int64), np.zeros(count, np.int64),
     )  # fmt: skip
-    limits = float(until), float(rtol), bool(settle), int(max_steps), BURST
-    return gradient.parameter_vector(model, head_rate), method_table(), limits, (z, side, arcs, caps), records, results
+    limits = float(rtol), bool(settle), int(max_steps), BURST
+    return pars, method_table(), limits, (z, side, arcs, caps, which, until), records, results
 
 
-def run_flow(model, starts, sides, *, head_rate, until, rtol, settle, times=(), trace_points=0, max_steps=MAX_STEPS):
+def run_flow(model, starts, sides, *, head_rate, until, trace_points=0, **options) -> FlowResult:
     """`dynlab.population.flow.run_flow` on the device; a trace for a single start only."""
     if trace_points and len(starts) != 1:
         raise ValueError("a trace is of one trajectory")
-    host = arguments(
-        model, starts, sides, head_rate=head_rate, until=until, rtol=rtol, settle=settle, times=times,
-        trace_points=trace_points, max_steps=max_steps,
-    )  # fmt: skip
+    group = Group(model, np.asarray(starts, np.float64), np.asarray(sides, np.int64), head_rate, until)
+    return run_groups([group], trace_points=trace_points, **options)
+
+
+def run_groups(groups, **options) -> FlowResult:
+    """The trajectories of all groups, one group after another in the arrays of the result; options as in `arguments`."""
+    host = arguments(groups, **options)
     device = _gpu.to_device(host)
-    launch(BY_KIND[ACTIVATIONS[model.activation].kind], len(starts), device)
-    *_, (z, side, _, _), (_, at_times, trace_time, trace, _), results = _gpu.to_host(device)
+    launch(BY_KIND[ACTIVATIONS[groups[0].model.activation].kind], len(host[3][0]), device)
+    *_, (z, side, *_), (_, at_times, trace_time, trace, _), results = _gpu.to_host(device)
     learnt, marks, snapshots, tally, counts, status = results
     learnt[learnt < 0] = np.nan
     marks[marks < 0] = np.nan
@@ -233,7 +256,7 @@ def _examples() -> tuple:
     from dynlab.model import Model
 
     state = np.zeros((5, N)), np.ones((5, SIGNALS), np.int64)
-    host = arguments(Model(), *state, head_rate=0.01, until=1.0, rtol=1e-6, settle=True)
+    host = arguments([Group(Model(), *state, 0.01, 1.0)], rtol=1e-6, settle=True)
     return (*host, np.zeros(1, np.int64))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab._checks import SettingError, choice, integer, real, require
+from dynlab._device import of_flow
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population import descent, flow, moments, switched_run, switches
 from dynlab.population.order_parameters import OrderParameters
@@ -74,6 +75,7 @@ def simulate(
     steps: int | None = None,
     times=None,
     training: Training | None = None,
+    device: str = "cpu",
     **samples,
 ) -> Trajectory:
     """Train from `start` on the exact population gradient, or with method "sgd" on minibatches of samples.
@@ -91,6 +93,8 @@ def simulate(
     rtol : relative tolerance of each step of the flow, in [1e-12, 1e-2].
     eta, steps : learning rate of the encoder and number of steps, for descent (steps None: until / eta, or 200000).
     training : Training, every switch of the mechanism; head and eta_head are then its own. None: the paper's.
+    device : "cpu", "cuda" or "auto", as in `dynlab.ensemble`: for minibatches, and for the flow, of which a device has one
+        thread do a single trajectory.
     times : increasing times to record. None: every step of the solver at four points, and the start.
 
     Returns
@@ -100,15 +104,19 @@ def simulate(
     Raises SettingError (a ValueError of one line) for values that are not allowed.
     """
     if method == SAMPLED:
+        samples = samples | {"device": device}
         return _sampled(model, start, training, head, eta_head, until, eta, steps, times, samples)
     for name, value in samples.items():
         raise SettingError(name, value, f'left out for method "{method}"')
     training = check_training(model, training, head, eta_head, method)
+    where, words = of_flow(device, [(model, training)], method)
     rate = training.head_rate
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     until = None if until is None else real("until", until, above=0.0)
     times = _times(times)
     settings = {"head": training.head, "eta_head": training.eta_head, "method": method}
+    if device != "cpu":
+        settings["device"] = words
     if method == "descent":
         eta = real("eta", eta, above=0.0)
         if steps is None:
@@ -126,7 +134,7 @@ def simulate(
         if not training.is_papers:
             settings["training"] = training.changed()
         return _switched(model, training, start, end, rtol, times, settings)
-    return _flow(model, start, rate, end, until is None, rtol, times, settings)
+    return _flow(model, start, rate, end, until is None, rtol, times, settings, where)
 
 
 def _sampled(model, start, training, head, eta_head, until, eta, steps, times, options) -> Trajectory:
@@ -163,9 +171,14 @@ def _switched(model, training, start, end, rtol, times, settings) -> Trajectory:
     )  # fmt: skip
 
 
-def _flow(model, start, rate, end, settle, rtol, times, settings) -> Trajectory:
+def _flow(model, start, rate, end, settle, rtol, times, settings, where) -> Trajectory:
     z, side = flow.encode(model, start)
-    result = flow.run_flow(
+    run_flow = flow.run_flow
+    if where == "cuda":
+        from dynlab.population import cuda_ensemble
+
+        run_flow = cuda_ensemble.run_flow
+    result = run_flow(
         model, z[None], side[None], head_rate=rate, until=end, rtol=rtol, settle=settle, times=times,
         trace_points=0 if len(times) else TRACE_POINTS,
     )  # fmt: skip

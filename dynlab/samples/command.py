@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from dynlab._checks import choice, integer, real, require, threads
 from dynlab._cli import Parser, number, run_command
-from dynlab._options import MODEL_OPTIONS, add_model
+from dynlab._device import of_samples
+from dynlab._options import MODEL_OPTIONS, add_device, add_model, announce
 from dynlab.files import run_folder, write_csv, write_json
 from dynlab.model import ACTIVATIONS, Model
 
@@ -49,6 +50,9 @@ def command(program: str, parser: Parser, words: Sequence[str]) -> int:
 
     def work() -> None:
         settings = check(arguments)
+        _, device = of_samples(arguments.device, settings.models)
+        if arguments.device != "cpu" and not arguments.quiet:
+            announce(device)
         with run_folder(settings.out, numbered=arguments.out is None) as folder:
             found = compute(settings)
             write(folder.partial, settings, found, shlex.join(["python", "-m", program, *words]), started)
@@ -86,7 +90,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         "dim": numbers["dim"], "data": data, "precision": choice("precision", arguments.precision, PRECISIONS),
         "optimiser": choice("optimiser", arguments.optimiser, OPTIMISERS), "threads": threads(given["threads"]),
         "momentum": real("momentum", given["momentum"], at_least=0.0, at_most=1.0),
-        "every": integer("every", given["every"], at_least=1),
+        "every": integer("every", given["every"], at_least=1), "device": arguments.device,
     }  # fmt: skip
     for name in ("out", "checkpoints"):
         require(getattr(arguments, name) != "", name, "", "the name of a folder")
@@ -246,6 +250,7 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
     option("--data", "samples of a fixed set, visited in epochs (default: fresh samples at every step)")
     option("--precision", "of float64, float32", "float64", "NAME")
     option("--threads", "threads to compute with (default: all cores; the results are the same)")
+    add_device(p)
     option("--checkpoints", "folder to keep checkpoints in, and to go on from", metavar="DIR")
     option("--every", "steps from one checkpoint to the next", "1000")
     option("--resume", "checkpoint to go on from (default: the last)", metavar="NAME")

@@ -25,6 +25,7 @@ import numpy as np
 
 from dynlab import _rng, heads
 from dynlab._checks import SettingError, choice, integer, require, threads
+from dynlab._device import of_samples
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.samples import kernels, objective
 from dynlab.training import Training
@@ -255,6 +256,15 @@ class Minibatch:
         return Result(float(loss), d_weights, d_head, head, correlation, moments, problem)
 
 
+def minibatch_class(where: str) -> type[Minibatch]:
+    """`Minibatch` for "cpu", its twin for "cuda"."""
+    if where == "cpu":
+        return Minibatch
+    from dynlab.samples.cuda import DeviceMinibatch
+
+    return DeviceMinibatch
+
+
 @dataclass(frozen=True)
 class Result:
     """Loss; d_weights (m, d), d_head (m, m), with decays; head (m, m) as used; correlation or None; the batch's moments."""
@@ -288,7 +298,7 @@ def check_training(model, training) -> None:
 
 def minibatch_gradient(
     model, training, weights, head=None, target_weights=None, *, batch=4096, seed=0, step=0, data=None, correlation=None,
-    precision="float64", threads=None, passes=None, tile=TILE,
+    precision="float64", threads=None, passes=None, tile=TILE, device="cpu",
 ):  # fmt: skip
     """Loss and exact gradient of the minibatch of a step, through the batch's statistics.
 
@@ -301,6 +311,7 @@ def minibatch_gradient(
     batch, seed, step, data : the samples: `batch` of them, fresh for (seed, step), or of a fixed set of `data`.
     correlation : (m, m), the moving correlation before this step, for "directpred" and "directcopy".
     precision, threads, passes, tile : see `Minibatch`.
+    device : "cpu", "cuda", or "auto".
 
     Returns (loss, d_weights (m, d), d_head (m, m)), both with the training's decays.
     Raises ValueError for values that are not allowed and where normalisation is undefined.
@@ -315,7 +326,8 @@ def minibatch_gradient(
         head = np.eye(m) if training.head_matrix is None else np.array(training.head_matrix)
     head = np.array(matrix("head", head, (m, m)))
     given = Source(integer("seed", seed, at_least=0, at_most=2**64 - 1), data)
-    work = Minibatch(model, training, weights.shape[1], batch, given, precision, threads, passes, tile)
+    kind = minibatch_class(of_samples(device, [model])[0])
+    work = kind(model, training, weights.shape[1], batch, given, precision, threads, passes, tile)
     result = work.gradient(integer("step", step, at_least=0, at_most=_rng.WORD - 1), weights, head, target, correlation)
     if result.problem is not None:
         raise ValueError(result.problem)

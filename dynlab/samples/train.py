@@ -10,11 +10,12 @@ import numpy as np
 
 from dynlab import _rng, checkpoint, heads
 from dynlab._checks import choice, integer, real, require
+from dynlab._device import of_samples
 from dynlab.population.descent import RECORDS, noise_rows
 from dynlab.population.integrate import DOMINANT
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.samples import watch
-from dynlab.samples.gradient import Minibatch, Source, check_batch
+from dynlab.samples.gradient import Source, check_batch, minibatch_class
 from dynlab.samples.optimisers import OPTIMISERS, new_memory, stride
 from dynlab.training import Training
 from dynlab.trajectory import Trajectory
@@ -67,8 +68,8 @@ def dense_start(model, start: OrderParameters, dim: int, seed: int) -> np.ndarra
 
 def follow(
     model, training: Training, start: OrderParameters, *, eta=0.05, steps=None, times=(), batch=4096, dim=1000, seed=0,
-    data=None, optimiser="sgd", momentum=0.9, precision="float64", threads=None, checkpoints=None, every=1000, resume=None,
-    watcher: Callable[[str], None] | None = None, progress: Callable[[int], None] | None = None,
+    data=None, optimiser="sgd", momentum=0.9, precision="float64", threads=None, device="cpu", checkpoints=None, every=1000,
+    resume=None, watcher: Callable[[str], None] | None = None, progress: Callable[[int], None] | None = None,
 ) -> Trajectory:  # fmt: skip
     """Train on minibatches from `start`.
 
@@ -82,6 +83,8 @@ def follow(
     data : None for fresh samples at every step; N: a fixed set of N samples in epochs, each time split into new views.
     optimiser, momentum : "sgd", "momentum" or "adam", see `dynlab.samples.optimisers`.
     precision, threads : see `dynlab.samples.gradient.Minibatch`; the result is the same bits for any number of threads.
+    device : "cpu", "cuda" or "auto"; the order of sums is another on a device, so its results agree to rounding, which
+        training amplifies in time.
     checkpoints, every, resume : a folder where the state is kept every so many steps (None: nowhere). A run that finds a
         checkpoint there goes on from the last one, or from the one called `resume`, and ends as if it had never stopped.
     watcher, progress : called with lines (`dynlab.samples.watch`) and with the number of steps done.
@@ -90,6 +93,9 @@ def follow(
     Raises SettingError for values that are not allowed, CheckpointError for a checkpoint that is damaged or of another run.
     """
     settings = _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, momentum, precision)
+    where, words = of_samples(device, [model])
+    if device != "cpu":
+        settings["device"] = words
     every = integer("every", every, at_least=1)
     identity = (start.head == np.eye(model.neurons)).all()
     require(identity or training.head in heads.TRAINED, "start", "a head", f'the identity with head "{training.head}"')
@@ -109,7 +115,7 @@ def follow(
         if progress is not None:
             progress(step)
 
-    work = Minibatch(model, training, dim, batch, Source(seed, data), precision, threads)
+    work = minibatch_class(where)(model, training, dim, batch, Source(seed, data), precision, threads)
     step, stopped = _go_on(work, settings, state, records, first, record_at, reached, watcher)
     return _trajectory(model, settings, records, state, step, stopped)
 
