@@ -77,7 +77,7 @@ FAULTS = {
     "range not looked at": (DOWNLOAD, "int(given[1]) != start", "False"),
     "file takes its name before it is whole": (DOWNLOAD, "if total is not None and done != total:", "if False:"),
     "404 tried again": (DOWNLOAD, "if error.code in PASSING:", "if True:"),
-    "range forgotten by the server is appended": (DOWNLOAD, "return 0, int(length)", "return start, int(length)"),
+    "what is there is lost when the rest comes": (DOWNLOAD, '"r+b" if start else "wb"', '"wb"'),
 }
 # The tests that look at a file.
 TESTS = {VIEWS: "test_augment.py", AUGMENT: "test_augment.py"}
