@@ -3,7 +3,7 @@
     python tests/pictures_faults.py [NAME ...]
 
 Works on a copy of the sources in a temporary folder (`planting`). The exit status is 1 if a fault is not caught, or if the
-unchanged sources fail. Some ten seconds a fault in `views` and `augment`. Run on demand; pytest does not collect it.
+unchanged sources fail. Some ten seconds a fault in what is compiled. Run on demand; pytest does not collect it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 from planting import Planting
 
-VIEWS, AUGMENT = "dynlab/images/views.py", "dynlab/images/augment.py"
+VIEWS, KERNELS, AUGMENT = "dynlab/images/views.py", "dynlab/images/view_kernels.py", "dynlab/images/augment.py"
 ARCHIVES, DATASETS, DOWNLOAD = "dynlab/images/archives.py", "dynlab/images/datasets.py", "dynlab/images/download.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
@@ -21,19 +21,19 @@ FAULTS = {
     "corners of the crop aligned": (VIEWS, "(i + 0.5) * length / size - 0.5", "i * (length - 1) / max(size - 1, 1)"),
     "one order of the jitter": (VIEWS, "float((order * 24) >> 32)", "0.0"),
     "never a flip": (VIEWS, "drawn[FLIP] = 1.0 if", "drawn[FLIP] = 0.0 if"),
-    "flip of the crop's place only": (AUGMENT, "at = size - 1 - x if p[views.FLIP] > 0.0 else x", "at = x"),
+    "flip of the crop's place only": (KERNELS, "at = size - 1 - x if p[views.FLIP] > 0.0 else x", "at = x"),
     "key without the epoch": (VIEWS, "c1 = view + PICTURES * DOMAIN", "c1 = view + PICTURES * DOMAIN\n    epoch = 0"),
     "key without the view": (VIEWS, "c1 = view + PICTURES * DOMAIN", "c1 = PICTURES * DOMAIN"),
     "key of the place in the batch": (
-        AUGMENT,
+        KERNELS,
         "_draw_view(numbers, height, width, indices[i], view",
         "_draw_view(numbers, height, width, i, view",
     ),
     "half of the seed left out": (AUGMENT, "view, epoch, *key, drawn)", "view, epoch, key[0], 0, drawn)"),
     "last row and column never cropped": (VIEWS, "(height - h + 1)) >> 32", "(height - h)) >> 32"),
-    "contrast about one half": (AUGMENT, "_mean_luma(planes)\n        for", "np.float32(0.5)\n        for"),
+    "contrast about one half": (KERNELS, "_mean_luma(planes)\n        for", "np.float32(0.5)\n        for"),
     "contrast about the mean channel": (
-        AUGMENT,
+        KERNELS,
         "return _luma(_sum(flat[0]), _sum(flat[1]), _sum(flat[2])) / count",
         "return _sum(planes.reshape(-1)) / (np.float32(3.0) * count)",
     ),
@@ -80,7 +80,7 @@ FAULTS = {
     "what is there is lost when the rest comes": (DOWNLOAD, '"r+b" if start else "wb"', '"wb"'),
 }
 # The tests that look at a file.
-TESTS = {VIEWS: "test_augment.py", AUGMENT: "test_augment.py"}
+TESTS = {VIEWS: "test_augment.py", KERNELS: "test_augment.py", AUGMENT: "test_augment.py"}
 TESTS |= {ARCHIVES: "test_datasets.py", DATASETS: "test_datasets.py", DOWNLOAD: "test_download.py"}
 
 
