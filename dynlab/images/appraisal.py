@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from dynlab.images import datasets, evaluation
 from dynlab.images.augment import PRESETS, evaluation_view
 from dynlab.images.networks import Networks
 from dynlab.images.settings import Pretraining
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")
 ROWS = 500  # pictures at a time
@@ -102,6 +105,8 @@ def plain(row: dict) -> dict:
 
 def spectra(rows: list[dict]) -> pd.DataFrame:
     """The eigenvalues of the features' covariances, a line each: representation, number, eigenvalue."""
+    import pandas as pd
+
     lines = [(row["representation"], i + 1, x) for row in rows for i, x in enumerate(row["shape"].spectrum)]
     return pd.DataFrame(lines, columns=["representation", "number", "eigenvalue"])
 
