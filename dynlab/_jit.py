@@ -103,8 +103,11 @@ def kernel(function):
     return compiled
 
 
-def parallel_kernel(function):
-    """As `kernel`, for functions with `numba.prange` loops; what they sum they have to sum in chunks of their own."""
+def parallel(function):
+    """Compile `function` as an entry point whose `numba.prange` loops are shared among threads, cached on disk.
+
+    What an iteration does must not depend on the others nor raise; sums across iterations belong in parts of their own.
+    """
     compiled = numba.njit(parallel=True, **OPTIONS)(function)
     if cache_folder() is not None:
         compiled._cache = _Cache(function)

@@ -28,7 +28,7 @@ def _sift(values, places, at, size):
     values[at], places[at] = value, place
 
 
-@_jit.parallel_kernel
+@_jit.parallel
 def largest(rows, k, values, places):
     """Fill values, places (n, k) with the k largest of every row (n, N), N >= k, in no order; the first of equals."""
     for i in numba.prange(rows.shape[0]):

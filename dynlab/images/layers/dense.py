@@ -5,17 +5,48 @@ Matrices are (rows, columns), rows the samples. All functions fill what they are
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
+
+from dynlab.images.layers import products
+
+_ONE_TAP = np.zeros((1, 2), np.int64)
+
+
+@cache
+def _zeros(count, dtype):
+    return np.zeros(count, dtype)
 
 
 def matmul(a, b, out, transpose_a=False, transpose_b=False, accumulate=False):
-    """out = op(a) op(b), or out += op(a) op(b), with op the identity or the transpose."""
-    left = a.T if transpose_a else a
-    right = b.T if transpose_b else b
+    """out = op(a) op(b), or out += op(a) op(b), with op the identity or the transpose (of one of the two at most).
+
+    Each entry is a sum in an order of its own, whatever the number of threads (`dynlab.images.layers.products`).
+    """
     if accumulate:
-        out += left @ right
+        out += matmul(a, b, np.empty_like(out), transpose_a, transpose_b)
+        return out
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    if not out.flags.c_contiguous:
+        out[...] = matmul(a, b, np.empty(out.shape, out.dtype), transpose_a, transpose_b)
+        return out
+    width, (rows, outputs) = products.panel_width(out.dtype), out.shape
+    if transpose_a:
+        terms = a.shape[0]
+        geometry = np.array([1, 1, terms, 1, terms, rows, rows, 1, 1, terms, outputs, 1, 0, 0], np.int64)
+        parts = products.parts(rows * outputs, terms)
+        aside = np.empty((parts, rows, -(-outputs // width) * width), out.dtype)
+        products.accumulate_places(a.reshape(-1), _zeros(rows, out.dtype), geometry, _ONE_TAP, b, aside)
+        return products.fold(aside, out)
+    terms = a.shape[1]
+    geometry = np.array([1, 1, rows, 1, rows, terms, terms, 1, 1, rows, outputs, 1, 0, 0], np.int64)
+    packed = np.empty(-(-outputs // width) * width * terms, out.dtype)
+    if transpose_b:
+        products.pack_transposed(b.reshape(1, 1, *b.shape), _ONE_TAP, packed)
     else:
-        np.matmul(left, right, out=out)
+        products.pack(b, packed)
+    products.gather_places(a.reshape(-1), _zeros(terms, out.dtype), geometry, _ONE_TAP, packed, out.reshape(-1))
     return out
 
 

@@ -29,7 +29,7 @@ def _squares(x):
 
 
 # Slices, not offsets: with those the compiler does not see that no index is negative, and vectorises nothing.
-@_jit.parallel_kernel
+@_jit.parallel
 def _sgd_pass(p, g, v, decays, rate, decay, momentum, nesterov):
     for c in numba.prange((len(p) + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, min(len(p), (c + 1) * CHUNK))
@@ -38,7 +38,7 @@ def _sgd_pass(p, g, v, decays, rate, decay, momentum, nesterov):
             own[i], memory[i] = _sgd(own[i], slope[i], memory[i], rate, decay * mask[i], momentum, nesterov)
 
 
-@_jit.parallel_kernel
+@_jit.parallel
 def _adam_pass(p, g, a, s, decays, rate, decay, keep_1, gain_1, keep_2, gain_2, root, eps):
     for c in numba.prange((len(p) + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, min(len(p), (c + 1) * CHUNK))
@@ -49,7 +49,7 @@ def _adam_pass(p, g, a, s, decays, rate, decay, keep_1, gain_1, keep_2, gain_2, 
             )
 
 
-@_jit.parallel_kernel
+@_jit.parallel
 def _lars_pass(p, g, v, decays, lows, highs, owner, ratios, rate, decay, momentum):
     for c in numba.prange(len(lows)):
         part = slice(lows[c], highs[c])
@@ -59,7 +59,7 @@ def _lars_pass(p, g, v, decays, lows, highs, owner, ratios, rate, decay, momentu
             own[i], memory[i] = _lars(own[i], slope[i], memory[i], scaled, decay * mask[i], momentum)
 
 
-@_jit.parallel_kernel
+@_jit.parallel
 def _chunk_squares(p, g, lows, highs, sums):
     for c in numba.prange(len(lows)):
         sums[c, 0] = _squares(p[lows[c] : highs[c]])
