@@ -15,7 +15,7 @@ from planting import Planting
 LOSSES, HEAD, ROWS = "dynlab/images/losses.py", "dynlab/images/head.py", "dynlab/images/layers/rows.py"
 FORMULAS, UPDATES = "dynlab/formulas/updates.py", "dynlab/images/layers/updates.py"
 OPTIMISE, EVALUATION = "dynlab/images/optimise.py", "dynlab/images/evaluation.py"
-NEIGHBOURS = "dynlab/images/neighbours.py"
+NEIGHBOURS, ROTATIONS = "dynlab/images/neighbours.py", "dynlab/images/rotations.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
     "views paired with themselves": (ROWS, "out[:half] = x[half:]", "out[:half] = x[:half]"),
@@ -38,6 +38,8 @@ FAULTS = {
     "the head transposed": (HEAD, "self.matrix, out, transpose_b=True)", "self.matrix, out)"),
     "the moving correlation forgets": (HEAD, "heads.moving_correlation(self.correlation,", "heads.moving_correlation(None,"),
     "DirectPred without a square root": (HEAD, "np.sqrt(np.where(share > heads.RESOLVED, share, 0.0))", "share"),
+    "rotations the wrong way": (ROTATIONS, "t = 2.0 * off", "t = -2.0 * off"),
+    "rotations that end too early": (ROTATIONS, "ORTHOGONAL, NOTHING = 1e-15,", "ORTHOGONAL, NOTHING = 1e-4,"),
     "no correction of Adam's second moment": (UPDATES, "np.sqrt(1.0 - b_2**count)", "1.0"),
     "Adam's eps inside the correction": (FORMULAS, "(sqrt(s) / root + eps)", "((sqrt(s) + eps) / root)"),
     "decay of everything": (UPDATES, "decay * mask[i]", "decay"),
@@ -63,7 +65,7 @@ FILES = ("test_losses.py", "test_head.py", "test_optimise.py", "test_evaluation.
 
 def tests(name: str | None) -> list[str]:
     """All files for the sources as they are, for a fault those that are about its place."""
-    of = {LOSSES: 1, ROWS: 1, HEAD: 2, FORMULAS: 4, UPDATES: 6, OPTIMISE: 4, EVALUATION: 8, NEIGHBOURS: 8}
+    of = {LOSSES: 1, ROWS: 1, HEAD: 2, FORMULAS: 4, UPDATES: 6, OPTIMISE: 4, EVALUATION: 8, NEIGHBOURS: 8, ROTATIONS: 2}
     chosen = 15 if name is None else of[FAULTS[name][0]]
     return [f"tests/images/{file}" for i, file in enumerate(FILES) if chosen >> i & 1]
 

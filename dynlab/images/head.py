@@ -16,6 +16,7 @@ from dynlab import heads
 from dynlab._checks import choice, integer, real, require
 from dynlab.images.encoders import projector
 from dynlab.images.network import Network, start_values
+from dynlab.images.rotations import spectrum
 
 MATRIX_HEADS = tuple(name for name in heads.HEADS if name != "fixed")
 HEADS = (*MATRIX_HEADS, "mlp")
@@ -106,10 +107,10 @@ def first_matrix(outputs: int, rule: str, start: str, seed: int) -> np.ndarray:
 
 
 def from_correlation(rule: str, correlation, eps: float) -> np.ndarray:
-    """`dynlab.heads.from_correlation` by LAPACK: at 64 outputs about twenty times faster than its Jacobi rotations."""
+    """`dynlab.heads.from_correlation` by faster rotations; nan for what is not finite, eps I where nothing is."""
     if not np.isfinite(correlation).all():  # a run that diverged says so by its loss
         return np.full_like(correlation, np.nan)
-    values, vectors = np.linalg.eigh(correlation)
+    values, vectors = spectrum(correlation)
     largest = values[-1]
     eye = eps * np.eye(len(values))
     if not largest > 0.0:  # all outputs vanish: nothing is known of their correlation
@@ -118,7 +119,7 @@ def from_correlation(rule: str, correlation, eps: float) -> np.ndarray:
         return correlation / largest + eye
     share = values / largest
     roots = np.sqrt(np.where(share > heads.RESOLVED, share, 0.0))
-    return (vectors * roots) @ vectors.T + eye
+    return np.einsum("jk,rk->jr", vectors * roots, vectors) + eye
 
 
 class MlpHead:

@@ -24,8 +24,9 @@ class Optimiser:
 
     def __init__(self, parameters, decays, ops, weight_decay: float = 0.0):
         self.ops = ops
-        self.size, self.dtype = len(parameters), parameters.dtype
-        require(len(decays) == self.size, "decays", f"{len(decays)} entries", f"{self.size} of them, as the parameters")
+        self.size, self.dtype = parameters.shape[0], parameters.dtype
+        found = decays.shape[0]
+        require(found == self.size, "decays", f"{found} entries", f"{self.size} of them, as the parameters")
         self.decays = ops.to_device(np.asarray(ops.to_host(decays), np.uint8))
         self.weight_decay = real("weight_decay", weight_decay, at_least=0.0)
         self.state = {name: ops.zeros((self.size,), self.dtype) for name in self.names}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from dynlab import heads
 from dynlab._checks import SettingError
 from dynlab.images import head, layers, optimise
+from dynlab.images.rotations import spectrum
 from tests.images.naive_losses import slopes
 
 
@@ -119,11 +120,25 @@ def test_heads_of_the_correlation_are_the_theory_rule_on_the_moving_average(rule
 @pytest.mark.parametrize("rule", head.FROM_CORRELATION)
 @settings(max_examples=10)
 @given(m=st.integers(1, 8), rank=st.integers(1, 8), seed=st.integers(0, 99))
-def test_the_spectrum_by_lapack_is_that_by_rotations(rule, m, rank, seed):
+def test_the_head_of_any_correlation_is_the_theory_rule(rule, m, rank, seed):
     z = np.random.default_rng(seed).normal(size=(min(rank, m), m))
     correlation = z.T @ z
     expected = heads.from_correlation(rule, correlation, 0.05)
     np.testing.assert_allclose(head.from_correlation(rule, correlation, 0.05), expected, atol=3e-7)
+
+
+@settings(max_examples=20)
+@given(m=st.integers(1, 12), rank=st.integers(0, 12), seed=st.integers(0, 99), spread=st.floats(0.0, 12.0))
+def test_the_spectrum_is_that_of_lapack(m, rank, seed, spread):
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(size=(m, min(rank, m))) * 10.0 ** -rng.uniform(0.0, spread, min(rank, m))
+    matrix = factor @ factor.T
+    values, vectors = spectrum(matrix)
+    size = 1e-300 + np.abs(matrix).max()
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(matrix), atol=1e-13 * size)
+    np.testing.assert_allclose((vectors * values) @ vectors.T, matrix, atol=1e-13 * size)
+    resolved = vectors[:, values > 1e-6 * size]
+    np.testing.assert_allclose(resolved.T @ resolved, np.eye(resolved.shape[1]), atol=1e-13)
 
 
 @pytest.mark.parametrize("rule", head.FROM_CORRELATION)

@@ -31,9 +31,10 @@ def walk(optimiser, p, gradients, rate):
 
 
 @pytest.mark.parametrize("dtype, error", [("float64", 1e-13), ("float32", 3e-6)])
+@pytest.mark.parametrize("nesterov", [False, True])
 @settings(max_examples=8)
-@given(size=st.integers(1, 40), seed=st.integers(0, 99), momentum=st.sampled_from([0.0, 0.9]), nesterov=st.booleans())
-def test_sgd_is_the_naive_loop(dtype, error, size, seed, momentum, nesterov):
+@given(size=st.integers(1, 40), seed=st.integers(0, 99), momentum=st.sampled_from([0.9, 0.0]))
+def test_sgd_is_the_naive_loop(dtype, error, nesterov, size, seed, momentum):
     p, gradients, mask = problem(size, seed, dtype)
     made = optimise.Sgd(p, mask, layers, weight_decay=0.1, momentum=momentum, nesterov=nesterov)
     expected = naive.sgd(p.astype(float), gradients, mask, 0.05, 0.1, momentum, nesterov)
