@@ -32,13 +32,13 @@ def train(objective, rule, steps, decorrelation=0.0, **numbers):
     for _ in range(steps):
         x = views(rng)
         z = network.forward(x, groups=2)
+        part.prepare(z)
         part.forward(z, out)
         value = loss.step(out, teacher.forward(x, groups=2) if objective == "dino" else z, d_out)
         part.backward(d_out, z, d_z)
         if decorrelation > 0.0:
             extra.step(z, d_z, value)
         found.append(loss.loss())
-        part.after_step(z)
         network.backward(d_z)
         movers[0].step(network.parameters, network.gradients, 0.01)
         if part.trains:
