@@ -21,6 +21,7 @@ from dynlab.images.layers import tiles
 
 HEIGHT, SUM_HEIGHT = tiles.HEIGHT, tiles.SUM_HEIGHT
 TASK = 40 * HEIGHT  # places of a task
+PACK_ROWS = 32  # of weights packed at a time
 BLOCK = 128  # places of one call of a tile of the weights' gradient
 OUTSIDE = 1 << 40  # a row that is in no picture
 _gather = tiles.gather
@@ -45,15 +46,17 @@ def parts(numbers: int, places: int) -> int:
 @_jit.parallel
 def _pack(w, packed, width):
     total, outputs = w.shape
-    for j in prange((outputs + width - 1) // width):
-        first = j * width
-        used = min(width, outputs - first)
-        for row in range(total):
-            start = (j * total + row) * width
-            for o in range(used):
-                packed[start + o] = w[row, first + o]
-            for o in range(used, width):
-                packed[start + o] = 0.0
+    whole = outputs // width
+    for task in prange((total + PACK_ROWS - 1) // PACK_ROWS):
+        for row in range(task * PACK_ROWS, min((task + 1) * PACK_ROWS, total)):
+            for j in range(whole):
+                start = (j * total + row) * width
+                for o in range(width):
+                    packed[start + o] = w[row, j * width + o]
+            if whole * width < outputs:
+                start = (whole * total + row) * width
+                for o in range(width):
+                    packed[start + o] = w[row, whole * width + o] if whole * width + o < outputs else 0.0
 
 
 def pack(w, packed):

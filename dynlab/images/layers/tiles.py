@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 _features = llvm.get_host_cpu_features()
 WIDE = bool(_features.get("avx512f"))
 VECTOR_BYTES = 64 if WIDE else 32 if _features.get("avx") else 16
-HEIGHT = 12 if WIDE else 4  # rows of a tile: with two vectors each, and operands, they fill the registers
+HEIGHT = 12 if WIDE else 6  # rows of a tile: with two vectors each, and operands, they fill 32 registers, or 16
 SUM_HEIGHT = 8 if WIDE else 4
 VECTORS = 2
 
