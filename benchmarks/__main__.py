@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m benchmarks [--quick] [gradients] [ensembles] [switches] [samples] [start-up]."""
+"""Run the benchmarks: python -m benchmarks [--quick] [gradients] [ensembles] [switches] [samples] [start-up] [images]."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import ensembles, gradients, samples, start_up, switches
+from benchmarks import ensembles, gradients, images, samples, start_up, switches
 from benchmarks.machine import machine
 
 PARTS = {
@@ -15,6 +15,7 @@ PARTS = {
     "switches": switches.run,
     "samples": samples.run,
     "start-up": lambda quick: start_up.run(),
+    "images": images.run,
 }
 
 

@@ -1,4 +1,4 @@
-"""Layers as loops over places and channels, in the numbers they are given: shares no code with dynlab and imports nothing of it."""
+"""Layers as loops over places and channels: shares no code with dynlab and imports nothing of it."""
 
 import numpy as np
 

@@ -65,9 +65,8 @@ def difference(a, b):
 
 @pytest.mark.parametrize(("name", "rows", "size"), [("demo", 16, 24), ("resnet18", 4, 16)])
 def test_parity_with_pytorch(name, rows, size):
-    torch = pytest.importorskip("torch", reason="parity is with PyTorch, which is not installed (extra bench)")
-    from benchmarks import torch_networks
-
+    torch_networks = pytest.importorskip("benchmarks.torch_networks", reason="parity is with PyTorch (extra bench)")
+    torch = torch_networks.torch
     net = Network(encoders.encoder(name), (size, size, 3), layers)
     net.initialise(0)
     module = torch_networks.twin(net)
@@ -83,9 +82,8 @@ def test_parity_with_pytorch(name, rows, size):
 
 
 def test_a_loss_curve_with_pytorch():
-    torch = pytest.importorskip("torch", reason="parity is with PyTorch, which is not installed (extra bench)")
-    from benchmarks import torch_networks
-
+    torch_networks = pytest.importorskip("benchmarks.torch_networks", reason="parity is with PyTorch (extra bench)")
+    torch = torch_networks.torch
     # A larger rate lets units at the kink of a relu drive the two apart, as it does PyTorch's own two layouts.
     rate, rng = 0.005, np.random.default_rng(2)
     x = rng.standard_normal((8, 12, 12, 3)).astype("float32")

@@ -30,7 +30,15 @@ SMALL = [
     Residual((Convolution(9, 3, 2), BatchNorm()), (Convolution(9, 1, 2), BatchNorm())),
     MeanPool(),
 ]
-OTHER = [Patches(2), Linear(7), Activation("relu3"), MaxPool(2, 1), Activation(), MeanPool(total=True), BatchNorm(affine=False)]
+OTHER = [
+    Patches(2),
+    Linear(7),
+    Activation("relu3"),
+    MaxPool(2, 1),
+    Activation(),
+    MeanPool(total=True),
+    BatchNorm(affine=False),
+]
 
 
 def normal(seed, *shape, dtype="float64"):

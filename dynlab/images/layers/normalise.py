@@ -4,8 +4,8 @@
 
 variance the biased one (Ioffe & Szegedy 2015). scale and shift may be None: no affine map.
 
-Sums over rows are made in chunks, whose size depends on the shape alone, and added in order in float64. A chunk's variance is
-about its own mean; chunks are put together after Chan, Golub & LeVeque (1983), so nothing cancels where a mean is large
+Sums over rows are made in chunks, whose size depends on the shape alone, and added in order in float64. A chunk's squares
+are about its own mean; chunks are put together after Chan, Golub & LeVeque (1983), so nothing cancels where a mean is large
 against its deviation.
 """
 
