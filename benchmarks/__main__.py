@@ -1,6 +1,6 @@
-"""Run the benchmarks: python -m benchmarks [--quick] [gradients] [ensembles] [switches] [samples] [augmentation] [start-up].
+"""Run the benchmarks: python -m benchmarks [--quick] [PART ...], all parts unless some are named.
 
-All parts unless some are named.
+Parts: gradients, ensembles, switches, samples, augmentation, images, start-up.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import augmentation, ensembles, gradients, samples, start_up, switches
+from benchmarks import augmentation, ensembles, gradients, images, samples, start_up, switches
 from benchmarks.machine import machine
 
 PARTS = {
@@ -18,6 +18,7 @@ PARTS = {
     "switches": switches.run,
     "samples": samples.run,
     "augmentation": augmentation.run,
+    "images": images.run,
     "start-up": lambda quick: start_up.run(),
 }
 

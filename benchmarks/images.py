@@ -114,8 +114,8 @@ def difference(a, b):
 def parity(ours, peers, draws=3):
     """Relative differences of z, of the encoder's and of the projector's gradient from PyTorch's; raises if too large.
 
-    In float32 a unit at the kink of a relu may fall on either side, and then a gradient differs by about the root of one over
-    the number of units. That is a matter of chance, for PyTorch's own two layouts alike. So the middle one of a few batches
+    In float32 a unit at the kink of a relu may fall on either side, and then a gradient differs by about the root of one
+    over the number of units. That is a matter of chance, for PyTorch's own two layouts alike. So the middle one of a few batches
     counts, and what the two layouts differ by is allowed beyond TOLERANCE.
     """
     found, own = [], []
@@ -124,8 +124,10 @@ def parity(ours, peers, draws=3):
         answers = [[ours.gradient(groups=1), *(net.gradients for net in ours.networks)]]
         for peer in peers:
             peer.take(ours.x)
-            z, parts = peer.gradient(), zip(ours.networks, (peer.encoder, peer.projector), strict=True)
-            answers.append([z.detach().numpy(), *(peer.flat([p.grad for p in m.parameters()], net) for net, m in parts)])
+            z, modules = peer.gradient(), (peer.encoder, peer.projector)
+            pairs = zip(ours.networks, modules, strict=True)
+            gradients = [peer.flat([p.grad for p in module.parameters()], net) for net, module in pairs]
+            answers.append([z.detach().numpy(), *gradients])
         found.append([difference(a, b) for a, b in zip(answers[0], answers[1], strict=True)])
         own.append([difference(a, b) for a, b in zip(answers[2], answers[1], strict=True)])
     found, own = np.median(found, axis=0).tolist(), np.median(own, axis=0).tolist()

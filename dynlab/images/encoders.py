@@ -2,7 +2,7 @@
 
 * `patch`: the theory's f_j(X) = sum_p phi(<w_j, X_p>) on squares of a picture that do not overlap; w_j ~ N(0, I/d).
 * `demo`: three 3x3 convolutions of stride 2, each with batch norm and relu, 32-64-128 channels; means over the places.
-* `convnet`: a small network for CPUs.
+* `convnet`: five 3x3 convolutions, alike, 32-64-128-128-256, of strides 1, 2, 2, 1, 2: what two cores train in minutes.
 * `resnet18`: He et al. 2016 with the stem for small pictures: a 3x3 convolution of stride 1 and no pooling; 512 features.
 """
 
@@ -35,8 +35,8 @@ def demo() -> list:
 
 
 def convnet() -> list:
-    """256 features from five layers; all but the first on quarter resolution and below."""
-    return [*_convolutions((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2)), MeanPool()]
+    """256 features from five layers: 25 million multiplications for a picture of 32 x 32."""
+    return [*_convolutions((32, 1), (64, 2), (128, 2), (128, 1), (256, 2)), MeanPool()]
 
 
 def _block(channels: int, stride: int, change: bool) -> Residual:

@@ -166,7 +166,8 @@ class _BatchNorm(_Node):
     def backward(self, space, d_out, need, d_residual=None):
         """With d_residual, an array for dL/dresidual. dL/dx takes the place of d_out where that may be overwritten."""
         d_x = d_out if space.owns(d_out) else space.take(self, "d_x", d_out.shape)
-        flat, flat_x = d_out.reshape(self.x.shape), d_x.reshape(self.x.shape)
+        flat = d_out.reshape(self.x.shape)
+        flat_x = flat if d_x is d_out else d_x.reshape(self.x.shape)
         d_residual = None if d_residual is None else d_residual.reshape(self.x.shape)
         self.ops.batch_norm_backward(
             flat, self.x, self.out, self.groups, self.mean, self.inverse, self.p.get("scale"),

@@ -4,16 +4,16 @@ Images are (n, h, w, c_in), weights (k, k, c_in, c_out), results (n, h', w', c_o
 
     out[i, y, x, o] = sum_{a, b, c} x[i, stride y + a - k // 2, stride x + b - k // 2, c] w[a, b, c, o],
 
-terms outside of the picture being zero. Nothing is rearranged into columns: for each tap (a, b) a place of the result has one
-place of the picture, or a row of zeros, and the tiles of `dynlab.images.layers.tiles` read through tables of addresses.
+terms outside of the picture being zero. Nothing is rearranged into columns: for each tap (a, b) a place of the result has
+one place of the picture, or a row of zeros, and the tiles of `dynlab.images.layers.tiles` read through tables of addresses.
 
-* **Data.** dL/dx at the places y = stride q + r (r < stride) is again such a sum, over the taps with r + k // 2 - a a multiple
-  of the stride, of dL/dout at q + (r + k // 2 - a) / stride times the transposed weights: stride^2 classes of places, each a
-  convolution of stride 1.
+* **Data.** dL/dx at the places y = stride q + r (r < stride) is again such a sum, over the taps with r + k // 2 - a a
+  multiple of the stride, of dL/dout at q + (r + k // 2 - a) / stride times the transposed weights: stride^2 classes of
+  places, each a convolution of stride 1.
 * **Weights.** dL/dw[a, b] = sum over places of (picture at the tap)^T dL/dout. Places are cut into a number of parts that
   depends on the shapes alone, each summed on its own, the parts added in order.
-* **Few channels** (a first layer). In a picture copied with a margin of zeros the three taps of a row are 3 c_in numbers side
-  by side, so that there are three taps of 3 c_in numbers instead of nine of c_in.
+* **Few channels** (a first layer). In a picture copied with a margin of zeros the three taps of a row are 3 c_in numbers
+  side by side, so that there are three taps of 3 c_in numbers instead of nine of c_in.
 
 Each entry is a sum in an order that depends on the shapes alone: the same bits for any number of threads.
 """
@@ -36,7 +36,10 @@ def output_size(size: int, stride: int) -> int:
 
 @dataclass(frozen=True)
 class _Class:
-    """Places of dL/dx that share their taps: geometry as `products.gather_places` takes it, and the taps (T, 2) themselves."""
+    """Places of dL/dx that share their taps (T, 2); geometry and offsets as `products.gather_places` takes them.
+
+    first: where their packed weights begin.
+    """
 
     geometry: np.ndarray
     offsets: np.ndarray

@@ -4,8 +4,8 @@
 
 variance the biased one (Ioffe & Szegedy 2015). scale and shift may be None: no affine map.
 
-Sums over rows are made in chunks, whose size depends on the shape alone, and added in order in float64. A chunk's variance is
-about its own mean; chunks are put together after Chan, Golub & LeVeque (1983), so nothing cancels where a mean is large
+Sums over rows are made in chunks, whose size depends on the shape alone, and added in order in float64. A chunk's squares
+are about its own mean; chunks are put together after Chan, Golub & LeVeque (1983), so nothing cancels where a mean is large
 against its deviation.
 """
 
@@ -152,8 +152,11 @@ def _backward_sums(d_out, x, out, low, high, mean, relu, total, along):
 
 
 @_jit.inner
-def _backward_rows(d_out, x, out, low, high, mean, factor, middle, slope, d_x, relu, d_residual, add):
-    """d_x = factor (g - middle - (x - mean) slope), d_residual = g."""
+def _backward_rows(d_out, x, out, low, high, mean, factor, middle, slope, d_x, relu, d_residual, add, same):
+    """d_x = factor (g - middle - (x - mean) slope), d_residual = g.
+
+    same: d_x is d_out. That is spelt out, as loops whose arrays may overlap are not vectorised.
+    """
     c = x.shape[1]
     zero = x.dtype.type(0)
     for r in range(low, high):
@@ -162,17 +165,24 @@ def _backward_rows(d_out, x, out, low, high, mean, factor, middle, slope, d_x, r
                 d_residual[r, k] = zero if relu and not out[r, k] > zero else d_out[r, k]
             for k in range(c):
                 d_x[r, k] = factor[k] * (d_residual[r, k] - middle[k] - (x[r, k] - mean[k]) * slope[k])
+        elif relu and same:
+            for k in range(c):
+                g = d_x[r, k] if out[r, k] > zero else zero
+                d_x[r, k] = factor[k] * (g - middle[k] - (x[r, k] - mean[k]) * slope[k])
         elif relu:
             for k in range(c):
                 g = d_out[r, k] if out[r, k] > zero else zero
                 d_x[r, k] = factor[k] * (g - middle[k] - (x[r, k] - mean[k]) * slope[k])
+        elif same:
+            for k in range(c):
+                d_x[r, k] = factor[k] * (d_x[r, k] - middle[k] - (x[r, k] - mean[k]) * slope[k])
         else:
             for k in range(c):
                 d_x[r, k] = factor[k] * (d_out[r, k] - middle[k] - (x[r, k] - mean[k]) * slope[k])
 
 
 @_jit.parallel
-def _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu, d_residual, add):
+def _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu, d_residual, add, same):
     rows, c = x.shape[0] // groups, x.shape[1]
     chunk = _chunk_rows(rows, c)
     chunks = (rows + chunk - 1) // chunk
@@ -201,7 +211,7 @@ def _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift
         g = task // chunks
         low, high = g * rows + task % chunks * chunk, g * rows + min((task % chunks + 1) * chunk, rows)
         _backward_rows(
-            d_out, x, out, low, high, mean[g], factor[g], middle[g], slope[g], d_x, relu, d_residual, add
+            d_out, x, out, low, high, mean[g], factor[g], middle[g], slope[g], d_x, relu, d_residual, add, same
         )
 
 
@@ -220,14 +230,14 @@ def batch_norm(x, groups, scale, shift, eps, out, mean, inverse, relu=False, res
 def batch_norm_backward(
     d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu=False, d_residual=None
 ):
-    """d_x = dL/dx, d_scale and d_shift (c,) and d_residual from d_out = dL/dout; d_x may be d_out itself.
+    """d_x = dL/dx, d_scale and d_shift (c,) and d_residual from d_out = dL/dout; d_x may be d_out, the very same array.
 
     With g = d_out where out > 0 (all of it without relu) and y = (x - mean) inverse: d_shift = sum g, d_scale = sum g y,
     d_x = scale inverse (g - mean(g) - y mean(g y)), d_residual = g. d_scale and d_shift are None without an affine map.
     """
     scale, d_scale, d_shift, add = _or(scale, x, 1), _or(d_scale, x, 0), _or(d_shift, x, 0), d_residual is not None
-    aside = d_residual if add else d_x
-    _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu, aside, add)
+    aside = d_residual if add else out
+    _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu, aside, add, d_x is d_out)
     return d_x
 
 

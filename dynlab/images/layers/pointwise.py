@@ -1,4 +1,7 @@
-"""Functions of single entries, forward and backward in pairs; the arrays of a call have one shape, out may be an input."""
+"""Functions of single entries, forward and backward in pairs; the arrays of a call have one shape, out may be an input.
+
+Where a result takes the place of an input, loops of their own say so: the compiler vectorises none whose arrays may overlap.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +37,25 @@ def _backward(kind, d_out, x, d_x):
 
 
 @_jit.parallel
+def _relu_backward_in_place(x, d_x):
+    zero = x.dtype.type(0)
+    for task in prange((len(x) + CHUNK - 1) // CHUNK):
+        for i in range(task * CHUNK, min((task + 1) * CHUNK, len(x))):
+            d_x[i] = d_x[i] if x[i] > zero else zero
+
+
+@_jit.parallel
 def _add(x, y, out):
     for task in prange((len(x) + CHUNK - 1) // CHUNK):
         for i in range(task * CHUNK, min((task + 1) * CHUNK, len(x))):
             out[i] = x[i] + y[i]
+
+
+@_jit.parallel
+def _add_to(y, out):
+    for task in prange((len(y) + CHUNK - 1) // CHUNK):
+        for i in range(task * CHUNK, min((task + 1) * CHUNK, len(y))):
+            out[i] += y[i]
 
 
 def _apply(kind, x, out):
@@ -57,6 +75,9 @@ def relu(x, out):
 
 def relu_backward(d_out, x, d_x):
     """d_x = d_out where x > 0; x may be what came in or what came out."""
+    if d_x is d_out:
+        _relu_backward_in_place(x.reshape(-1), d_x.reshape(-1))
+        return d_x
     return _apply_backward(RELU, d_out, x, d_x)
 
 
@@ -82,5 +103,8 @@ def relu_cube_backward(d_out, x, d_x):
 
 def add(x, y, out):
     """out = x + y; out may be either."""
-    _add(x.reshape(-1), y.reshape(-1), out.reshape(-1))
+    if out is x or out is y:
+        _add_to((y if out is x else x).reshape(-1), out.reshape(-1))
+    else:
+        _add(x.reshape(-1), y.reshape(-1), out.reshape(-1))
     return out

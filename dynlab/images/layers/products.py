@@ -3,8 +3,8 @@
 A *place* is a row of a result: of a picture (i, y, x), of a matrix its row. The geometry of a product is 14 integers:
 
     n, rows, columns              the places (i, q, r)
-    height, width, channels       the source's picture; count: numbers read at each tap, from (i, step q + dy, step r + dx) on
-    step
+    height, width, channels       of the source's pictures
+    count, step                   so many numbers are read at each tap, from (i, step q + dy, step r + dx) on
     target height, width, channels, target step, first row, first column:   place (i, q, r) stands in the target at
                                   (i, target step q + first row, target step r + first column)
 
@@ -21,6 +21,7 @@ from dynlab.images.layers import tiles
 
 HEIGHT, SUM_HEIGHT = tiles.HEIGHT, tiles.SUM_HEIGHT
 TASK = 40 * HEIGHT  # places of a task
+PACK_ROWS = 32  # of weights packed at a time
 BLOCK = 128  # places of one call of a tile of the weights' gradient
 OUTSIDE = 1 << 40  # a row that is in no picture
 _gather = tiles.gather
@@ -45,15 +46,17 @@ def parts(numbers: int, places: int) -> int:
 @_jit.parallel
 def _pack(w, packed, width):
     total, outputs = w.shape
-    for j in prange((outputs + width - 1) // width):
-        first = j * width
-        used = min(width, outputs - first)
-        for row in range(total):
-            start = (j * total + row) * width
-            for o in range(used):
-                packed[start + o] = w[row, first + o]
-            for o in range(used, width):
-                packed[start + o] = 0.0
+    whole = outputs // width
+    for task in prange((total + PACK_ROWS - 1) // PACK_ROWS):
+        for row in range(task * PACK_ROWS, min((task + 1) * PACK_ROWS, total)):
+            for j in range(whole):
+                start = (j * total + row) * width
+                for o in range(width):
+                    packed[start + o] = w[row, j * width + o]
+            if whole * width < outputs:
+                start = (whole * total + row) * width
+                for o in range(width):
+                    packed[start + o] = w[row, whole * width + o] if whole * width + o < outputs else 0.0
 
 
 def pack(w, packed):
@@ -126,7 +129,8 @@ def _addresses(first, many, base, zero, item, geometry, offsets, table):
 
 
 @_jit.inner
-def _targets(first, many, base, dump, item, geometry, table):
+def _targets(first, many, base, item, geometry, table):
+    """table[p] = address of place first + p in the result, 0 beyond the last."""
     rows, columns = geometry[1], geometry[2]
     tall, wide, channels = geometry[8], geometry[9], geometry[10]
     step, row, column = geometry[11], geometry[12], geometry[13]
@@ -137,7 +141,7 @@ def _targets(first, many, base, dump, item, geometry, table):
             i, q, r = place // (rows * columns), place // columns % rows, place % columns
             table[p] = base + ((i * tall + step * q + row) * wide + step * r + column) * channels * item
         else:
-            table[p] = dump
+            table[p] = 0
 
 
 @_jit.inner
@@ -150,19 +154,20 @@ def _gather_task(first, panels, low, high, source, zeros, geometry, offsets, pac
     table = np.empty((max(taps, 1), tiles_here * HEIGHT), np.int64)
     tap_step = tiles_here * HEIGHT * 8
     targets = np.empty(tiles_here * HEIGHT, np.int64)
-    dump, aside = np.empty(width, out.dtype), np.empty((HEIGHT, width), out.dtype)
+    aside = np.empty((HEIGHT, width), out.dtype)
     asides = np.empty(HEIGHT, np.int64)
     for i in range(HEIGHT):
         asides[i] = aside.ctypes.data + i * width * item
     _addresses(first, tiles_here * HEIGHT, source.ctypes.data, zeros.ctypes.data, item, geometry, offsets, table)
-    _targets(first, tiles_here * HEIGHT, out.ctypes.data, 0, item, geometry, targets)
+    _targets(first, tiles_here * HEIGHT, out.ctypes.data, item, geometry, targets)
     for j in range(low, high):
         weights = packed.ctypes.data + j * taps * count * width * item
         whole = (j + 1) * width <= channels
         for tile in range(tiles_here):
             here = table.ctypes.data + tile * HEIGHT * 8
             if whole and targets[tile * HEIGHT + HEIGHT - 1] != 0:
-                _gather(source[0], here, tap_step, taps, count, weights, targets.ctypes.data + tile * HEIGHT * 8, j * width * item)
+                into = targets.ctypes.data + tile * HEIGHT * 8
+                _gather(source[0], here, tap_step, taps, count, weights, into, j * width * item)
                 continue
             _gather(source[0], here, tap_step, taps, count, weights, asides.ctypes.data, 0)
             for i in range(HEIGHT):
@@ -243,9 +248,8 @@ def _accumulate_block(first, many, low, high, source, zeros, geometry, offsets, 
             rest = count - c
             height = SUM_HEIGHT + 1 if rest == SUM_HEIGHT + 1 else min(rest, SUM_HEIGHT)
             target = sums.ctypes.data + (t * count + c) * stride + j * width * item
-            _tile(
-                height, source[0], table.ctypes.data + t * BLOCK * 8, c * item, many, aside.ctypes.data, width * item, target, stride
-            )
+            rows, columns = table.ctypes.data + t * BLOCK * 8, aside.ctypes.data
+            _tile(height, source[0], rows, c * item, many, columns, width * item, target, stride)
             c += height
 
 
@@ -276,9 +280,9 @@ def _accumulate_places(source, zeros, geometry, offsets, right, sums, width, wan
 
 
 def accumulate_places(source, zeros, geometry, offsets, right, sums):
-    """sums (parts, T count, outputs, filled up to whole panels) = sums over places of (source at the tap)^T right (places, outputs).
+    """sums (parts, T count, outputs) = sums over places of (source at the tap)^T right (places, outputs).
 
-    Each part has its share of the places.
+    Each part has its share of the places. The outputs of sums are filled up to whole panels.
     """
     _accumulate_places(source, zeros, geometry, offsets, right, sums, panel_width(right.dtype), TASKS_WANTED)
 

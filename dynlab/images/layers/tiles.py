@@ -1,9 +1,9 @@
 """Inner loops of all products, written as LLVM vectors: small tiles of a result held in registers.
 
-The compiler does not find these loops by itself: it keeps no two-dimensional tile of sums in registers. So each is spelt out as
-code for vectors of the processor's width, HEIGHT rows by two vectors, with a fused multiply-add for each vector and row.
-Addresses are integers (bytes). A sum runs over its terms in order, from first to last, for every entry of a tile alike; how a
-result is cut into tiles changes no bit of it.
+The compiler does not find these loops by itself: it keeps no two-dimensional tile of sums in registers. So each is spelt
+out as code for vectors of the processor's width, HEIGHT rows by two vectors, with a fused multiply-add for each vector and
+row. Addresses are integers (bytes). A sum runs over its terms in order, from first to last, for every entry of a tile alike;
+how a result is cut into tiles changes no bit of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 _features = llvm.get_host_cpu_features()
 WIDE = bool(_features.get("avx512f"))
 VECTOR_BYTES = 64 if WIDE else 32 if _features.get("avx") else 16
-HEIGHT = 12 if WIDE else 4  # rows of a tile: with two vectors each, and operands, they fill the registers
+HEIGHT = 12 if WIDE else 6  # rows of a tile: with two vectors each, and operands, they fill 32 registers, or 16
 SUM_HEIGHT = 8 if WIDE else 4
 VECTORS = 2
 
@@ -80,7 +80,8 @@ def _gather(height):
     def tile(typingctx, number, table, tap_step, taps, count, weights, targets, shift):
         """Entry (i, j) of the tile = sum over taps t and k < count of source_ti[k] weights[t * count + k, j].
 
-        table: address of the addresses source_ti, `height` side by side and tap_step bytes from tap to tap; weights (taps * count, panel); the tile's row i goes to
+        table: address of the addresses source_ti, `height` side by side and tap_step bytes from tap to tap; weights: of
+        (taps * count, panel) numbers. The tile's row i goes to
         targets[i] + shift, targets being the address of height addresses. number: any of the type.
         """
 
