@@ -76,7 +76,9 @@ def to_device(value):
     """A copy on the device of an array, or of all arrays in (nested) tuples; numbers stay."""
     if isinstance(value, tuple):
         return tuple(to_device(part) for part in value)
-    return cuda.to_device(value) if isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        return value
+    return cuda.to_device(value) if value.size else cuda.device_array(value.shape, value.dtype)
 
 
 def to_host(value):
@@ -98,8 +100,10 @@ def _contraction(allowed: bool):
 
 
 def _wrap_compiler() -> None:
+    from numba.cuda.core import config
     from numba.cuda.cudadrv import nvvm
 
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # small problems make small grids
     original = nvvm.compile_ir
 
     def compile_ir(ir, **options):
