@@ -23,9 +23,14 @@ from contextlib import contextmanager
 
 import numba
 import numpy as np
-from numba import cuda
+
+try:
+    from numba import cuda
+except ImportError:  # numba without its own target
+    cuda = None
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+COMPILED = not SIMULATED and getattr(cuda, "implementation", "") == "NVIDIA"  # else functions stay as they are
 INSTALL = "pip install 'dynlab[cuda]'"
 _state = threading.local()
 
@@ -34,7 +39,7 @@ def unavailable() -> str | None:
     """Why kernels cannot run on a device here, in one sentence; None where they can."""
     if SIMULATED:
         return None
-    if getattr(cuda, "implementation", "") != "NVIDIA":
+    if not COMPILED:
         return f"numba-cuda is not installed ({INSTALL})"
     try:
         if cuda.is_available():
@@ -49,7 +54,7 @@ def unavailable() -> str | None:
 def name() -> str:
     """The device in words."""
     if SIMULATED:
-        return "numba's simulator"
+        return "numba's simulator of CUDA, in Python, for tests"
     device = cuda.get_current_device()
     label = device.name.decode() if isinstance(device.name, bytes) else device.name
     free, total = cuda.current_context().get_memory_info()
@@ -71,7 +76,9 @@ def to_device(value):
     """A copy on the device of an array, or of all arrays in (nested) tuples; numbers stay."""
     if isinstance(value, tuple):
         return tuple(to_device(part) for part in value)
-    return cuda.to_device(value) if isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        return value
+    return cuda.to_device(value) if value.size else cuda.device_array(value.shape, value.dtype)
 
 
 def to_host(value):
@@ -93,8 +100,10 @@ def _contraction(allowed: bool):
 
 
 def _wrap_compiler() -> None:
+    from numba.cuda.core import config
     from numba.cuda.cudadrv import nvvm
 
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # small problems make small grids
     original = nvvm.compile_ir
 
     def compile_ir(ir, **options):
@@ -105,7 +114,7 @@ def _wrap_compiler() -> None:
     nvvm.compile_ir = compile_ir
 
 
-if not SIMULATED and getattr(cuda, "implementation", "") == "NVIDIA":
+if COMPILED:
     _wrap_compiler()
 
 
@@ -117,7 +126,11 @@ class Kernel:
 
     def __init__(self, function, contract: bool, options: dict):
         self.function, self.contract, self.options = function, contract, options
-        self.dispatcher = cuda.jit(function) if SIMULATED else cuda.jit(function, lto=False, **options)
+        self.dispatcher = None
+        if COMPILED:
+            self.dispatcher = cuda.jit(function, lto=False, **options)
+        elif SIMULATED:
+            self.dispatcher = cuda.jit(function)
 
     def __getitem__(self, configuration):
         def launch(*arguments):
@@ -140,7 +153,7 @@ def kernel(contract: bool = False, **options):
 
 def inner(function, inline: bool = False):
     """Compile `function` as a part of kernels; with `inline` at every call."""
-    return function if SIMULATED else cuda.jit(device=True, forceinline=inline)(function)
+    return cuda.jit(device=True, forceinline=inline)(function) if COMPILED else function
 
 
 def _first_order(function, slope):
@@ -149,7 +162,7 @@ def _first_order(function, slope):
     Formulas are evaluated in complex arithmetic for exact Jacobians only (`dynlab.formulas.flow`), with |y| of 1e-30, where
     the next term is far below rounding.
     """
-    if SIMULATED:
+    if not COMPILED:
         return lambda x: complex(function(x.real), x.imag * slope(x.real, function(x.real))) if x.imag else function(x.real)
     from numba.cuda import types as cuda_types
     from numba.cuda.extending import overload

@@ -47,8 +47,9 @@ def cache_key() -> str:
     import llvmlite.binding as llvm
 
     versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__, platform.machine())
-    # Switches of numba that change the code it makes.
-    switches = tuple(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_"))
+    # Switches of numba that change the code it makes; the simulator of CUDA changes none of the CPU's.
+    named = (f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_") and k != "NUMBA_ENABLE_CUDASIM")
+    switches = tuple(named)
     processor = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
     digest.update(repr((versions, switches, processor)).encode())
     return digest.hexdigest()[:20]

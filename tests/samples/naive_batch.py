@@ -142,3 +142,12 @@ def gradient(model, training, patches, view, weights, head, target=None, correla
             slope[place] = loss(model, training, patches, view, weights, target, head, correlation).imag / STEP
             array[place] -= 1j * STEP
     return value, d_weights, d_head
+
+
+def naive_sums(rows):
+    """Sums of the columns, a row after another."""
+    totals = [0.0] * len(rows[0])
+    for row in rows:
+        for i, value in enumerate(row):
+            totals[i] += value
+    return totals

@@ -1,0 +1,64 @@
+"""`python -m dynlab.doctor`, and the option --device where there is no device."""
+
+import subprocess
+import sys
+
+import pytest
+
+import dynlab
+from dynlab import _device, _gpu, doctor
+
+
+def run(*words):
+    return subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+
+
+def test_doctor_prints_what_there_is(capsys):
+    assert doctor.main([]) == 0
+    lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == ["dynlab", "python", "packages", "threads", "cache", "device"]
+    assert dynlab.__version__ in lines["dynlab"]
+    assert "numba-cuda" in lines["packages"] and "MiB in" in lines["cache"]
+    reason = _gpu.unavailable()
+    assert lines["device"].strip() == (f"none: {reason}" if reason else _gpu.name())
+
+
+def test_doctor_where_the_cache_cannot_be_written(monkeypatch):
+    monkeypatch.setenv("DYNLAB_CACHE_DIR", "/proc/dynlab/cache")
+    assert "/proc/dynlab/cache, 0 MiB in 0 files" in doctor.cache()
+
+
+@pytest.mark.parametrize("program", ["run --seeds 3", "theorem --quick", "compare", "run --method sgd"])
+def test_cuda_without_a_device_is_one_line_with_the_reason(program):
+    reason = _gpu.unavailable()
+    if reason is None:
+        pytest.skip("there is a device")
+    done = run(f"dynlab.{program.split()[0]}", *program.split()[1:], "--device", "cuda")
+    assert done.returncode == 2 and done.stdout == ""
+    allowed = f"--device cuda: must be cpu or auto here: {reason}"
+    assert done.stderr == f"dynlab.{program.split()[0]}: error: {allowed}\n"
+
+
+@pytest.mark.parametrize("program", ["run", "theorem", "compare"])
+def test_a_wrong_device_is_one_line(program):
+    done = run(f"dynlab.{program}", "--device", "tpu")
+    assert done.returncode == 2
+    assert done.stderr == f"dynlab.{program}: error: --device tpu: must be one of cpu, cuda, auto\n"
+
+
+def test_auto_says_why_it_chose(monkeypatch):
+    monkeypatch.setattr(_gpu, "SIMULATED", False)
+    monkeypatch.setattr(_gpu, "unavailable", lambda: "no driver")
+    assert _device.chosen("auto") == ("cpu", "cpu (no driver)")
+    assert _device.chosen("cpu") == ("cpu", "cpu")
+    with pytest.raises(dynlab.SettingError, match="cpu or auto here: no driver"):
+        _device.chosen("cuda")
+    monkeypatch.setattr(_gpu, "unavailable", lambda: None)
+    monkeypatch.setattr(_gpu, "name", lambda: "a card")
+    assert _device.chosen("auto") == ("cuda", "cuda (a card)")
+    assert _device.chosen("auto", lambda: "nothing for this") == ("cpu", "cpu (nothing for this)")
+
+
+def test_an_ensemble_says_where_it_was_run():
+    kept = dynlab.ensemble(dynlab.Model(), seeds=2, until=1.0, device="auto").settings["device"]
+    assert kept.startswith(("cpu (", "cuda ("))
