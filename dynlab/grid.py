@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab._checks import SettingError, choice, integer, real, require
+from dynlab._device import of_flow
 from dynlab._stats import wilson
 from dynlab.axes import Axis
 from dynlab.blocks import BlockStore, open_store
@@ -36,6 +37,7 @@ from dynlab.points import Point, run_jobs, sources_key
 from dynlab.population.simulate import HEADS
 from dynlab.predictions import predicted
 from dynlab.sweep import OUTCOMES, available_threads
+from dynlab.training import Training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 PILOT = 16  # seeds of a point before refinement
 JOB = 256  # seeds computed in one go, at most
 TASK = 128  # seeds in a task, at least, where there are that many: what is handed to an executor at once
+DEVICE_TASK = 1 << 15  # the same on a CUDA device
 AHEAD = 64  # tasks handed over before their results are in
 POOL = 24  # of an axis's points, one to each side is pooled for the boundary
 MOST_POINTS = 250_000  # keeps the table and the index of the store below 1 GiB
@@ -102,6 +105,12 @@ class Grid:
         rest = {"heads": list(self.heads), "seed": self.seed, "rtol": self.rtol}
         return {"x axis": self.x.name, "y axis": self.y.name} | kept | rest
 
+    def device(self, device: str) -> tuple[str, str]:
+        """`dynlab._device.of_flow` for all points of the grid."""
+        xs, ys = self.x.values, self.y.values
+        models = {self.point(x, ys[0]).model for x in xs} | {self.point(xs[0], y).model for y in ys}
+        return of_flow(device, [(model, Training(head=head)) for model in models for head in self.heads])
+
     def _check_points(self) -> None:
         """Every value of an axis beside the ends of the other: no rule of the model depends on more than that."""
         xs, ys = self.x.values, self.y.values
@@ -154,6 +163,7 @@ def phase_map(
     threads: int | None = None,
     ahead: int = AHEAD,
     progress: Callable[[int, int], None] | None = None,
+    device: str = "cpu",
 ) -> PhaseMap:
     """Compute what the store in `folder` lacks, then the map.
 
@@ -166,6 +176,7 @@ def phase_map(
     threads : of the executor that is made where none is given.
     ahead : tasks handed to the executor before their results are in; more for a large cluster.
     progress : called with trajectories done and to do, of this round.
+    device : "cpu", "cuda" or "auto", as in `dynlab.ensemble`; a store of a device's points is its own.
 
     The result is the same, to the last bit, for any executor and for any history of interruptions: a killed process
     loses the tasks that were running, no more. Raises `dynlab.files.FolderTaken` for a store of other settings or
@@ -176,9 +187,12 @@ def phase_map(
     require(not refine or level is not None, "level", None, "given with refine for this measure")
     seeds = integer("seeds", seeds, at_least=1, at_most=MOST_SEEDS)
     names = (grid.x.name, grid.y.name)
-    with open_store(Path(folder) / STORE, grid.settings(), sources_key(), names, grid.heads) as store:
-        with _executor(executor, threads) as pool:
-            work = _Work(grid, store, pool, ahead, progress)
+    where, _ = grid.device(device)
+    require(where == "cpu" or executor is None, "device", device, "cpu with an executor")
+    settings = grid.settings() | ({} if where == "cpu" else {"device": where})
+    with open_store(Path(folder) / STORE, settings, sources_key(), names, grid.heads) as store:
+        with _executor(executor, threads if where == "cpu" else 1) as pool:
+            work = _Work(grid, store, pool, ahead, progress, where)
             target = work.refined(seeds, measure, level) if refine else work.uniform(seeds)
         store.sync()
         frame = _frame(grid, store, target, measure)
@@ -203,8 +217,9 @@ class _executor:
 class _Work:
     """Computes missing seeds of points, and keeps count."""
 
-    def __init__(self, grid: Grid, store: BlockStore, pool: Executor, ahead: int, progress):
+    def __init__(self, grid: Grid, store: BlockStore, pool: Executor, ahead: int, progress, where: str):
         self.grid, self.store, self.pool, self.ahead, self.progress = grid, store, pool, ahead, progress
+        self.where = where
         self.computed = 0
 
     def uniform(self, seeds: int) -> np.ndarray:
@@ -230,7 +245,8 @@ class _Work:
     def complete(self, target: np.ndarray) -> None:
         """Compute what is missing of `target` seeds at each point, storing each result as it comes."""
         total = sum(stop - first for _, _, first, stop in self._jobs(target))
-        done, tasks, waiting, finished = 0, _batches(self._jobs(target), TASK), {}, SimpleQueue()
+        size = TASK if self.where == "cpu" else DEVICE_TASK
+        done, tasks, waiting, finished = 0, _batches(self._jobs(target), size), {}, SimpleQueue()
         try:
             while True:
                 # A signal that raises inside a future's lock would leave it locked, and its worker waiting for ever: this
@@ -238,7 +254,7 @@ class _Work:
                 with signals_deferred():
                     for jobs in islice(tasks, self.ahead - len(waiting)):
                         plain = tuple((self.grid.point(*at), self.grid.heads[h], *span) for at, h, *span in jobs)
-                        future = self.pool.submit(run_jobs, plain, self.grid.seed, self.grid.rtol)
+                        future = self.pool.submit(run_jobs, plain, self.grid.seed, self.grid.rtol, self.where)
                         waiting[future] = jobs
                         future.add_done_callback(finished.put)
                 if not waiting:

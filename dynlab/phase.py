@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from dynlab._checks import SettingError, integer, real, require, threads
 from dynlab._cli import Parser, number, run_command
+from dynlab._options import add_device, announce
 from dynlab.axes import FORM, SETTINGS, parse_axis
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Settings:
     refine: bool
     threads: int
     dask: str | None
+    device: str
     out: Path
     plots: bool
     quiet: bool
@@ -61,6 +63,8 @@ def run(settings: Settings, words: Sequence[str], started: float) -> None:
     from dynlab.grid import phase_map
 
     phase_report.check_folder(settings.out)
+    if settings.device != "cpu" and not settings.quiet:
+        announce(settings.grid.device(settings.device)[1])
     with executor(settings.dask) as pool, progress(0, "trajectories", settings.quiet) as show:
         found = phase_map(
             settings.grid,
@@ -72,6 +76,7 @@ def run(settings: Settings, words: Sequence[str], started: float) -> None:
             executor=pool,
             threads=settings.threads,
             progress=show,
+            device=settings.device,
         )
     phase_report.write_files(settings, found, words, started)
     phase_report.print_report(settings, found)
@@ -112,6 +117,8 @@ def check(arguments: argparse.Namespace) -> Settings:
         require(axis.name not in fixed, axis.name, fixed.get(axis.name), "left out: it is an axis")
     seed = integer("seed", number(arguments.seed), at_least=0, at_most=2**63 - 1)
     grid = Grid(x, y, fixed, seed, real("rtol", number(arguments.rtol), at_least=1e-12, at_most=1e-2))
+    where, _ = grid.device(arguments.device)
+    require(where == "cpu" or arguments.dask is None, "device", arguments.device, "cpu with --dask")
     measure = Measure.named(arguments.measure)
     level = measure.level if arguments.level is None else real("level", number(arguments.level))
     lacks = "given with --refine for this measure"
@@ -124,6 +131,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         refine=arguments.refine,
         threads=threads(number(arguments.threads)),
         dask=arguments.dask,
+        device=arguments.device,
         out=Path(arguments.out) if arguments.out is not None else Path("runs") / f"phase-{x.name}-{y.name}",
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
@@ -157,6 +165,7 @@ def parser() -> Parser:
     p.option("--mask", "how the views share the patches: half or independent (default half)", metavar="LAW")
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
     p.option("--threads", "threads to compute with (default: all cores)")
+    add_device(p)
     p.option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
     p.option("--out", "folder for results and finished points (default runs/phase-X-Y)", metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")

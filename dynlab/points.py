@@ -21,7 +21,7 @@ from dynlab.model import Model
 from dynlab.population.order_parameters import draw
 from dynlab.population.simulate import horizon
 from dynlab.store import physics_key
-from dynlab.sweep import OUTCOMES, flow_frame
+from dynlab.sweep import OUTCOMES, flow_frame, piece_frame
 from dynlab.training import Training
 
 BLOCK = 16  # starts drawn from one generator
@@ -48,9 +48,14 @@ class Point:
         return [seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"), block]
 
 
-def run_jobs(jobs: tuple, seed: int, rtol: float) -> tuple[str, list]:
-    """Run jobs (point, head, first, stop), anywhere: (key of the sources, [(outcomes, columns)] as the store takes them)."""
-    return sources_key(), [_run(*job, seed, rtol) for job in jobs]
+def run_jobs(jobs: tuple, seed: int, rtol: float, where: str = "cpu") -> tuple[str, list]:
+    """Run jobs (point, head, first, stop), anywhere: (key of the sources, [(outcomes, columns)] as the store takes them).
+
+    where: "cpu", or "cuda": then all at once.
+    """
+    if where == "cpu":
+        return sources_key(), [_run(*job, seed, rtol) for job in jobs]
+    return sources_key(), _run_together(jobs, seed, rtol)
 
 
 def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +65,32 @@ def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float)
         point.model, Training(head=head, eta_head=point.eta_head), np.arange(first, stop), signal, gram,
         until=end, rtol=rtol, settle=point.until is None,
     )  # fmt: skip
+    return _kept(frame)
+
+
+def _run_together(jobs: tuple, seed: int, rtol: float) -> list:
+    """All jobs, whose points share activation and whether they run to rest, in one launch on the device."""
+    from dynlab.population import cuda_ensemble, flow
+
+    groups, pieces = [], []
+    for point, head, first, stop in jobs:
+        signal, gram = starts(point, seed, first, stop)
+        model, training = point.model, Training(head=head, eta_head=point.eta_head)
+        z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(model.neurons), (len(signal), 1, 1)))
+        end = horizon(model, point.dim) if point.until is None else point.until
+        groups.append(cuda_ensemble.Group(model, z, side, training.head_rate, end))
+        pieces.append((model, training, np.arange(first, stop)))
+    result = cuda_ensemble.run_groups(groups, rtol=rtol, settle=jobs[0][0].until is None)
+    made, begun = [], 0
+    for group, piece in zip(groups, pieces, strict=True):
+        stop = begun + len(group.starts)
+        made.append(_kept(piece_frame(*piece, (group.starts, group.sides, result.part(begun, stop)))))
+        begun = stop
+    return made
+
+
+def _kept(frame) -> tuple[np.ndarray, np.ndarray]:
+    """What the store keeps of a table."""
     codes = {name: code for code, name in enumerate(OUTCOMES)}
     outcomes = np.array([codes[name] for name in frame["outcome"]], np.uint8)
     return outcomes, np.array([frame[name].to_numpy(dtype=float) for name in COLUMNS])

@@ -175,8 +175,12 @@ def flow_frame(model, training, numbers, signal, gram, *, until, rtol, settle) -
 
     until, rtol, settle: as in `dynlab.population.flow.run_flow`. On the calling thread, without the GIL.
     """
-    pieces = [_flow(model, training, signal, gram, until, rtol, settle)]
-    return _frame(model, numbers, training.head_rate, _collect(model, training, pieces))
+    return piece_frame(model, training, numbers, _flow(model, training, signal, gram, until, rtol, settle))
+
+
+def piece_frame(model, training, numbers, piece) -> pd.DataFrame:
+    """The same from what the solver made of them: (z (N, n), sides (N, m K), FlowResult) where it has a closed form."""
+    return _frame(model, numbers, training.head_rate, _collect(model, training, [piece]))
 
 
 def _flow(model, training, signal, gram, until, rtol, settle, where="cpu"):

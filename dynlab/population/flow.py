@@ -220,6 +220,11 @@ class FlowResult:
     rejected: np.ndarray
     status: np.ndarray
 
+    def part(self, first: int, stop: int) -> FlowResult:
+        """The trajectories first ... stop - 1; the trace stays what it is."""
+        kept = {name: value if name.startswith("trace") else value[first:stop] for name, value in vars(self).items()}
+        return FlowResult(**kept)
+
 
 def run_flow(model, starts, sides, *, head_rate, until, rtol, settle, times=(), trace_points=0, max_steps=MAX_STEPS):
     """Integrate the flow from encoded starts (N, n), (N, m K), one after the other on the calling thread (no GIL).

@@ -1,7 +1,9 @@
 """`python -m dynlab.doctor`, and the option --device where there is no device."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +30,9 @@ def test_doctor_where_the_cache_cannot_be_written(monkeypatch):
     assert "/proc/dynlab/cache, 0 MiB in 0 files" in doctor.cache()
 
 
-@pytest.mark.parametrize("program", ["run --seeds 3", "theorem --quick", "compare", "run --method sgd"])
+@pytest.mark.parametrize("program", [
+    "run --seeds 3", "theorem --quick", "compare", "run --method sgd", "phase --x weak=0.1:0.5:2 --y eta-head=0.1:0.5:2",
+])  # fmt: skip
 def test_cuda_without_a_device_is_one_line_with_the_reason(program):
     reason = _gpu.unavailable()
     if reason is None:
@@ -37,6 +41,13 @@ def test_cuda_without_a_device_is_one_line_with_the_reason(program):
     assert done.returncode == 2 and done.stdout == ""
     allowed = f"--device cuda: must be cpu or auto here: {reason}"
     assert done.stderr == f"dynlab.{program.split()[0]}: error: {allowed}\n"
+
+
+def test_one_module_imports_cuda():
+    root = Path(dynlab.__file__).parent
+    lines = [(path.name, line.strip()) for path in root.rglob("*.py") for line in path.read_text("utf-8").splitlines()]
+    importers = {name for name, line in lines if re.match(r"(from|import) numba[.]?\w*.*\bcuda\b|import numba_cuda", line)}
+    assert importers == {"_gpu.py"}
 
 
 @pytest.mark.parametrize("program", ["run", "theorem", "compare"])

@@ -36,3 +36,14 @@ def test_auto_does_not_choose_the_simulator(tmp_path):
     done = subprocess.run([sys.executable, *command], env=SIMULATOR, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr.splitlines()[0] == "device: cpu (the simulator is for tests)"
+
+
+def test_a_phase_diagram(tmp_path):
+    words = "--x weak=0.3:0.9:2 --y eta-head=0.1:0.5:2 --seeds 3 --dim 20 --until 2 --rtol 1e-2 --no-plots --quiet"
+    tables = []
+    for device in ("cpu", "cuda"):
+        folder = tmp_path / device
+        command = [sys.executable, "-W", "ignore", "-m", "dynlab.phase", *words.split(), "--device", device]
+        subprocess.run([*command, "--out", str(folder)], env=SIMULATOR, check=True, cwd=tmp_path)
+        tables.append(pd.read_csv(next(folder.glob("*.csv"))))
+    pd.testing.assert_frame_equal(*tables)
