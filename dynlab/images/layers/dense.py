@@ -38,7 +38,8 @@ def matmul(a, b, out, transpose_a=False, transpose_b=False, accumulate=False):
         parts = products.parts(rows * outputs, terms)
         aside = np.empty((parts, rows, -(-outputs // width) * width), out.dtype)
         products.accumulate_places(a.reshape(-1), _zeros(rows, out.dtype), geometry, _ONE_TAP, b, aside)
-        return products.fold(aside, out)
+        products.fold(aside, out)
+        return out
     terms = a.shape[1]
     geometry = np.array([1, 1, rows, 1, rows, terms, terms, 1, 1, rows, outputs, 1, 0, 0], np.int64)
     packed = np.empty(-(-outputs // width) * width * terms, out.dtype)
