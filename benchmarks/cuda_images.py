@@ -38,7 +38,10 @@ def matmul(ops, m, n, k, transpose_a=False, transpose_b=False, accumulate=False,
 def convolution(ops, n, h, w, c_in, c_out, k, stride, dtype="float32"):
     """A convolution and its two derivatives."""
     shape = (n, ops.output_size(h, stride), ops.output_size(w, stride), c_out)
-    x, weights = ops.to_device(normal(1, n, h, w, c_in, dtype=dtype)), ops.to_device(normal(2, k, k, c_in, c_out, dtype=dtype))
+    x, weights = (
+        ops.to_device(normal(1, n, h, w, c_in, dtype=dtype)),
+        ops.to_device(normal(2, k, k, c_in, c_out, dtype=dtype)),
+    )
     d_out, out = ops.to_device(normal(3, *shape, dtype=dtype)), ops.to_device(normal(4, *shape, dtype=dtype))
     d_x, d_w = (ops.to_device(normal(5, *array.shape, dtype=dtype)) for array in (x, weights))
     work = ops.convolution_work(x.shape, weights.shape, stride, dtype)
@@ -51,8 +54,12 @@ def convolution(ops, n, h, w, c_in, c_out, k, stride, dtype="float32"):
 
 def batch_norm(ops, rows, c, groups, affine=True, relu=False, residual=False, dtype="float32", offset=3.0):
     """Batch norm, its derivative, the running statistics and inference."""
-    x, d_out, r = (ops.to_device(normal(seed, rows, c, dtype=dtype) + shift) for seed, shift in ((1, offset), (2, 0), (3, 0)))
-    scale, shift, d_scale, d_shift = (ops.to_device(normal(seed, c, dtype=dtype)) if affine else None for seed in range(4, 8))
+    x, d_out, r = (
+        ops.to_device(normal(seed, rows, c, dtype=dtype) + shift) for seed, shift in ((1, offset), (2, 0), (3, 0))
+    )
+    scale, shift, d_scale, d_shift = (
+        ops.to_device(normal(seed, c, dtype=dtype)) if affine else None for seed in range(4, 8)
+    )
     out, d_x, d_r, inferred = (ops.zeros((rows, c), dtype) for _ in range(4))
     mean, inverse = ops.zeros((groups, c), dtype), ops.zeros((groups, c), dtype)
     running = ops.zeros((c,), dtype), ops.to_device(np.ones(c, dtype))
@@ -315,3 +322,248 @@ def parity(quick=False) -> dict:
 
         guarded(found, name, work)
     return found
+
+
+def elapsed(work, synchronise, event, between, least=0.05) -> float:
+    """Milliseconds of work(): the median of five groups of calls, each of about `least` seconds, after a warm-up."""
+    work()
+    synchronise()
+    started = time.perf_counter()
+    work()
+    synchronise()
+    count = max(1, min(200, int(least / max(time.perf_counter() - started, 1e-6))))
+    groups = []
+    for _ in range(5):
+        begin, end = event(), event()
+        begin.record()
+        for _ in range(count):
+            work()
+        end.record()
+        end.synchronize()
+        groups.append(between(begin, end) / count)
+    return float(np.median(groups))
+
+
+def ours(work) -> float:
+    """Milliseconds of work() by the events of numba."""
+    from dynlab._gpu import cuda
+
+    return elapsed(work, cuda.synchronize, cuda.event, cuda.event_elapsed_time)
+
+
+def theirs(work) -> float:
+    """Milliseconds of work() by the events of PyTorch."""
+    import torch
+
+    return elapsed(
+        work, torch.cuda.synchronize, lambda: torch.cuda.Event(enable_timing=True), lambda a, b: a.elapsed_time(b)
+    )
+
+
+def strict_torch():
+    """PyTorch with float32 meaning float32."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    return torch
+
+
+def compared(name, flops, own, other) -> dict:
+    """A line of a table: milliseconds and TFLOP/s of both, and the ratio of speeds."""
+    line = {"ms": own, "tflops": flops / own * 1e-9, "torch_ms": other, "torch_tflops": flops / other * 1e-9}
+    line["share"] = other / own
+    say(
+        f"{name:<44}{own:9.3f} ms {line['tflops']:7.2f} TFLOP/s   torch {other:9.3f} ms {line['torch_tflops']:7.2f} TFLOP/s   "
+        f"{line['share']:.2f} of its speed"
+    )
+    return line
+
+
+def time_products(found: dict) -> None:
+    """Products of matrices beside torch.matmul."""
+    from dynlab.images import cuda as ops
+
+    torch = strict_torch()
+    for m, n, k, transpose_a, transpose_b in (
+        (4096, 4096, 4096, False, False), (4096, 4096, 4096, True, False), (4096, 4096, 4096, False, True),
+        (1024, 128, 512, False, False), (128, 64, 1024, True, False),
+    ):  # fmt: skip
+
+        def work(m=m, n=n, k=k, ta=transpose_a, tb=transpose_b):
+            a, b = normal(1, *((k, m) if ta else (m, k))), normal(2, *((n, k) if tb else (k, n)))
+            own = ops.to_device(a), ops.to_device(b), ops.empty((m, n))
+            x, y = torch.tensor(a, device="cuda"), torch.tensor(b, device="cuda")
+            out = torch.empty((m, n), device="cuda")
+            x, y = x.T if ta else x, y.T if tb else y
+            return compared(
+                f"matmul {m} x {n} x {k}{' ta' * ta}{' tb' * tb}", 2.0 * m * n * k,
+                ours(lambda: ops.matmul(*own, ta, tb)), theirs(lambda: torch.matmul(x, y, out=out)),
+            )  # fmt: skip
+
+        guarded(found, f"matmul {m} {n} {k} {transpose_a} {transpose_b}", work)
+
+
+CONVOLUTIONS = (
+    (32, 64, 64, 3, 1), (32, 64, 128, 3, 2), (16, 128, 128, 3, 1), (16, 128, 256, 3, 2), (8, 256, 256, 3, 1),
+    (8, 256, 512, 3, 2), (4, 512, 512, 3, 1), (32, 64, 128, 1, 2), (32, 3, 64, 3, 1),
+)  # fmt: skip
+
+
+def time_convolutions(found: dict, batch=256) -> None:
+    """The convolutions of resnet18 beside cuDNN: forward, by data, by weights."""
+    from dynlab.images import cuda as ops
+
+    torch = strict_torch()
+    for shape in CONVOLUTIONS:
+        guarded(
+            found, "convolution {} {} {} {} {}".format(*shape), lambda shape=shape: _convolution(ops, torch, batch, *shape)
+        )
+
+
+def _convolution(ops, torch, batch, side, c_in, c_out, k, stride) -> dict:
+    after = ops.output_size(side, stride)
+    x, w, d_out = normal(1, batch, side, side, c_in), normal(2, k, k, c_in, c_out), normal(3, batch, after, after, c_out)
+    own = [ops.to_device(array) for array in (x, w, d_out)]
+    out, d_x, d_w = (ops.empty(shape) for shape in (d_out.shape, x.shape, w.shape))
+    work = ops.convolution_work(x.shape, w.shape, stride)
+    flops = 2.0 * batch * after * after * k * k * c_in * c_out
+    mine = {
+        "forward": ours(lambda: ops.convolve(own[0], own[1], stride, out, work)),
+        "data": ours(lambda: ops.convolve_backward_data(own[2], own[1], stride, d_x, work)),
+        "weights": ours(lambda: ops.convolve_backward_weights(own[0], own[2], stride, d_w, work)),
+    }
+    best = dict.fromkeys(mine, float("inf"))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        tx, td = (torch.tensor(a.transpose(0, 3, 1, 2).copy(), device="cuda").to(memory_format=layout) for a in (x, d_out))
+        tw = torch.tensor(w.transpose(3, 2, 0, 1).copy(), device="cuda").to(memory_format=layout)
+
+        def back(mask, tx=tx, td=td, tw=tw):
+            sizes = [stride] * 2, [k // 2] * 2, [1, 1]
+            return torch.ops.aten.convolution_backward(td, tx, tw, None, *sizes, False, [0, 0], 1, mask)
+
+        calls = {
+            "forward": lambda tx=tx, tw=tw: torch.nn.functional.conv2d(tx, tw, stride=stride, padding=k // 2),
+            "data": lambda: back([True, False, False]), "weights": lambda: back([False, True, False]),
+        }  # fmt: skip
+        for name, call in calls.items():
+            best[name] = min(best[name], theirs(call))
+    label = f"{k}x{k} {c_in}->{c_out} {side}x{side} /{stride}"
+    return {name: compared(f"{label} {name}", flops, mine[name], best[name]) for name in mine}
+
+
+class Watched:
+    """The functions of a device, each timed by events when it is called."""
+
+    def __init__(self, ops):
+        from dynlab._gpu import cuda
+
+        self._ops, self._cuda, self.calls = ops, cuda, []
+
+    def __getattr__(self, name):
+        function = getattr(self._ops, name)
+        if name in ("empty", "zeros", "to_device", "to_host", "output_size", "convolution_work", "lars_layout"):
+            return function
+
+        def timed(*arguments, **named):
+            begin, end = self._cuda.event(), self._cuda.event()
+            begin.record()
+            made = function(*arguments, **named)
+            end.record()
+            self.calls.append((name, begin, end))
+            return made
+
+        return timed
+
+    def totals(self) -> dict:
+        """Milliseconds by function, the longest first."""
+        self._cuda.synchronize()
+        found: dict = {}
+        for name, begin, end in self.calls:
+            found[name] = found.get(name, 0.0) + self._cuda.event_elapsed_time(begin, end)
+        self.calls.clear()
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def time_steps(found: dict, quick=False) -> None:
+    """Whole training steps, host and device together; where the time of one goes by function."""
+    from dynlab._gpu import cuda
+    from dynlab.images import cuda as ops
+    from dynlab.images.datasets import ImageSet
+    from dynlab.images.settings import Pretraining
+    from dynlab.images.train import Trainer
+
+    sgd = {"optimiser": "sgd", "lr": 0.03, "weight_decay": 5e-4}
+    recipes = [("resnet18", 512, "simsiam-cifar10", sgd, 8), ("demo", 128, "demo", {}, 50), ("convnet", 256, "demo", {}, 50)]
+    pictures = np.random.default_rng(0).integers(0, 256, (5120, 32, 32, 3), np.uint8)
+    for encoder, batch, views, more, steps in recipes[: 1 if quick else None]:
+
+        def work(encoder=encoder, batch=batch, views=views, more=more, steps=steps):
+            settings = Pretraining(encoder=encoder, batch=batch, augmentation=views, epochs=100, **more)
+            trainer = Trainer(settings, ImageSet(pictures, None, "made up", ()), ops)
+            for step in range(3):
+                trainer.step(step)
+            cuda.synchronize()
+            started = time.perf_counter()
+            for step in range(3, 3 + steps):
+                trainer.step(step)
+            queued = (time.perf_counter() - started) / steps
+            cuda.synchronize()
+            seconds = (time.perf_counter() - started) / steps
+            line = {"ms": 1e3 * seconds, "host_ms": 1e3 * queued, "images_per_second": batch / seconds}
+            line["loss"] = trainer.objective.loss()
+            say(
+                f"step of {encoder}, batch {batch}: {line['ms']:.2f} ms (launched in {line['host_ms']:.2f} ms), "
+                f"{line['images_per_second']:.0f} images/s, loss {line['loss']:.4f}"
+            )
+            watched = Watched(ops)
+            trainer = Trainer(settings, ImageSet(pictures, None, "made up", ()), watched)
+            for step in range(2):
+                watched.calls.clear()
+                trainer.step(step)
+            line["functions"] = watched.totals()
+            say("   ms by function: " + ", ".join(f"{name} {ms:.2f}" for name, ms in line["functions"].items() if ms > 0.02))
+            return line
+
+        guarded(found, f"step {encoder}", work)
+
+
+def timings(quick=False) -> dict:
+    """Everything that is timed: name -> numbers."""
+    found: dict = {}
+    guarded(found, "products", lambda: time_products(found))
+    guarded(found, "steps", lambda: time_steps(found, quick))
+    if not quick:
+        guarded(found, "convolutions", lambda: time_convolutions(found))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.cuda_images", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a few cases")
+    parser.add_argument("--no-parity", action="store_true", help="timings alone")
+    parser.add_argument("--no-timings", action="store_true", help="parity alone")
+    parser.add_argument("--out", help="write the numbers into this file, as JSON", metavar="FILE")
+    arguments = parser.parse_args()
+    from dynlab import _gpu
+
+    reason = _gpu.unavailable()
+    if reason is not None:
+        say(f"no device: {reason}")
+        return 1
+    started, found = time.perf_counter(), {"device": _gpu.name()}
+    say(found["device"])
+    if not arguments.no_timings:
+        found["timings"] = timings(arguments.quick)
+        say(f"timings took {time.perf_counter() - started:.0f} s")
+    if not arguments.no_parity:
+        found["parity"] = parity(arguments.quick)
+    found["seconds"] = time.perf_counter() - started
+    say(f"{found['seconds']:.0f} s in all")
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -59,7 +59,7 @@ def launches() -> dict:
     memory.copy = cuda.copy = copy
     for _, function, arguments in cases():
         function(cuda, *arguments)
-    return {f"{i} {kernel.name}": (kernel, given) for i, (kernel, given) in enumerate(found.values())}
+    return {f"{i} {kernel.function.__qualname__}": (kernel, given) for i, (kernel, given) in enumerate(found.values())}
 
 
 def assembled(ptx: str) -> dict:
