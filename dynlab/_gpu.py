@@ -156,6 +156,69 @@ def inner(function, inline: bool = False):
     return cuda.jit(device=True, forceinline=inline)(function) if COMPILED else function
 
 
+_NVIDIA = not SIMULATED and getattr(cuda, "implementation", "") == "NVIDIA"
+
+
+def _vector_access():
+    """load4, store4: see below; a vector instruction each, so the first entry must lie at a multiple of 16 bytes."""
+    if not _NVIDIA:
+
+        def load4(array, i):
+            return array[i], array[i + 1], array[i + 2], array[i + 3]
+
+        def store4(array, i, a, b, c, d):
+            array[i], array[i + 1], array[i + 2], array[i + 3] = a, b, c, d
+
+        return load4, store4
+    from llvmlite import ir
+    from numba.cuda import types as cuda_types
+    from numba.cuda.extending import intrinsic
+
+    def place(context, builder, array_type, array, i):
+        base = context.make_array(array_type)(context, builder, array).data
+        element = context.get_data_type(array_type.dtype)
+        at = builder.gep(base, [i])
+        return builder.bitcast(at, ir.PointerType(ir.VectorType(element, 4), at.type.addrspace))
+
+    def number(k):
+        return ir.Constant(ir.IntType(32), k)
+
+    @intrinsic
+    def load4(typing, array, i):
+        def code(context, builder, signature, arguments):
+            found = builder.load(place(context, builder, signature.args[0], *arguments))
+            found.align = 16
+            return context.make_tuple(
+                builder, signature.return_type, [builder.extract_element(found, number(k)) for k in range(4)]
+            )
+
+        return cuda_types.UniTuple(array.dtype, 4)(array, cuda_types.int64), code
+
+    @intrinsic
+    def store4(typing, array, i, a, b, c, d):
+        def code(context, builder, signature, arguments):
+            at = place(context, builder, signature.args[0], *arguments[:2])
+            packed = ir.Constant(at.type.pointee, ir.Undefined)
+            for k, value in enumerate(arguments[2:]):
+                packed = builder.insert_element(packed, value, number(k))
+            builder.store(packed, at).align = 16
+            return context.get_dummy_value()
+
+        entry = array.dtype
+        return cuda_types.void(array, cuda_types.int64, entry, entry, entry, entry), code
+
+    return load4, store4
+
+
+load4, store4 = _vector_access()  # in kernels: the entries i ... i + 3 of a one-dimensional array, as one access
+ALIGNMENT = 16 if _NVIDIA else None  # of shared arrays for these: cuda.shared.array(count, type, ALIGNMENT)
+if SIMULATED:
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    # As tuples, like those of arrays on a device: the simulator's own know no negative indices.
+    FakeCUDAArray.shape = property(lambda self: self._ary.shape)
+
+
 def _first_order(function, slope):
     """`function` of math for real x, and for complex x + i y with tiny y as f(x) + i y f'(x), slope being f'(x, f(x)).
 

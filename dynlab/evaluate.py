@@ -33,6 +33,7 @@ class Settings:
     limit: int | None
     verify: bool
     threads: int
+    device: str
     quiet: bool
 
 
@@ -48,15 +49,19 @@ def run(settings: Settings, words: Sequence[str]) -> None:
     from dynlab import report
     from dynlab.files import json_text, write_csv, write_whole
     from dynlab.images import appraisal, record
+    from dynlab.images.where import ops_of
 
     started = time.perf_counter()
     pretraining, weights = record.settings_of(settings.run), record.read_weights(settings.run)
+    ops, where = ops_of(settings.device)
     train, test = appraisal.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
     said = (lambda line: None) if settings.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
-    rows = appraisal.appraise(pretraining, weights, train, test, which=settings.which, told=said)
+    if settings.device != "cpu":
+        said(f"features are computed on {where}")
+    rows = appraisal.appraise(pretraining, weights, train, test, which=settings.which, ops=ops, told=said)
     facts = {
         "command": shlex.join(["python", "-m", PROGRAM, *words]), "dataset": pretraining.dataset, "train": len(train),
-        "test": len(test), "rows": [appraisal.plain(row) for row in rows],
+        "test": len(test), "device": where, "rows": [appraisal.plain(row) for row in rows],
     }  # fmt: skip
     write_csv(settings.run / "spectrum.csv", appraisal.spectra(rows))
     write_whole(settings.run / "evaluate.json", json_text(facts | report.provenance(started)))
@@ -82,6 +87,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         limit=None if limit is None else integer("limit", limit, at_least=100),
         verify=not arguments.no_verify,
         threads=threads(number(arguments.threads)),
+        device=arguments.device,
         quiet=arguments.quiet,
     )
 
@@ -100,6 +106,7 @@ def parser() -> Parser:
     p.option("--of", "what to measure, some of these, with commas", everything, "NAME,NAME")
     p.option("--limit", "learn from this many of the training pictures (default: all)")
     p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
+    p.option("--device", "of cpu, cuda, auto", "cpu", "NAME")
     p.option("--threads", "threads to compute with (default: all cores)")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p

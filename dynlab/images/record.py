@@ -20,6 +20,7 @@ import numpy as np
 from dynlab import checkpoint
 from dynlab.files import FolderError, growing_folder, json_text, whole_file, write_whole
 from dynlab.images.settings import Pretraining
+from dynlab.images.where import ops_of
 
 KEPT = 3
 COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn")
@@ -51,19 +52,22 @@ def pretrain(
 ) -> list[str]:  # fmt: skip
     """Train and fill the folder `place`; lines saying what stopped the training, none where it reached its end.
 
-    data_set: `dynlab.images.datasets.ImageSet`. every: steps between checkpoints (None: an epoch).
+    data_set: `dynlab.images.datasets.ImageSet`. every: steps between checkpoints (None: an epoch). device: where to compute,
+    of cpu, cuda, auto.
     """
     started = time.perf_counter()
+    ops, where = ops_of(device)
     with growing_folder(place, resume) as folder:
         if resume and run_of(folder)["status"] == "finished":
             _say(quiet, f"{folder}: finished already")
             return []
-        from dynlab.images import layers as ops
         from dynlab.images.train import Trainer
 
+        if device != "cpu":
+            _say(quiet, f"computing on {where}")
         trainer = Trainer(settings, data_set, ops)
         run = Run(folder, settings, trainer, every, quiet, started)
-        run.begin(resume, {"command": command, "data": data, "pictures": trainer.count, "device": device})
+        run.begin(resume, {"command": command, "data": data, "pictures": trainer.count, "device": where})
         stopped = run.go_on()
         run.end(plots, stopped)
         return stopped

@@ -1,0 +1,569 @@
+"""Pictures on a CUDA device: every function beside its CPU twin, then timings beside PyTorch on the same card.
+
+    python -m benchmarks.cuda_images [--quick] [--out FILE]
+
+Parity prints the largest difference over the largest number of the CPU's result. Timings are by events after a warm-up, on
+random numbers; PyTorch runs in float32 with tf32 off, its convolutions in both layouts, of which the faster one counts. What
+fails is reported, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+SINGLE, DOUBLE = 2e-5, 1e-11  # errors above these, relative to the largest number, are marked
+
+
+def normal(seed, *shape, dtype="float32"):
+    """Random numbers, the same for every namespace of functions."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def matmul(ops, m, n, k, transpose_a=False, transpose_b=False, accumulate=False, dtype="float32", offset=0):
+    """out = [out +] op(a) op(b); offset: numbers by which b begins late in its memory."""
+    a = ops.to_device(normal(1, *((k, m) if transpose_a else (m, k)), dtype=dtype))
+    shape = (n, k) if transpose_b else (k, n)
+    b = ops.to_device(normal(2, offset + k * n, dtype=dtype))[offset:].reshape(*shape)
+    out = ops.to_device(normal(3, m, n, dtype=dtype))
+    return {"out": ops.matmul(a, b, out, transpose_a, transpose_b, accumulate)}
+
+
+def convolution(ops, n, h, w, c_in, c_out, k, stride, dtype="float32"):
+    """A convolution and its two derivatives."""
+    shape = (n, ops.output_size(h, stride), ops.output_size(w, stride), c_out)
+    x, weights = (
+        ops.to_device(normal(1, n, h, w, c_in, dtype=dtype)),
+        ops.to_device(normal(2, k, k, c_in, c_out, dtype=dtype)),
+    )
+    d_out, out = ops.to_device(normal(3, *shape, dtype=dtype)), ops.to_device(normal(4, *shape, dtype=dtype))
+    d_x, d_w = (ops.to_device(normal(5, *array.shape, dtype=dtype)) for array in (x, weights))
+    work = ops.convolution_work(x.shape, weights.shape, stride, dtype)
+    return {
+        "out": ops.convolve(x, weights, stride, out, work),
+        "d_x": ops.convolve_backward_data(d_out, weights, stride, d_x, work),
+        "d_w": ops.convolve_backward_weights(x, d_out, stride, d_w, work),
+    }
+
+
+def batch_norm(ops, rows, c, groups, affine=True, relu=False, residual=False, dtype="float32", offset=3.0):
+    """Batch norm, its derivative, the running statistics and inference."""
+    x, d_out, r = (
+        ops.to_device(normal(seed, rows, c, dtype=dtype) + shift) for seed, shift in ((1, offset), (2, 0), (3, 0))
+    )
+    scale, shift, d_scale, d_shift = (
+        ops.to_device(normal(seed, c, dtype=dtype)) if affine else None for seed in range(4, 8)
+    )
+    out, d_x, d_r, inferred = (ops.zeros((rows, c), dtype) for _ in range(4))
+    mean, inverse = ops.zeros((groups, c), dtype), ops.zeros((groups, c), dtype)
+    running = ops.zeros((c,), dtype), ops.to_device(np.ones(c, dtype))
+    side, d_side = (r, d_r) if residual else (None, None)
+    ops.batch_norm(x, groups, scale, shift, 1e-5, out, mean, inverse, relu, side)
+    ops.update_running(mean, inverse, 1e-5, rows // groups, 0.1, *running)
+    ops.batch_norm_backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu, d_side)
+    ops.batch_norm_inference(x, *running, scale, shift, 1e-5, inferred, relu, side)
+    found = {"out": out, "mean": mean, "inverse": inverse, "running_mean": running[0], "running_variance": running[1]}
+    found |= {"d_x": d_x, "inferred": inferred} | ({"d_residual": d_r} if residual else {})
+    return found | ({"d_scale": d_scale, "d_shift": d_shift} if affine else {})
+
+
+def pointwise(ops, shape, dtype="float32"):
+    """relu, cube, relu_cube with their derivatives; add, axpy, mix, scale, fill, difference, copy."""
+    x, y = ops.to_device(normal(1, *shape, dtype=dtype)), ops.to_device(normal(2, *shape, dtype=dtype))
+    found = {}
+    for name in ("relu", "cube", "relu_cube"):
+        found[name] = getattr(ops, name)(x, ops.zeros(shape, dtype))
+        found[name + "_backward"] = getattr(ops, name + "_backward")(y, x, ops.zeros(shape, dtype))
+    found["add"] = ops.add(x, y, ops.zeros(shape, dtype))
+    found["axpy"] = ops.axpy(0.3, x, ops.to_device(normal(2, *shape, dtype=dtype)))
+    found["mix"] = ops.mix(0.03, x, ops.to_device(normal(2, *shape, dtype=dtype)))
+    found["scale"] = ops.scale(ops.to_device(normal(1, *shape, dtype=dtype)), 0.7)
+    found["fill"] = ops.fill(ops.zeros(shape, dtype), 0.3)
+    found["difference"] = ops.difference(x, y, 0.7, ops.zeros(shape, dtype))
+    found["copy"] = ops.copy(x, ops.zeros(shape, dtype))
+    return found
+
+
+def pool(ops, n, h, w, c, size, stride, dtype="float32"):
+    """Pools and patches with their derivatives."""
+    x = ops.to_device(normal(1, n, h, w, c, dtype=dtype))
+    shape = (n, (h - size) // stride + 1, (w - size) // stride + 1, c)
+    argmax, cut = ops.zeros(shape, "uint8"), (n, h // size, w // size, size * size * c)
+    found = {"max": ops.max_pool(x, size, stride, ops.zeros(shape, dtype), argmax), "argmax": argmax}
+    d_out = ops.to_device(normal(2, *shape, dtype=dtype))
+    found["max_back"] = ops.max_pool_backward(d_out, argmax, size, stride, ops.to_device(normal(3, n, h, w, c, dtype=dtype)))
+    found["patches"] = ops.patches(x, size, ops.zeros(cut, dtype))
+    found["patches_back"] = ops.patches_backward(
+        ops.to_device(normal(4, *cut, dtype=dtype)), size, ops.to_device(normal(3, n, h, w, c, dtype=dtype))
+    )
+    for total in (False, True):
+        found[f"mean {total}"] = ops.mean_pool(x, ops.zeros((n, c), dtype), total)
+        d_mean = ops.to_device(normal(5, n, c, dtype=dtype))
+        found[f"mean_back {total}"] = ops.mean_pool_backward(d_mean, ops.zeros((n, h, w, c), dtype), total)
+    return found
+
+
+def rows(ops, n, c, dtype="float32"):
+    """What losses do with outputs (n, c)."""
+    host = normal(1, n, c, dtype=dtype)
+    host[n // 2] = 0.0
+    x, y = ops.to_device(host), ops.to_device(normal(2, n, c, dtype=dtype))
+    bias, lengths, logs, means = ops.to_device(normal(3, c, dtype=dtype)), *(ops.zeros((k,), dtype) for k in (n, n, c))
+    unit, d_x = ops.zeros((n, c), dtype), ops.zeros((n, c), dtype)
+    found = {"unit": ops.unit_length(x, unit, lengths), "lengths": lengths}
+    found["unit_back"] = ops.unit_length_backward(y, unit, lengths, d_x)
+    found["bias"] = ops.add_bias(ops.to_device(host), bias)
+    found["sums"] = ops.column_sums(x, ops.zeros((c,), dtype))
+    found["centred"] = ops.centre_columns(y, means, ops.zeros((n, c), dtype))
+    found["means"] = means
+    found["swapped"] = ops.swap_views(x[: n // 2 * 2], ops.zeros((n // 2 * 2, c), dtype))
+    found["softmax"] = ops.softmax(y, bias, 0.3, ops.zeros((n, c), dtype), logs)
+    found["logs"] = logs
+    value = ops.zeros((1,), "float64")
+    ops.add_product(x, y, 0.3, value)
+    ops.add_sum(logs, 0.01, value)
+    found["value"] = value
+    return found
+
+
+def moments(ops, m, dtype="float32"):
+    """Losses of second moments (m, m), and a softmax of rows without their diagonal."""
+    c = normal(1, 2 * m, m, dtype=dtype)
+    c, found = c.T @ c, {}
+    for name, numbers in (("off_diagonal", (0.3,)), ("barlow", (0.005,)), ("vicreg", (25.0, 1.0, 1e-4))):
+        own, value = ops.to_device(c), ops.zeros((1,), "float64")
+        getattr(ops, name + "_moments")(own, 0.3 / m, *numbers, value)
+        found |= {name: own, name + " value": value}
+    own, logs = ops.set_diagonal(ops.to_device(c), -float("inf")), ops.zeros((m,), dtype)
+    found["softmax"] = ops.softmax(own, None, 2.0 * m, own, logs)
+    return found | {"logs": logs}
+
+
+def updates(ops, size, outputs, dtype="float32"):
+    """Three steps of each optimiser, and the projection of a head's gradient."""
+    found, decays = {}, ops.to_device((np.arange(size) % 3 > 0).astype(np.uint8))
+    edges = [0, size // 5, size // 2, size]
+    layout, adapts = ops.lars_layout(edges), ops.to_device(np.array([1, 0, 1], np.uint8))
+    for name in ("sgd", "nesterov", "adam", "lars"):
+        p = ops.to_device(normal(1, size, dtype=dtype))
+        kept = [ops.zeros((size,), dtype) for _ in range(2)]
+        for step in range(3):
+            g = ops.to_device(normal(10 + step, size, dtype=dtype))
+            if name == "adam":
+                ops.adam_step(p, g, *kept, decays, 0.01, 0.1, (0.9, 0.999), 1e-8, step + 1)
+            elif name == "lars":
+                ops.lars_step(p, g, kept[0], decays, layout, adapts, 0.01, 0.1, 0.9, 0.5)
+            else:
+                ops.sgd_step(p, g, kept[0], decays, 0.01, 0.1, 0.9, name == "nesterov")
+        found |= {name: p, name + " memory": kept[0]}
+    for rule in range(5):
+        found[f"head {rule}"] = ops.project_head_gradient(rule, ops.to_device(normal(4, outputs, outputs, dtype=dtype)))
+    return found
+
+
+def augmentation(ops, name, count, side, channels, size=None, **more):
+    """Views of pictures by the settings of that name."""
+    from dataclasses import replace
+
+    from dynlab.images.augment import PRESETS
+
+    settings = replace(PRESETS[name], **({} if size is None else {"size": size}), **more)
+    generator = np.random.default_rng(5)
+    pictures = ops.to_device(generator.integers(0, 256, (2 * count, side, side, channels), np.uint8))
+    indices = ops.to_device(generator.permutation(2 * count)[:count])
+    out = ops.zeros((count, settings.size, settings.size, channels))
+    return {"view": ops.augment(pictures, indices, settings, 7, 3, 1, out)}
+
+
+def training(ops, settings, count, side, channels, steps):
+    """Losses, outputs and parameters of some steps of a whole training run."""
+    from dynlab.images.datasets import ImageSet
+    from dynlab.images.train import Trainer
+
+    generator = np.random.default_rng(6)
+    pictures = generator.integers(0, 256, (count, side, side, channels), np.uint8)
+    trainer = Trainer(settings, ImageSet(pictures, None, "made up", ()), ops)
+    losses = []
+    for step in range(steps):
+        trainer.step(step)
+        losses.append(trainer.objective.loss())
+    found = {f"optimiser {name}": part.parameters for name, part in trainer.trained.items()}
+    return found | {"losses": np.array(losses), "z": trainer.z, "gradients": trainer.networks.encoder.gradients}
+
+
+def cases(quick=False) -> list:
+    """(name, function, its arguments after ops) of what parity runs on a card."""
+    found = [
+        ("matmul", matmul, (512, 384, 256)), ("matmul, odd", matmul, (131, 77, 53)),
+        ("matmul, narrow", matmul, (1024, 64, 128)), ("matmul, late", matmul, (128, 64, 64, False, False, False, "float32", 1)),
+        ("matmul, accumulate", matmul, (256, 128, 300, False, False, True)),
+        ("matmul, transpose a", matmul, (384, 256, 1024, True)), ("matmul, transpose a, odd", matmul, (77, 53, 1111, True)),
+        ("matmul, transpose a, accumulate", matmul, (64, 64, 2048, True, False, True)),
+        ("matmul, transpose b", matmul, (512, 384, 256, False, True)),
+        ("matmul, transpose b, odd", matmul, (131, 77, 53, False, True)),
+        ("matmul, float64", matmul, (131, 77, 53, False, False, False, "float64")),
+        ("matmul, transpose a, float64", matmul, (131, 77, 53, True, False, False, "float64")),
+        ("matmul, transpose b, float64", matmul, (131, 77, 53, False, True, False, "float64")),
+        ("convolution 3x3", convolution, (8, 32, 32, 64, 64, 3, 1)),
+        ("convolution 3x3, stride 2", convolution, (8, 32, 32, 64, 128, 3, 2)),
+        ("convolution 1x1, stride 2", convolution, (8, 32, 32, 64, 128, 1, 2)),
+        ("convolution, first", convolution, (16, 32, 32, 3, 64, 3, 1)),
+        ("convolution, first, stride 2", convolution, (16, 24, 24, 3, 32, 3, 2)),
+        ("convolution, one channel", convolution, (16, 28, 28, 1, 32, 3, 1)),
+        ("convolution, odd", convolution, (5, 13, 9, 20, 36, 3, 2)),
+        ("convolution, odd, plain", convolution, (5, 13, 9, 7, 11, 3, 1)),
+        ("convolution, float64", convolution, (5, 13, 9, 7, 11, 3, 2, "float64")),
+        ("convolution 1x1, float64", convolution, (5, 13, 9, 7, 11, 1, 1, "float64")),
+        ("batch norm, plain", batch_norm, (2048, 64, 2, False)), ("batch norm, relu", batch_norm, (2048, 64, 2, True, True)),
+        ("batch norm, residual", batch_norm, (6000, 128, 2, True, True, True)),
+        ("batch norm, odd", batch_norm, (633, 37, 3, True, True, True)),
+        ("batch norm, far mean", batch_norm, (4096, 32, 1, True, False, False, "float32", 1000.0)),
+        ("batch norm, float64", batch_norm, (633, 37, 3, True, True, True, "float64")),
+        ("pointwise", pointwise, ((17, 13, 11),)), ("pointwise, float64", pointwise, ((17, 13, 11), "float64")),
+        ("pools", pool, (5, 13, 9, 7, 3, 2)), ("pools, 2x2", pool, (8, 8, 8, 64, 2, 2)),
+        ("rows", rows, (257, 67)), ("rows, 1024 x 64", rows, (1024, 64)), ("rows, float64", rows, (257, 67, "float64")),
+        ("moments", moments, (64,)), ("moments, odd", moments, (67,)), ("moments, float64", moments, (67, "float64")),
+        ("updates", updates, (100_003, 64)), ("updates, float64", updates, (1003, 7, "float64")),
+        ("augmentation demo", augmentation, ("demo", 512, 32, 3)),
+        ("augmentation simsiam-cifar10", augmentation, ("simsiam-cifar10", 512, 32, 3)),
+        ("augmentation paper", augmentation, ("paper", 64, 96, 3)), ("augmentation, grey", augmentation, ("demo", 128, 28, 1)),
+    ]  # fmt: skip
+    return found[:1] + found[13:14] + found[24:25] + found[-4:-3] if quick else found
+
+
+def runs(quick=False) -> list:
+    """Training runs to compare: settings by name."""
+    from dynlab.images.settings import Pretraining
+
+    more = {"epochs": 1, "batch": 32, "record": 1, "knn_every": 0}
+    demo = {"encoder": "demo", "augmentation": "demo", "projector": (128, 64), **more}
+    alone = {"head": "none", "stop_gradient": "none"}
+    found = [
+        ("length", {}), ("batch", {"normalisation": "batch"}), ("mlp", {"head": "mlp"}),
+        ("directpred", {"head": "directpred"}), ("barlow-twins", {"loss": "barlow-twins", **alone}),
+        ("vicreg", {"loss": "vicreg", **alone}), ("simclr", {"loss": "simclr", **alone}),
+        ("dino", {"loss": "dino", "target": "average", "head": "none"}),
+        ("average, lars, decorrelation", {"target": "average", "optimiser": "lars", "decorrelation": 0.1}),
+        ("patch, sgd", {"encoder": "patch", "optimiser": "sgd", "lr": 1e-4}),
+    ]  # fmt: skip
+    made = [(f"training, {name}", Pretraining(**(demo | own))) for name, own in found[: 1 if quick else None]]
+    if not quick:
+        made.append(("training, convnet", Pretraining(**(demo | {"encoder": "convnet"}))))
+        made.append(("training, resnet18", Pretraining(**(demo | {"encoder": "resnet18", "batch": 8}))))
+    return made
+
+
+def difference(reference, found) -> float:
+    """The largest difference over the largest number of the reference."""
+    reference, found = np.asarray(reference, np.float64), np.asarray(found, np.float64)
+    if reference.shape != found.shape:
+        raise ValueError(f"shapes {reference.shape} and {found.shape}")
+    size = np.max(np.abs(reference), initial=0.0)
+    gap = np.max(np.abs(np.where(reference == found, 0.0, reference - found)), initial=0.0)
+    return float(gap / size) if size > 0.0 else float(gap)
+
+
+def errors_of(function, arguments) -> dict[str, float]:
+    """The difference between CPU and device of each result of a case."""
+    from dynlab.images import cuda as device
+    from dynlab.images import layers
+
+    def on(ops):
+        return {name: ops.to_host(array) for name, array in function(ops, *arguments).items()}
+
+    reference, found = on(layers), on(device)
+    return {name: difference(reference[name], found[name]) for name in reference}
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def guarded(found: dict, name: str, work) -> None:
+    """found[name] = work(), or what went wrong."""
+    started = time.perf_counter()
+    try:
+        found[name] = work()
+    except Exception as failure:
+        found[name] = {"failed": f"{type(failure).__name__}: {failure}"[:500]}
+        say(f"FAILED {name}: {found[name]['failed']}")
+        traceback.print_exc(limit=-3)
+    if isinstance(found[name], dict):
+        found[name]["seconds"] = round(time.perf_counter() - started, 2)
+
+
+def parity(quick=False) -> dict:
+    """Each function on the card against its CPU twin: case -> result -> relative difference."""
+    found: dict = {}
+    for name, function, arguments in cases(quick):
+
+        def work(name=name, function=function, arguments=arguments):
+            errors = errors_of(function, arguments)
+            worst = max(errors, key=errors.get)
+            bound = DOUBLE if "float64" in arguments else SINGLE
+            # A view may round the side of a crop differently where exp differs by a unit in the last place.
+            mark = "" if errors[worst] <= bound else "   <-- LARGE"
+            say(f"{name:<36}{errors[worst]:9.1e}  ({worst}){mark}")
+            return errors
+
+        guarded(found, name, work)
+    for name, settings in runs(quick):
+
+        def work(name=name, settings=settings):
+            errors = errors_of(training, (settings, 4 * settings.batch, 32, 3, 3))
+            say(f"{name:<36}" + ", ".join(f"{key} {value:.1e}" for key, value in errors.items()))
+            return errors
+
+        guarded(found, name, work)
+    return found
+
+
+def elapsed(work, synchronise, event, between, least=0.05) -> float:
+    """Milliseconds of work(): the median of five groups of calls, each of about `least` seconds, after a warm-up."""
+    work()
+    synchronise()
+    started = time.perf_counter()
+    work()
+    synchronise()
+    count = max(1, min(200, int(least / max(time.perf_counter() - started, 1e-6))))
+    groups = []
+    for _ in range(5):
+        begin, end = event(), event()
+        begin.record()
+        for _ in range(count):
+            work()
+        end.record()
+        end.synchronize()
+        groups.append(between(begin, end) / count)
+    return float(np.median(groups))
+
+
+def ours(work) -> float:
+    """Milliseconds of work() by the events of numba."""
+    from dynlab._gpu import cuda
+
+    return elapsed(work, cuda.synchronize, cuda.event, cuda.event_elapsed_time)
+
+
+def theirs(work) -> float:
+    """Milliseconds of work() by the events of PyTorch."""
+    import torch
+
+    return elapsed(
+        work, torch.cuda.synchronize, lambda: torch.cuda.Event(enable_timing=True), lambda a, b: a.elapsed_time(b)
+    )
+
+
+def strict_torch():
+    """PyTorch with float32 meaning float32."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    return torch
+
+
+def compared(name, flops, own, other) -> dict:
+    """A line of a table: milliseconds and TFLOP/s of both, and the ratio of speeds."""
+    line = {"ms": own, "tflops": flops / own * 1e-9, "torch_ms": other, "torch_tflops": flops / other * 1e-9}
+    line["share"] = other / own
+    say(
+        f"{name:<44}{own:9.3f} ms {line['tflops']:7.2f} TFLOP/s   torch {other:9.3f} ms {line['torch_tflops']:7.2f} TFLOP/s   "
+        f"{line['share']:.2f} of its speed"
+    )
+    return line
+
+
+def time_products(found: dict) -> None:
+    """Products of matrices beside torch.matmul."""
+    from dynlab.images import cuda as ops
+
+    torch = strict_torch()
+    for m, n, k, transpose_a, transpose_b in (
+        (4096, 4096, 4096, False, False), (4096, 4096, 4096, True, False), (4096, 4096, 4096, False, True),
+        (1024, 128, 512, False, False), (128, 64, 1024, True, False),
+    ):  # fmt: skip
+
+        def work(m=m, n=n, k=k, ta=transpose_a, tb=transpose_b):
+            a, b = normal(1, *((k, m) if ta else (m, k))), normal(2, *((n, k) if tb else (k, n)))
+            own = ops.to_device(a), ops.to_device(b), ops.empty((m, n))
+            x, y = torch.tensor(a, device="cuda"), torch.tensor(b, device="cuda")
+            out = torch.empty((m, n), device="cuda")
+            x, y = x.T if ta else x, y.T if tb else y
+            return compared(
+                f"matmul {m} x {n} x {k}{' ta' * ta}{' tb' * tb}", 2.0 * m * n * k,
+                ours(lambda: ops.matmul(*own, ta, tb)), theirs(lambda: torch.matmul(x, y, out=out)),
+            )  # fmt: skip
+
+        guarded(found, f"matmul {m} {n} {k} {transpose_a} {transpose_b}", work)
+
+
+CONVOLUTIONS = (
+    (32, 64, 64, 3, 1), (32, 64, 128, 3, 2), (16, 128, 128, 3, 1), (16, 128, 256, 3, 2), (8, 256, 256, 3, 1),
+    (8, 256, 512, 3, 2), (4, 512, 512, 3, 1), (32, 64, 128, 1, 2), (32, 3, 64, 3, 1),
+)  # fmt: skip
+
+
+def time_convolutions(found: dict, batch=256) -> None:
+    """The convolutions of resnet18 beside cuDNN: forward, by data, by weights."""
+    from dynlab.images import cuda as ops
+
+    torch = strict_torch()
+    for shape in CONVOLUTIONS:
+        guarded(
+            found, "convolution {} {} {} {} {}".format(*shape), lambda shape=shape: _convolution(ops, torch, batch, *shape)
+        )
+
+
+def _convolution(ops, torch, batch, side, c_in, c_out, k, stride) -> dict:
+    after = ops.output_size(side, stride)
+    x, w, d_out = normal(1, batch, side, side, c_in), normal(2, k, k, c_in, c_out), normal(3, batch, after, after, c_out)
+    own = [ops.to_device(array) for array in (x, w, d_out)]
+    out, d_x, d_w = (ops.empty(shape) for shape in (d_out.shape, x.shape, w.shape))
+    work = ops.convolution_work(x.shape, w.shape, stride)
+    flops = 2.0 * batch * after * after * k * k * c_in * c_out
+    mine = {
+        "forward": ours(lambda: ops.convolve(own[0], own[1], stride, out, work)),
+        "data": ours(lambda: ops.convolve_backward_data(own[2], own[1], stride, d_x, work)),
+        "weights": ours(lambda: ops.convolve_backward_weights(own[0], own[2], stride, d_w, work)),
+    }
+    best = dict.fromkeys(mine, float("inf"))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        tx, td = (torch.tensor(a.transpose(0, 3, 1, 2).copy(), device="cuda").to(memory_format=layout) for a in (x, d_out))
+        tw = torch.tensor(w.transpose(3, 2, 0, 1).copy(), device="cuda").to(memory_format=layout)
+
+        def back(mask, tx=tx, td=td, tw=tw):
+            sizes = [stride] * 2, [k // 2] * 2, [1, 1]
+            return torch.ops.aten.convolution_backward(td, tx, tw, None, *sizes, False, [0, 0], 1, mask)
+
+        calls = {
+            "forward": lambda tx=tx, tw=tw: torch.nn.functional.conv2d(tx, tw, stride=stride, padding=k // 2),
+            "data": lambda: back([True, False, False]), "weights": lambda: back([False, True, False]),
+        }  # fmt: skip
+        for name, call in calls.items():
+            best[name] = min(best[name], theirs(call))
+    label = f"{k}x{k} {c_in}->{c_out} {side}x{side} /{stride}"
+    return {name: compared(f"{label} {name}", flops, mine[name], best[name]) for name in mine}
+
+
+class Watched:
+    """The functions of a device, each timed by events when it is called."""
+
+    def __init__(self, ops):
+        from dynlab._gpu import cuda
+
+        self._ops, self._cuda, self.calls = ops, cuda, []
+
+    def __getattr__(self, name):
+        function = getattr(self._ops, name)
+        if name in ("empty", "zeros", "to_device", "to_host", "output_size", "convolution_work", "lars_layout"):
+            return function
+
+        def timed(*arguments, **named):
+            begin, end = self._cuda.event(), self._cuda.event()
+            begin.record()
+            made = function(*arguments, **named)
+            end.record()
+            self.calls.append((name, begin, end))
+            return made
+
+        return timed
+
+    def totals(self) -> dict:
+        """Milliseconds by function, the longest first."""
+        self._cuda.synchronize()
+        found: dict = {}
+        for name, begin, end in self.calls:
+            found[name] = found.get(name, 0.0) + self._cuda.event_elapsed_time(begin, end)
+        self.calls.clear()
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def time_steps(found: dict, quick=False) -> None:
+    """Whole training steps, host and device together; where the time of one goes by function."""
+    from dynlab._gpu import cuda
+    from dynlab.images import cuda as ops
+    from dynlab.images.datasets import ImageSet
+    from dynlab.images.settings import Pretraining
+    from dynlab.images.train import Trainer
+
+    sgd = {"optimiser": "sgd", "lr": 0.03, "weight_decay": 5e-4}
+    recipes = [("resnet18", 512, "simsiam-cifar10", sgd, 8), ("demo", 128, "demo", {}, 50), ("convnet", 256, "demo", {}, 50)]
+    pictures = np.random.default_rng(0).integers(0, 256, (5120, 32, 32, 3), np.uint8)
+    for encoder, batch, views, more, steps in recipes[: 1 if quick else None]:
+
+        def work(encoder=encoder, batch=batch, views=views, more=more, steps=steps):
+            settings = Pretraining(encoder=encoder, batch=batch, augmentation=views, epochs=100, **more)
+            trainer = Trainer(settings, ImageSet(pictures, None, "made up", ()), ops)
+            for step in range(3):
+                trainer.step(step)
+            cuda.synchronize()
+            started = time.perf_counter()
+            for step in range(3, 3 + steps):
+                trainer.step(step)
+            queued = (time.perf_counter() - started) / steps
+            cuda.synchronize()
+            seconds = (time.perf_counter() - started) / steps
+            line = {"ms": 1e3 * seconds, "host_ms": 1e3 * queued, "images_per_second": batch / seconds}
+            line["loss"] = trainer.objective.loss()
+            say(
+                f"step of {encoder}, batch {batch}: {line['ms']:.2f} ms (launched in {line['host_ms']:.2f} ms), "
+                f"{line['images_per_second']:.0f} images/s, loss {line['loss']:.4f}"
+            )
+            watched = Watched(ops)
+            trainer = Trainer(settings, ImageSet(pictures, None, "made up", ()), watched)
+            for step in range(2):
+                watched.calls.clear()
+                trainer.step(step)
+            line["functions"] = watched.totals()
+            say("   ms by function: " + ", ".join(f"{name} {ms:.2f}" for name, ms in line["functions"].items() if ms > 0.02))
+            return line
+
+        guarded(found, f"step {encoder}", work)
+
+
+def timings(quick=False) -> dict:
+    """Everything that is timed: name -> numbers."""
+    found: dict = {}
+    guarded(found, "products", lambda: time_products(found))
+    guarded(found, "steps", lambda: time_steps(found, quick))
+    if not quick:
+        guarded(found, "convolutions", lambda: time_convolutions(found))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.cuda_images", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a few cases")
+    parser.add_argument("--no-parity", action="store_true", help="timings alone")
+    parser.add_argument("--no-timings", action="store_true", help="parity alone")
+    parser.add_argument("--out", help="write the numbers into this file, as JSON", metavar="FILE")
+    arguments = parser.parse_args()
+    from dynlab import _gpu
+
+    reason = _gpu.unavailable()
+    if reason is not None:
+        say(f"no device: {reason}")
+        return 1
+    started, found = time.perf_counter(), {"device": _gpu.name()}
+    say(found["device"])
+    if not arguments.no_timings:
+        found["timings"] = timings(arguments.quick)
+        say(f"timings took {time.perf_counter() - started:.0f} s")
+    if not arguments.no_parity:
+        found["parity"] = parity(arguments.quick)
+    found["seconds"] = time.perf_counter() - started
+    say(f"{found['seconds']:.0f} s in all")
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Arrays on the device: making and moving them, scratch that is kept, and launches with a thread a number."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from dynlab import _gpu
+from dynlab._gpu import cuda
+
+BLOCK = 16 if _gpu.SIMULATED else 256
+_scratch: dict = {}
+
+
+def empty(shape, dtype="float32"):
+    """An array for results, its values undefined."""
+    return cuda.device_array(shape, np.dtype(dtype))
+
+
+def zeros(shape, dtype="float32"):
+    """An array of zeros."""
+    return to_device(np.zeros(shape, dtype))
+
+
+def to_device(host):
+    """A contiguous copy of an array on the device."""
+    return cuda.to_device(np.array(host, order="C"))
+
+
+def to_host(array):
+    """A copy of the array in the host's memory; waits for what is under way."""
+    return array.copy_to_host() if hasattr(array, "copy_to_host") else np.array(array)
+
+
+def copy(source, target):
+    """Fill target with source, of the same shape and type."""
+    target.copy_to_device(source)
+    return target
+
+
+def flat(array):
+    """The array as one dimension."""
+    return array if array.ndim == 1 else array.reshape(prod(array.shape))
+
+
+def address(array) -> int:
+    """Where the array begins, in bytes."""
+    found = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__  # the latter in the simulator
+    return found["data"][0]
+
+
+def scratch(name: str, count: int, dtype):
+    """The first `count` entries of an array that is kept under this name, and made anew only where it is too short.
+
+    All kernels run one after another, so that whoever uses a name has it to itself until the next one who does.
+    """
+    key = name, np.dtype(dtype)
+    if key not in _scratch or _scratch[key].shape[0] < count:
+        _scratch[key] = empty((count,), dtype)
+    return _scratch[key][:count]
+
+
+def launch(kernel, count: int, *arguments) -> None:
+    """Run a kernel with a thread for each of `count` numbers."""
+    kernel[_gpu.blocks_for(count, BLOCK), BLOCK](*arguments)
+
+
+def ordered_sum(store, count):
+    """In kernels: the sum of the first `count` entries, in their order."""
+    total = store[0]
+    for i in range(1, count):
+        total += store[i]
+    return total
+
+
+ordered_sum = _gpu.inner(ordered_sum)

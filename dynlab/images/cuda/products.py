@@ -1,0 +1,397 @@
+r"""Matrix products by tiles in shared memory, of matrices or of pictures seen through taps: two kernels do them all.
+
+    rows    out[p, o] = sum_{t, c} a[place(t, p), c] b(t, c, o)          a product; a convolution; its derivative by the data
+    sums    out[(t, c), o] = sum_p a[place(t, p), c] b[p, o]             the transposed product; the derivative by the weights
+
+with place(t, p) read from a table (int32; -1: zeros), or p itself with one tap. b lies as (tap, c, o), or as (tap, o, c)
+("across").
+
+A block makes a tile of out, each thread 4 x 4 entries of up to four such parts of it, a sum each in a register. The terms
+come in slices of DEPTH: while a slice is worked on, the next one is on its way from memory to registers, and from there into
+the other half of the shared memory, so that one barrier a slice is enough. All of a slice is read in fours ("quads": arrays
+whose rows are multiples of four numbers, at addresses that are multiples of 16 bytes); any other shapes take the plain
+variant, which reads numbers one by one.
+
+`sums` splits its terms into parts, whose number depends on the shapes alone, which `fold` adds in order: an entry is a sum
+in one order, whatever the schedule of the blocks.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from dynlab import _gpu
+from dynlab._gpu import ALIGNMENT, cuda, load4, store4
+from dynlab.images.cuda.memory import address, flat, launch, scratch
+
+DEPTH = 4 if _gpu.SIMULATED else 16
+PAD = 4  # numbers between lines of a tile: transposed stores then meet fewer common banks
+# rows and columns of a tile, and how often 4 of each a thread has
+WIDE = (16, 16, 2, 1) if _gpu.SIMULATED else (128, 128, 2, 2)
+NARROW = (16, 8, 1, 1) if _gpu.SIMULATED else (128, 64, 2, 1)
+PLAIN = (16, 8, 1, 1) if _gpu.SIMULATED else (64, 64, 1, 1)
+FILLED = 8 if _gpu.SIMULATED else 512  # blocks that `sums` tries to have
+SHORTEST = 8 if _gpu.SIMULATED else 256  # terms of a part at least
+
+
+def threads(shape) -> int:
+    """Threads of a block of such tiles."""
+    rows, columns, over, across = shape
+    return rows // (4 * over) * (columns // (4 * across))
+
+
+def _multiply(shape, real):
+    """The device function that adds a slice's products to a thread's sums."""
+    rows, columns, over, across = shape
+    lead_a, lead_b = rows + PAD, columns + PAD
+    step_a, step_b, high, wide = rows // over, columns // across, 4 * over, 4 * across
+
+    def multiply(tile_a, tile_b, at_a, at_b, total):
+        left = cuda.local.array(high, real)
+        right = cuda.local.array(wide, real)
+        for k in range(DEPTH):
+            for r in range(over):
+                left[4 * r], left[4 * r + 1], left[4 * r + 2], left[4 * r + 3] = load4(
+                    tile_a, at_a + k * lead_a + r * step_a
+                )
+            for r in range(across):
+                right[4 * r], right[4 * r + 1], right[4 * r + 2], right[4 * r + 3] = load4(
+                    tile_b, at_b + k * lead_b + r * step_b
+                )
+            for i in range(4 * over):
+                for j in range(4 * across):
+                    total[i * 4 * across + j] += left[i] * right[j]
+
+    return _gpu.inner(multiply, True)
+
+
+def _finish(shape, quads):
+    """The device function that writes a thread's sums; row(i) of the tile goes to `target` of it."""
+    rows, columns, over, across = shape
+    step_a, step_b = rows // over, columns // across
+
+    def finish(total, out, first_row, first_column, row_count, column_count, targets, mapped, accumulate):
+        for i in range(4 * over):
+            row = first_row + i // 4 * step_a + i % 4
+            if row < row_count:
+                target = targets[row] if mapped else row
+                for r in range(across):
+                    column = first_column + r * step_b
+                    at = target * column_count + column
+                    base = (i * across + r) * 4
+                    if quads:
+                        if column < column_count:
+                            v0, v1, v2, v3 = total[base], total[base + 1], total[base + 2], total[base + 3]
+                            if accumulate:
+                                o0, o1, o2, o3 = load4(out, at)
+                                v0, v1, v2, v3 = v0 + o0, v1 + o1, v2 + o2, v3 + o3
+                            store4(out, at, v0, v1, v2, v3)
+                    else:
+                        for j in range(4):
+                            if column + j < column_count:
+                                value = total[base + j]
+                                if accumulate:
+                                    value += out[at + j]
+                                out[at + j] = value
+
+    return _gpu.inner(finish, True)
+
+
+def _make_rows(shape, real, quads, gathered, across_b):
+    """The kernel `rows` for one shape of tiles; see the module."""
+    rows, columns, over, across = shape
+    count = threads(shape)
+    lead_a, lead_b = rows + PAD, columns + PAD
+    size_a, size_b = DEPTH * lead_a, DEPTH * lead_b
+    lines_a = count // (DEPTH // 4)  # lines of a, and of b across, that one pass of all threads reads
+    passes_a, passes_b = rows // lines_a if rows > lines_a else 1, max(1, columns * DEPTH // 4 // count)
+    in_line = columns // 4
+    lines_b = count // in_line
+    room_a, room_b, hold_a, hold_b, entries = 2 * size_a, 2 * size_b, 4 * passes_a, 4 * passes_b, 16 * over * across
+    multiply, finish = _multiply(shape, real), _finish(shape, quads)
+    zero = real(0.0)
+
+    def kernel(a, table, taps, b, targets, out, row_count, column_count, depth, tap_count, mapped, accumulate):
+        tile_a = cuda.shared.array(room_a, real, ALIGNMENT)
+        tile_b = cuda.shared.array(room_b, real, ALIGNMENT)
+        total = cuda.local.array(entries, real)
+        next_a = cuda.local.array(hold_a, real)
+        next_b = cuda.local.array(hold_b, real)
+        t = cuda.threadIdx.x
+        first_row, first_column = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
+        own_row, own_column = t // (columns // (4 * across)) * 4, t % (columns // (4 * across)) * 4
+        quad, line = t % (DEPTH // 4) * 4, t // (DEPTH // 4)
+        column, line_b = t % in_line * 4, t // in_line
+        for i in range(16 * over * across):
+            total[i] = zero
+        if quads:
+            chunks = (depth + DEPTH - 1) // DEPTH
+            steps = chunks * tap_count
+        else:
+            chunks = 1
+            steps = (depth * tap_count + DEPTH - 1) // DEPTH
+        tap, chunk = 0, 0
+        for step in range(steps + 1):
+            if step < steps:
+                if quads:
+                    c = chunk * DEPTH + quad
+                    inside = c < depth
+                    for i in range(passes_a):
+                        row = first_row + line + i * lines_a
+                        place = np.int64(-1)
+                        if inside and row < row_count:
+                            if gathered:
+                                place = np.int64(table[tap * row_count + row])
+                            else:
+                                place = np.int64(row)
+                        x0, x1, x2, x3 = zero, zero, zero, zero
+                        if place >= 0:
+                            x0, x1, x2, x3 = load4(a, place * depth + c)
+                        next_a[4 * i], next_a[4 * i + 1], next_a[4 * i + 2], next_a[4 * i + 3] = x0, x1, x2, x3
+                    which = np.int64(taps[tap]) if gathered else np.int64(0)
+                    for i in range(passes_b):
+                        x0, x1, x2, x3 = zero, zero, zero, zero
+                        if across_b:
+                            o = first_column + line + i * lines_a
+                            if inside and o < column_count and line + i * lines_a < columns:
+                                x0, x1, x2, x3 = load4(b, (which * column_count + o) * depth + c)
+                        else:
+                            k = chunk * DEPTH + line_b + i * lines_b
+                            if k < depth and first_column + column < column_count and line_b + i * lines_b < DEPTH:
+                                x0, x1, x2, x3 = load4(b, (which * depth + k) * column_count + first_column + column)
+                        next_b[4 * i], next_b[4 * i + 1], next_b[4 * i + 2], next_b[4 * i + 3] = x0, x1, x2, x3
+                    chunk += 1
+                    if chunk == chunks:
+                        chunk = 0
+                        tap += 1
+                else:
+                    for i in range(passes_a):
+                        row = first_row + line + i * lines_a
+                        for j in range(4):
+                            k = step * DEPTH + quad + j
+                            tap = k // depth
+                            next_a[4 * i + j] = zero
+                            if tap < tap_count and row < row_count:
+                                place = np.int64(table[tap * row_count + row]) if gathered else np.int64(row)
+                                if place >= 0:
+                                    next_a[4 * i + j] = a[place * depth + k - tap * depth]
+                    for i in range(passes_b):
+                        for j in range(4):
+                            if across_b:
+                                k, o = step * DEPTH + quad + j, first_column + line + i * lines_a
+                            else:
+                                k, o = step * DEPTH + line_b + i * lines_b, first_column + column + j
+                            tap = k // depth
+                            next_b[4 * i + j] = zero
+                            if tap < tap_count and o < column_count:
+                                which = np.int64(taps[tap]) if gathered else np.int64(0)
+                                if across_b:
+                                    next_b[4 * i + j] = b[(which * column_count + o) * depth + k - tap * depth]
+                                else:
+                                    next_b[4 * i + j] = b[(which * depth + k - tap * depth) * column_count + o]
+            if step > 0:
+                half = (step + 1) % 2
+                multiply(tile_a, tile_b, half * size_a + own_row, half * size_b + own_column, total)
+            if step < steps:
+                half = step % 2
+                for i in range(passes_a):
+                    at = half * size_a + quad * lead_a + line + i * lines_a
+                    if line + i * lines_a < rows:
+                        for j in range(4):
+                            tile_a[at + j * lead_a] = next_a[4 * i + j]
+                for i in range(passes_b):
+                    if across_b:
+                        if line + i * lines_a < columns:
+                            at = half * size_b + quad * lead_b + line + i * lines_a
+                            for j in range(4):
+                                tile_b[at + j * lead_b] = next_b[4 * i + j]
+                    elif line_b + i * lines_b < DEPTH:
+                        at = half * size_b + (line_b + i * lines_b) * lead_b + column
+                        store4(tile_b, at, next_b[4 * i], next_b[4 * i + 1], next_b[4 * i + 2], next_b[4 * i + 3])
+            cuda.syncthreads()
+        finish(
+            total, out, first_row + own_row, first_column + own_column, row_count, column_count, targets, mapped, accumulate
+        )
+
+    return kernel
+
+
+def _make_sums(shape, real, quads, gathered):
+    """The kernel `sums` for one shape of tiles; see the module."""
+    rows, columns, over, across = shape
+    count = threads(shape)
+    lead_a, lead_b = rows + PAD, columns + PAD
+    size_a, size_b = DEPTH * lead_a, DEPTH * lead_b
+    in_a, in_b = rows // 4, columns // 4
+    lines_a, lines_b = count // in_a, count // in_b
+    passes_a, passes_b = max(1, DEPTH // lines_a), max(1, DEPTH // lines_b)
+    room_a, room_b, hold_a, hold_b, entries = 2 * size_a, 2 * size_b, 4 * passes_a, 4 * passes_b, 16 * over * across
+    multiply, finish = _multiply(shape, real), _finish(shape, quads)
+    zero = real(0.0)
+
+    def kernel(a, table, b, out, row_count, column_count, depth, term_count, part, accumulate):
+        tile_a = cuda.shared.array(room_a, real, ALIGNMENT)
+        tile_b = cuda.shared.array(room_b, real, ALIGNMENT)
+        total = cuda.local.array(entries, real)
+        next_a = cuda.local.array(hold_a, real)
+        next_b = cuda.local.array(hold_b, real)
+        t = cuda.threadIdx.x
+        first_row, first_column = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
+        own_row, own_column = t // (columns // (4 * across)) * 4, t % (columns // (4 * across)) * 4
+        quad_a, line_a = t % in_a * 4, t // in_a
+        quad_b, line_b = t % in_b * 4, t // in_b
+        for i in range(16 * over * across):
+            total[i] = zero
+        start = cuda.blockIdx.z * part
+        stop = min(start + part, term_count)
+        steps = (stop - start + DEPTH - 1) // DEPTH
+        row, column = first_row + quad_a, first_column + quad_b
+        tap = row // depth if gathered else np.int64(0)
+        c = row - tap * depth
+        for step in range(steps + 1):
+            if step < steps:
+                for i in range(passes_a):
+                    p = start + step * DEPTH + line_a + i * lines_a
+                    inside = p < stop and line_a + i * lines_a < DEPTH
+                    if quads:
+                        x0, x1, x2, x3 = zero, zero, zero, zero
+                        if inside and row < row_count:
+                            place = np.int64(table[tap * term_count + p]) if gathered else np.int64(p)
+                            if place >= 0:
+                                x0, x1, x2, x3 = load4(a, place * depth + c)
+                        next_a[4 * i], next_a[4 * i + 1], next_a[4 * i + 2], next_a[4 * i + 3] = x0, x1, x2, x3
+                    else:
+                        for j in range(4):
+                            next_a[4 * i + j] = zero
+                            if inside and row + j < row_count:
+                                its = (row + j) // depth if gathered else np.int64(0)
+                                place = np.int64(table[its * term_count + p]) if gathered else np.int64(p)
+                                if place >= 0:
+                                    next_a[4 * i + j] = a[place * depth + row + j - its * depth]
+                for i in range(passes_b):
+                    p = start + step * DEPTH + line_b + i * lines_b
+                    inside = p < stop and line_b + i * lines_b < DEPTH
+                    if quads:
+                        x0, x1, x2, x3 = zero, zero, zero, zero
+                        if inside and column < column_count:
+                            x0, x1, x2, x3 = load4(b, p * column_count + column)
+                        next_b[4 * i], next_b[4 * i + 1], next_b[4 * i + 2], next_b[4 * i + 3] = x0, x1, x2, x3
+                    else:
+                        for j in range(4):
+                            next_b[4 * i + j] = zero
+                            if inside and column + j < column_count:
+                                next_b[4 * i + j] = b[p * column_count + column + j]
+            if step > 0:
+                half = (step + 1) % 2
+                multiply(tile_a, tile_b, half * size_a + own_row, half * size_b + own_column, total)
+            if step < steps:
+                half = step % 2
+                for i in range(passes_a):
+                    if line_a + i * lines_a < DEPTH:
+                        at = half * size_a + (line_a + i * lines_a) * lead_a + quad_a
+                        store4(tile_a, at, next_a[4 * i], next_a[4 * i + 1], next_a[4 * i + 2], next_a[4 * i + 3])
+                for i in range(passes_b):
+                    if line_b + i * lines_b < DEPTH:
+                        at = half * size_b + (line_b + i * lines_b) * lead_b + quad_b
+                        store4(tile_b, at, next_b[4 * i], next_b[4 * i + 1], next_b[4 * i + 2], next_b[4 * i + 3])
+            cuda.syncthreads()
+        # Each part is a matrix of its own, below the one before.
+        base = cuda.blockIdx.z * row_count
+        finish(
+            total, out, base + first_row + own_row, first_column + own_column, base + row_count, column_count, table, False,
+            accumulate,
+        )  # fmt: skip
+
+    return kernel
+
+
+def _fold(parts, count, out, accumulate):
+    """out (n,) = the sums over the first axis of parts (count, n), flat, in their order; or out += them."""
+    i = cuda.grid(1)
+    if i < out.shape[0]:
+        total = parts[i]
+        for j in range(1, count):
+            total += parts[j * out.shape[0] + i]
+        out[i] = out[i] + total if accumulate else total
+
+
+@cache
+def rows_kernel(shape, real, quads, gathered, across_b):
+    """The compiled kernel: `_make_rows`."""
+    made = _make_rows(shape, real, quads, gathered, across_b)
+    words = "quads" if quads else "plain", "gathered" if gathered else "matrix", "across" if across_b else "along"
+    made.__qualname__ = f"rows {shape[0]}x{shape[1]} {' '.join(words)}"
+    return _gpu.kernel(contract=True)(made)
+
+
+@cache
+def sums_kernel(shape, real, quads, gathered):
+    """The compiled kernel: `_make_sums`."""
+    made = _make_sums(shape, real, quads, gathered)
+    words = "quads" if quads else "plain", "gathered" if gathered else "matrix"
+    made.__qualname__ = f"sums {shape[0]}x{shape[1]} {' '.join(words)}"
+    return _gpu.kernel(contract=True)(made)
+
+
+fold = _gpu.kernel()(_fold)
+
+
+def _chosen(dtype, columns, quads):
+    """The shape of tiles for a number of columns, and whether all is read in fours."""
+    if not quads or dtype != np.float32:
+        return PLAIN, False
+    return (WIDE if columns > NARROW[1] else NARROW), True
+
+
+def in_quads(arrays, *widths) -> bool:
+    """Whether rows of these widths, in these arrays, begin at multiples of 16 bytes."""
+    return all(width % 4 == 0 for width in widths) and all(address(array) % 16 == 0 for array in arrays)
+
+
+def rows(a, b, out, row_count, column_count, depth, across=False, accumulate=False, table=None, taps=None, tap_count=1,
+         targets=None):  # fmt: skip
+    """Launch `rows`: out (row_count or more, column_count); table int32 (tap_count, row_count), taps and targets int32."""
+    shape, quads = _chosen(out.dtype, column_count, in_quads((a, b, out), depth, column_count))
+    kernel = rows_kernel(shape, out.dtype.type, quads, table is not None, across)
+    a, b, out = flat(a), flat(b), flat(out)
+    none = _nothing()
+    given = [none if array is None else array for array in (table, taps, targets)]
+    grid = -(-row_count // shape[0]), -(-column_count // shape[1])
+    kernel[grid, threads(shape)](
+        a, given[0], given[1], b, given[2], out, row_count, column_count, depth, tap_count, targets is not None, accumulate
+    )
+
+
+def parts_of(shape, row_count, column_count, term_count) -> tuple[int, int]:
+    """(number of parts, terms of each) into which `sums` splits its terms."""
+    tiles = -(-row_count // shape[0]) * -(-column_count // shape[1])
+    parts = max(1, min(FILLED // tiles, term_count // SHORTEST))
+    length = -(-term_count // (parts * DEPTH)) * DEPTH
+    return -(-term_count // length), length
+
+
+def sums(a, b, out, row_count, column_count, depth, term_count, accumulate=False, table=None):
+    """Launch `sums` and `fold`: out (row_count, column_count); table int32 (taps, term_count)."""
+    quads = in_quads((a, b, out), depth, column_count)
+    shape, quads = _chosen(out.dtype, column_count, quads)
+    kernel = sums_kernel(shape, out.dtype.type, quads, table is not None)
+    parts, length = parts_of(shape, row_count, column_count, term_count)
+    size = row_count * column_count
+    a, b, out = flat(a), flat(b), flat(out)
+    table = _nothing() if table is None else table
+    grid = -(-row_count // shape[0]), -(-column_count // shape[1]), parts
+    whole = parts == 1
+    aside = out if whole else scratch("parts", parts * size, out.dtype)
+    kernel[grid, threads(shape)](
+        a, table, b, aside, row_count, column_count, depth, term_count, length, accumulate and whole
+    )
+    if not whole:
+        launch(fold, size, aside, parts, out, accumulate)
+
+
+@cache
+def _nothing():
+    return _gpu.to_device(np.zeros(1, np.int32))
+
