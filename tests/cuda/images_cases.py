@@ -17,17 +17,20 @@ from importlib import import_module
 from benchmarks import cuda_images as parts
 
 
-def small_training(ops, steps, **settings):
-    """Steps of a trainer: views of 4 x 4 from pictures of 8 x 8, four a batch, and a network with every layer of resnet18."""
+def small_training(ops, steps, deep=False, **settings):
+    """Steps of a trainer: views of 4 x 4 from pictures of 8 x 8, four a batch; deep: all layers of resnet18."""
     from unittest.mock import patch
 
     from dynlab.images.augment import Augmentation
-    from dynlab.images.network import BatchNorm, Convolution, MeanPool, Residual
+    from dynlab.images.network import BatchNorm, Convolution, Linear, MeanPool, Patches, Residual
     from dynlab.images.settings import Pretraining
 
     views = {"demo": Augmentation(size=4, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.4, grey=0.2)}
     inner = (Convolution(8, 3, 2), BatchNorm(relu=True), Convolution(8), BatchNorm())
-    layers = [Convolution(4), BatchNorm(relu=True), Residual(inner, (Convolution(8, 1, 2), BatchNorm())), MeanPool()]
+    layers = [Patches(2), Linear(7, bias=False), BatchNorm(relu=True), MeanPool()]
+    if deep:
+        shortcut = (Convolution(8, 1, 2), BatchNorm())
+        layers = [Convolution(4), BatchNorm(relu=True), Residual(inner, shortcut), MeanPool()]
     made = {"batch": 4, "encoder": "demo", "augmentation": "demo", "projector": (6, 5), "epochs": 4} | settings
     with (
         patch("dynlab.images.train.PRESETS", views), patch("dynlab.images.networks.PRESETS", views),
@@ -38,32 +41,38 @@ def small_training(ops, steps, **settings):
 
 ALONE = {"head": "none", "stop_gradient": "none"}
 TRAININGS = [
-    ("off-diagonal", 2, {}), ("batch, linear, sgd", 1, {"normalisation": "batch", "head": "linear", "optimiser": "sgd"}),
+    ("off-diagonal", 2, {"deep": True}),
+    ("batch, linear, sgd", 3, {"normalisation": "batch", "head": "linear", "optimiser": "sgd"}),
     ("mlp, decorrelation", 1, {"head": "mlp", "decorrelation": 0.1, "optimiser": "sgd"}),
     ("directpred, both sides", 1, {"head": "directpred", "stop_gradient": "none"}),
-    ("barlow-twins", 1, {"loss": "barlow-twins", "optimiser": "sgd", **ALONE}), ("vicreg", 1, {"loss": "vicreg", "optimiser": "sgd", **ALONE}),
+    ("barlow-twins", 1, {"loss": "barlow-twins", "optimiser": "sgd", **ALONE}),
+    ("vicreg", 1, {"loss": "vicreg", "optimiser": "sgd", **ALONE}),
     ("simclr, lars", 1, {"loss": "simclr", "optimiser": "lars", **ALONE}),
-    ("dino", 1, {"loss": "dino", "target": "average", "head": "none"}),
+    ("dino", 3, {"loss": "dino", "target": "average", "head": "none"}),
 ]  # fmt: skip
 
 
 def cases():
     """(name, function, its arguments after ops)."""
     double = "float64"
-    return [
-        ("matmul", parts.matmul, (20, 8, 8)), ("matmul wide", parts.matmul, (24, 20, 8)),
-        ("matmul odd", parts.matmul, (17, 9, 7)), ("matmul late", parts.matmul, (16, 8, 8, False, False, False, "float32", 1)),
+    single = [
+        ("matmul small", parts.matmul, (20, 8, 8)), ("matmul narrow", parts.matmul, (40, 8, 12)),
+        ("matmul wide", parts.matmul, (24, 20, 8)), ("matmul odd", parts.matmul, (17, 9, 7)),
+        ("matmul late", parts.matmul, (16, 8, 8, False, False, False, "float32", 1)),
         ("matmul accumulate", parts.matmul, (17, 12, 4, False, False, True)),
-        ("matmul transpose a", parts.matmul, (20, 12, 37, True)), ("matmul transpose a wide", parts.matmul, (20, 20, 9, True)),
+        ("matmul transpose a small", parts.matmul, (20, 12, 11, True)),
+        ("matmul transpose a", parts.matmul, (20, 8, 37, True)),
+        ("matmul transpose a wide", parts.matmul, (20, 20, 19, True)),
         ("matmul transpose a odd", parts.matmul, (7, 5, 33, True, False, True)),
-        ("matmul transpose b", parts.matmul, (20, 12, 8, False, True)),
-        ("matmul transpose b wide", parts.matmul, (20, 20, 8, False, True)),
+        ("matmul transpose b small", parts.matmul, (20, 12, 8, False, True)),
+        ("matmul transpose b wide", parts.matmul, (40, 20, 8, False, True)),
         ("matmul transpose b odd", parts.matmul, (17, 9, 7, False, True)),
         ("matmul float64", parts.matmul, (8, 8, 8, False, False, False, double)),
         ("matmul transpose a float64", parts.matmul, (8, 8, 8, True, False, False, double)),
         ("matmul transpose b float64", parts.matmul, (8, 8, 8, False, True, False, double)),
         ("convolution 3x3", parts.convolution, (2, 5, 4, 4, 8, 3, 1)),
-        ("convolution 3x3 wide", parts.convolution, (1, 3, 4, 8, 12, 3, 1)),
+        ("convolution 3x3 wide", parts.convolution, (2, 5, 4, 12, 12, 3, 1)),
+        ("convolution 3x3 small", parts.convolution, (1, 3, 4, 8, 12, 3, 1)),
         ("convolution 3x3 stride 2", parts.convolution, (2, 5, 6, 4, 8, 3, 2)),
         ("convolution 1x1 stride 2", parts.convolution, (2, 5, 6, 4, 12, 1, 2)),
         ("convolution 1x1", parts.convolution, (1, 3, 4, 4, 4, 1, 1)),
@@ -74,16 +83,16 @@ def cases():
         ("batch norm residual", parts.batch_norm, (66, 9, 1, True, True, True)),
         ("batch norm far mean", parts.batch_norm, (30, 4, 3, True, False, False, "float32", 300.0)),
         ("batch norm float64", parts.batch_norm, (22, 3, 2, True, True, True, double)),
-        ("pointwise", parts.pointwise, ((5, 7),)), ("pointwise float64", parts.pointwise, ((5, 7), double)),
-        ("pools", parts.pool, (2, 5, 4, 3, 3, 2)), ("pools of 2", parts.pool, (1, 4, 4, 2, 2, 2, double)),
-        ("rows", parts.rows, (10, 11)), ("rows float64", parts.rows, (9, 5, double)),
-        ("moments", parts.moments, (7,)), ("moments float64", parts.moments, (3, double)),
-        ("updates", parts.updates, (101, 5)), ("updates float64", parts.updates, (37, 3, double)),
+        ("pointwise", parts.pointwise, ((5, 7),)), ("pools", parts.pool, (2, 5, 4, 3, 3, 2)),
+        ("pools of 2", parts.pool, (1, 4, 4, 2, 2, 2)), ("rows", parts.rows, (10, 11)),
+        ("rows float64", parts.rows, (9, 5, double)),
+        ("moments", parts.moments, (7,)), ("updates", parts.updates, (101, 5)),
         ("augmentation demo", parts.augmentation, ("demo", 6, 9, 3, 7)),
         ("augmentation simsiam", parts.augmentation, ("simsiam-cifar10", 5, 8, 3, 6)),
         ("augmentation paper", parts.augmentation, ("paper", 4, 12, 3, 8)),
         ("augmentation grey", parts.augmentation, ("paper", 4, 6, 1, 7)),
-    ] + [("training " + name, partial(small_training, **settings), (steps,)) for name, steps, settings in TRAININGS]
+    ]  # fmt: skip
+    return single + [("training " + name, partial(small_training, **more), (steps,)) for name, steps, more in TRAININGS]
 
 
 def main() -> None:

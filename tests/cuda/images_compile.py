@@ -37,7 +37,7 @@ def launches() -> dict:
 
     from dynlab import _gpu
     from dynlab.images import cuda
-    from dynlab.images.cuda import memory
+    from dynlab.images.cuda import memory, products
     from tests.cuda.images_cases import cases
 
     found = {}
@@ -59,6 +59,16 @@ def launches() -> dict:
     memory.copy = cuda.copy = copy
     for _, function, arguments in cases():
         function(cuda, *arguments)
+    # Small shapes take small tiles: the others, as large shapes would take them.
+    numbers, places = np.zeros(1, np.float32), np.zeros(1, np.int32)
+    for shape in (products.WIDE, products.NARROW):
+        for gathered in (False, True):
+            for across in (False, True):
+                kernel = products.rows_kernel(shape, np.float32, True, gathered, across)
+                kernel[1, 1](numbers, places, places, numbers, places, numbers, 8, 8, 8, 1, False, False)
+            products.sums_kernel(shape, np.float32, True, gathered)[1, 1](
+                numbers, places, numbers, numbers, 8, 8, 8, 8, 8, False
+            )
     return {f"{i} {kernel.function.__qualname__}": (kernel, given) for i, (kernel, given) in enumerate(found.values())}
 
 

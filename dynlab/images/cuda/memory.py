@@ -39,13 +39,25 @@ def copy(source, target):
     return target
 
 
+def _kept(array, name, make):
+    """What make(array) returns, kept with the array: most live as long as a network, and are asked at every step."""
+    kept = vars(array) if hasattr(array, "__dict__") else {}
+    if name not in kept:
+        kept[name] = make(array)
+    return kept[name]
+
+
 def flat(array):
     """The array as one dimension."""
-    return array if array.ndim == 1 else array.reshape(prod(array.shape))
+    return array if array.ndim == 1 else _kept(array, "_dynlab_flat", lambda array: array.reshape(prod(array.shape)))
 
 
-def address(array) -> int:
-    """Where the array begins, in bytes."""
+def aligned(array) -> bool:
+    """Whether the array begins at a multiple of 16 bytes."""
+    return _kept(array, "_dynlab_aligned", lambda array: _address(array) % 16 == 0)
+
+
+def _address(array) -> int:
     found = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__  # the latter in the simulator
     return found["data"][0]
 
@@ -55,10 +67,13 @@ def scratch(name: str, count: int, dtype):
 
     All kernels run one after another, so that whoever uses a name has it to itself until the next one who does.
     """
-    key = name, np.dtype(dtype)
-    if key not in _scratch or _scratch[key].shape[0] < count:
-        _scratch[key] = empty((count,), dtype)
-    return _scratch[key][:count]
+    key = name, dtype
+    if key not in _scratch or _scratch[key][0].shape[0] < count:
+        _scratch[key] = empty((count,), dtype), {}
+    whole, parts = _scratch[key]
+    if count not in parts:
+        parts[count] = whole[:count]
+    return parts[count]
 
 
 def launch(kernel, count: int, *arguments) -> None:

@@ -3,8 +3,8 @@
     out = [relu](scale (x - mean) inverse + shift [+ residual]),      inverse = 1 / sqrt(variance + eps)
 
 A block has LANES columns and LINES rows of threads. Sums over rows are made in float64: by the threads of a block over a
-chunk of rows, then by the lines of a block over the chunks; all in an order that the shapes alone decide. Variances are about
-the first row of the group, and so cancel by a factor of at most the square of that row's distance from the mean, in
+chunk of rows, then by the lines of a block over the chunks; all in an order that the shapes alone decide. Variances are
+about the first row of the group, and so cancel by a factor of at most the square of that row's distance from the mean, in
 deviations, which is less than the number of rows: nothing in float64.
 """
 
@@ -78,7 +78,6 @@ def _map(x, rows, chunk, mean, second, is_variance, eps, affine, scale, shift, o
     t, line, j, g = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockIdx.x, cuda.blockIdx.z
     k = cuda.blockIdx.y * LANES + t
     if k < x.shape[1]:
-        zero = x[g * rows, k] * 0
         factor = second[g, k]
         if is_variance:
             factor = 1.0 / (float64(factor) + eps) ** 0.5

@@ -1,7 +1,7 @@
 r"""Matrix products by tiles in shared memory, of matrices or of pictures seen through taps: two kernels do them all.
 
     rows    out[p, o] = sum_{t, c} a[place(t, p), c] b(t, c, o)          a product; a convolution; its derivative by the data
-    sums    out[(t, c), o] = sum_p a[place(t, p), c] b[p, o]             the transposed product; the derivative by the weights
+    sums    out[(t, c), o] = sum_p a[place(t, p), c] b[p, o]             a transposed product; the derivative by the weights
 
 with place(t, p) read from a table (int32; -1: zeros), or p itself with one tap. b lies as (tap, c, o), or as (tap, o, c)
 ("across").
@@ -24,15 +24,18 @@ import numpy as np
 
 from dynlab import _gpu
 from dynlab._gpu import ALIGNMENT, cuda, load4, store4
-from dynlab.images.cuda.memory import address, flat, launch, scratch
+from dynlab.images.cuda.memory import aligned, flat, launch, scratch
 
 DEPTH = 4 if _gpu.SIMULATED else 16
 PAD = 4  # numbers between lines of a tile: transposed stores then meet fewer common banks
 # rows and columns of a tile, and how often 4 of each a thread has
 WIDE = (16, 16, 2, 1) if _gpu.SIMULATED else (128, 128, 2, 2)
 NARROW = (16, 8, 1, 1) if _gpu.SIMULATED else (128, 64, 2, 1)
+SMALL = (8, 16, 1, 1) if _gpu.SIMULATED else (32, 32, 1, 1)  # where there would be too few tiles
 PLAIN = (16, 8, 1, 1) if _gpu.SIMULATED else (64, 64, 1, 1)
 FILLED = 8 if _gpu.SIMULATED else 512  # blocks that `sums` tries to have
+FEW = 3 if _gpu.SIMULATED else 64  # tiles below which they are small
+LONG = 16 if _gpu.SIMULATED else 2048  # terms that make `sums` of a few rows as much work as many rows
 SHORTEST = 8 if _gpu.SIMULATED else 256  # terms of a part at least
 
 
@@ -133,21 +136,25 @@ def _make_rows(shape, real, quads, gathered, across_b):
             chunks = 1
             steps = (depth * tap_count + DEPTH - 1) // DEPTH
         tap, chunk = 0, 0
+        # Where the lines look under this tap: asked for a slice ahead.
+        places = cuda.local.array(passes_a, np.int32)
+        for i in range(passes_a):
+            row = first_row + line + i * lines_a
+            places[i] = -1
+            if row < row_count:
+                if not gathered:
+                    places[i] = row
+                elif tap_count > 0:
+                    places[i] = table[row]
         for step in range(steps + 1):
             if step < steps:
                 if quads:
                     c = chunk * DEPTH + quad
                     inside = c < depth
                     for i in range(passes_a):
-                        row = first_row + line + i * lines_a
-                        place = np.int64(-1)
-                        if inside and row < row_count:
-                            if gathered:
-                                place = np.int64(table[tap * row_count + row])
-                            else:
-                                place = np.int64(row)
+                        place = np.int64(places[i])
                         x0, x1, x2, x3 = zero, zero, zero, zero
-                        if place >= 0:
+                        if inside and place >= 0:
                             x0, x1, x2, x3 = load4(a, place * depth + c)
                         next_a[4 * i], next_a[4 * i + 1], next_a[4 * i + 2], next_a[4 * i + 3] = x0, x1, x2, x3
                     which = np.int64(taps[tap]) if gathered else np.int64(0)
@@ -166,6 +173,11 @@ def _make_rows(shape, real, quads, gathered, across_b):
                     if chunk == chunks:
                         chunk = 0
                         tap += 1
+                        if gathered and tap < tap_count:
+                            for i in range(passes_a):
+                                row = first_row + line + i * lines_a
+                                if row < row_count:
+                                    places[i] = table[tap * row_count + row]
                 else:
                     for i in range(passes_a):
                         row = first_row + line + i * lines_a
@@ -192,10 +204,10 @@ def _make_rows(shape, real, quads, gathered, across_b):
                                 else:
                                     next_b[4 * i + j] = b[(which * depth + k - tap * depth) * column_count + o]
             if step > 0:
-                half = (step + 1) % 2
+                half = (step + 1) & 1
                 multiply(tile_a, tile_b, half * size_a + own_row, half * size_b + own_column, total)
             if step < steps:
-                half = step % 2
+                half = step & 1
                 for i in range(passes_a):
                     at = half * size_a + quad * lead_a + line + i * lines_a
                     if line + i * lines_a < rows:
@@ -250,17 +262,27 @@ def _make_sums(shape, real, quads, gathered):
         row, column = first_row + quad_a, first_column + quad_b
         tap = row // depth if gathered else np.int64(0)
         c = row - tap * depth
+        # Where the lines of this slice look: asked for a slice ahead.
+        places = cuda.local.array(passes_a, np.int32)
+        for i in range(passes_a):
+            p = start + line_a + i * lines_a
+            places[i] = -1
+            if quads and p < stop and line_a + i * lines_a < DEPTH and row < row_count:
+                places[i] = table[tap * term_count + p] if gathered else p
         for step in range(steps + 1):
             if step < steps:
                 for i in range(passes_a):
                     p = start + step * DEPTH + line_a + i * lines_a
                     inside = p < stop and line_a + i * lines_a < DEPTH
                     if quads:
+                        place = np.int64(places[i])
                         x0, x1, x2, x3 = zero, zero, zero, zero
-                        if inside and row < row_count:
-                            place = np.int64(table[tap * term_count + p]) if gathered else np.int64(p)
-                            if place >= 0:
-                                x0, x1, x2, x3 = load4(a, place * depth + c)
+                        if place >= 0:
+                            x0, x1, x2, x3 = load4(a, place * depth + c)
+                        p += DEPTH
+                        places[i] = -1
+                        if p < stop and line_a + i * lines_a < DEPTH and row < row_count:
+                            places[i] = table[tap * term_count + p] if gathered else p
                         next_a[4 * i], next_a[4 * i + 1], next_a[4 * i + 2], next_a[4 * i + 3] = x0, x1, x2, x3
                     else:
                         for j in range(4):
@@ -284,10 +306,10 @@ def _make_sums(shape, real, quads, gathered):
                             if inside and column + j < column_count:
                                 next_b[4 * i + j] = b[p * column_count + column + j]
             if step > 0:
-                half = (step + 1) % 2
+                half = (step + 1) & 1
                 multiply(tile_a, tile_b, half * size_a + own_row, half * size_b + own_column, total)
             if step < steps:
-                half = step % 2
+                half = step & 1
                 for i in range(passes_a):
                     if line_a + i * lines_a < DEPTH:
                         at = half * size_a + (line_a + i * lines_a) * lead_a + quad_a
@@ -323,7 +345,7 @@ def rows_kernel(shape, real, quads, gathered, across_b):
     made = _make_rows(shape, real, quads, gathered, across_b)
     words = "quads" if quads else "plain", "gathered" if gathered else "matrix", "across" if across_b else "along"
     made.__qualname__ = f"rows {shape[0]}x{shape[1]} {' '.join(words)}"
-    return _gpu.kernel(contract=True)(made)
+    return _gpu.kernel(contract=True, max_registers=128)(made)
 
 
 @cache
@@ -332,28 +354,34 @@ def sums_kernel(shape, real, quads, gathered):
     made = _make_sums(shape, real, quads, gathered)
     words = "quads" if quads else "plain", "gathered" if gathered else "matrix"
     made.__qualname__ = f"sums {shape[0]}x{shape[1]} {' '.join(words)}"
-    return _gpu.kernel(contract=True)(made)
+    return _gpu.kernel(contract=True, max_registers=128)(made)
 
 
 fold = _gpu.kernel()(_fold)
 
 
-def _chosen(dtype, columns, quads):
-    """The shape of tiles for a number of columns, and whether all is read in fours."""
+def _chosen(dtype, rows, columns, quads):
+    """The shape of tiles for so many rows and columns, and whether all is read in fours."""
     if not quads or dtype != np.float32:
         return PLAIN, False
-    return (WIDE if columns > NARROW[1] else NARROW), True
+    shape = WIDE if columns > NARROW[1] else NARROW
+    return (SMALL if tiles(shape, rows, columns) < FEW else shape), True
+
+
+def tiles(shape, rows, columns) -> int:
+    """How many tiles a matrix has."""
+    return -(-rows // shape[0]) * -(-columns // shape[1])
 
 
 def in_quads(arrays, *widths) -> bool:
     """Whether rows of these widths, in these arrays, begin at multiples of 16 bytes."""
-    return all(width % 4 == 0 for width in widths) and all(address(array) % 16 == 0 for array in arrays)
+    return all(width % 4 == 0 for width in widths) and all(aligned(array) for array in arrays)
 
 
 def rows(a, b, out, row_count, column_count, depth, across=False, accumulate=False, table=None, taps=None, tap_count=1,
          targets=None):  # fmt: skip
     """Launch `rows`: out (row_count or more, column_count); table int32 (tap_count, row_count), taps and targets int32."""
-    shape, quads = _chosen(out.dtype, column_count, in_quads((a, b, out), depth, column_count))
+    shape, quads = _chosen(out.dtype, row_count, column_count, in_quads((a, b, out), depth, column_count))
     kernel = rows_kernel(shape, out.dtype.type, quads, table is not None, across)
     a, b, out = flat(a), flat(b), flat(out)
     none = _nothing()
@@ -366,8 +394,7 @@ def rows(a, b, out, row_count, column_count, depth, across=False, accumulate=Fal
 
 def parts_of(shape, row_count, column_count, term_count) -> tuple[int, int]:
     """(number of parts, terms of each) into which `sums` splits its terms."""
-    tiles = -(-row_count // shape[0]) * -(-column_count // shape[1])
-    parts = max(1, min(FILLED // tiles, term_count // SHORTEST))
+    parts = max(1, min(FILLED // tiles(shape, row_count, column_count), term_count // SHORTEST))
     length = -(-term_count // (parts * DEPTH)) * DEPTH
     return -(-term_count // length), length
 
@@ -375,7 +402,7 @@ def parts_of(shape, row_count, column_count, term_count) -> tuple[int, int]:
 def sums(a, b, out, row_count, column_count, depth, term_count, accumulate=False, table=None):
     """Launch `sums` and `fold`: out (row_count, column_count); table int32 (taps, term_count)."""
     quads = in_quads((a, b, out), depth, column_count)
-    shape, quads = _chosen(out.dtype, column_count, quads)
+    shape, quads = _chosen(out.dtype, row_count * max(1, term_count // LONG), column_count, quads)
     kernel = sums_kernel(shape, out.dtype.type, quads, table is not None)
     parts, length = parts_of(shape, row_count, column_count, term_count)
     size = row_count * column_count
