@@ -21,6 +21,7 @@ SEEDS = {
 SAME_OUTCOMES = 0.999
 TWO_CORES = 4200.0  # trajectories a second of the cubic case on two cores, by benchmarks/results.json
 GOAL = 100.0  # times that
+LAUNCHES = ((2, 4), (4, 4), (8, 4), (1, 4), (3, 4), (5, 4), (4, 1), (4, 16))  # blocks a multiprocessor, burst
 TINY = {"max_steps": 12}  # the simulator takes milliseconds a step
 
 
@@ -128,11 +129,9 @@ def timings(size: str) -> Iterator[tuple[str, dict]]:
         local_128 = _gpu.kernel(max_registers=128)(cuda_ensemble.CUBIC_LOCAL.function)
         variants.append(("local, 128 registers", local_128, 64))
     for name, kernel, block in variants:
-        for blocks, burst in ((1, 4), (2, 4), (3, 4), (4, 4), (5, 4), (8, 4), (4, 1), (4, 16)):
-            if size == "tiny" and (blocks, burst) != (1, 4):
-                continue
+        for blocks, burst in LAUNCHES if name in ("shared", "local") and size != "tiny" else LAUNCHES[:3]:
             label = f"cubic, {name}, {blocks} blocks a multiprocessor, burst {burst}"
-            yield label, _rate(kernel, host, burst, block, blocks)
+            yield label, _rate(kernel, host, burst, block, blocks, 2)
     for activation in SEEDS[size]:
         model, z, side = starts(activation, SEEDS[size][activation])
         kernel = cuda_ensemble.BY_KIND[sweep.flow.ACTIVATIONS[activation].kind]
@@ -161,7 +160,7 @@ def _same(a, b, order) -> bool:
     return all(np.array_equal(getattr(a, name), getattr(b, name)[order], equal_nan=True) for name in fields)
 
 
-def _rate(kernel, host, burst, block, blocks) -> dict:
+def _rate(kernel, host, burst, block, blocks, repeats=5) -> dict:
     """Milliseconds and trajectories a second, starts and results on the device."""
     device = _gpu.to_device(_with_burst(host, burst))
     fresh = _gpu.to_device((host[3], host[5]))
@@ -170,7 +169,7 @@ def _rate(kernel, host, burst, block, blocks) -> dict:
         for part, kept in zip((*device[3], *device[5]), (*fresh[0], *fresh[1]), strict=True):
             part.copy_to_device(kept)
 
-    took = timed(lambda: cuda_ensemble.launch(kernel, len(host[3][0]), device, block, blocks), 3, restore)
+    took = timed(lambda: cuda_ensemble.launch(kernel, len(host[3][0]), device, block, blocks), repeats, restore)
     return {"milliseconds": took, "per_second": 1e3 * len(host[3][0]) / took["median"]}
 
 

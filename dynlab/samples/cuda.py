@@ -317,21 +317,32 @@ class DeviceMinibatch(gradient.Minibatch):
         # The padding of a row is drawn but belongs to no axis.
         self.parts.copy_to_device(np.zeros(self.parts.shape))
         self._fresh = cuda.to_device(np.arange(batch)) if source.data is None else None
+        self._kept = {}
 
     def _launch(self, kernel, threads, *arguments):
         kernel[_gpu.blocks_for(threads, BLOCK), BLOCK](*arguments)
 
+    def _sent(self, name, value):
+        """A host array, on the device in memory that is kept from step to step."""
+        value = np.ascontiguousarray(value)
+        if name in self._kept:
+            self._kept[name].copy_to_device(value)
+        else:
+            self._kept[name] = cuda.to_device(value)
+        return self._kept[name]
+
     def _forward(self, step, weights, target):
         """Fill z on the device; what the backward pass needs of the step."""
-        numbers = cuda.to_device(self._numbers(step))
+        numbers = self._sent("numbers", self._numbers(step))
         order = self._fresh
         if order is None:
-            order = cuda.to_device(np.ascontiguousarray(self.source.numbers(step, self.batch)))
+            order = self._sent("order", self.source.numbers(step, self.batch))
         rows, signals = self._rows(weights, target)
+        rows, signals = self._sent("rows", rows), self._sent("signals", signals)
         self._launch(contents, self.batch, numbers, order, *self.content)
         self._launch(
             self.responses, self.batch * self.model.patches, numbers, float(self.model.noise), self.strengths,
-            cuda.to_device(rows), cuda.to_device(signals), self.first, order, *self.content, self.u,
+            rows, signals, self.first, order, *self.content, self.u,
         )  # fmt: skip
         self._launch(outputs, self.batch, numbers, self.first, *self.content[:2], self.u, self.z)
         return numbers, order
@@ -340,8 +351,8 @@ class DeviceMinibatch(gradient.Minibatch):
         columns, chunks = self.layout.columns, self.moment_chunks
         self._launch(column_sums, chunks * columns, self.z, chunks, self.mean_parts)
         mean = _in_order(self.mean_parts.copy_to_host()) / self.batch
-        self._mean = cuda.to_device(mean)
-        self._launch(product_sums, chunks * columns**2, self.z, self._mean, chunks, self.product_parts)
+        sent = self._sent("mean", mean)
+        self._launch(product_sums, chunks * columns**2, self.z, sent, chunks, self.product_parts)
         return objective.Moments(mean, _in_order(self.product_parts.copy_to_host()) / self.batch)
 
     def _gradient(self, step, weights, head, target, correlation):
@@ -355,8 +366,8 @@ class DeviceMinibatch(gradient.Minibatch):
             loss += objective.unit_length(self.training, z, self.layout, head, d_z, slope.head)
             self.d_z.copy_to_device(d_z)
         else:
-            linear = cuda.to_device(slope.linear), self._mean
-            self._launch(output_slopes, self.z.size, cuda.to_device(slope.const), *linear, self.z, self.d_z)
+            line = self._sent("const", slope.const), self._sent("linear", slope.linear), self._sent("mean", moments.mean)
+            self._launch(output_slopes, self.z.size, *line, self.z, self.d_z)
         d_weights = self._back(numbers, order)
         return self._finished(loss, d_weights, slope.head, weights, head, correlation, moments)
 
