@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.machine import machine, spread
 
-SECTIONS = {"ensembles": "benchmarks.cuda_ensembles", "samples": "benchmarks.cuda_samples"}
+SECTIONS = {name: f"benchmarks.cuda_{name}" for name in ("ensembles", "samples", "images")}
 SIZES = ("tiny", "quick", "full")  # tiny: for the simulator
 
 

@@ -1,24 +1,26 @@
 """Pictures on a CUDA device: every function beside its CPU twin, then timings beside PyTorch on the same card.
 
-    python -m benchmarks.cuda_images [--quick] [--out FILE]
+    python -m benchmarks.cuda_images [--quick] [--out FILE]        (python -m benchmarks.cuda --sections images --anyway)
 
-Parity prints the largest difference over the largest number of the CPU's result. Timings are by events after a warm-up, on
-random numbers; PyTorch runs in float32 with tf32 off, its convolutions in both layouts, of which the faster one counts. What
-fails is reported, and the rest goes on.
+Parity: the largest difference over the largest number of the CPU's result. Timings are by events after a warm-up, on random
+numbers; PyTorch runs in float32 with tf32 off, its convolutions in both layouts, of which the faster one counts; `share` is
+the ratio of speeds. What fails is reported, and the rest goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-import traceback
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 
-SINGLE, DOUBLE = 2e-5, 1e-11  # errors above these, relative to the largest number, are marked
+from benchmarks.cuda import Check
+
+# Largest differences, relative to the largest number: of functions, and of losses of training runs (and of their gradients
+# after some steps, ten times that).
+SINGLE, DOUBLE, TRAINED = 2e-5, 1e-11, 1e-3
 
 
 def normal(seed, *shape, dtype="float32"):
@@ -205,7 +207,8 @@ def cases(quick=False) -> list:
     found = [
         ("matmul", matmul, (512, 384, 256)), ("matmul, odd", matmul, (131, 77, 53)),
         ("matmul, narrow", matmul, (1024, 64, 128)), ("matmul, many rows", matmul, (9000, 64, 132)),
-        ("matmul, many columns", matmul, (1500, 1000, 132)), ("matmul, late", matmul, (128, 64, 64, False, False, False, "float32", 1)),
+        ("matmul, many columns", matmul, (1500, 1000, 132)),
+        ("matmul, late", matmul, (128, 64, 64, False, False, False, "float32", 1)),
         ("matmul, accumulate", matmul, (256, 128, 300, False, False, True)),
         ("matmul, transpose a", matmul, (384, 256, 1024, True)), ("matmul, transpose a, odd", matmul, (77, 53, 1111, True)),
         ("matmul, transpose a, accumulate", matmul, (64, 64, 2048, True, False, True)),
@@ -247,15 +250,16 @@ def runs(quick=False) -> list:
     from dynlab.images.settings import Pretraining
 
     more = {"epochs": 1, "batch": 32, "record": 1, "knn_every": 0}
+    more["optimiser"] = "sgd"  # Adam's first steps follow the signs of gradients, also where these should be zero
     demo = {"encoder": "demo", "augmentation": "demo", "projector": (128, 64), **more}
     alone = {"head": "none", "stop_gradient": "none"}
     found = [
-        ("length", {}), ("batch", {"normalisation": "batch"}), ("mlp", {"head": "mlp"}),
+        ("length, adam", {"optimiser": "adam"}), ("batch", {"normalisation": "batch"}), ("mlp", {"head": "mlp"}),
         ("directpred", {"head": "directpred"}), ("barlow-twins", {"loss": "barlow-twins", **alone}),
         ("vicreg", {"loss": "vicreg", **alone}), ("simclr", {"loss": "simclr", **alone}),
         ("dino", {"loss": "dino", "target": "average", "head": "none"}),
         ("average, lars, decorrelation", {"target": "average", "optimiser": "lars", "decorrelation": 0.1}),
-        ("patch, sgd", {"encoder": "patch", "optimiser": "sgd", "lr": 1e-4}),
+        ("patch", {"encoder": "patch", "lr": 1e-4}),
     ]  # fmt: skip
     made = [(f"training, {name}", Pretraining(**(demo | own))) for name, own in found[: 1 if quick else None]]
     if not quick:
@@ -286,47 +290,48 @@ def errors_of(function, arguments) -> dict[str, float]:
     return {name: difference(reference[name], found[name]) for name in reference}
 
 
-def say(line: str) -> None:
-    print(line, flush=True)
+def parity(size="full") -> Iterator[Check]:
+    """Each function on the device against its CPU twin, then training runs."""
+    quick = size != "full"
+    for name, function, arguments in cases(quick):
+        yield _checked(name, function, arguments, lambda key, given=arguments: DOUBLE if "float64" in given else SINGLE)
+    for name, settings in runs(quick):
+        bounds = {"losses": TRAINED, "gradients": 10 * TRAINED}
+        # Parameters are told, not judged: Adam's steps follow the signs of gradients that should be zero.
+        arguments = settings, 4 * settings.batch, 32, 3, 3
+        yield _checked(name, training, arguments, lambda key, bounds=bounds: bounds.get(key, np.inf))
 
 
-def guarded(found: dict, name: str, work) -> None:
-    """found[name] = work(), or what went wrong."""
+def _checked(name, function, arguments, bound) -> Check:
     started = time.perf_counter()
     try:
-        found[name] = work()
+        errors = errors_of(function, arguments)
     except Exception as failure:
-        found[name] = {"failed": f"{type(failure).__name__}: {failure}"[:500]}
-        say(f"FAILED {name}: {found[name]['failed']}")
-        traceback.print_exc(limit=-3)
-    if isinstance(found[name], dict):
-        found[name]["seconds"] = round(time.perf_counter() - started, 2)
+        return Check(name, False, _failed(failure))
+    holds = all(error <= bound(key) for key, error in errors.items())
+    return Check(name, holds, {key: float(f"{error:.1e}") for key, error in errors.items()} | _seconds(started))
 
 
-def parity(quick=False) -> dict:
-    """Each function on the card against its CPU twin: case -> result -> relative difference."""
-    found: dict = {}
-    for name, function, arguments in cases(quick):
+def _failed(failure) -> dict:
+    traceback = failure.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    place = f"{traceback.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{traceback.tb_lineno}"
+    return {"failed": f"{type(failure).__name__}: {failure}"[:600], "at": place}
 
-        def work(name=name, function=function, arguments=arguments):
-            errors = errors_of(function, arguments)
-            worst = max(errors, key=errors.get)
-            bound = DOUBLE if "float64" in arguments else SINGLE
-            # A view may round the side of a crop differently where exp differs by a unit in the last place.
-            mark = "" if errors[worst] <= bound else "   <-- LARGE"
-            say(f"{name:<36}{errors[worst]:9.1e}  ({worst}){mark}")
-            return errors
 
-        guarded(found, name, work)
-    for name, settings in runs(quick):
+def _seconds(started) -> dict:
+    return {"seconds": round(time.perf_counter() - started, 2)}
 
-        def work(name=name, settings=settings):
-            errors = errors_of(training, (settings, 4 * settings.batch, 32, 3, 3))
-            say(f"{name:<36}" + ", ".join(f"{key} {value:.1e}" for key, value in errors.items()))
-            return errors
 
-        guarded(found, name, work)
-    return found
+def guarded(work) -> dict:
+    """What work() returns, or what went wrong; with the seconds that it took, compiling included."""
+    started = time.perf_counter()
+    try:
+        found = work()
+    except Exception as failure:
+        found = _failed(failure)
+    return found | _seconds(started)
 
 
 def elapsed(work, synchronise, event, between, least=0.05) -> float:
@@ -374,65 +379,67 @@ def strict_torch():
     return torch
 
 
-def compared(name, flops, own, other) -> dict:
-    """A line of a table: milliseconds and TFLOP/s of both, and the ratio of speeds."""
-    line = {"ms": own, "tflops": flops / own * 1e-9, "torch_ms": other, "torch_tflops": flops / other * 1e-9}
-    line["share"] = other / own
-    say(
-        f"{name:<44}{own:9.3f} ms {line['tflops']:7.2f} TFLOP/s   "
-        f"torch {other:9.3f} ms {line['torch_tflops']:7.2f} TFLOP/s   {line['share']:.2f} of its speed"
-    )
-    return line
+def compared(flops, own, other) -> dict:
+    """Milliseconds and TFLOP/s of both, and the ratio of speeds."""
+    return {
+        "ms": own, "tflops": flops / own * 1e-9, "torch_ms": other, "torch_tflops": flops / other * 1e-9,
+        "share": other / own,
+    }  # fmt: skip
 
 
-def time_products(found: dict) -> None:
-    """Products of matrices beside torch.matmul."""
-    from dynlab.images import cuda as ops
-
-    torch = strict_torch()
-    for m, n, k, transpose_a, transpose_b in (
-        (4096, 4096, 4096, False, False), (4096, 4096, 4096, True, False), (4096, 4096, 4096, False, True),
-        (1024, 128, 512, False, False), (128, 64, 1024, True, False),
-    ):  # fmt: skip
-
-        def work(m=m, n=n, k=k, ta=transpose_a, tb=transpose_b):
-            a, b = normal(1, *((k, m) if ta else (m, k))), normal(2, *((n, k) if tb else (k, n)))
-            own = ops.to_device(a), ops.to_device(b), ops.empty((m, n))
-            x, y = torch.tensor(a, device="cuda"), torch.tensor(b, device="cuda")
-            out = torch.empty((m, n), device="cuda")
-            x, y = x.T if ta else x, y.T if tb else y
-            return compared(
-                f"matmul {m} x {n} x {k}{' ta' * ta}{' tb' * tb}", 2.0 * m * n * k,
-                ours(lambda: ops.matmul(*own, ta, tb)), theirs(lambda: torch.matmul(x, y, out=out)),
-            )  # fmt: skip
-
-        guarded(found, f"matmul {m} {n} {k} {transpose_a} {transpose_b}", work)
-
-
+PRODUCTS = (
+    (4096, 4096, 4096, False, False), (4096, 4096, 4096, True, False), (4096, 4096, 4096, False, True),
+    (1024, 128, 512, False, False), (128, 64, 1024, True, False),
+)  # fmt: skip
+# Of resnet18: side of the picture, channels in and out, side of the kernel, stride.
 CONVOLUTIONS = (
     (32, 64, 64, 3, 1), (32, 64, 128, 3, 2), (16, 128, 128, 3, 1), (16, 128, 256, 3, 2), (8, 256, 256, 3, 1),
     (8, 256, 512, 3, 2), (4, 512, 512, 3, 1), (32, 64, 128, 1, 2), (32, 3, 64, 3, 1),
 )  # fmt: skip
+SGD = {"optimiser": "sgd", "lr": 0.03, "weight_decay": 5e-4}
+# Encoder, batch, augmentation, further settings, steps that are timed.
+STEPS = (("resnet18", 512, "simsiam-cifar10", SGD, 8), ("demo", 128, "demo", {}, 50), ("convnet", 256, "demo", {}, 50))
 
 
-def time_convolutions(found: dict, batch=256) -> None:
-    """The convolutions of resnet18 beside cuDNN: forward, by data, by weights."""
+def timings(size="full") -> Iterator[tuple[str, dict]]:
+    """Products of matrices, training steps, convolutions."""
+    few = 1 if size != "full" else None
+    for m, n, k, transpose_a, transpose_b in PRODUCTS[:few]:
+        name = f"matmul {m} x {n} x {k}{', a transposed' * transpose_a}{', b transposed' * transpose_b}"
+        yield name, guarded(lambda given=(m, n, k, transpose_a, transpose_b): time_product(*given))
+    for given in STEPS[:few]:
+        yield f"step of {given[0]}, batch {given[1]}", guarded(lambda given=given: time_step(*given))
+    for given in CONVOLUTIONS[:few]:
+        side, c_in, c_out, k, stride = given
+        found = guarded(lambda given=given: time_convolution(256, *given))
+        label = f"convolution {k} x {k}, {c_in} to {c_out} channels, {side} x {side}, stride {stride}"
+        for part in ("forward", "data", "weights"):
+            yield f"{label}: {part}", found.get(part, found)
+
+
+def time_product(m, n, k, transpose_a, transpose_b) -> dict:
+    """`matmul` beside torch.matmul."""
     from dynlab.images import cuda as ops
 
     torch = strict_torch()
-    for shape in CONVOLUTIONS:
-        guarded(
-            found, "convolution {} {} {} {} {}".format(*shape), lambda shape=shape: _convolution(ops, torch, batch, *shape)
-        )
+    a, b = normal(1, *((k, m) if transpose_a else (m, k))), normal(2, *((n, k) if transpose_b else (k, n)))
+    own = ops.to_device(a), ops.to_device(b), ops.empty((m, n))
+    x, y = torch.tensor(a, device="cuda"), torch.tensor(b, device="cuda")
+    x, y, out = x.T if transpose_a else x, y.T if transpose_b else y, torch.empty((m, n), device="cuda")
+    mine = ours(lambda: ops.matmul(*own, transpose_a, transpose_b))
+    return compared(2.0 * m * n * k, mine, theirs(lambda: torch.matmul(x, y, out=out)))
 
 
-def _convolution(ops, torch, batch, side, c_in, c_out, k, stride) -> dict:
+def time_convolution(batch, side, c_in, c_out, k, stride) -> dict:
+    """A convolution beside cuDNN: forward, by data, by weights."""
+    from dynlab.images import cuda as ops
+
+    torch = strict_torch()
     after = ops.output_size(side, stride)
     x, w, d_out = normal(1, batch, side, side, c_in), normal(2, k, k, c_in, c_out), normal(3, batch, after, after, c_out)
     own = [ops.to_device(array) for array in (x, w, d_out)]
     out, d_x, d_w = (ops.empty(shape) for shape in (d_out.shape, x.shape, w.shape))
     work = ops.convolution_work(x.shape, w.shape, stride)
-    flops = 2.0 * batch * after * after * k * k * c_in * c_out
     mine = {
         "forward": ours(lambda: ops.convolve(own[0], own[1], stride, out, work)),
         "data": ours(lambda: ops.convolve_backward_data(own[2], own[1], stride, d_x, work)),
@@ -442,19 +449,23 @@ def _convolution(ops, torch, batch, side, c_in, c_out, k, stride) -> dict:
     for layout in (torch.contiguous_format, torch.channels_last):
         tx, td = (torch.tensor(a.transpose(0, 3, 1, 2).copy(), device="cuda").to(memory_format=layout) for a in (x, d_out))
         tw = torch.tensor(w.transpose(3, 2, 0, 1).copy(), device="cuda").to(memory_format=layout)
-
-        def back(mask, tx=tx, td=td, tw=tw):
-            sizes = [stride] * 2, [k // 2] * 2, [1, 1]
-            return torch.ops.aten.convolution_backward(td, tx, tw, None, *sizes, False, [0, 0], 1, mask)
-
-        calls = {
-            "forward": lambda tx=tx, tw=tw: torch.nn.functional.conv2d(tx, tw, stride=stride, padding=k // 2),
-            "data": lambda: back([True, False, False]), "weights": lambda: back([False, True, False]),
-        }  # fmt: skip
-        for name, call in calls.items():
+        for name, call in torch_calls(torch, tx, tw, td, stride, k // 2).items():
             best[name] = min(best[name], theirs(call))
-    label = f"{k}x{k} {c_in}->{c_out} {side}x{side} /{stride}"
-    return {name: compared(f"{label} {name}", flops, mine[name], best[name]) for name in mine}
+    flops = 2.0 * batch * after * after * k * k * c_in * c_out
+    return {name: compared(flops, mine[name], best[name]) for name in mine}
+
+
+def torch_calls(torch, x, w, d_out, stride, padding) -> dict:
+    """PyTorch's calls for a convolution and its derivatives."""
+
+    def back(mask):
+        sizes = [stride] * 2, [padding] * 2, [1, 1]
+        return torch.ops.aten.convolution_backward(d_out, x, w, None, *sizes, False, [0, 0], 1, mask)
+
+    return {
+        "forward": lambda: torch.nn.functional.conv2d(x, w, stride=stride, padding=padding),
+        "data": lambda: back([True, False, False]), "weights": lambda: back([False, True, False]),
+    }  # fmt: skip
 
 
 class Watched:
@@ -486,88 +497,48 @@ class Watched:
         found: dict = {}
         for name, begin, end in self.calls:
             found[name] = found.get(name, 0.0) + self._cuda.event_elapsed_time(begin, end)
-        self.calls.clear()
-        return dict(sorted(found.items(), key=lambda item: -item[1]))
+        return {name: round(ms, 3) for name, ms in sorted(found.items(), key=lambda item: -item[1])}
 
 
-def time_steps(found: dict, quick=False) -> None:
-    """Whole training steps, host and device together; where the time of one goes by function."""
+def time_step(encoder, batch, views, more, steps) -> dict:
+    """Whole training steps, host and device together; where the time of one goes by function (with its launches)."""
     from dynlab._gpu import cuda
     from dynlab.images import cuda as ops
     from dynlab.images.datasets import ImageSet
     from dynlab.images.settings import Pretraining
     from dynlab.images.train import Trainer
 
-    sgd = {"optimiser": "sgd", "lr": 0.03, "weight_decay": 5e-4}
-    recipes = [("resnet18", 512, "simsiam-cifar10", sgd, 8), ("demo", 128, "demo", {}, 50), ("convnet", 256, "demo", {}, 50)]
     pictures = np.random.default_rng(0).integers(0, 256, (5120, 32, 32, 3), np.uint8)
-    for encoder, batch, views, more, steps in recipes[: 1 if quick else None]:
-
-        def work(encoder=encoder, batch=batch, views=views, more=more, steps=steps):
-            settings = Pretraining(encoder=encoder, batch=batch, augmentation=views, epochs=100, **more)
-            trainer = Trainer(settings, ImageSet(pictures, None, "made up", ()), ops)
-            for step in range(3):
-                trainer.step(step)
-            cuda.synchronize()
-            started = time.perf_counter()
-            for step in range(3, 3 + steps):
-                trainer.step(step)
-            queued = (time.perf_counter() - started) / steps
-            cuda.synchronize()
-            seconds = (time.perf_counter() - started) / steps
-            line = {"ms": 1e3 * seconds, "host_ms": 1e3 * queued, "images_per_second": batch / seconds}
-            line["loss"] = trainer.objective.loss()
-            say(
-                f"step of {encoder}, batch {batch}: {line['ms']:.2f} ms (launched in {line['host_ms']:.2f} ms), "
-                f"{line['images_per_second']:.0f} images/s, loss {line['loss']:.4f}"
-            )
-            watched = Watched(ops)
-            trainer = Trainer(settings, ImageSet(pictures, None, "made up", ()), watched)
-            for step in range(2):
-                watched.calls.clear()
-                trainer.step(step)
-            line["functions"] = watched.totals()
-            say("   ms by function: " + ", ".join(f"{name} {ms:.2f}" for name, ms in line["functions"].items() if ms > 0.02))
-            return line
-
-        guarded(found, f"step {encoder}", work)
-
-
-def timings(quick=False) -> dict:
-    """Everything that is timed: name -> numbers."""
-    found: dict = {}
-    guarded(found, "products", lambda: time_products(found))
-    guarded(found, "steps", lambda: time_steps(found, quick))
-    if not quick:
-        guarded(found, "convolutions", lambda: time_convolutions(found))
-    return found
+    settings = Pretraining(encoder=encoder, batch=batch, augmentation=views, epochs=100, **more)
+    trainer = Trainer(settings, ImageSet(pictures, None, "made up", ()), ops)
+    for step in range(3):
+        trainer.step(step)
+    cuda.synchronize()
+    started = time.perf_counter()
+    for step in range(3, 3 + steps):
+        trainer.step(step)
+    queued = (time.perf_counter() - started) / steps
+    cuda.synchronize()
+    seconds = (time.perf_counter() - started) / steps
+    found = {"ms": 1e3 * seconds, "host_ms": 1e3 * queued, "images_per_second": batch / seconds}
+    found["loss"] = trainer.objective.loss()
+    watched = Watched(ops)
+    trainer = Trainer(settings, ImageSet(pictures, None, "made up", ()), watched)
+    for step in range(2):
+        watched.calls.clear()
+        trainer.step(step)
+    return found | {"functions": watched.totals()}
 
 
 def main() -> int:
+    from benchmarks import cuda
+
     parser = argparse.ArgumentParser(prog="benchmarks.cuda_images", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a few cases")
-    parser.add_argument("--no-parity", action="store_true", help="timings alone")
-    parser.add_argument("--no-timings", action="store_true", help="parity alone")
-    parser.add_argument("--out", help="write the numbers into this file, as JSON", metavar="FILE")
+    parser.add_argument("--out", help="file for the numbers (default cuda_images.json)", default="cuda_images.json")
     arguments = parser.parse_args()
-    from dynlab import _gpu
-
-    reason = _gpu.unavailable()
-    if reason is not None:
-        say(f"no device: {reason}")
-        return 1
-    started, found = time.perf_counter(), {"device": _gpu.name()}
-    say(found["device"])
-    if not arguments.no_timings:
-        found["timings"] = timings(arguments.quick)
-        say(f"timings took {time.perf_counter() - started:.0f} s")
-    if not arguments.no_parity:
-        found["parity"] = parity(arguments.quick)
-    found["seconds"] = time.perf_counter() - started
-    say(f"{found['seconds']:.0f} s in all")
-    if arguments.out:
-        Path(arguments.out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return 0
+    size = "quick" if arguments.quick else "full"
+    return cuda.main(["--sections", "images", "--size", size, "--anyway", "--out", arguments.out])
 
 
 if __name__ == "__main__":

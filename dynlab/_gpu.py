@@ -156,12 +156,9 @@ def inner(function, inline: bool = False):
     return cuda.jit(device=True, forceinline=inline)(function) if COMPILED else function
 
 
-_NVIDIA = not SIMULATED and getattr(cuda, "implementation", "") == "NVIDIA"
-
-
 def _vector_access():
     """load4, store4: see below; a vector instruction each, so the first entry must lie at a multiple of 16 bytes."""
-    if not _NVIDIA:
+    if not COMPILED:
 
         def load4(array, i):
             return array[i], array[i + 1], array[i + 2], array[i + 3]
@@ -211,7 +208,7 @@ def _vector_access():
 
 
 load4, store4 = _vector_access()  # in kernels: the entries i ... i + 3 of a one-dimensional array, as one access
-ALIGNMENT = 16 if _NVIDIA else None  # of shared arrays for these: cuda.shared.array(count, type, ALIGNMENT)
+ALIGNMENT = 16 if COMPILED else None  # of shared arrays for these: cuda.shared.array(count, type, ALIGNMENT)
 if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 

@@ -20,7 +20,7 @@ def test_kernels(name):
     assert pytest.main(["-q", "-n0", "-p", "no:cacheprovider", f"tests/cuda/{name}.py"]) == 0
 
 
-@pytest.mark.parametrize("section", ["ensembles", "samples"])
+@pytest.mark.parametrize("section", ["ensembles", "samples", "images"])
 def test_parity(section):
     needs_device()
     from importlib import import_module

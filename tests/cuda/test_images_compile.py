@@ -1,4 +1,4 @@
-"""Every kernel on pictures compiles and assembles for sm_90, with no device: printed with registers, shared memory, spills."""
+"""Every kernel on pictures compiles for sm_90 with no device here: printed with registers, shared memory and spills."""
 
 import importlib.util
 import json
@@ -7,19 +7,19 @@ import shutil
 import subprocess
 import sys
 
-import pytest
+from tests.cuda import skip
 
 
 def test_kernels_compile_without_spills():
     if importlib.util.find_spec("numba_cuda") is None:
-        pytest.skip("numba-cuda is not installed")
+        skip("numba-cuda is not installed")
     if shutil.which("ptxas") is None:
-        pytest.skip("no CUDA toolkit (ptxas) on this machine")
+        skip("no CUDA toolkit (ptxas) on this machine")
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
     command = [sys.executable, "-m", "tests.cuda.images_compile"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode and "libnvvm" in done.stderr:
-        pytest.skip("no CUDA toolkit (libnvvm) on this machine")
+        skip("no CUDA toolkit (libnvvm) on this machine")
     assert done.returncode == 0, done.stderr[-2000:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
     for line in found:

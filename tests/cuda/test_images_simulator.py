@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cuda_images import difference, normal
+from tests.cuda import skip
 from tests.cuda.images_cases import cases
 
 NAMES = [name for name, *_ in cases()]
@@ -40,7 +41,7 @@ def read(process, file):
 def results(tmp_path_factory):
     """(on the CPU, in the simulator): name of a case -> results by name."""
     if importlib.util.find_spec("numba_cuda") is None:
-        pytest.skip("numba-cuda is not installed: the simulator of numba itself lacks functions")
+        skip("numba-cuda is not installed: the simulator of numba itself lacks functions")
     folder = tmp_path_factory.mktemp("images")
     files = folder / "cpu", folder / "simulated"
     processes = start("layers", files[0]), start("cuda", files[1], NUMBA_ENABLE_CUDASIM="1")

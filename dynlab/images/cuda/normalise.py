@@ -14,7 +14,7 @@ import numpy as np
 
 from dynlab import _gpu
 from dynlab._gpu import cuda
-from dynlab.images.cuda.memory import launch, scratch
+from dynlab.images.cuda.memory import flat, launch, scratch
 
 LANES, LINES = (4, 2) if _gpu.SIMULATED else (32, 8)
 BLOCKS = 8 if _gpu.SIMULATED else 1024  # that sums and maps try to have
@@ -208,7 +208,7 @@ def batch_norm(x, groups, scale, shift, eps, out, mean, inverse, relu=False, res
 
 def _apply(x, groups, mean, second, is_variance, eps, scale, shift, out, relu, residual):
     rows, chunk, chunks, strips = _layout(x, groups)
-    affine, add, none = scale is not None, residual is not None, mean.reshape(mean.size)
+    affine, add, none = scale is not None, residual is not None, flat(mean)
     apply[(chunks, strips, groups), (LANES, LINES)](
         x, rows, chunk, mean, second, is_variance, float(eps), affine, scale if affine else none, shift if affine else none,
         out, bool(relu), add, residual if add else x,
@@ -225,7 +225,7 @@ def batch_norm_backward(
     """
     rows, chunk, chunks, strips = _layout(x, groups)
     c, affine, add = x.shape[1], scale is not None, d_residual is not None
-    room, block, none = groups * chunks * c, (LANES, LINES), mean.reshape(mean.size)
+    room, block, none = groups * chunks * c, (LANES, LINES), flat(mean)
     aside, numbers = scratch("moments", 2 * room, float64), scratch("slopes", 3 * groups * c, x.dtype)
     sums, alongs = aside[:room], aside[room:]
     slopes[(chunks, strips, groups), block](d_out, x, out, rows, chunk, mean, bool(relu), sums, alongs)
