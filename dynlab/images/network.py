@@ -127,7 +127,7 @@ class Network:
         """
         require(tuple(x.shape[1:]) == self.input_shape, "x", tuple(x.shape), f"of shape (n, *{self.input_shape})")
         require(x.shape[0] > 0 and x.shape[0] % groups == 0, "x", tuple(x.shape), f"rows in {groups} equal groups")
-        key = (x.shape[0], groups if training else 0)
+        key = (x.shape[0], bool(training))
         if key not in self._spaces:
             self._spaces[key] = Workspace(self.ops, self.dtype)
         space = self._spaces[key]

@@ -23,7 +23,7 @@ class Workspace:
 
     def keep(self, node, name, shape, dtype=None):
         """An array that lasts until the next pass."""
-        key = (node, name)
+        key = (node, name, tuple(shape))
         if key not in self._kept:
             self._kept[key] = self._ops.empty(shape, dtype or self.dtype)
         return self._kept[key]
