@@ -47,7 +47,11 @@ FAULTS = {
     "biased running variance": (NORMALISE, "(rows / max(rows - 1, 1))", "1.0"),
     "a maximum in its neighbour's place": (POOL, "z * stride + p % size, k] +=", "z * stride + p // size, k] +="),
     "statistics of all groups together": (NODES, "ops.batch_norm(flat, groups,", "ops.batch_norm(flat, 1,"),
-    "buffers that later nodes take again": (WORKSPACE, "self._free = [other for other in self._free if other is not buffer]", "pass"),
+    "buffers that later nodes take again": (
+        WORKSPACE,
+        "self._free = [other for other in self._free if other is not buffer]",
+        "pass",
+    ),
     "the caller's gradient overwritten": (NODES, "d_x = d_out if space.owns(d_out) else", "d_x = d_out if True else"),
     "a buffer given back too early": (NODES, "if d_x is not d_out:\n            ", "if True:\n            "),
     "a workspace for each step": (NETWORK, "if key not in self._spaces:", "if True:"),

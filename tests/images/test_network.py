@@ -229,6 +229,27 @@ def test_seeds_and_streams_start_apart_and_buffers_anew():
         assert not np.isclose(net.parameters, first)[net.decays == 1].any()
 
 
+def test_a_pass_that_was_broken_off_can_be_made_again():
+    faulty = types.SimpleNamespace(**{name: getattr(layers, name) for name in layers.__all__})
+    net, plain = Network(SMALL, (7, 6, 3), faulty), network(SMALL, (7, 6, 3), "float32")
+    net.initialise(3)
+    x, d_y = normal(1, 4, 7, 6, 3, dtype="float32"), normal(2, 4, 9, dtype="float32")
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    for name, call in (("add", lambda: step(net, x, d_y)), ("mean_pool", lambda: net.forward(x, training=False))):
+        right = getattr(faulty, name)
+        setattr(faulty, name, broken)
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        setattr(faulty, name, right)
+    assert step(net, x, d_y) == step(plain, x, d_y)
+    net.initialise(3)
+    plain.initialise(3)
+    assert net.forward(x, training=False).tobytes() == plain.forward(x, training=False).tobytes()
+
+
 class Foreign:
     """An array of another device: it can be sliced and reshaped, and nothing else."""
 
@@ -308,5 +329,10 @@ def test_bad_inputs():
         net.forward(normal(1, 4, 6, 7, 3))
     with pytest.raises(SettingError, match="3 equal groups"):
         net.forward(normal(1, 4, 7, 6, 3), 3)
+    with pytest.raises(SettingError, match="float64"):
+        net.forward(normal(1, 4, 7, 6, 3, dtype="float32"))
+    net.forward(normal(1, 4, 7, 6, 3))
+    with pytest.raises(SettingError, match="d_y"):
+        net.backward(normal(1, 2, 9))
     with pytest.raises(RuntimeError, match="forward"):
         network(SMALL, (7, 6, 3)).backward(normal(1, 4, 9))
