@@ -115,7 +115,7 @@ def parity(ours, peers, draws=3):
     """Relative differences of z, of the encoder's and of the projector's gradient from PyTorch's; raises if too large.
 
     In float32 a unit at the kink of a relu may fall on either side, and then a gradient differs by about the root of one
-    over the number of units. That is a matter of chance, for PyTorch's own two layouts alike. So the middle one of a few batches
+    over the number of units. That is chance, for PyTorch's own two layouts alike. So the middle one of a few batches
     counts, and what the two layouts differ by is allowed beyond TOLERANCE.
     """
     found, own = [], []

@@ -28,8 +28,8 @@ FAULTS = {
     ),
     "a tile without its last row": (
         TILES,
-        "for i in range(height):\n                target = e.load",
-        "for i in range(height - 1):\n                target = e.load",
+        "for i in range(height):\n                target = builder",
+        "for i in range(height - 1):\n                target = builder",
     ),
     "sums begin anew in each block": (TILES, "builder.store(value, slot)", "builder.store(e.zero, slot)"),
     "matmul without the transpose": (
@@ -47,7 +47,11 @@ FAULTS = {
     "biased running variance": (NORMALISE, "(rows / max(rows - 1, 1))", "1.0"),
     "a maximum in its neighbour's place": (POOL, "z * stride + p % size, k] +=", "z * stride + p // size, k] +="),
     "statistics of all groups together": (NODES, "ops.batch_norm(flat, groups,", "ops.batch_norm(flat, 1,"),
-    "groups share a workspace": (NETWORK, "groups if training else 0", "bool(training)"),
+    "buffers that later nodes take again": (
+        WORKSPACE,
+        "self._free = [other for other in self._free if other is not buffer]",
+        "pass",
+    ),
     "the caller's gradient overwritten": (NODES, "d_x = d_out if space.owns(d_out) else", "d_x = d_out if True else"),
     "a buffer given back too early": (NODES, "if d_x is not d_out:\n            ", "if True:\n            "),
     "a workspace for each step": (NETWORK, "if key not in self._spaces:", "if True:"),
@@ -72,7 +76,7 @@ WORDS = {
     "biased running variance": "running",
     "a maximum in its neighbour's place": "max_pool",
     "statistics of all groups together": "groups",
-    "groups share a workspace": "groups",
+    "buffers that later nodes take again": "differences",
     "the caller's gradient overwritten": "overwrite or write",
     "a buffer given back too early": "differences",
     "a workspace for each step": "grow",

@@ -126,15 +126,18 @@ class Network:
         x is kept for the backward pass and must not change before it.
         """
         require(tuple(x.shape[1:]) == self.input_shape, "x", tuple(x.shape), f"of shape (n, *{self.input_shape})")
+        require(str(x.dtype) == self.dtype, "x", str(x.dtype), self.dtype)
         require(x.shape[0] > 0 and x.shape[0] % groups == 0, "x", tuple(x.shape), f"rows in {groups} equal groups")
-        key = (x.shape[0], groups if training else 0)
+        key = (x.shape[0], bool(training))
         if key not in self._spaces:
             self._spaces[key] = Workspace(self.ops, self.dtype)
         space = self._spaces[key]
         space.training = bool(training)
         space.start("forward")
-        self._last = space if training else None
-        return self._chain.forward(space, x, groups)
+        self._last, self._rows = (space if training else None), x.shape[0]
+        y = self._chain.forward(space, x, groups)
+        space.finish()
+        return y
 
     def backward(self, d_y, need_input_gradient: bool = False):
         """Fill gradients from d_y = dL/dy of the last forward pass (in training); dL/dx where asked for, else None.
@@ -143,8 +146,13 @@ class Network:
         """
         if self._last is None:
             raise RuntimeError("backward: needs a forward pass in training before it")
+        wanted = (self._rows, *self.output_shape)
+        fits = tuple(d_y.shape) == wanted and str(d_y.dtype) == self.dtype
+        require(fits, "d_y", tuple(d_y.shape), f"{self.dtype} of shape {wanted}")
         self._last.start(f"backward {bool(need_input_gradient)}")
-        return self._chain.backward(self._last, d_y, bool(need_input_gradient))
+        d_x = self._chain.backward(self._last, d_y, bool(need_input_gradient))
+        self._last.finish()
+        return d_x
 
     def release(self) -> None:
         """Give the memory of all workspaces back."""

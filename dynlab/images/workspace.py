@@ -23,7 +23,7 @@ class Workspace:
 
     def keep(self, node, name, shape, dtype=None):
         """An array that lasts until the next pass."""
-        key = (node, name)
+        key = (node, name, tuple(shape))
         if key not in self._kept:
             self._kept[key] = self._ops.empty(shape, dtype or self.dtype)
         return self._kept[key]
@@ -38,9 +38,14 @@ class Workspace:
     def start(self, plan):
         """A pass begins: every buffer is free if it is the first of its kind (`plan` its name)."""
         self._plan = None if plan in self._taken else plan
-        self._current = self._taken.setdefault(plan, {})
+        self._current = self._taken.get(plan, {})
         if self._plan is not None:
-            self._free = list(self._buffers)
+            self._free, self._buffer_of = list(self._buffers), {}
+
+    def finish(self):
+        """A pass is complete: the next one of its kind uses the same buffers."""
+        if self._plan is not None:
+            self._taken[self._plan] = self._current
 
     def take(self, node, name, shape):
         """A buffer from the pool, the smallest that suffices."""

@@ -240,6 +240,18 @@ def test_matmul_is_the_product(m, k, n, dtype):
         assert close(ops.matmul(left, right, start.copy(), accumulate=True, **words), want + start, dtype)
 
 
+def test_arrays_that_do_not_fit_are_refused():
+    x, w, out = normal(1, 2, 4, 4, 3), normal(2, 3, 3, 3, 5), np.empty((2, 4, 4, 5))
+    work = ops.convolution_work(x.shape, w.shape, 1, "float64")
+    for wrong in ((x[:1], w, 1, out), (x, w, 2, out), (x.astype("float32"), w, 1, out), (x, w, 1, out[:, :3])):
+        with pytest.raises(ValueError, match="scratch is for x, w, out of shapes"):
+            ops.convolve(*wrong, work)
+    a, b, out = normal(1, 4, 5), normal(2, 5, 6), np.empty((4, 6))
+    for wrong in ((a, b[:4], out), (a, b, out[:3]), (a.astype("float32"), b, out)):
+        with pytest.raises(ValueError, match="matmul"):
+            ops.matmul(*wrong)
+
+
 def test_matmul_of_many_rows():
     a, b = normal(1, 3000, 20), normal(2, 3000, 35)
     assert close(ops.matmul(a, b, np.empty((20, 35)), transpose_a=True), a.T @ b)

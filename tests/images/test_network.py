@@ -1,5 +1,6 @@
 """Whole networks: gradients by differences, memory, groups, inference, starts, and that they compute through ops alone."""
 
+import gc
 import tracemalloc
 import types
 
@@ -127,13 +128,16 @@ def test_steps_do_not_grow():
     tracemalloc.start()
     try:
         several(2)
+        gc.collect()
         before, held = tracemalloc.get_traced_memory()[0], rtsys.get_allocation_stats()
         several(30)
+        gc.collect()
         after, still = tracemalloc.get_traced_memory()[0], rtsys.get_allocation_stats()
     finally:
         tracemalloc.stop()
-    assert after - before < 4096
-    assert still.alloc - still.free == held.alloc - held.free
+    # One of a step's smaller results kept by each step would be 50 KB, one array of the kernels' own 30 of them.
+    assert after - before < 16384
+    assert (still.alloc - still.free) - (held.alloc - held.free) < 15
     assert net.forward(x, 2) is y
     net.release()
     assert net.forward(x, 2) is not y
@@ -229,6 +233,27 @@ def test_seeds_and_streams_start_apart_and_buffers_anew():
         assert not np.isclose(net.parameters, first)[net.decays == 1].any()
 
 
+def test_a_pass_that_was_broken_off_can_be_made_again():
+    faulty = types.SimpleNamespace(**{name: getattr(layers, name) for name in layers.__all__})
+    net, plain = Network(SMALL, (7, 6, 3), faulty), network(SMALL, (7, 6, 3), "float32")
+    net.initialise(3)
+    x, d_y = normal(1, 4, 7, 6, 3, dtype="float32"), normal(2, 4, 9, dtype="float32")
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    for name, call in (("add", lambda: step(net, x, d_y)), ("mean_pool", lambda: net.forward(x, training=False))):
+        right = getattr(faulty, name)
+        setattr(faulty, name, broken)
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        setattr(faulty, name, right)
+    assert step(net, x, d_y) == step(plain, x, d_y)
+    net.initialise(3)
+    plain.initialise(3)
+    assert net.forward(x, training=False).tobytes() == plain.forward(x, training=False).tobytes()
+
+
 class Foreign:
     """An array of another device: it can be sliced and reshaped, and nothing else."""
 
@@ -308,5 +333,10 @@ def test_bad_inputs():
         net.forward(normal(1, 4, 6, 7, 3))
     with pytest.raises(SettingError, match="3 equal groups"):
         net.forward(normal(1, 4, 7, 6, 3), 3)
+    with pytest.raises(SettingError, match="float64"):
+        net.forward(normal(1, 4, 7, 6, 3, dtype="float32"))
+    net.forward(normal(1, 4, 7, 6, 3))
+    with pytest.raises(SettingError, match="d_y"):
+        net.backward(normal(1, 2, 9))
     with pytest.raises(RuntimeError, match="forward"):
         network(SMALL, (7, 6, 3)).backward(normal(1, 4, 9))

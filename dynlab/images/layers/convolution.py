@@ -54,6 +54,8 @@ class ConvolutionWork:
         n, h, w, c_in = x_shape
         k, _, _, c_out = w_shape
         rows, columns = output_size(h, stride), output_size(w, stride)
+        self.shapes = tuple(x_shape), tuple(w_shape), (n, rows, columns, c_out)
+        self.stride, self.dtype = stride, np.dtype(dtype)
         self.few = k > 1 and c_in <= FEW
         pad = k // 2
         width = products.panel_width(np.dtype(dtype))
@@ -74,6 +76,12 @@ class ConvolutionWork:
         size = k * k * c_in * padded
         self.parts = products.parts(size, n * rows * columns)
         self.sums = np.empty((self.parts, k * k * c_in, padded), dtype) if self.parts > 1 or padded != c_out else None
+
+    def check(self, x, w, stride, out):
+        """The tables hold addresses: arrays of other shapes or types would be written beyond their ends."""
+        fits = (x.shape, w.shape, out.shape) == self.shapes and stride == self.stride
+        if not (fits and x.dtype == w.dtype == out.dtype == self.dtype):
+            raise ValueError(f"scratch is for x, w, out of shapes {self.shapes}, stride {self.stride}, {self.dtype}")
 
     @staticmethod
     def _classes(x_shape, w_shape, stride, rows, columns, width):
@@ -102,6 +110,7 @@ def convolution_work(x_shape, w_shape, stride, dtype="float32"):
 
 def convolve(x, w, stride, out, work):
     """out = the convolution of x with w."""
+    work.check(x, w, stride, out)
     source = products.add_margin(x, work.margin) if work.few else x
     products.pack(w.reshape(-1, w.shape[3]), work.packed)
     products.gather_places(source.reshape(-1), work.zeros, work.geometry, work.offsets, work.packed, out.reshape(-1))
@@ -110,6 +119,7 @@ def convolve(x, w, stride, out, work):
 
 def convolve_backward_data(d_out, w, stride, d_x, work):
     """d_x = dL/dx from d_out = dL/dout."""
+    work.check(d_x, w, stride, d_out)
     for part in work.classes:
         packed = work.packed[part.first :]
         products.pack_transposed(w, part.taps, packed)
@@ -119,6 +129,7 @@ def convolve_backward_data(d_out, w, stride, d_x, work):
 
 def convolve_backward_weights(x, d_out, stride, d_w, work):
     """d_w = dL/dw from d_out = dL/dout."""
+    work.check(x, d_w, stride, d_out)
     source = products.add_margin(x, work.margin) if work.few else x
     flat = d_w.reshape(-1, d_w.shape[3])
     sums = flat.reshape(1, *flat.shape) if work.sums is None else work.sums

@@ -24,6 +24,11 @@ def matmul(a, b, out, transpose_a=False, transpose_b=False, accumulate=False):
 
     Each entry is a sum in an order of its own, whatever the number of threads (`dynlab.images.layers.products`).
     """
+    (rows, terms), (others, outputs) = (a.T if transpose_a else a).shape, (b.T if transpose_b else b).shape
+    if terms != others or out.shape != (rows, outputs) or not a.dtype == b.dtype == out.dtype:
+        raise ValueError(f"matmul: {a.shape} {a.dtype} and {b.shape} {b.dtype} do not make {out.shape} {out.dtype}")
+    if transpose_a and transpose_b:
+        raise ValueError("matmul: one transpose at most")
     if accumulate:
         out += matmul(a, b, np.empty_like(out), transpose_a, transpose_b)
         return out
@@ -31,16 +36,14 @@ def matmul(a, b, out, transpose_a=False, transpose_b=False, accumulate=False):
     if not out.flags.c_contiguous:
         out[...] = matmul(a, b, np.empty(out.shape, out.dtype), transpose_a, transpose_b)
         return out
-    width, (rows, outputs) = products.panel_width(out.dtype), out.shape
+    width = products.panel_width(out.dtype)
     if transpose_a:
-        terms = a.shape[0]
         geometry = np.array([1, 1, terms, 1, terms, rows, rows, 1, 1, terms, outputs, 1, 0, 0], np.int64)
         parts = products.parts(rows * outputs, terms)
         aside = np.empty((parts, rows, -(-outputs // width) * width), out.dtype)
         products.accumulate_places(a.reshape(-1), _zeros(rows, out.dtype), geometry, _ONE_TAP, b, aside)
         products.fold(aside, out)
         return out
-    terms = a.shape[1]
     geometry = np.array([1, 1, rows, 1, rows, terms, terms, 1, 1, rows, outputs, 1, 0, 0], np.int64)
     packed = np.empty(-(-outputs // width) * width * terms, out.dtype)
     if transpose_b:

@@ -22,7 +22,7 @@ from dynlab.images.layers import tiles
 HEIGHT, SUM_HEIGHT = tiles.HEIGHT, tiles.SUM_HEIGHT
 TASK = 40 * HEIGHT  # places of a task
 PACK_ROWS = 32  # of weights packed at a time
-BLOCK = 128  # places of one call of a tile of the weights' gradient
+BLOCK = 256  # places of one call of a tile of the weights' gradient
 OUTSIDE = 1 << 40  # a row that is in no picture
 _gather = tiles.gather
 _a1, _a2, _a3, _a4, _a5, _a6, _a7, _a8, _a9 = (
