@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from dynlab import _device
 from dynlab._checks import SettingError, choice, integer, require, threads
 from dynlab._cli import Parser, number, run_command
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace, words: Sequence[str]) -> list[str]:
     for name in ("out", "data"):
         require(getattr(arguments, name) != "", name, "", "the name of a folder")
     settings = settings_of(arguments)
+    _device.chosen(arguments.device)  # an error of one line, before anything is fetched or read
     place = Path(arguments.out or f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}")
 
     from dynlab.images import datasets, record

@@ -32,6 +32,7 @@ def test_doctor_where_the_cache_cannot_be_written(monkeypatch):
 
 @pytest.mark.parametrize("program", [
     "run --seeds 3", "theorem --quick", "compare", "run --method sgd", "phase --x weak=0.1:0.5:2 --y eta-head=0.1:0.5:2",
+    "pretrain --recipe demo",
 ])  # fmt: skip
 def test_cuda_without_a_device_is_one_line_with_the_reason(program):
     reason = _gpu.unavailable()
@@ -50,7 +51,7 @@ def test_one_module_imports_cuda():
     assert importers == {"_gpu.py"}
 
 
-@pytest.mark.parametrize("program", ["run", "theorem", "compare"])
+@pytest.mark.parametrize("program", ["run", "theorem", "compare", "pretrain"])
 def test_a_wrong_device_is_one_line(program):
     done = run(f"dynlab.{program}", "--device", "tpu")
     assert done.returncode == 2
