@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")
 ROWS = 500  # pictures at a time
-HEADING = f"{'features':<16}{'size':>6}  {'kNN':<24}{'linear probe':<24}{'rank':>8}{'cov. rank':>10}{'|corr|':>8}"
+HEADING = f"{'features':<16}{'size':>6}  {'kNN':<24}{'linear probe':<24}{'rank':>8}{'corr. rank':>12}{'|corr|':>8}"
 
 
 def appraise(
@@ -54,12 +54,11 @@ def appraise_features(train_features, train_labels, test_features, test_labels) 
 
 def representations(settings, weights, train, test, which, ops):
     """Yield (name, (features of train, features of test)) for each representation asked for."""
-    shape = train.pictures.shape[1:]
     for prefix in ("", "random "):
         asked = [kind for kind in ("encoder", "z") if prefix + kind in which]
         if not asked:
             continue
-        networks = Networks(settings, shape[2], ops)
+        networks = networks_of(settings, train.pictures, ops)
         if prefix == "":
             networks.load(weights)
         found = [features_of(networks, images.pictures, settings) for images in (train, test)]
@@ -75,15 +74,29 @@ def pixels(pictures) -> np.ndarray:
     return pictures.reshape(len(pictures), -1).astype(np.float32) / 255.0
 
 
+def shown_side(settings: Pretraining, pictures) -> int:
+    """Pixels of a side of what evaluation shows: the whole picture at its own size, or at the views' where that is larger.
+
+    A view is a part of a picture, enlarged, so the whole picture at the size of a view would show everything smaller than in
+    training, which costs accuracy (Touvron et al. 2019).
+    """
+    return max(pictures.shape[1], PRESETS[settings.augmentation].size)
+
+
+def networks_of(settings: Pretraining, pictures, ops) -> Networks:
+    """The networks before training, for whole pictures."""
+    return Networks(settings, pictures.shape[3], ops, side=shown_side(settings, pictures))
+
+
 def features_of(networks: Networks, pictures, settings: Pretraining) -> tuple[np.ndarray, np.ndarray]:
-    """The encoder's outputs (n, D) and z (n, m) of pictures (n, h, w, c), uint8."""
-    augmentation = PRESETS[settings.augmentation]
-    ops, count = networks.ops, len(pictures)
+    """The encoder's outputs (n, D) and z (n, m) of pictures (n, h, w, c), uint8; networks: as from `networks_of`."""
+    side, ops, count = shown_side(settings, pictures), networks.ops, len(pictures)
+    shown = replace(PRESETS[settings.augmentation], size=side)
     inside, outside = [], []
-    view = np.empty((ROWS, augmentation.size, augmentation.size, pictures.shape[3]), np.float32)
+    view = np.empty((ROWS, side, side, pictures.shape[3]), np.float32)
     for start in range(0, count, ROWS):
         part = np.ascontiguousarray(pictures[start : start + ROWS])
-        evaluation_view(part, augmentation, view[: len(part)])
+        evaluation_view(part, shown, view[: len(part)])
         hidden, z = networks.forward(ops.to_device(view), training=False)  # a short last part travels with old rows below it
         inside.append(ops.to_host(hidden)[: len(part)])
         outside.append(ops.to_host(z)[: len(part)])
@@ -118,7 +131,7 @@ def text(rows: list[dict], place) -> list[str]:
         shape = row["shape"]
         lines.append(
             f"{row['representation']:<16}{row['dimensions']:>6}  {_accuracy(row['knn']):<24}{_accuracy(row['probe']):<24}"
-            f"{shape.rank:>8.1f}{shape.covariance_rank:>10.1f}{shape.mean_abs_correlation:>8.2f}"
+            f"{shape.singular_rank:>8.1f}{shape.rank:>12.1f}{shape.mean_abs_correlation:>8.2f}"
         )
     first = rows[0]
     protocols = [f"{row['representation']}: {row['probe'].protocol}" for row in rows]

@@ -104,10 +104,10 @@ def measured(settings: Settings, normalisation: str, head: str, seed: int, data)
     place = place_of(settings, normalisation, head, seed)
     of_run = of_entry(settings, normalisation, head, seed)
     said = place / "evaluate.json"
+    begun = (place / "run.json").is_file()
+    if begun and record.settings_of(place) != of_run:
+        raise SettingError("out", str(settings.out), f"a folder of runs with these settings, which {place.name} has not")
     if not said.is_file():
-        begun = (place / "run.json").is_file()
-        if begun and record.settings_of(place) != of_run:
-            raise SettingError("out", str(settings.out), f"a folder of runs with these settings, which {place.name} has not")
         started = time.perf_counter()
         stopped = record.pretrain(
             of_run, data[0], place, resume=begun, threads=settings.threads, device=settings.device, quiet=True, plots=False,
@@ -165,8 +165,8 @@ def _line(name: str, found: list[dict], trained: float, total: float) -> str:
     inside, z = rows["encoder"], rows["z"]
     return (
         f"{name}: probe {inside['probe'].share:.3f} (z {z['probe'].share:.3f}), kNN {inside['knn'].share:.3f}, rank of z "
-        f"{z['shape'].rank:.1f}, correlation of z {z['shape'].mean_abs_correlation:.2f}; {trained:.0f} s, measured in "
-        f"{total - trained:.0f} s"
+        f"{z['shape'].singular_rank:.1f}, correlation of z {z['shape'].mean_abs_correlation:.2f}; {trained:.0f} s, measured "
+        f"in {total - trained:.0f} s"
     )
 
 

@@ -14,8 +14,9 @@ do, x are turned onto the axes of their covariance, with eigenvalues e_k, which 
 search is in w_k sqrt(e_k/classes + 1/(C n)), the square root being about that of the curvature of J.
 
 **Shape**: with R the correlations of the d features, `rank` = exp(entropy of the eigenvalues of R/d), between 1 and d: the
-effective rank of the theory (`dynlab.population.moments.correlation_rank`; Roy & Vetterli 2007 take the same function of
-singular values). `covariance_rank` is the same function of the covariances' eigenvalues over their sum. A feature that is
+effective rank of the theory (`dynlab.population.moments.correlation_rank`). `singular_rank` is the same function of the
+singular values of the centred features over their sum (Roy & Vetterli 2007), which counts weak directions more, and
+`covariance_rank` of the covariances' eigenvalues, their squares. A feature that is
 the same for all pictures has no correlations: it is a zero row of R, counts in d and is reported as dead.
 """
 
@@ -69,6 +70,7 @@ class Shape:
 
     rank: float
     covariance_rank: float
+    singular_rank: float
     mean_abs_correlation: float
     dead: int
     spectrum: tuple[float, ...]
@@ -250,22 +252,29 @@ def shape(features) -> Shape:
     centred[:, ~alive] = 0.0  # not what rounding leaves of a constant
     covariance = centred.T @ centred / len(centred)
     spectrum = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0)
-    share = spectrum[spectrum > 0.0] / spectrum.sum() if spectrum.sum() > 0.0 else np.ones(1)
     sd = np.sqrt(np.diagonal(covariance)[alive])
     correlation = np.abs(covariance[np.ix_(alive, alive)] / np.outer(sd, sd))
     pairs = len(sd) * (len(sd) - 1)
     return Shape(
         rank=float(moments.correlation_rank(covariance)),
-        covariance_rank=float(np.exp(-(share * np.log(share)).sum())),
+        covariance_rank=entropy_rank(spectrum),
+        singular_rank=entropy_rank(np.sqrt(spectrum)),
         mean_abs_correlation=float((correlation.sum() - np.trace(correlation)) / pairs) if pairs else float("nan"),
         dead=int((~alive).sum()),
         spectrum=tuple(float(x) for x in spectrum),
         protocol=(
             f"of {features.shape[0]} pictures and {features.shape[1]} features: rank = exp(entropy of the eigenvalues of "
-            "the correlation matrix over their number), covariance_rank the same of the covariance matrix's over their sum; "
+            "the correlation matrix over their number), covariance_rank the same of the covariance matrix's over their sum, "
+            "singular_rank of their square roots (Roy & Vetterli 2007); "
             "mean absolute correlation over pairs of features that vary"
         ),
     )
+
+
+def entropy_rank(weights) -> float:
+    """exp(entropy) of weights >= 0 over their sum; 1 where all vanish."""
+    share = weights[weights > 0.0] / weights.sum() if weights.sum() > 0.0 else np.ones(1)
+    return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def _checked(name: str, features) -> np.ndarray:

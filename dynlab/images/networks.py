@@ -11,17 +11,19 @@ from dynlab.images.network import Network
 from dynlab.images.settings import Pretraining
 
 PARTS = ("encoder", "projector")
+KINDS = ("parameters", "buffers")
 
 
 class Networks:
     """Encoder and projector of the settings, at their start, which is a function of the seed.
 
-    channels: of the pictures. Without projector z is the encoder's output. dtype: "float64" for tests.
+    channels: of the pictures. Without projector z is the encoder's output. dtype: "float64" for tests. side: pixels of a
+    side of what they are shown (None: of a view); the parameters do not depend on it.
     """
 
-    def __init__(self, settings: Pretraining, channels: int, ops, dtype: str = "float32"):
+    def __init__(self, settings: Pretraining, channels: int, ops, dtype: str = "float32", side: int | None = None):
         self.ops = ops
-        size = PRESETS[settings.augmentation].size
+        size = PRESETS[settings.augmentation].size if side is None else side
         self.encoder = Network(encoders.encoder(settings.encoder), (size, size, channels), ops, dtype)
         self.projector = None
         if settings.projector:
@@ -51,15 +53,21 @@ class Networks:
         return {
             f"{name}_{kind}": self.ops.to_host(getattr(network, kind))
             for name, network in self.parts().items()
-            for kind in ("parameters", "buffers")
+            for kind in KINDS
         }
 
     def load(self, state: dict) -> None:
         """Take parameters and running statistics from `state`; SettingError where they are of another network."""
         for name, network in self.parts().items():
-            for kind in ("parameters", "buffers"):
+            for kind in KINDS:
                 mine, given = getattr(network, kind), state.get(f"{name}_{kind}")
                 if given is None or given.shape != tuple(mine.shape):
                     found = "nothing" if given is None else f"{given.shape[0]} numbers"
                     raise SettingError(f"{name}_{kind}", found, f"{mine.shape[0]} numbers, as this {name} has")
                 self.ops.copy(self.ops.to_device(given), mine)
+
+    def follow(self, other: Networks) -> None:
+        """Take parameters and running statistics from other networks of the same settings."""
+        for name, network in self.parts().items():
+            for kind in KINDS:
+                self.ops.copy(getattr(other.parts()[name], kind), getattr(network, kind))

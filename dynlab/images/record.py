@@ -57,6 +57,7 @@ def pretrain(
     """
     started = time.perf_counter()
     ops, where = ops_of(device)
+    settings.epoch_steps(len(data_set) if settings.limit is None else min(settings.limit, len(data_set)))  # refuses a batch
     with growing_folder(place, resume) as folder:
         if resume and run_of(folder)["status"] == "finished":
             _say(quiet, f"{folder}: finished already")

@@ -53,7 +53,7 @@ class Pretraining:
     dataset: str = "cifar10"
     limit: int | None = None
     encoder: str = "convnet"
-    projector: tuple[int, ...] = (128, 128, 64)
+    projector: tuple[int, ...] = (128, 64)
     head: str = "off-diagonal"
     head_start: str = "identity"
     head_hidden: int | None = None
@@ -154,12 +154,12 @@ class Pretraining:
 RECIPES: dict[str, dict] = {
     # 25 seconds on two cores, and the collapse shows within 100 steps.
     "demo": {
-        "encoder": "demo", "projector": (128, 128, 64), "optimiser": "adam", "lr": 0.003, "batch": 128, "steps": 1501,
+        "encoder": "demo", "projector": (128, 64), "optimiser": "adam", "lr": 0.003, "batch": 128, "steps": 1501,
         "augmentation": "demo", "knn_every": 0,
     },
     # The longest that two cores should be asked for.
     "cpu-small": {
-        "encoder": "convnet", "projector": (256, 256, 64), "optimiser": "adam", "lr": 0.003, "batch": 128, "epochs": 20,
+        "encoder": "convnet", "projector": (256, 64), "optimiser": "adam", "lr": 0.003, "batch": 128, "epochs": 20,
         "augmentation": "demo",
     },
     # Chen & He (2021), appendix on CIFAR: SGD 0.03 x batch/256, weight decay 5e-4, cosine, 800 epochs. Their loss, minus the
@@ -172,7 +172,7 @@ RECIPES: dict[str, dict] = {
     },
     # Wen & Li (2022), section on experiments: a 64 x 64 head trained off its diagonal, Adam 0.003, 200 epochs.
     "paper": {
-        "encoder": "resnet18", "projector": (128, 128, 64), "optimiser": "adam", "lr": 0.003, "batch": 512, "epochs": 200,
+        "encoder": "resnet18", "projector": (512, 64), "optimiser": "adam", "lr": 0.003, "batch": 512, "epochs": 200,
         "augmentation": "simsiam-cifar10",
     },
 }  # fmt: skip

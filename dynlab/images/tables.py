@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-MEASURES = ("probe", "knn", "rank", "covariance_rank", "correlation")
+MEASURES = ("probe", "knn", "singular_rank", "rank", "correlation")
 
 
 def frame(rows: list[dict]) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def frame(rows: list[dict]) -> pd.DataFrame:
             "normalisation": row["normalisation"], "head": row["head"], "seed": row["seed"],
             "representation": row["representation"], "dimensions": row["dimensions"],
             "probe": row["probe"]["accuracy"], "probe_C": row["probe"]["details"]["C"], "knn": row["knn"]["accuracy"],
-            "rank": shape["rank"], "covariance_rank": shape["covariance_rank"],
+            "singular_rank": shape["singular_rank"], "rank": shape["rank"], "covariance_rank": shape["covariance_rank"],
             "correlation": shape["mean_abs_correlation"],
         })  # fmt: skip
     return pd.DataFrame(lines)
@@ -56,7 +56,7 @@ def text(found: pd.DataFrame, settings, seconds: float) -> list[str]:
     budget = f"{base.steps} steps" if base.steps is not None else f"{base.epochs} epochs"
     lines = [
         f"{base.dataset}, encoder {base.encoder}, {budget} of {base.batch} pictures, {base.optimiser} {base.lr:g} "
-        f"({base.schedule}), {settings.seeds} seeds (means, 95 % intervals over seeds)",
+        f"({base.schedule}), {settings.seeds} seeds (means, 95 % intervals over seeds; rank: of singular values)",
         "",
         f"{'normalisation':<15}{'head':<18}{'probe':<22}{'probe on z':<22}{'kNN':<22}{'rank of z':>10}{'|corr| of z':>13}",
     ]
@@ -64,7 +64,7 @@ def text(found: pd.DataFrame, settings, seconds: float) -> list[str]:
         rows = {row.representation: row for row in group.itertuples()}
         inside, z = rows["encoder"], rows["z"]
         cells = f"{_share(inside, 'probe'):<22}{_share(z, 'probe'):<22}{_share(inside, 'knn'):<22}"
-        lines.append(f"{key[0]:<15}{key[1]:<18}{cells}{z.rank:>10.1f}{z.correlation:>13.2f}")
+        lines.append(f"{key[0]:<15}{key[1]:<18}{cells}{z.singular_rank:>10.1f}{z.correlation:>13.2f}")
     return [*lines, "", *differences(found), f"{seconds:.0f} s; files in {settings.out}: heads.csv, runs.csv, figures"]
 
 
@@ -78,7 +78,7 @@ def differences(found: pd.DataFrame) -> list[str]:
         none, head = ({what: by.loc[(kind, rule, what)] for what in ("encoder", "z")} for rule in ("none", "off-diagonal"))
         gain = {what: head[what].probe - none[what].probe for what in head}
         over = head["encoder"].probe - by.loc[("", "random encoder", "encoder")].probe
-        z = [f"{row['z']['rank']:.1f} ({row['z'].correlation:.2f})" for row in (none, head)]
+        z = [f"{row['z']['singular_rank']:.1f} ({row['z'].correlation:.2f})" for row in (none, head)]
         lines.append(
             f"{kind}: rank of z (mean correlation) {z[0]} without head, {z[1]} with the off-diagonal head; probe "
             f"{gain['encoder']:+.3f} on the encoder, {gain['z']:+.3f} on z, {over:+.3f} against the random encoder"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab.images import evaluation, head, losses, optimise
-from dynlab.images.appraisal import features_of
+from dynlab.images.appraisal import features_of, networks_of
 from dynlab.images.augment import PRESETS
 from dynlab.images.networks import Networks
 from dynlab.images.settings import Pretraining
@@ -37,6 +37,7 @@ class Trainer:
         self.pictures = ops.to_device(self.host_pictures)
         channels, rows = self.host_pictures.shape[3], 2 * settings.batch
         self.networks = Networks(settings, channels, ops, dtype)
+        self.judge = None  # the same networks for whole pictures, once they are asked for
         self.target = Networks(settings, channels, ops, dtype) if settings.target == "average" else None
         m = self.networks.outputs
         self.head = make_head(settings, m, ops, dtype)
@@ -94,7 +95,10 @@ class Trainer:
         queries = min(KNN_QUERIES, self.count // 5)
         bank = slice(0, min(KNN_BANK, self.count - queries))
         asked = slice(self.count - queries, self.count)
-        features = [features_of(self.networks, self.host_pictures[part], self.settings)[0] for part in (bank, asked)]
+        if self.judge is None:
+            self.judge = networks_of(self.settings, self.host_pictures, self.ops)
+        self.judge.follow(self.networks)
+        features = [features_of(self.judge, self.host_pictures[part], self.settings)[0] for part in (bank, asked)]
         return evaluation.knn(features[0], self.labels[bank], features[1], self.labels[asked]).share
 
     def weights(self) -> dict[str, np.ndarray]:
