@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import signal
 import subprocess
 import sys
@@ -219,14 +217,26 @@ def test_two_runs_into_one_folder(tmp_path, capsys):
     assert "another run is writing there" in capsys.readouterr().err
 
 
+FULL = """
+import resource, signal, sys
+from dynlab.images.train import Trainer
+from tests.images.small import command
+
+def step(self, number, whole=Trainer.step):
+    whole(self, number)
+    if number == 3:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
+
+Trainer.step = step
+raise SystemExit(command(sys.argv[1], sys.argv[2:]))
+"""
+
+
 def test_full_disk_is_one_line_and_the_run_can_be_gone_on_with(tmp_path):
-    """A limit on the size of files stands for the disk: metrics fit, the checkpoint does not."""
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30000, {resource.RLIM_INFINITY})); "
-    quiet = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    """A limit on the size of files, set when the kernels are compiled, stands for the disk: the checkpoint does not fit."""
     words = RUN[3:] + ["--no-plots", "--out", str(tmp_path / "x")]
-    code = f"{limit}{quiet}from tests.images.small import command; raise SystemExit(command({words[0]!r}, {words[1:]!r}))"
-    env = os.environ | {"DYNLAB_CACHE_DIR": os.environ.get("DYNLAB_CACHE_DIR", str(tmp_path / "cache"))}
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=env)
+    found = subprocess.run([sys.executable, "-c", FULL, *words], capture_output=True, text=True, timeout=300)
     assert found.returncode == 1, found.stderr
     assert found.stderr.strip().count("\n") == 0 and "File too large" in found.stderr
     assert not list((tmp_path / "x").rglob("*.partial"))
