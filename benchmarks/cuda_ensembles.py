@@ -97,8 +97,8 @@ def same_however(size: str) -> Check:
     numbers = {"reversed": _same(whole, rest, slice(None, None, -1))}
     host = _host(model, z, side, how)
     for name, kernel, burst, block, blocks in (
-        ("burst_1", cuda_ensemble.BY_KIND[1], 1, cuda_ensemble.BLOCK, 4),
-        ("local", cuda_ensemble.CUBIC_LOCAL, 7, 32 if size != "tiny" else 4, 1),
+        ("burst_4", cuda_ensemble.CUBIC_LOCAL, 4, cuda_ensemble.BLOCK, 4),
+        ("shared", cuda_ensemble.CUBIC_SHARED, 7, cuda_ensemble.BLOCK, 1),
     ):
         device = _gpu.to_device(_with_burst(host, burst))
         cuda_ensemble.launch(kernel, len(z), device, block, blocks)
@@ -120,11 +120,11 @@ def timings(size: str) -> Iterator[tuple[str, dict]]:
     model, z, side = starts("cubic", count)
     how = options("cubic", size)
     host = _host(model, z, side, how)
-    variants = [("shared", cuda_ensemble.BY_KIND[1], cuda_ensemble.BLOCK)]
+    variants = [("shared", cuda_ensemble.CUBIC_SHARED, cuda_ensemble.BLOCK)]
     if size != "tiny":
-        fewer = {n: _gpu.kernel(max_registers=n)(cuda_ensemble.BY_KIND[1].function) for n in (168, 128)}
+        fewer = {n: _gpu.kernel(max_registers=n)(cuda_ensemble.CUBIC_SHARED.function) for n in (168, 128)}
         variants += [(f"shared, {n} registers", kernel, cuda_ensemble.BLOCK) for n, kernel in fewer.items()]
-        variants.append(("contracted", _gpu.kernel(contract=True)(cuda_ensemble.BY_KIND[1].function), cuda_ensemble.BLOCK))
+        variants.append(("contracted", _gpu.kernel(contract=True)(cuda_ensemble.CUBIC_SHARED.function), cuda_ensemble.BLOCK))
         variants.append(("local", cuda_ensemble.CUBIC_LOCAL, 64))
         local_128 = _gpu.kernel(max_registers=128)(cuda_ensemble.CUBIC_LOCAL.function)
         variants.append(("local, 128 registers", local_128, 64))

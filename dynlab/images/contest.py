@@ -108,18 +108,18 @@ def measured(settings: Settings, normalisation: str, head: str, seed: int, data)
     if begun and record.settings_of(place) != of_run:
         raise SettingError("out", str(settings.out), f"a folder of runs with these settings, which {place.name} has not")
     if not said.is_file():
-        started = time.perf_counter()
         stopped = record.pretrain(
             of_run, data[0], place, resume=begun, threads=settings.threads, device=settings.device, quiet=True, plots=False,
             command="python -m dynlab.heads", data=settings.data,
         )  # fmt: skip
         if stopped:
             raise SettingError("lr", of_run.lr, f"smaller for {place.name}: {stopped[0]}")
-        trained = time.perf_counter() - started
+        between = time.perf_counter()
+        trained = record.seconds_of(place)
         found = appraisal.appraise(of_run, record.read_weights(place), *data, which=("encoder", "z"))
         _keep(said, found, {"training_seconds": trained})
         if not settings.quiet:
-            print(_line(place.name, found, trained, time.perf_counter() - started), flush=True)
+            print(_line(place.name, found, trained, time.perf_counter() - between), flush=True)
     return _rows(said, normalisation, head, seed)
 
 
@@ -160,13 +160,13 @@ def _rows(path: Path, normalisation: str, head: str, seed: int) -> list[dict]:
     return [{"normalisation": normalisation, "head": head, "seed": seed, **row} for row in rows]
 
 
-def _line(name: str, found: list[dict], trained: float, total: float) -> str:
+def _line(name: str, found: list[dict], trained: float, measured: float) -> str:
     rows = {row["representation"]: row for row in found}
     inside, z = rows["encoder"], rows["z"]
     return (
         f"{name}: probe {inside['probe'].share:.3f} (z {z['probe'].share:.3f}), kNN {inside['knn'].share:.3f}, rank of z "
         f"{z['shape'].singular_rank:.1f}, correlation of z {z['shape'].mean_abs_correlation:.2f}; {trained:.0f} s, measured "
-        f"in {total - trained:.0f} s"
+        f"in {measured:.0f} s"
     )
 
 

@@ -58,7 +58,7 @@ def test_results_do_not_depend_on_the_launch():
     pars, table, limits, *rest = cuda_ensemble.arguments([cuda_ensemble.Group(model, z, side, 0.1, 20.0)], **how)
     for kernel, burst, block, blocks in (
         (cuda_ensemble.CUBIC_LOCAL, 1, 32, 1), (cuda_ensemble.CUBIC_LOCAL, 50, 5, 2),
-        (cuda_ensemble.BY_KIND[1], 3, cuda_ensemble.BLOCK, 1),
+        (cuda_ensemble.CUBIC_SHARED, 3, cuda_ensemble.BLOCK, 1),
     ):  # fmt: skip
         device = _gpu.to_device((pars, table, (*limits[:-1], burst), *rest))
         cuda_ensemble.launch(kernel, 21, device, block, blocks)
