@@ -66,7 +66,7 @@ def run_command(program: str, arguments: argparse.Namespace, work: Callable[[], 
         option = "--" + error.name.replace("_", "-")
         return _fail(program, 2, f"{option} {given or repr(given)}: must be {error.allowed}")
     except FolderError as error:
-        return _fail(program, 2, f"--out {error}")
+        return _fail(program, 2, f"--out {error}" if hasattr(arguments, "out") else str(error))
     except BrokenPipeError:
         # The reader of our output has gone (as in `| head`): nothing to say, and nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab.images import datasets, evaluation
-from dynlab.images.augment import PRESETS, evaluation_view
+from dynlab.images.augment import PRESETS, evaluation_view, preset
 from dynlab.images.networks import Networks
 from dynlab.images.settings import Pretraining
 
@@ -91,7 +91,7 @@ def networks_of(settings: Pretraining, pictures, ops) -> Networks:
 def features_of(networks: Networks, pictures, settings: Pretraining) -> tuple[np.ndarray, np.ndarray]:
     """The encoder's outputs (n, D) and z (n, m) of pictures (n, h, w, c), uint8; networks: as from `networks_of`."""
     side, ops, count = shown_side(settings, pictures), networks.ops, len(pictures)
-    shown = replace(PRESETS[settings.augmentation], size=side)
+    shown = replace(preset(settings.augmentation, pictures.shape[3]), size=side)
     inside, outside = [], []
     view = np.empty((ROWS, side, side, pictures.shape[3]), np.float32)
     for start in range(0, count, ROWS):

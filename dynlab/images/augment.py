@@ -10,7 +10,7 @@ import itertools
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from types import MappingProxyType
 
@@ -110,6 +110,14 @@ PRESETS: Mapping[str, Augmentation] = MappingProxyType(
         "none": Augmentation(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0),
     }
 )  # fmt: skip
+
+
+def preset(name: str, channels: int) -> Augmentation:
+    """The set of that name for pictures of so many channels: for one, mean and deviation are the means over the three."""
+    found = PRESETS[name]
+    if channels > 1 or len(found.mean) == len(found.deviation) == 1:
+        return found
+    return replace(found, mean=(sum(found.mean) / len(found.mean),), deviation=(sum(found.deviation) / len(found.deviation),))
 
 
 def augment(pictures, indices, settings, seed, epoch, view, out, threads=None):

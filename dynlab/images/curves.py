@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +16,8 @@ PANELS = (
     ("loss", "loss", None),
     ("rank", "effective rank of $z$", 0.0),
     ("correlation", "mean |correlation| of $z$", 0.0),
-    ("head_norm", r"head, $\|$off-diag$(E)\|_F$", 0.0),
-    ("head_asymmetry", r"asymmetry $\|E-E^T\|_F\,/\,\|$off-diag$\|_F$", 0.0),
+    ("head_norm", r"$\|$off-diag$(E)\|_F$", 0.0),
+    ("head_asymmetry", r"$\|E-E^T\|_F\,/\,\|$off-diag$(E)\|_F$", 0.0),
     ("knn", "kNN accuracy", None),
 )
 
@@ -28,17 +29,18 @@ def write(folder: Path) -> None:
     plotting.save(figure, folder / "curves", "Curves of pretraining", record["settings"])
 
 
-def curves(runs: dict[str, pd.DataFrame]) -> Figure:
+def curves(runs: dict[str, pd.DataFrame], columns: Sequence[str] | None = None) -> Figure:
     """A panel for each quantity against the epoch, a line for each run; panels in which nothing is known are left out.
 
-    runs: label -> table with the columns of metrics.csv.
+    runs: label -> table with the columns of metrics.csv. columns: those to show (None: all of `PANELS`).
     """
-    shown = [panel for panel in PANELS if any(table[panel[0]].notna().any() for table in runs.values())]
+    wanted = [panel for panel in PANELS if columns is None or panel[0] in columns]
+    shown = [panel for panel in wanted if any(table[panel[0]].notna().any() for table in runs.values())]
     with plotting.style():
-        columns = min(3, len(shown))
-        rows = -(-len(shown) // columns)
-        figure = Figure(figsize=(plotting.WIDTH, 2.0 * rows + 0.3), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+        across = min(3, len(shown))
+        down = -(-len(shown) // across)
+        figure = Figure(figsize=(plotting.WIDTH, 2.0 * down + 0.3), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False, sharex=True)
         for axes, (column, label, bottom) in zip(grid.flat, shown, strict=False):
             draw(axes, runs, column)
             axes.set_ylabel(label)
@@ -49,7 +51,7 @@ def curves(runs: dict[str, pd.DataFrame]) -> Figure:
         for axes in grid[-1]:
             axes.set_xlabel("epoch")
         if len(runs) > 1:
-            figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(runs), 6))
+            figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(runs), 3))
         return figure
 
 

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 from dynlab._checks import choice, integer, require
 from dynlab.images.network import Activation, BatchNorm, Convolution, Linear, MeanPool, Patches, Residual
-
-ENCODERS = ("patch", "demo", "convnet", "resnet18")
+from dynlab.images.settings import ENCODERS
 
 
 def patch(size: int = 4, features: int = 64, phi: str = "cubic") -> list:

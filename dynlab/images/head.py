@@ -17,10 +17,10 @@ from dynlab._checks import choice, integer, real, require
 from dynlab.images.encoders import projector
 from dynlab.images.network import Network, start_values
 from dynlab.images.rotations import spectrum
+from dynlab.images.settings import HEAD_STARTS as STARTS
+from dynlab.images.settings import HEADS
 
 MATRIX_HEADS = tuple(name for name in heads.HEADS if name != "fixed")
-HEADS = (*MATRIX_HEADS, "mlp")
-STARTS = ("identity", "random")
 FROM_CORRELATION = ("directpred", "directcopy")
 STREAM = 2  # of the random numbers of `dynlab.images.network`, where a head starts
 

@@ -27,9 +27,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from dynlab._checks import choice, integer, real, require
+from dynlab.images.settings import LOSSES as OBJECTIVES
 from dynlab.training import STOP_GRADIENTS
 
-OBJECTIVES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
 NORMALISATIONS = ("batch", "length", "none")
 
 

@@ -12,9 +12,7 @@ from math import cos, pi
 import numpy as np
 
 from dynlab._checks import SettingError, choice, integer, real, require
-
-OPTIMISERS = ("sgd", "adam", "lars")
-SCHEDULES = ("constant", "cosine", "step")
+from dynlab.images.settings import OPTIMISERS, SCHEDULES
 
 
 class Optimiser:

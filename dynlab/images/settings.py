@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
+from dynlab import heads
 from dynlab._checks import SettingError, choice, integer, real, require
+from dynlab.training import STOP_GRADIENTS, TARGETS
 
 DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist")
 ENCODERS = ("patch", "demo", "convnet", "resnet18")
-HEADS = ("none", "off-diagonal", "linear", "symmetric", "mlp", "directpred", "directcopy")
+HEADS = (*(name for name in heads.HEADS if name != "fixed"), "mlp")
 LOSSES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
 NORMALISATIONS = ("batch", "length")
-TARGETS = ("same", "average")
-STOP_GRADIENTS = ("target", "online", "none")
 HEAD_STARTS = ("identity", "random")
 OPTIMISERS = ("sgd", "adam", "lars")
 SCHEDULES = ("constant", "cosine", "step")

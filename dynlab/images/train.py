@@ -11,7 +11,7 @@ import numpy as np
 
 from dynlab.images import evaluation, head, losses, optimise
 from dynlab.images.appraisal import features_of, networks_of
-from dynlab.images.augment import PRESETS
+from dynlab.images.augment import preset
 from dynlab.images.networks import Networks
 from dynlab.images.settings import Pretraining
 
@@ -28,7 +28,7 @@ class Trainer:
 
     def __init__(self, settings: Pretraining, data_set, ops, dtype: str = "float32"):
         self.settings, self.ops = settings, ops
-        self.augmentation = PRESETS[settings.augmentation]
+        self.augmentation = preset(settings.augmentation, data_set.pictures.shape[3])
         chosen = slice(settings.limit)
         self.host_pictures = data_set.pictures[chosen]
         self.labels = None if data_set.labels is None else data_set.labels[chosen]

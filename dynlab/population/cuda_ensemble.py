@@ -8,8 +8,8 @@ counter that all threads share. So the lanes of a warp, which run one instructio
 trajectories, until the queue is empty. A trajectory does not know who else is computed: results do not depend on the launch.
 
 Scratch is local memory (about 3.5 kB a thread), which the device interleaves so that the lanes' accesses lie side by side;
-the matrix that each step factorises likewise (cubic), or it is in shared memory, interleaved (relu, relu3). Products and sums
-are not contracted, so that results are the CPU's bits but for exp and log.
+the matrix that each step factorises likewise (cubic), or it is in shared memory, interleaved (relu, relu3). Products and
+sums are not contracted, so that results are the CPU's bits but for exp and log.
 """
 
 from __future__ import annotations

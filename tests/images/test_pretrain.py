@@ -296,7 +296,8 @@ def test_contest(tmp_path, capsys):
 
 
 def test_one_channel(tmp_path):
-    assert pretrain(tmp_path / "x", "--dataset", "fashion-mnist") == 0
+    given = ("--dataset", "fashion-mnist", "--augmentation", "simsiam-cifar10")  # its mean is of three channels
+    assert pretrain(tmp_path / "x", *given) == 0
     assert run(str(tmp_path / "x"), "--of", "encoder,pixels", "--quiet", module="dynlab.evaluate") == 0
 
 
