@@ -117,7 +117,8 @@ def preset(name: str, channels: int) -> Augmentation:
     found = PRESETS[name]
     if channels > 1 or len(found.mean) == len(found.deviation) == 1:
         return found
-    return replace(found, mean=(sum(found.mean) / len(found.mean),), deviation=(sum(found.deviation) / len(found.deviation),))
+    mean, deviation = (sum(values) / len(values) for values in (found.mean, found.deviation))
+    return replace(found, mean=(mean,), deviation=(deviation,))
 
 
 def augment(pictures, indices, settings, seed, epoch, view, out, threads=None):
