@@ -249,7 +249,10 @@ def test_interrupted_run_says_so_and_keeps_its_folder(tmp_path):
     while not (tmp_path / "x" / "metrics.csv").is_file() and time.monotonic() < end:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and error.strip().count("\n") == 0
     assert json.loads((tmp_path / "x" / "run.json").read_text())["status"] == "running"
 
