@@ -24,6 +24,8 @@ from contextlib import contextmanager
 import numba
 import numpy as np
 
+from dynlab import _jit
+
 try:
     from numba import cuda
 except ImportError:  # numba without its own target
@@ -266,19 +268,7 @@ def compile_module(module, inlined: tuple[str, ...] = ()) -> types.SimpleNamespa
     The twin of `dynlab._jit.compile_module`; inlined: functions to be inlined by decree. The simulator takes the functions
     as they are, but with square roots and the like that know complex numbers.
     """
-    space = dict(vars(module))
-    for label, value in vars(module).items():
-        if isinstance(value, (types.FunctionType, types.BuiltinFunctionType)) and value in _COMPILED:
-            space[label] = _COMPILED[value]
-        elif isinstance(value, types.BuiltinFunctionType) and value in _NUMERIC:
-            space[label] = _NUMERIC[value]
-    made = {}
-    for label, value in vars(module).items():
-        if isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
-            clone = types.FunctionType(value.__code__, space, label, value.__defaults__)
-            clone.__module__, clone.__qualname__ = module.__name__, label
-            space[label] = made[label] = _COMPILED[value] = inner(clone, label in inlined)
-    return types.SimpleNamespace(**made)
+    return _jit.rebuild(module, _COMPILED, _NUMERIC, lambda clone, name: inner(clone, name in inlined))
 
 
 def compiled(function):

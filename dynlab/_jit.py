@@ -171,19 +171,28 @@ def compile_module(module, entries: tuple[str, ...] | None = None) -> types.Simp
     are replaced by their compiled versions. entries: the functions that others call, into which the rest is inlined;
     None leaves that to the compiler. (Handing a dozen arrays to a small function takes longer than the function.)
     """
+    inlined = set() if entries is None else set(vars(module)) - set(entries)
+    return rebuild(module, _COMPILED, _NUMERIC, lambda clone, name: inner(clone, name in inlined))
+
+
+def rebuild(module, compiled, numeric, compile_one) -> types.SimpleNamespace:
+    """The functions that `module` defines, each compiled by compile_one(function, name) over a copy of its globals.
+
+    In the copy, what `compiled` and `numeric` know stands in place of the plain functions; `compiled` comes to know more.
+    """
     space = dict(vars(module))
     for name, value in vars(module).items():
-        if isinstance(value, (types.FunctionType, types.BuiltinFunctionType)) and value in _COMPILED:
-            space[name] = _COMPILED[value]
-        elif isinstance(value, types.BuiltinFunctionType) and value in _NUMERIC:
-            space[name] = _NUMERIC[value]
+        if isinstance(value, (types.FunctionType, types.BuiltinFunctionType)) and value in compiled:
+            space[name] = compiled[value]
+        elif isinstance(value, types.BuiltinFunctionType) and value in numeric:
+            space[name] = numeric[value]
     made = {}
     for name, value in vars(module).items():
         if isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
             clone = types.FunctionType(value.__code__, space, name, value.__defaults__)
             clone.__module__ = module.__name__
             clone.__qualname__ = name
-            space[name] = made[name] = _COMPILED[value] = inner(clone, entries is not None and name not in entries)
+            space[name] = made[name] = compiled[value] = compile_one(clone, name)
     return types.SimpleNamespace(**made)
 
 
