@@ -14,10 +14,11 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from types import MappingProxyType
 
+import numba
 import numpy as np
 
 from dynlab import _rng
-from dynlab._checks import available_threads, integer, real, require
+from dynlab._checks import integer, real, require
 from dynlab._checks import threads as checked_threads
 from dynlab.images import view_kernels, views
 
@@ -129,7 +130,7 @@ def augment(pictures, indices, settings, seed, epoch, view, out, threads=None):
     pictures : uint8 (n, h, w, c), contiguous, c = 1 or 3. indices : integers (b,), rows of `pictures`.
     settings : Augmentation. seed, epoch, view : what the views are drawn from, beside the index of the picture; view 0, 1
         are the two views of a step.
-    out : float32 (b, size, size, c), contiguous. threads : None for all available ones; changes no bit.
+    out : float32 (b, size, size, c), contiguous. threads : None for those of compiled kernels; changes no bit.
     """
     key, numbers = _rng.key_of(integer("seed", seed, at_least=0, at_most=2**64 - 1)), _numbers(settings)
     epoch = integer("epoch", epoch, at_least=0, at_most=_rng.WORD)
@@ -246,7 +247,7 @@ def _in_parts(part, count, threads):
 
     This thread is one of them, and does not wait for one that has not begun: others may need the cores.
     """
-    share = available_threads() if threads is None else checked_threads(threads)
+    share = numba.get_num_threads() if threads is None else checked_threads(threads)
     share = min(share, count // BLOCK)
     blocks = itertools.count()
 

@@ -55,7 +55,9 @@ def run(settings: Settings, words: Sequence[str]) -> None:
     from dynlab import report
     from dynlab.files import FolderError, json_text, write_csv, write_whole
     from dynlab.images import appraisal, tables
+    from dynlab.images.where import ops_of
 
+    ops_of(settings.device, settings.threads)  # refused before anything is read
     started = time.perf_counter()
     if settings.out.exists() and not settings.out.is_dir():
         raise FolderError(settings.out, "holds a file; must be a folder")

@@ -204,7 +204,7 @@ def test_same_bits_in_any_company(monkeypatch):
     whole = np.empty((100, 24, 24, 3), np.float32)
     augment(pictures, np.arange(100), settings, 3, 4, 0, whole, threads=1)
     for count in (2, 3, 5):
-        monkeypatch.setattr(augmentation, "available_threads", lambda count=count: count)
+        monkeypatch.setattr(augmentation.numba, "get_num_threads", lambda count=count: count)
         again = np.full_like(whole, np.nan)
         augment(pictures, np.arange(100), settings, 3, 4, 0, again)
         assert np.array_equal(whole, again)

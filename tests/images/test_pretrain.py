@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -296,6 +297,15 @@ def test_contest(tmp_path, capsys):
     assert (out / "heads.csv").read_bytes() == before
     assert run(*words, "--lr", "0.1", module="dynlab.images.contest") == 2
     assert "which batch-none-seed0 has not" in capsys.readouterr().err
+
+
+def test_threads_are_those_asked_for(tmp_path):
+    before = numba.get_num_threads()
+    try:
+        assert pretrain(tmp_path / "x", "--threads", "1") == 0
+        assert numba.get_num_threads() == 1
+    finally:
+        numba.set_num_threads(before)
 
 
 def test_one_channel(tmp_path):
