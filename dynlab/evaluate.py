@@ -18,9 +18,9 @@ from pathlib import Path
 
 from dynlab._checks import SettingError, integer, require, threads
 from dynlab._cli import Parser, number, run_command
+from dynlab.images.settings import REPRESENTATIONS
 
 PROGRAM = "dynlab.evaluate"
-REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def run(settings: Settings, words: Sequence[str]) -> None:
 
     started = time.perf_counter()
     pretraining, weights = record.settings_of(settings.run), record.read_weights(settings.run)
-    ops, where = ops_of(settings.device)
+    ops, where = ops_of(settings.device, settings.threads)
     train, test = appraisal.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
     said = (lambda line: None) if settings.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
     if settings.device != "cpu":

@@ -15,12 +15,11 @@ import numpy as np
 from dynlab.images import datasets, evaluation
 from dynlab.images.augment import PRESETS, evaluation_view, preset
 from dynlab.images.networks import Networks
-from dynlab.images.settings import Pretraining
+from dynlab.images.settings import REPRESENTATIONS, Pretraining
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")
 ROWS = 500  # pictures at a time
 HEADING = f"{'features':<16}{'size':>6}  {'kNN':<24}{'linear probe':<24}{'rank':>8}{'corr. rank':>12}{'|corr|':>8}"
 

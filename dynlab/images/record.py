@@ -56,7 +56,7 @@ def pretrain(
     of cpu, cuda, auto.
     """
     started = time.perf_counter()
-    ops, where = ops_of(device)
+    ops, where = ops_of(device, threads)
     settings.epoch_steps(len(data_set) if settings.limit is None else min(settings.limit, len(data_set)))  # refuses a batch
     with growing_folder(place, resume) as folder:
         if resume and run_of(folder)["status"] == "finished":
@@ -79,8 +79,7 @@ class Run:
 
     def __init__(self, folder, settings, trainer, every, quiet, started):
         self.folder, self.settings, self.trainer, self.quiet, self.started = folder, settings, trainer, quiet, started
-        self.epoch_steps = settings.epoch_steps(trainer.count)
-        self.total = settings.total_steps(trainer.count)
+        self.epoch_steps, self.total = trainer.epoch_steps, trainer.total
         self.every = self.epoch_steps if every is None else every
         self.lines = [",".join(COLUMNS) + "\n"]
         self.step = self.first = 0

@@ -16,6 +16,7 @@ NORMALISATIONS = ("batch", "length")
 HEAD_STARTS = ("identity", "random")
 OPTIMISERS = ("sgd", "adam", "lars")
 SCHEDULES = ("constant", "cosine", "step")
+REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")  # what is measured of a run
 
 
 @dataclass(frozen=True)

@@ -111,20 +111,18 @@ class Trainer:
         if self.target is not None:
             kept |= {f"target/{name}": value for name, value in self.target.state().items()}
         kept |= {f"head/{name}": value for name, value in self.head.save().items()}
-        kept |= {f"objective/{name}": self.ops.to_host(value) for name, value in self.objective.state.items()}
+        kept |= {f"objective/{name}": value for name, value in self.objective.save().items()}
         for name, optimiser in self.optimisers.items():
             kept |= {f"optimiser/{name}/{key}": value for key, value in optimiser.save().items()}
         return kept
 
     def restore(self, state: dict) -> None:
         """Go on from what `state` returned."""
-        ops = self.ops
         self.networks.load(state)
         if self.target is not None:
             self.target.load(_under(state, "target"))
         self.head.load(_under(state, "head"))
-        for name, value in _under(state, "objective").items():
-            ops.copy(ops.to_device(value), self.objective.state[name])
+        self.objective.load(_under(state, "objective"))
         for name, optimiser in self.optimisers.items():
             optimiser.load(_under(state, f"optimiser/{name}"))
 
