@@ -1,7 +1,7 @@
 """Run the benchmarks: python -m benchmarks [--quick] [PART ...], all parts unless some are named.
 
-Parts: gradients, trajectories, ensembles, switches, samples, augmentation, images, start-up. Each checks its results before it
-times them; what is wrong is said, not timed, and makes the exit status 1. A part replaces its own results in the file and
+Parts: gradients, trajectories, ensembles, switches, samples, augmentation, images, start-up. Each checks its results before
+it times them; what is wrong is said, not timed, and makes the exit status 1. A part replaces its own results in the file and
 leaves the other parts' alone; each carries the machine and the versions that it ran on. With --quick nothing is kept unless
 --out names a file. --table prints the results as Markdown; with --write it goes into README.md, between its markers.
 """

@@ -99,10 +99,13 @@ def refusals(results: Any) -> Iterator[str]:
             yield from refusals(value)
 
 
-def side_by_side(runs: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, list[float]]:
-    """Time the callables of `runs` in turn, A B A B ...: seconds of each repeat, after one call that is not counted."""
+def side_by_side(runs: Mapping[str, Callable[[], object]], repeats: int = 15, warm: bool = False) -> dict[str, list[float]]:
+    """Time the callables of `runs` in turn, A B A B ...: seconds of each repeat.
+
+    Before, each is called once and not counted, unless they have just run (warm).
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
+    for run in () if warm else runs.values():
         run()
     for _ in range(repeats):
         for name, run in runs.items():

@@ -6,12 +6,13 @@ import time
 
 import numpy as np
 
-from benchmarks.machine import side_by_side, spread
+from benchmarks.machine import difference, installed, number, shown, side_by_side, spread, timed_if_right, verified
 from dynlab import Model, _jit
 from dynlab.samples import kernels
 from dynlab.samples.generator import samples
 from dynlab.samples.gradient import PRECISIONS, Minibatch, Source, _pool
 from dynlab.training import Training
+from tests.samples import naive_batch
 
 DIM, BATCH, THREADS = 1024, 4096, 2
 REPEATS = 7
@@ -78,8 +79,30 @@ class Torch:
         return self.gradient(weights, head, self.draw())
 
 
-def check(model, precision, weights, head, batch=64) -> None:
-    """Refuse to time a wrong gradient: both on the same samples."""
+TOLERANCES = {"float64": 1e-10, "float32": 1e-3}
+
+
+def compared(work, weights, head, right) -> dict[str, tuple[float, float]]:
+    """{name: (found, allowed)} of the step's loss and gradients from the right ones, relative to the largest of each."""
+    ours = work.gradient(0, weights, head)
+    pairs = zip(("loss", "dL/dw", "dL/dE"), (ours.loss, ours.d_weights, ours.d_head), right, strict=True)
+    allowed = TOLERANCES[np.dtype(work.dtype).name]
+    return {name: (difference(got, want, float(np.abs(want).max())), allowed) for name, got, want in pairs}
+
+
+def check(model, precision, dim=24, batch=12) -> dict:
+    """Refuse to time a wrong gradient: against loops and complex steps on the same few samples."""
+    rng = np.random.default_rng(0)
+    weights, head = rng.standard_normal((2, dim)) / dim**0.5, np.array([[1.0, 0.1], [-0.2, 1.0]])
+    work = Minibatch(model, Training(), dim, batch, Source(0), precision, THREADS)
+    made = samples(model, dim, batch, precision=precision)
+    *right, d_head = naive_batch.gradient(model, Training(), made.patches, made.view, weights, head)
+    right = *right, d_head * (1.0 - np.eye(2))
+    return verified(f"samples {precision}, against loops", compared(work, weights, head, right))
+
+
+def check_torch(model, precision, weights, head, batch=64) -> dict:
+    """The same against PyTorch, at the size that is timed."""
     import torch
 
     work = Minibatch(model, Training(), DIM, batch, Source(0), precision, THREADS)
@@ -92,59 +115,48 @@ def check(model, precision, weights, head, batch=64) -> None:
     kept = torch.tensor(np.array([row[~some] for row, some in zip(first, shows, strict=True)]))
     drawn = torch.tensor(made.feature), torch.tensor(made.sign).to(peer.kind), kept, torch.tensor((first & shows).sum(1))
     theirs = peer.gradient(torch.tensor(weights).to(peer.kind), torch.tensor(head).to(peer.kind), drawn)
-    ours = work.gradient(0, weights, head)
-    tolerance = 1e-10 if precision == "float64" else 1e-3
-    for got, want in zip((ours.loss, ours.d_weights, ours.d_head), theirs, strict=True):
-        if not np.allclose(got, np.asarray(want), rtol=tolerance, atol=tolerance * float(np.abs(want).max())):
-            raise AssertionError(f"{precision}: gradients differ, not timed")
+    right = [np.asarray(part) for part in theirs]
+    return verified(f"samples {precision}, against PyTorch", compared(work, weights, head, right))
 
 
-def speed(precision: str, repeats: int) -> dict:
+def speed(precision: str, repeats: int, batch: int) -> dict:
     """Steps a second, the draws' limit, and PyTorch's where it is installed."""
+    began = time.perf_counter()
     model, rng = Model(), np.random.default_rng(0)
     weights, head = rng.standard_normal((2, DIM)) / DIM**0.5, np.array([[1.0, 0.1], [-0.2, 1.0]])
-    work = Minibatch(model, Training(), DIM, BATCH, Source(0), precision, THREADS)
+    work = Minibatch(model, Training(), DIM, batch, Source(0), precision, THREADS)
     dtype, per_block, _ = PRECISIONS[precision]
     rows = [np.empty(work.blocks * per_block, dtype) for _ in range(THREADS)]
-    patches = BATCH * (model.patches - model.feature_patches)
+    patches = batch * (model.patches - model.feature_patches)
+    row = {"precision": precision, "batch": batch, "dim": DIM, "differences": check(model, precision)}
 
     def limit():
         list(_pool(THREADS).map(lambda k: draw_alone(patches // THREADS, k * patches, work.blocks, rows[k]), range(THREADS)))
 
     runs = {"step": lambda: work.gradient(1, weights, head), "draws": limit}
-    try:
+    if installed("PyTorch"):
         import torch
-    except ImportError:
-        torch = None
-    if torch is not None:
-        check(model, precision, weights, head)
-        peer = Torch(model, precision, BATCH)
+
+        row["differences_torch"] = check_torch(model, precision, weights, head)
+        peer = Torch(model, precision, batch)
         given = [torch.tensor(part).to(peer.kind) for part in (weights, head)]
         runs["torch"] = lambda: peer.step(*given)
     seconds = {name: np.array(values) for name, values in side_by_side(runs, repeats).items()}
-    row = {
-        "precision": precision, "steps_per_second": spread(1.0 / seconds["step"]),
+    row |= {
+        "steps_per_second": spread(1.0 / seconds["step"]),
         "draws_per_second": spread(patches * rows[0].size / seconds["draws"]),
         "share_of_draws": spread(seconds["draws"] / seconds["step"]), "goal_share": GOAL_SHARE,
     }  # fmt: skip
-    if torch is not None:
-        row |= {"torch_steps_per_second": spread(1.0 / seconds["torch"]), "torch": torch.__version__}
+    text = f"samples {precision}: {shown(row['steps_per_second'])} steps a second, "
+    text += f"{100 * row['share_of_draws']['median']:.0f} % of the draws alone"
+    if "torch" in seconds:
+        row |= {"torch_steps_per_second": spread(1.0 / seconds["torch"])}
         row |= {"torch_ratio": spread(seconds["torch"] / seconds["step"]), "goal_ratio": GOAL_RATIO}
+        text += f"; PyTorch {number(row['torch_steps_per_second']['median'])}, {shown(row['torch_ratio'], 2)} times"
+    print(f"{text} ({time.perf_counter() - began:.0f} s)", flush=True)
     return row
 
 
 def run(quick: bool = False) -> list:
     """Both precisions."""
-    rows = []
-    for precision in PRECISIONS:
-        began = time.perf_counter()
-        row = speed(precision, 2 if quick else REPEATS)
-        text = f"samples {precision}: {row['steps_per_second']['median']:.1f} steps a second, "
-        text += f"{100 * row['share_of_draws']['median']:.0f} % of the draws alone"
-        if "torch_ratio" in row:
-            low, high = row["torch_ratio"]["quartiles"]
-            text += f"; PyTorch {row['torch_steps_per_second']['median']:.2f}, "
-            text += f"{row['torch_ratio']['median']:.1f} times ({low:.1f}-{high:.1f})"
-        print(f"{text} ({time.perf_counter() - began:.0f} s)", flush=True)
-        rows.append(row)
-    return rows
+    return [timed_if_right(speed, precision, 2 if quick else REPEATS, 512 if quick else BATCH) for precision in PRECISIONS]

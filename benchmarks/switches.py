@@ -2,86 +2,120 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 
-from benchmarks.machine import spread
+from benchmarks.machine import difference, number, refusals, shown, spread, timed_if_right, verified
 from dynlab import Model, Training, ensemble
+from dynlab._checks import available_threads
+from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population import switched_run, switches
-from dynlab.population.gradient import noise_geometry
 from dynlab.population.order_parameters import draw
 
 SIZES = ((2, 2), (4, 2), (8, 2), (16, 2), (32, 2), (64, 2), (16, 4), (16, 8), (16, 16), (64, 16))
-GOAL = 300.0  # seconds for 16 neurons, 8 features, 256 seeds
+MOST_CHECKED = 16  # neurons: beyond, the formulas with twice the digits take minutes
 
 
-def check(model, training) -> None:
-    """Refuse to time a wrong gradient: the kernel against the same formulas with twice the digits."""
-    weights = np.random.default_rng(0).standard_normal((model.neurons, model.features + model.neurons))
-    signal, geometry = weights[:, : model.features], noise_geometry(weights[:, model.features :])
-    head = switches.start_head(model, training)
-    right = switches.evaluate(model, training, signal, *geometry, signal, geometry[0], head)
-    found = switches.evaluate_float(model, training, signal, *geometry, signal, geometry[0], head)
-    for got, want in zip(found, right, strict=True):
-        if not np.allclose(got, want, rtol=1e-8, atol=1e-11):
-            raise AssertionError(f"{model.activation}, m = {model.neurons}: the gradient is wrong, not timed")
+def timed_system(model: Model, training: Training) -> tuple:
+    """One drawn state with a dense head: arguments of the kernel that is timed, and (signal, Gram matrix, head)."""
+    m = model.neurons
+    signal, gram = draw(model, 1000, np.random.default_rng(0))
+    z, side = switched_run.encode(model, training, signal[None], gram[None])
+    entries = m * (m - 1)
+    z[0, -1 - entries : -1] = 0.1 * np.random.default_rng(1).standard_normal(entries)
+    head = np.eye(m)
+    head[~np.eye(m, dtype=bool)] = z[0, -1 - entries : -1]
+    scratch = switched_run.scratch_for(m, model.features)
+    scratch[9][...] = np.eye(m)
+    arguments = switched_run.system_of(model, training), z[0], side[0], scratch, np.zeros(z.shape[1])
+    return arguments, (signal, gram, head)
+
+
+def check(model: Model, training: Training, arguments: tuple, state: tuple) -> dict:
+    """Refuse to time wrong rates: loss, rates of signals, norms and head against the formulas with twice the digits."""
+    signal, gram, head = state
+    m, features = signal.shape
+    norm = np.sqrt(np.diagonal(gram))
+    k = np.outer(norm, norm)
+    wedge = np.sqrt(np.maximum((k - gram) * (k + gram), 0.0))
+    np.fill_diagonal(wedge, 0.0)
+    right, d_signal, d_noise, d_head = switches._evaluate_extended(
+        model, training, signal, norm, gram, wedge, signal, norm, head.copy()
+    )
+    loss, rates = switched_run.rates_kernel(*arguments), arguments[-1]
+    cut, entries = m * features, m * (m - 1)
+    slope = d_signal / signal if ACTIVATIONS[model.activation].degree == 3 else d_signal
+    pairs = {
+        "loss": (loss, right),
+        "signals": (rates[:cut], -slope.ravel()),
+        "norms": (rates[cut : cut + m], -np.diagonal(d_noise) / norm**2),
+        "head": (rates[-1 - entries : -1], -training.eta_head * d_head[~np.eye(m, dtype=bool)]),
+    }
+    found = {name: (difference(got, want, 1e-3 * float(np.abs(want).max())), 1e-8) for name, (got, want) in pairs.items()}
+    return verified(f"rates under any training, {model.activation}, m = {m}, K = {features}", found)
 
 
 def cost(activation: str, m: int, features: int, repeats: int = 7) -> dict:
     """Microseconds a call of the rates with a dense head."""
     model = Model(activation=activation, neurons=m, strengths=tuple(0.9**k for k in range(features)))
     training = Training()
-    if m <= 4:
-        check(model, training)
-    signal, gram = draw(model, 1000, np.random.default_rng(0))
-    z, side = switched_run.encode(model, training, signal[None], gram[None])
-    entries = m * (m - 1)
-    z[0, -1 - entries : -1] = 0.1 * np.random.default_rng(1).standard_normal(entries)
-    system, scratch = switched_run.system_of(model, training), switched_run.scratch_for(m, features)
-    scratch[9][...] = np.eye(m)
-    rates = np.zeros(z.shape[1])
+    arguments, state = timed_system(model, training)
+    row: dict = {"neurons": m, "features": features}
+    if m <= MOST_CHECKED:
+        row["differences"] = check(model, training, arguments, state)
     calls = max(3, int(2e5 / (m * m * (m + features))))
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
         for _ in range(calls):
-            switched_run.rates_kernel(system, z[0], side[0], scratch, rates)
+            switched_run.rates_kernel(*arguments)
         seconds.append((time.perf_counter() - start) / calls * 1e6)
-    return {"neurons": m, "features": features, "microseconds": spread(seconds[1:])}
+    row["microseconds"] = spread(seconds[1:])
+    print(f"{activation}: m {m:>2}, K {features:>2}: {shown(row['microseconds'])} us", flush=True)
+    return row
 
 
-def many_neurons(m: int, features: int, seeds: int) -> dict:
-    """Seconds of an ensemble of m neurons and features in a ladder from 1 to 0.3, to 1e9, all threads."""
+def many_neurons(m: int, features: int, seeds: int, until: float) -> dict:
+    """Seconds of an ensemble of m neurons and features in a ladder from 1 to 0.3, all threads."""
     model = Model(neurons=m, strengths=tuple(float(x) for x in np.geomspace(1.0, 0.3, features)))
+    ensemble(model, 1000, 1, until=1.0)  # compiles
     start = time.perf_counter()
-    frame = ensemble(model, 1000, seeds, until=1e9).frame
+    frame = ensemble(model, 1000, seeds, until=until).frame
     seconds = time.perf_counter() - start
-    return {
-        "neurons": m, "features": features, "seeds": seeds, "seconds": seconds, "steps": float(frame["steps"].median()),
-        "failed": float((frame["outcome"] == "failed").mean()), "threads": len(os.sched_getaffinity(0)),
-    }  # fmt: skip
+    failed, nothing = (frame["outcome"] == "failed").mean(), frame["loss_end"].isna().mean()
+    found = {"failed": (float(failed), 0.0), "not a number": (float(nothing), 0.0)}
+    threads, steps = available_threads(), int(frame["steps"].sum() + frame["rejected"].sum())
+    row = {"neurons": m, "features": features, "seeds": seeds, "until": until, "threads": threads}
+    row |= verified(f"ensemble of {m} neurons, {features} features", found)
+    row |= {"seconds": seconds, "steps": float(frame["steps"].median())}
+    row["ms_a_step"] = 1e3 * seconds * min(threads, seeds) / steps
+    text = "m {neurons}, K {features}: {seeds} seeds to {until:g} in {seconds:.1f} s, {steps:.0f} steps"
+    print(f"{text.format(**row)}, each {number(row['ms_a_step'])} ms", flush=True)
+    return row
 
 
-def run(quick: bool) -> dict:
+def exponents(rows: list[dict]) -> dict:
+    """Least-squares exponents of the cost: of m from 8 neurons on with two features, of K with 16 neurons."""
+    ladder = [row for row in rows if row["features"] == 2 and row["neurons"] >= 8]
+    wide = [row for row in rows if row["neurons"] == 16]
+    found = {}
+    for name, by, some in (("exponent_m", "neurons", ladder), ("exponent_features", "features", wide)):
+        sizes, costs = np.log([[row[by], row["microseconds"]["median"]] for row in some]).T
+        found[name] = float(np.polyfit(sizes, costs, 1)[0])
+    return found
+
+
+def run(quick: bool = False) -> dict:
     """The table of costs with the exponents of m and K, then ensembles of 4, 8 and 16 neurons."""
-    result = {}
+    result: dict = {}
     for activation in ("cubic", "relu"):
-        rows = [cost(activation, m, k, 3 if quick else 7) for m, k in SIZES]
-        for row in rows:
-            one = row["microseconds"]
-            print(f"{activation}: m {row['neurons']:>2}, K {row['features']:>2}: {one['median']:8.1f} us", flush=True)
-        ladder = [row for row in rows if row["features"] == 2 and row["neurons"] >= 8]
-        slope = np.polyfit(*np.log([[r["neurons"], r["microseconds"]["median"]] for r in ladder]).T, 1)[0]
-        wide = [row for row in rows if row["neurons"] == 16]
-        in_k = np.polyfit(*np.log([[r["features"], r["microseconds"]["median"]] for r in wide]).T, 1)[0]
-        print(f"{activation}: grows like m^{slope:.2f} (m 8 to 64, K 2) and K^{in_k:.2f} (K 2 to 16, m 16)", flush=True)
-        result[activation] = {"cost": rows, "exponent_m": float(slope), "exponent_features": float(in_k)}
-    result["ensembles"] = []
-    for m, features, seeds in ((4, 4, 64), (8, 8, 4)) if quick else ((4, 4, 256), (8, 8, 32), (16, 8, 4)):
-        found = many_neurons(m, features, seeds)
-        result["ensembles"].append(found)
-        print("m {neurons}, K {features}: {seeds} seeds in {seconds:.0f} s, {steps:.0f} steps, failed {failed:.0%}".format(
-            **found), flush=True)  # fmt: skip
+        rows = [timed_if_right(cost, activation, m, k, 3 if quick else 7) for m, k in (SIZES[:2] if quick else SIZES)]
+        result[activation] = {"cost": rows}
+        if not quick and not list(refusals(rows)):
+            result[activation] |= exponents(rows)
+            text = "{exponent_m:.2f} (m 8 to 64, K 2) and K^{exponent_features:.2f} (K 2 to 16, m 16)"
+            print(f"{activation}: grows like m^" + text.format(**result[activation]), flush=True)
+    sizes = ((4, 4, 2, 1e3),) if quick else ((4, 4, 256, 1e9), (8, 8, 8, 1e9), (16, 8, 2, 1e4))
+    result["ensembles"] = [timed_if_right(many_neurons, *size) for size in sizes]
     return result

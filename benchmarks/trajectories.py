@@ -1,6 +1,6 @@
 """Single trajectories of the cubic flow beside SciPy's stiff solvers and diffrax's: the same starts, horizons and equations.
 
-The peers are given everything that makes the flow tame short of the solver itself: the same logarithmic coordinates, the same
+The peers are given what makes the flow tame, short of the solver itself: the same logarithmic coordinates, the same
 right-hand side without cancellation (`dynlab.formulas.cubic_flow`; compiled for SciPy, traced for JAX), and SciPy the exact
 Jacobian. In time instead of arc length they must resolve a jump that at large dimensions is narrower than the spacing of
 float64 at that time; which of them fail there, and how often, is part of the result. All use one tolerance, relative and
@@ -32,8 +32,8 @@ HEAD_RATE, TOLERANCE = 0.01, 1e-6
 MOST_CALLS = 20_000  # of the right-hand side, a trajectory: ten times what a successful one takes at dim 1000
 MOST_STEPS = 4096  # of diffrax
 SCIPY = ("LSODA", "BDF", "Radau")
-# Squared cosines and head entries at the end, of two solvers with errors of TOLERANCE a step.
-ALLOWED = 1e-4
+# Of a coordinate at the end, logarithms and head entries, between two solvers with errors of TOLERANCE a step.
+ALLOWED = 1e-3
 
 _rates = _jit.compiled(cubic_flow.cubic_pair_rates)
 _jacobian = _jit.compiled(cubic_flow.cubic_pair_jacobian)
@@ -78,7 +78,8 @@ def check_rates(model: Model, z: NDArray, side: NDArray) -> dict:
         norms = np.diagonal(d_gram) / (2.0 * np.diagonal(gram))
         c = gram[0, 1] / np.sqrt(gram[0, 0] * gram[1, 1])
         turn = (d_gram[0, 1] / gram[0, 1] - norms.sum()) * c / (1.0 - c * c)
-        right = [*logs[:3], logs[3] + logs[0] - logs[1] - logs[2], *norms, turn, *(-HEAD_RATE * d_head[~np.eye(2, dtype=bool)])]
+        heads = -HEAD_RATE * d_head[~np.eye(2, dtype=bool)]
+        right = [*logs[:3], logs[3] + logs[0] - logs[1] - logs[2], *norms, turn, *heads]
         rates = np.empty(9)
         rates_at(parameter_vector(model, HEAD_RATE), state, signs, rates)
         found.append(difference(rates, right, 1e-6 * float(np.abs(right).max())))
@@ -166,19 +167,16 @@ def agree(label: str, model: Model, side: NDArray, ends: dict[str, NDArray]) -> 
     Returns for each solver the share that failed, and for the peers the largest difference from ours where they did not.
     """
     none = np.zeros(len(side), dtype=bool)
-    failed = {name: np.isnan(end).any(1) for name, end in ends.items()}
+    failed = {name: ~np.isfinite(end).all(1) for name, end in ends.items()}
     allowed = {"dynlab, failed": (float(failed["dynlab"].mean()), 0.0)}
-    signal, gram, head = flow.decode(model, ends["dynlab"], side)
-    cosines = squared_cosines(signal, gram)
     result = {name: {"failed": float(bad.mean())} for name, bad in failed.items()}
     for name, end in ends.items():
         good = ~failed[name] & ~failed["dynlab"]
         if name == "dynlab" or not good.any():
             continue
-        their_signal, their_gram, their_head = flow.decode(model, end[good], side[good])
-        theirs = squared_cosines(their_signal, their_gram)
-        others = outcomes(model, theirs, none[good]) != outcomes(model, cosines[good], none[good])
-        apart = float(max(np.abs(theirs - cosines[good]).max(), np.abs(their_head - head[good]).max()))
+        states = (flow.decode(model, of[good], side[good])[:2] for of in (end, ends["dynlab"]))
+        theirs, ours = (outcomes(model, squared_cosines(*state), none[good]) for state in states)
+        others, apart = theirs != ours, float(np.abs(end[good] - ends["dynlab"][good]).max())
         allowed |= {f"{name}, other outcomes": (float(others.sum()), 0.0), f"{name}, end states": (apart, ALLOWED)}
         result[name]["difference"] = apart
     verified(label, allowed)
@@ -199,7 +197,7 @@ def one_case(dim: int, until: float, count: int, repeats: int, methods: tuple[st
         elif installed("diffrax"):
             runs["diffrax Kvaerno5"] = partial(diffrax_ends(par), z, side, until)
     row["solvers"] = agree(label, model, side, {name: run() for name, run in runs.items()})
-    seconds = {name: np.array(values) for name, values in side_by_side(runs, repeats).items()}
+    seconds = {name: np.array(values) for name, values in side_by_side(runs, repeats, warm=True).items()}
     text = []
     for name, values in seconds.items():
         found = row["solvers"][name]
@@ -216,4 +214,4 @@ def run(quick: bool = False) -> list:
     """All dimensions and ends; quick: two of them, few starts, the fastest of SciPy's solvers."""
     if quick:
         return [timed_if_right(one_case, *case, 4, 2, ("LSODA", "diffrax")) for case in CASES[:2]]
-    return [timed_if_right(one_case, *case, 24, 5, (*SCIPY, "diffrax")) for case in CASES]
+    return [timed_if_right(one_case, *case, 16, 5, (*SCIPY, "diffrax")) for case in CASES]
