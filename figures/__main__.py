@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Build the figures asked for, saying how long each took."""
     names = [choice("name", name, NAMES) for name in dict.fromkeys(arguments.name)] or list(NAMES)
     require(arguments.out != "", "out", "", "the name of a folder")
+    shown = arguments.out is not None or (GALLERY.parent.parent / "README.md").is_file()
+    require(not arguments.gallery or shown, "gallery", "", "given with --out: README's own pictures are in a clone alone")
     folder = Path(arguments.out or ("runs/figures-fast" if arguments.fast else "runs/figures"))
     if folder.exists() and not folder.is_dir():
         raise FolderError(folder, "holds a file; must be a folder")

@@ -102,7 +102,8 @@ def write_files(settings: Settings, findings: dict[int, Finding], call: Call) ->
     write_whole(out / "theorem.md", "\n".join(markdown(findings)) + "\n")
     write_whole(out / "points.csv", csv_text(pd.DataFrame(_plotted(findings))))
     scale = asdict(scale_of(settings))
-    record = {"program": call.program, "options": call.options, "claims": settings.claims, **scale}
+    options = call.options | {"claims": ",".join(map(str, settings.claims))}
+    record = {"program": call.program, "options": options, "claims": settings.claims, **scale}
     write_whole(out / "settings.json", json_text(record))
     if settings.plots:
         from dynlab import plotting
