@@ -6,6 +6,7 @@ Each takes the name of a setting and its value, returns the value in its plain P
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 import operator
@@ -81,8 +82,20 @@ def integer(
 def choice(name: str, value: object, choices: Iterable[str]) -> str:
     """One of a few words."""
     choices = tuple(choices)
-    require(isinstance(value, str) and value in choices, name, value, "one of " + ", ".join(choices))
+    require(isinstance(value, str) and value in choices, name, value, one_of(value, choices))
     return str(value)
+
+
+def one_of(value: object, choices: Iterable[str]) -> str:
+    """What is allowed where only these words are, and the one that was probably meant."""
+    choices = tuple(choices)
+    return "one of " + ", ".join(choices) + nearest(value, choices)
+
+
+def nearest(value: object, choices: Iterable[str]) -> str:
+    """The words "; did you mean ...?" with the choice most like the value; nothing where none is."""
+    found = difflib.get_close_matches(str(value).lower(), list(choices), 1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def available_threads() -> int:

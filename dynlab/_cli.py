@@ -1,20 +1,60 @@
-"""What the commands share: one-line errors, exit statuses, numbers as they are typed."""
+"""What the commands share: options from words and files, one-line errors, exit statuses, numbers as they are typed."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
+import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
-from dynlab._checks import SettingError
+from dynlab._checks import SettingError, nearest
+from dynlab._configuration import assignments, configuration, option_words, spelled
 from dynlab.files import FolderError, termination_as_exception
+
+# Not part of what a run computes: where it is written, what it says, and how many threads share the work.
+UNRECORDED = ("config", "assigned", "out", "quiet", "threads", "checkpoints", "resume", "dask")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a command.
+
+    program: the module, as dynlab.run. words: as typed. arguments: all options, still words. options: those that decide
+    the results, by name; `--config` takes them back from the run's record. started: `time.perf_counter()`.
+    """
+
+    program: str
+    words: tuple[str, ...]
+    arguments: argparse.Namespace
+    options: dict[str, Any]
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def command(self) -> str:
+        """The command as it was typed, for a shell."""
+        return shlex.join(["python", "-m", self.program, *self.words])
+
+    def record(self) -> dict[str, Any]:
+        """What run.json begins with: enough for `--config run.json` to repeat the run."""
+        return {"program": self.program, "command": self.command, "options": self.options}
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and whose options take negative numbers of any form."""
+    """An argument parser whose errors are one line that suggests, whose options take negative numbers of any form, and can
+    come from a file (--config) or by name (--set); what stands among the words wins over --set, and that over --config."""
+
+    def __init__(self, prog: str, **more: Any):
+        super().__init__(prog=prog, allow_abbrev=False, **more)
+        elsewhere = self.add_argument_group("options from elsewhere")
+        file = "take options from a TOML file (weak = 0.3) or from the run.json of a run, which is then repeated"
+        elsewhere.add_argument("--config", metavar="FILE", help=file)
+        one = "set an option by its name, over those of --config; may be repeated"
+        elsewhere.add_argument("--set", metavar="NAME=VALUE", help=one, action="append", dest="assigned")
 
     def parse_args(self, args: Sequence[str], namespace=None):  # type: ignore[override]
         """Parse; joins `--option -1e-3` to `--option=-1e-3`, which argparse would take for two options."""
@@ -24,16 +64,69 @@ class Parser(argparse.ArgumentParser):
                 joined[-1] += "=" + word
             else:
                 joined.append(word)
-        return super().parse_args(joined, namespace)
+        found, unknown = self.parse_known_args([*self._from_elsewhere(joined), *joined], namespace)
+        if unknown:
+            known = [name for name in self._option_string_actions if name.startswith("--")]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{nearest(unknown[0].partition('=')[0], known)}")
+        return found
+
+    def call(self, argv: Sequence[str] | None) -> Call:
+        """Parse these words (None: the process's own)."""
+        started = time.perf_counter()
+        words = tuple(sys.argv[1:] if argv is None else argv)
+        arguments = self.parse_args(words)
+        named = [action.dest for action in self._actions if action.option_strings and action.dest not in UNRECORDED]
+        given = {name: getattr(arguments, name) for name in named if hasattr(arguments, name)}
+        options = {name: value for name, value in given.items() if value is not None and value is not False}
+        return Call(self.prog, words, arguments, options, started)
+
+    def elsewhere(self, words: Sequence[str]) -> dict[str, Any]:
+        """The options that --config and --set give, by name; not yet looked at."""
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        first.error = self.error  # type: ignore[method-assign]
+        first.add_argument("--config")
+        first.add_argument("--set", action="append", default=[])
+        given, _ = first.parse_known_args(words)
+        try:
+            return configuration(self.prog, given.config) | assignments(given.set)
+        except ValueError as error:
+            self.error(str(error))
+
+    def _from_elsewhere(self, words: Sequence[str]) -> list[str]:
+        """Words for the options of --config and --set that are not among `words`."""
+        actions = {spelled(name): action for name, action in self._option_string_actions.items() if name.startswith("--")}
+        taken = {spelled(word.partition("=")[0]) for word in words if word.startswith("--")}
+        made: list[str] = []
+        for name, value in self.elsewhere(words).items():
+            if name not in actions or name in ("config", "set", "help"):
+                self.error(f"{name}: is no option of {self.prog}{nearest(name, actions)}")
+            if name not in taken:
+                try:
+                    made += option_words(actions[name], value)
+                except ValueError as error:
+                    self.error(f"{name}: {error}")
+        return made
 
     def option(self, name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
         """Add an option that takes a value, which stays a word; its help names the default."""
         shown = f"{what} (default {default})" if default else what
         self.add_argument(name, help=shown, default=default, metavar=metavar, **more)
 
+    def format_usage(self) -> str:
+        """A line: the command, what it must be given, and that it has options."""
+        needed = [action.dest for action in self._actions if action.required]
+        places = [action.metavar or action.dest for action in self._get_positional_actions()]
+        must = [f"--{name} {name.upper()}" for name in needed if f"--{name}" in self._option_string_actions]
+        return f"usage: {' '.join([self.prog.replace('.', ' '), *map(str, places), *must, '[--option ...]'])}\n"
+
+    def format_help(self) -> str:
+        """The help page under a short line of usage."""
+        self.usage = self.format_usage().removeprefix("usage: ").strip().replace("%", "%%")
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def number(text: object) -> object:
@@ -52,11 +145,12 @@ def number(text: object) -> object:
     return int(value) if whole else value
 
 
-def run_command(program: str, arguments: argparse.Namespace, work: Callable[[], None]) -> int:
+def run_command(call: Call, work: Callable[[], None]) -> int:
     """Do the work and return the exit status; what went wrong is said in one line on standard error.
 
     0 done, 1 the files could not be written, 2 a setting is not allowed, 130 Ctrl-C, 128 + n for signal n.
     """
+    program, arguments = call.program, call.arguments
     try:
         with termination_as_exception():
             work()

@@ -31,7 +31,7 @@ def add_model(p: Parser, defaults: Mapping[str, str] = MappingProxyType({})) -> 
 
     option("--strong", "strength of the strong feature", "1.0", "ALPHA")
     option("--weak", "strength of the weak feature", "0.3", "ALPHA")
-    option("--noise", "standard deviation of the noise in each direction", "0.5", "SIGMA")
+    option("--noise", "standard deviation of the noise of a patch in each direction", "0.5", "SIGMA")
     option("--patches", "patches of a sample", "16")
     option("--feature-patches", "patches that carry the feature", "4")
     option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
@@ -63,8 +63,8 @@ def add_switches(p: Parser) -> None:
     option("stop_gradient", f"side without gradient, of {', '.join(STOP_GRADIENTS)}", "SIDE")
     option("normalisation", f"of the outputs, of {', '.join(NORMALISATIONS)}", "NAME")
     option("objective", f"of {', '.join(OBJECTIVES)}", "NAME")
-    option("weight_decay", "of the encoder", "RATE")
-    option("head_decay", "of the head's entries that train", "RATE")
+    option("weight_decay", "of the encoder, a unit of time (steps x learning rate)", "RATE")
+    option("head_decay", "of the head's entries that train, in units of eta-head", "RATE")
     option("decorrelation", "weight of the squared correlations of the encoder's outputs", "WEIGHT")
     option("start_scale", "scale of the random start", "SCALE")
 

@@ -8,15 +8,13 @@ trains an ensemble for every line of `dynlab.ablations`, prints one table and wr
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dynlab._checks import SettingError, integer, real, require, threads
-from dynlab._cli import Parser, number, run_command
+from dynlab._cli import Call, Parser, number, run_command
 from dynlab._options import MODEL_OPTIONS, add_model, add_switches, training_of
 from dynlab.files import run_folder, write_csv, write_json
 from dynlab.model import ACTIVATIONS, Model
@@ -48,17 +46,15 @@ class Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(words)
-    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words))
+    call = parser().call(argv)
+    return run_command(call, lambda: run(check(call.arguments), call))
 
 
-def run(settings: Settings, words: Sequence[str]) -> None:
+def run(settings: Settings, call: Call) -> None:
     """Claim the folder, compute line by line, write and print."""
     from dynlab import ablations, report
     from dynlab._progress import progress
 
-    started = time.perf_counter()
     place = Path(settings.out) if settings.out is not None else Path("runs") / f"ablate-{settings.model.activation}"
     with run_folder(place, numbered=settings.out is None) as folder:
         every = ablations.ablations(settings.model, settings.training, settings.dim)
@@ -74,8 +70,8 @@ def run(settings: Settings, words: Sequence[str]) -> None:
                 rows.append(ablations.row_of(one, found))
         table = ablations.table(rows)
         write_csv(folder.partial / "ablate.csv", table)
-        record = {"command": shlex.join(["python", "-m", PROGRAM, *words]), "settings": asdict(settings)}
-        write_json(folder.partial / "run.json", record | report.provenance(started))
+        record = call.record() | {"settings": asdict(settings)}
+        write_json(folder.partial / "run.json", record | report.provenance(call.started))
     if not settings.quiet:
         print("\n".join(text(settings, rows, folder.place)), flush=True)
 
@@ -156,8 +152,7 @@ def parser() -> Parser:
         prog=PROGRAM,
         description="Change one ingredient at a time (head, normalisation, stop-gradient, target, decay, rate, width, "
         "features) and tell by ensembles of the exact flow what each does.",
-        epilog="example: python -m dynlab.ablate --weak 0.5 --seeds 256 --groups head,stop-gradient",
-        allow_abbrev=False,
+        epilog="example: dynlab ablate --weak 0.5 --seeds 256 --groups head,stop-gradient",
     )
 
     add_model(p)
@@ -167,7 +162,7 @@ def parser() -> Parser:
     p.option("--seed", "seed of the random starts", "0")
     add_switches(p)
     p.option("--groups", f"lines to compute, of {', '.join(GROUPS)}, with commas (default all)", metavar="NAME,NAME")
-    p.option("--until", "training time (default: 1e4 dim^2 for degree 3, 1e7 for degree 1)", metavar="TIME")
+    p.option("--until", "time of training, steps x learning rate (default: 1e4 dim^2, 1e7 for degree 1)", metavar="TIME")
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
     p.option("--threads", "threads to compute with (default: all cores)")
     p.option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")

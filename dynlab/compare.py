@@ -21,9 +21,8 @@ DEFAULTS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
     what = "Train on minibatches of several sizes, draw the exact descent over them, fit how far apart they are."
-    return command.command(PROGRAM, command.parser(PROGRAM, what, "batch sizes, with commas", DEFAULTS), words)
+    return command.command(command.parser(PROGRAM, what, "batch sizes, with commas", DEFAULTS), argv)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parser(
         prog=PROGRAM,
         description="Print versions, threads, cache folder, and the CUDA device or why there is none.",
-        allow_abbrev=False,
     ).parse_args(list(sys.argv[1:] if argv is None else argv))
     for name, found in findings().items():
         print(f"{name + ':':10} {found}")

@@ -9,15 +9,13 @@ before training and the raw pixels; prints the table with the protocols and writ
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dynlab._checks import SettingError, integer, require, threads
-from dynlab._cli import Parser, number, run_command
+from dynlab._cli import Call, Parser, number, run_command
 from dynlab.images.settings import REPRESENTATIONS
 
 PROGRAM = "dynlab.evaluate"
@@ -39,19 +37,17 @@ class Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(words)
-    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words))
+    call = parser().call(argv)
+    return run_command(call, lambda: run(check(call.arguments), call))
 
 
-def run(settings: Settings, words: Sequence[str]) -> None:
+def run(settings: Settings, call: Call) -> None:
     """Load the run and its pictures, measure, write and print."""
     from dynlab import report
     from dynlab.files import json_text, write_csv, write_whole
     from dynlab.images import appraisal, record
     from dynlab.images.where import ops_of
 
-    started = time.perf_counter()
     pretraining, weights = record.settings_of(settings.run), record.read_weights(settings.run)
     ops, where = ops_of(settings.device, settings.threads)
     train, test = appraisal.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
@@ -60,11 +56,11 @@ def run(settings: Settings, words: Sequence[str]) -> None:
         said(f"features are computed on {where}")
     rows = appraisal.appraise(pretraining, weights, train, test, which=settings.which, ops=ops, told=said)
     facts = {
-        "command": shlex.join(["python", "-m", PROGRAM, *words]), "dataset": pretraining.dataset, "train": len(train),
+        **call.record(), "dataset": pretraining.dataset, "train": len(train),
         "test": len(test), "device": where, "rows": [appraisal.plain(row) for row in rows],
     }  # fmt: skip
     write_csv(settings.run / "spectrum.csv", appraisal.spectra(rows))
-    write_whole(settings.run / "evaluate.json", json_text(facts | report.provenance(started)))
+    write_whole(settings.run / "evaluate.json", json_text(facts | report.provenance(call.started)))
     if not settings.quiet:
         print("\n".join(appraisal.text(rows, settings.run)), flush=True)
 
@@ -97,8 +93,7 @@ def parser() -> Parser:
     p = Parser(
         prog=PROGRAM,
         description="Measure the frozen features of a pretrained encoder: nearest neighbours, linear probe, spectrum.",
-        epilog="example: python -m dynlab.evaluate runs/x --of encoder,z",
-        allow_abbrev=False,
+        epilog="example: dynlab evaluate runs/x --of encoder,z",
     )
     p.add_argument("run", help="folder of a finished run of dynlab.pretrain", metavar="RUN")
     p.option("--data", "folder with the pictures' files (default: that of the run)", metavar="DIR")

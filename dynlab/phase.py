@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynlab._checks import SettingError, integer, real, require, threads
-from dynlab._cli import Parser, number, run_command
+from dynlab._cli import Call, Parser, number, run_command
 from dynlab._options import add_device, announce
 from dynlab.axes import FORM, SETTINGS, parse_axis
 
@@ -50,13 +49,11 @@ class Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    started = time.perf_counter()
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(words)
-    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words, started))
+    call = parser().call(argv)
+    return run_command(call, lambda: run(check(call.arguments), call))
 
 
-def run(settings: Settings, words: Sequence[str], started: float) -> None:
+def run(settings: Settings, call: Call) -> None:
     """Compute what is missing, write, print."""
     from dynlab import phase_report
     from dynlab._progress import progress
@@ -78,7 +75,7 @@ def run(settings: Settings, words: Sequence[str], started: float) -> None:
             progress=show,
             device=settings.device,
         )
-    phase_report.write_files(settings, found, words, started)
+    phase_report.write_files(settings, found, call)
     phase_report.print_report(settings, found)
 
 
@@ -144,8 +141,7 @@ def parser() -> Parser:
         prog=PROGRAM,
         description="Map a measure of ensembles over two settings, with and without the prediction head. "
         "Stopped in any way, the same command goes on where it was.",
-        epilog="example: python -m dynlab.phase --x weak=0.05:1:64 --y eta-head=1e-4:1:64:log --seeds 64",
-        allow_abbrev=False,
+        epilog="example: dynlab phase --x weak=0.05:1:64 --y eta-head=1e-4:1:64:log --seeds 64",
     )
 
     axes = ", ".join(name.replace("_", "-") for name in SETTINGS)
@@ -160,7 +156,7 @@ def parser() -> Parser:
         p.option(f"--{name}", f"as an axis, where it is none (default {standard})", metavar="VALUE")
     for name, standard in (("patches", "16"), ("feature-patches", "4"), ("neurons", "2"), ("dim", "1000")):
         p.option(f"--{name}", f"likewise (default {standard})")
-    p.option("--until", "training time (default: until nothing moves)", metavar="TIME")
+    p.option("--until", "time of training, steps x learning rate (default: until nothing moves)", metavar="TIME")
     p.option("--activation", "relu, cubic, relu3 or linear (default cubic)", metavar="NAME")
     p.option("--mask", "how the views share the patches: half or independent (default half)", metavar="LAW")
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")

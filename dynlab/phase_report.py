@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ from dynlab.files import FolderTaken, csv_text, write_whole
 from dynlab.grid import STORE, PhaseMap
 
 if TYPE_CHECKING:
+    from dynlab._cli import Call
     from dynlab.phase import Settings
 
 
@@ -32,7 +31,7 @@ def describe(settings: Settings, found: PhaseMap) -> dict[str, Any]:
     return axes | grid.settings() | map_settings
 
 
-def write_files(settings: Settings, found: PhaseMap, words: Sequence[str], started: float) -> None:
+def write_files(settings: Settings, found: PhaseMap, call: Call) -> None:
     """Write phase.csv and the figure, the same bytes for the same map, and run.json, each whole or not at all."""
     import json
 
@@ -49,12 +48,12 @@ def write_files(settings: Settings, found: PhaseMap, words: Sequence[str], start
         title = f"Phase diagram: {found.measure.name} over {found.grid.x.name} and {found.grid.y.name}"
         plotting.save(phase_figure(found), out / "phase", title, describe(settings, found))
     record = {
-        "command": shlex.join(["python", "-m", "dynlab.phase", *words]),
+        **call.record(),
         "settings": describe(settings, found),
         "trajectories": {"in the map": int(found.frame["seeds"].sum()), "computed now": found.computed},
         "failed": int(found.frame["failed"].sum()),
         "damage": list(found.damage),
-        **provenance(started),
+        **provenance(call.started),
         "cpu_time_seconds": round(time.process_time(), 3),
     }
     write_whole(out / "run.json", json.dumps(record, indent=2, allow_nan=False) + "\n")

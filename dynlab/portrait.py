@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynlab._checks import SettingError, choice, integer, real, require, threads
-from dynlab._cli import Parser, number, run_command
+from dynlab._cli import Call, Parser, number, run_command
 from dynlab.files import run_folder
 from dynlab.model import Model
 
@@ -54,13 +53,11 @@ class Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    started = time.perf_counter()
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(words)
-    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words, started))
+    call = parser().call(argv)
+    return run_command(call, lambda: run(check(call.arguments), call))
 
 
-def run(settings: Settings, words: Sequence[str], started: float) -> None:
+def run(settings: Settings, call: Call) -> None:
     """Claim the run folder, compute, write it, then report."""
     from dynlab import portrait_report
     from dynlab._progress import progress
@@ -71,7 +68,7 @@ def run(settings: Settings, words: Sequence[str], started: float) -> None:
                 settings.plane, settings.points, settings.trajectories,
                 until=settings.until, rtol=settings.rtol, threads=settings.threads, progress=show,
             )  # fmt: skip
-        portrait_report.write_files(folder.partial, settings, found, words, started)
+        portrait_report.write_files(folder.partial, settings, found, call)
     if not settings.quiet:
         portrait_report.print_report(found, folder.place)
 
@@ -122,8 +119,7 @@ def parser() -> Parser:
         description="Draw a phase portrait of the exact system on two of its coordinates: flow field, nullclines, fixed "
         "points with their stability, basins of attraction by end state, trajectories.",
         epilog="coordinates: w11 w12 w21 w22 (w_jl = <w_j, v_l>), E12 E21 (what output j borrows from neuron r), s1 s2 "
-        "(noise parts). example: python -m dynlab.portrait --x E21=0:1 --y w22 --hold w21=0.3",
-        allow_abbrev=False,
+        "(noise parts). example: dynlab portrait --x E21=0:1 --y w22 --hold w21=0.3",
     )
 
     hold = "value of another coordinate, NAME=VALUE; several with commas or repeated (default w11=0.99, w12=0.01, "

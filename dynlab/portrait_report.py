@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from dynlab.files import write_csv, write_json
 from dynlab.plane import LABELS, Plane
 
 if TYPE_CHECKING:
+    from dynlab._cli import Call
     from dynlab.portrait import Settings
 
 
@@ -82,7 +81,7 @@ def compute(plane: Plane, points: int, samples: int, *, until: float, rtol: floa
     )  # fmt: skip
 
 
-def write_files(folder: Path, settings: Settings, found: Portrait, words: Sequence[str], started: float) -> None:
+def write_files(folder: Path, settings: Settings, found: Portrait, call: Call) -> None:
     """Write the tables, the figure unless not wanted, and run.json last."""
     from dynlab.report import provenance
 
@@ -101,11 +100,11 @@ def write_files(folder: Path, settings: Settings, found: Portrait, words: Sequen
         title = f"Phase portrait on {plane.x.name} and {plane.y.name}"
         plotting.save(portrait_figure(found), folder / "portrait", title, described)
     record = {
-        "command": shlex.join(["python", "-m", "dynlab.portrait", *words]),
+        **call.record(),
         "settings": described,
         "caption": found.caption,
         "shares": shares(found),
-        **provenance(started),
+        **provenance(call.started),
     }
     write_json(folder / "run.json", record)
 

@@ -9,7 +9,6 @@ Killed at any moment, the same command with --resume goes on and ends with the s
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from dynlab import _device
 from dynlab._checks import SettingError, choice, integer, require, threads
-from dynlab._cli import Parser, number, run_command
+from dynlab._cli import Call, Parser, number, run_command
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
 
 PROGRAM = "dynlab.pretrain"
@@ -57,21 +56,21 @@ HELP = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 1 also where training was stopped by numbers that are not finite."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(words)
+    call = parser().call(argv)
     stopped: list[str] = []
 
     def work() -> None:
-        stopped.extend(run(arguments, words))
+        stopped.extend(run(call))
 
-    status = run_command(PROGRAM, arguments, work)
+    status = run_command(call, work)
     for line in stopped:
         print(f"{PROGRAM}: {line}", file=sys.stderr)
     return status or (1 if stopped else 0)
 
 
-def run(arguments: argparse.Namespace, words: Sequence[str]) -> list[str]:
+def run(call: Call) -> list[str]:
     """Check, load, train; a line for what stopped the training, if something did."""
+    arguments = call.arguments
     checked_threads = threads(number(arguments.threads))
     every = None if arguments.every is None else integer("every", number(arguments.every), at_least=1)
     for name in ("out", "data"):
@@ -91,7 +90,7 @@ def run(arguments: argparse.Namespace, words: Sequence[str]) -> list[str]:
     return record.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
         device=arguments.device, quiet=arguments.quiet, plots=not arguments.no_plots,
-        command=shlex.join(["python", "-m", PROGRAM, *words]), data=arguments.data,
+        command=call.command, data=arguments.data,
     )  # fmt: skip
 
 
@@ -127,8 +126,7 @@ def parser() -> Parser:
     p = Parser(
         prog=PROGRAM,
         description="Pretrain an encoder on pictures without labels, and watch it collapse or not.",
-        epilog="example: python -m dynlab.pretrain --recipe demo --data data --head none --out runs/collapse",
-        allow_abbrev=False,
+        epilog="example: dynlab pretrain --recipe demo --data data --head none --out runs/collapse",
     )
     p.option("--data", "folder with the pictures' files", "data", "DIR")
     p.option("--recipe", f"settings to start from, of {', '.join(RECIPES)}", metavar="NAME")

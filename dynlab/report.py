@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-import shlex
 import sys
 import textwrap
 import time
@@ -21,6 +20,7 @@ import dynlab
 from dynlab.files import write_csv, write_json
 
 if TYPE_CHECKING:
+    from dynlab._cli import Call
     from dynlab.run import Result, Settings
     from dynlab.sweep import Ensemble
 
@@ -41,7 +41,7 @@ def summary_table(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def write_files(
-    folder: Path, settings: Settings, results: Sequence[Result], words: Sequence[str], started: float
+    folder: Path, settings: Settings, results: Sequence[Result], call: Call
 ) -> None:
     """Write summary.csv, ensemble.csv, trajectory.csv, the figures unless not wanted, and run.json last."""
     write_csv(folder / "summary.csv", summary_table(results))
@@ -53,7 +53,7 @@ def write_files(
         pairs = {r.model.activation: tuple(r.trajectories.values()) for r in results}
         figure = plotting.phases_figure({name: (runs[0], runs[-1]) for name, runs in pairs.items()})
         plotting.save(figure, folder / "phases", "Training with and without a prediction head")
-    write_json(folder / "run.json", _record(settings, results, words, started))
+    write_json(folder / "run.json", _record(settings, results, call))
 
 
 def print_report(settings: Settings, results: Sequence[Result], place: Path) -> None:
@@ -190,7 +190,7 @@ def _stacked(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
 
 def _record(
-    settings: Settings, results: Sequence[Result], words: Sequence[str], started: float
+    settings: Settings, results: Sequence[Result], call: Call
 ) -> dict[str, Any]:
     """What run.json holds: all that is needed to repeat the run, and where and when it ran."""
     plain = asdict(settings)
@@ -203,11 +203,11 @@ def _record(
         f"{r.model.activation}, {head}": ensemble for r in results for head, ensemble in r.ensembles.items()
     }
     return {
-        "command": shlex.join(["python", "-m", "dynlab.run", *words]),
+        **call.record(),
         "settings": model | plain,
         "seed_followed": {r.model.activation: r.seed for r in results},
         "failed": {name: _failed(ensemble) for name, ensemble in ensembles.items()},
-    } | provenance(started)
+    } | provenance(call.started)
 
 
 def provenance(started: float) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynlab._checks import choice, integer, real, require, threads
-from dynlab._cli import Parser, number, run_command
+from dynlab._cli import Call, Parser, number, run_command
 from dynlab._device import of_flow
 from dynlab._options import MODEL_OPTIONS, add_device, add_model, add_switches, announce, training_of
 from dynlab.files import run_folder
@@ -79,27 +78,28 @@ class Result:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    started = time.perf_counter()
     words = list(sys.argv[1:] if argv is None else argv)
     if _sampled(words):
         return _run_samples(words)
-    arguments = parser().parse_args(words)
-    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words, started))
+    call = parser().call(words)
+    return run_command(call, lambda: run(check(call.arguments), call))
 
 
 def _sampled(words: Sequence[str]) -> bool:
     """Whether training on minibatches is asked for, which has options of its own."""
-    return "--method=sgd" in words or ("--method", "sgd") in pairwise(words)
+    if any(word.partition("=")[0] == "--method" for word in words):
+        return "--method=sgd" in words or ("--method", "sgd") in pairwise(words)
+    return parser().elsewhere(words).get("method") == "sgd"
 
 
 def _run_samples(words: Sequence[str]) -> int:
     from dynlab.samples import command
 
     what = "Train on minibatches of samples, with and without a prediction head, and draw the exact descent over it."
-    return command.command(PROGRAM, command.parser(PROGRAM, what, "samples a step", {}), words)
+    return command.command(command.parser(PROGRAM, what, "samples a step", {}), words)
 
 
-def run(settings: Settings, words: Sequence[str], started: float) -> None:
+def run(settings: Settings, call: Call) -> None:
     """Claim the run folder, compute, write it, then report."""
     from dynlab import report
 
@@ -107,7 +107,7 @@ def run(settings: Settings, words: Sequence[str], started: float) -> None:
         announce(where(settings)[1])
     with run_folder(settings.place, numbered=settings.out is None) as folder:
         results = compute(settings)
-        report.write_files(folder.partial, settings, results, words, started)
+        report.write_files(folder.partial, settings, results, call)
     report.print_report(settings, results, folder.place)
 
 
@@ -231,8 +231,7 @@ def parser() -> Parser:
         prog=PROGRAM,
         description="Train ensembles with and without a prediction head; print what they learnt, and write "
         "tables and a figure of the phases.",
-        epilog="example: python -m dynlab.run --strong 1.0 --weak 0.3 --activation cubic --seeds 4000",
-        allow_abbrev=False,
+        epilog="example: dynlab run --strong 1.0 --weak 0.3 --activation cubic --seeds 4000",
     )
 
     names = f"of {', '.join(ACTIVATIONS)}; several with commas or repeated (default relu,cubic)"
@@ -243,7 +242,7 @@ def parser() -> Parser:
     p.option("--seeds", "number of random starts", "2000")
     p.option("--seed", "seed of the random starts", "0")
     add_switches(p)
-    p.option("--until", "training time (default: until nothing moves)", metavar="TIME")
+    p.option("--until", "time of training, steps x learning rate (default: until nothing moves)", metavar="TIME")
     sampled = "or sgd, on minibatches (its options: --method sgd --help)"
     p.option("--method", f"of {', '.join(METHODS)}, {sampled}", "flow", "NAME")
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")

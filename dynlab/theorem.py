@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynlab._checks import SettingError, integer, require, threads
-from dynlab._cli import Parser, number, run_command
+from dynlab._cli import Call, Parser, number, run_command
 from dynlab._device import chosen
 from dynlab._options import add_device, announce
 
@@ -38,12 +38,11 @@ class Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(words)
-    return run_command(PROGRAM, arguments, lambda: run(check(arguments)))
+    call = parser().call(argv)
+    return run_command(call, lambda: run(check(call.arguments), call))
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, call: Call) -> None:
     """Compute what is missing, judge the claims, write and print."""
     from dynlab.claims import report
 
@@ -51,7 +50,7 @@ def run(settings: Settings) -> None:
         announce(chosen(settings.device)[1])
     store = report.open_folder(settings.out)
     findings = report.judge(settings, store)
-    report.write_files(settings, findings)
+    report.write_files(settings, findings, call)
     if not settings.quiet:
         report.print_report(settings, findings)
 
@@ -91,8 +90,7 @@ def parser() -> Parser:
         prog=PROGRAM,
         description="Measure the theorem's claims on ensembles of the exact flow, dimension after dimension. "
         "Interrupted, the same command goes on where it was.",
-        epilog="example: python -m dynlab.theorem --quick --claims 1,4,7",
-        allow_abbrev=False,
+        epilog="example: dynlab theorem --quick --claims 1,4,7",
     )
     names = f"claims to judge, {NUMBERS[0]} to {NUMBERS[-1]} with commas (default all)"
     p.add_argument("--claims", help=names, metavar="N,N")

@@ -17,8 +17,9 @@ from pathlib import Path
 from dynlab._checks import choice, require
 from dynlab._cli import Parser, run_command
 from dynlab.files import FolderError
-from figures import NAMES
-from figures.parts import build
+
+from . import NAMES
+from .parts import build
 
 PROGRAM = "figures"
 GALLERY = Path(__file__).parent / "gallery"
@@ -26,14 +27,16 @@ GALLERY = Path(__file__).parent / "gallery"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    arguments = parser().parse_args(list(sys.argv[1:] if argv is None else argv))
-    return run_command(PROGRAM, arguments, lambda: run(arguments))
+    call = parser().call(argv)
+    return run_command(call, lambda: run(call.arguments))
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Build the figures asked for, saying how long each took."""
     names = [choice("name", name, NAMES) for name in dict.fromkeys(arguments.name)] or list(NAMES)
     require(arguments.out != "", "out", "", "the name of a folder")
+    shown = arguments.out is not None or (GALLERY.parent.parent / "README.md").is_file()
+    require(not arguments.gallery or shown, "gallery", "", "given with --out: README's own pictures are in a clone alone")
     folder = Path(arguments.out or ("runs/figures-fast" if arguments.fast else "runs/figures"))
     if folder.exists() and not folder.is_dir():
         raise FolderError(folder, "holds a file; must be a folder")
@@ -50,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The options."""
     what = "Build the figures, each with its data and the check of its claim."
-    p = Parser(prog=PROGRAM, description=what, allow_abbrev=False)
+    p = Parser(prog=PROGRAM, description=what)
     p.add_argument("name", nargs="*", help=f"of {', '.join(NAMES)} (default all)", metavar="NAME")
     p.add_argument("--fast", action="store_true", help="small sizes, as the tests use them")
     where = "folder for figures and data (default runs/figures, with --fast runs/figures-fast)"

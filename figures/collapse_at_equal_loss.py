@@ -12,7 +12,8 @@ import dynlab
 from dynlab import plotting
 from dynlab.claims.same_loss import lowest_loss
 from dynlab.sweep import effective_rank
-from figures.parts import HEADS, letter, read, save, write
+
+from .parts import HEADS, letter, read, save, write
 
 NAME = "collapse_at_equal_loss"
 TITLE = "Effective rank against the loss: collapsed and diverse runs end at the same loss"

@@ -13,7 +13,8 @@ from dynlab import plotting
 from dynlab._stats import wilson
 from dynlab.points import Point
 from dynlab.predictions import prediction
-from figures.parts import HEAD_LOOKS, HEADS, LAW, intervals, letter, read, save, write
+
+from .parts import HEAD_LOOKS, HEADS, LAW, intervals, letter, read, save, write
 
 NAME = "dimension"
 TITLE = "Share of starts that learn both features against the dimension"

@@ -14,7 +14,8 @@ from matplotlib.patches import Patch
 from dynlab import Model, plotting
 from dynlab.sweep import draw_start
 from dynlab.training import Training
-from figures.parts import HEAD_LOOKS, HEADS, LAW, letter, read, save, write
+
+from .parts import HEAD_LOOKS, HEADS, LAW, letter, read, save, write
 
 NAME = "exact_against_minibatch"
 TITLE = "Minibatch training over the exact descent, and its distance against the batch size"

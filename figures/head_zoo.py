@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 import dynlab
 from dynlab import plotting
 from dynlab._stats import wilson
-from figures.parts import intervals, letter, read, save, write
+
+from .parts import intervals, letter, read, save, write
 
 NAME = "head_zoo"
 TITLE = "Share of starts that learn both features, and when, under six head rules"

@@ -28,7 +28,7 @@ LAW = {"color": "0.25", "linewidth": 1.0, "zorder": 1}
 
 def module(name: str) -> ModuleType:
     """The module of a figure."""
-    return import_module(f"figures.{name}")
+    return import_module(f".{name}", __package__)
 
 
 def build(name: str, folder: Path, fast: bool = False) -> None:

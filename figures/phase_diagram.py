@@ -11,7 +11,8 @@ from dynlab import map_figure, plotting
 from dynlab.axes import parse_axis
 from dynlab.grid import Grid, PhaseMap, phase_map
 from dynlab.map_measures import Measure
-from figures.parts import read, save, settings_of, write
+
+from .parts import read, save, settings_of, write
 
 NAME = "phase_diagram"
 TITLE = "Share of starts that learn both features over weak strength and head rate"

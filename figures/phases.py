@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 import dynlab
 from dynlab import plotting
 from dynlab.trajectory import Trajectory
-from figures.parts import HEADS, save, write
+
+from .parts import HEADS, save, write
 
 NAME = "phases"
 TITLE = "The four phases of a run with a prediction head, and the same start without"

@@ -15,7 +15,8 @@ from dynlab.model import Model
 from dynlab.plane import LABELS, Plane, Side
 from dynlab.portrait_report import Portrait
 from dynlab.portrait_report import compute as compute_portrait
-from figures.parts import letter, read, save, settings_of, write
+
+from .parts import letter, read, save, settings_of, write
 
 NAME = "portrait"
 TITLE = "Basins of attraction of the second neuron with and without a borrowed feature"

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 import dynlab
 from dynlab import plotting
 from dynlab.fits import PowerLaw, median_interval, median_law
-from figures.parts import LAW, intervals, letter, read, save, write
+
+from .parts import LAW, intervals, letter, read, save, write
 
 NAME = "scaling"
 TITLE = "Scaling of the first feature's time and of the head's peak"

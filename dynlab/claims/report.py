@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from dynlab.claims import CLAIMS
 from dynlab.claims.base import Finding, Point, Scale
-from dynlab.files import FolderTaken, csv_text, write_whole
+from dynlab.files import FolderTaken, csv_text, json_text, write_whole
 from dynlab.store import Store
 
 if TYPE_CHECKING:
+    from dynlab._cli import Call
     from dynlab.theorem import Settings
 
 POINTS = "points"
@@ -91,18 +91,20 @@ def compute(point: Point, settings: Settings, store: Store, show: Callable[[int]
     store.put(point.settings(), run)
 
 
-def write_files(settings: Settings, findings: dict[int, Finding]) -> None:
+def write_files(settings: Settings, findings: dict[int, Finding], call: Call) -> None:
     """Write theorem.json, .csv, .md, points.csv, settings.json and the figure: equal runs give equal bytes."""
     import pandas as pd
 
     out = settings.out
     records = [asdict(record) for finding in findings.values() for record in finding.records]
-    write_whole(out / "theorem.json", json.dumps(records, indent=2, allow_nan=False) + "\n")
+    write_whole(out / "theorem.json", json_text(records))
     write_whole(out / "theorem.csv", csv_text(pd.DataFrame(records)))
     write_whole(out / "theorem.md", "\n".join(markdown(findings)) + "\n")
     write_whole(out / "points.csv", csv_text(pd.DataFrame(_plotted(findings))))
     scale = asdict(scale_of(settings))
-    write_whole(out / "settings.json", json.dumps({"claims": settings.claims, **scale}, indent=2) + "\n")
+    options = call.options | {"claims": ",".join(map(str, settings.claims))}
+    record = {"program": call.program, "options": options, "claims": settings.claims, **scale}
+    write_whole(out / "settings.json", json_text(record))
     if settings.plots:
         from dynlab import plotting
         from dynlab.claims.figure import theorem_figure

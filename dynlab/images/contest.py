@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynlab._checks import SettingError, choice, integer, require, threads
-from dynlab._cli import Parser, number, run_command
+from dynlab._cli import Call, Parser, number, run_command
 from dynlab.images.settings import NORMALISATIONS, RECIPES, Pretraining, pretraining
 
 PROGRAM = "dynlab.heads"
@@ -45,12 +43,11 @@ class Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(words)
-    return run_command(PROGRAM, arguments, lambda: run(check(arguments), words))
+    call = parser().call(argv)
+    return run_command(call, lambda: run(check(call.arguments), call))
 
 
-def run(settings: Settings, words: Sequence[str]) -> None:
+def run(settings: Settings, call: Call) -> None:
     """Make the runs that are missing, measure them, write the table and the figures, print."""
     from dynlab import report
     from dynlab.files import FolderError, json_text, write_csv, write_whole
@@ -58,7 +55,6 @@ def run(settings: Settings, words: Sequence[str]) -> None:
     from dynlab.images.where import ops_of
 
     ops_of(settings.device, settings.threads)  # refused before anything is read
-    started = time.perf_counter()
     if settings.out.exists() and not settings.out.is_dir():
         raise FolderError(settings.out, "holds a file; must be a folder")
     data = appraisal.labelled(settings.base.dataset, settings.data, None, settings.verify)
@@ -68,15 +64,15 @@ def run(settings: Settings, words: Sequence[str]) -> None:
     table = tables.table(runs)
     write_csv(settings.out / "runs.csv", runs)
     write_csv(settings.out / "heads.csv", table)
-    facts = {"kind": "heads", "command": shlex.join(["python", "-m", PROGRAM, *words]), "settings": settings.base.plain()}
+    facts = {"kind": "heads", **call.record(), "settings": settings.base.plain()}
     facts |= {"heads": settings.heads, "normalisations": settings.normalisations, "seeds": settings.seeds}
-    write_whole(settings.out / "heads.json", json_text(facts | report.provenance(started)))
+    write_whole(settings.out / "heads.json", json_text(facts | report.provenance(call.started)))
     if settings.plots:
         from dynlab.images import contest_figures
 
         contest_figures.write(settings.out, runs, {label: metrics_of(settings, label) for label in curves_of(settings)})
     if not settings.quiet:
-        print("\n".join(tables.text(table, settings, time.perf_counter() - started)), flush=True)
+        print("\n".join(tables.text(table, settings, time.perf_counter() - call.started)), flush=True)
 
 
 def entries(settings: Settings) -> Iterator[tuple[str, str, int]]:
@@ -205,8 +201,7 @@ def parser() -> Parser:
     p = Parser(
         prog=PROGRAM,
         description="Pretrain with every head under one budget and measure what the features are worth.",
-        epilog="example: python -m dynlab.heads --recipe demo --data data   (collapse and rescue in minutes)",
-        allow_abbrev=False,
+        epilog="example: dynlab heads --recipe demo --data data   (collapse and rescue in minutes)",
     )
     p.option("--recipe", f"settings of all runs, of {', '.join(RECIPES)}", "cpu-small", "NAME")
     p.option("--data", "folder with the pictures' files", "data", "DIR")

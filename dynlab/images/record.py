@@ -181,7 +181,10 @@ class Run:
     def _write_run(self, status: str) -> None:
         from dynlab import report
 
-        record = {"kind": "pretraining", "status": status, **self.facts, "settings": self.settings.plain()}
+        plain = self.settings.plain()
+        options = plain | {"data": self.facts["data"]}  # what dynlab.pretrain --config takes
+        record = {"kind": "pretraining", "program": "dynlab.pretrain", "status": status, **self.facts, "options": options,
+                  "settings": plain}  # fmt: skip
         write_whole(self.folder / RUN, json_text(record | report.provenance(self.started)))
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynlab._checks import choice, integer, real, require, threads
-from dynlab._cli import Parser, number, run_command
+from dynlab._cli import Call, Parser, number, run_command
 from dynlab._device import of_samples
 from dynlab._options import MODEL_OPTIONS, add_device, add_model, announce
 from dynlab.files import run_folder, write_csv, write_json
@@ -42,10 +40,10 @@ class Settings:
     quiet: bool
 
 
-def command(program: str, parser: Parser, words: Sequence[str]) -> int:
+def command(parser: Parser, words: Sequence[str] | None) -> int:
     """Parse, compute, write, report; the exit status: 1 where a run was stopped."""
-    started = time.perf_counter()
-    arguments = parser.parse_args(words)
+    call = parser.call(words)
+    arguments = call.arguments
     stopped: list[str] = []
 
     def work() -> None:
@@ -55,12 +53,12 @@ def command(program: str, parser: Parser, words: Sequence[str]) -> int:
             announce(device)
         with run_folder(settings.out, numbered=arguments.out is None) as folder:
             found = compute(settings)
-            write(folder.partial, settings, found, shlex.join(["python", "-m", program, *words]), started)
+            write(folder.partial, settings, found, call)
         stopped.extend(report(settings, found, folder.place))
 
-    status = run_command(program, arguments, work)
+    status = run_command(call, work)
     for line in stopped:
-        print(f"{program}: {line}", file=sys.stderr)
+        print(f"{call.program}: {line}", file=sys.stderr)
     return status or (1 if stopped else 0)
 
 
@@ -173,7 +171,7 @@ def stacked(found) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def write(folder: Path, settings: Settings, found, words: str, started: float) -> None:
+def write(folder: Path, settings: Settings, found, call: Call) -> None:
     """trajectory.csv, summary.csv, the figure unless not wanted, and run.json last."""
     from dataclasses import asdict
 
@@ -190,12 +188,12 @@ def write(folder: Path, settings: Settings, found, words: str, started: float) -
         plotting.save(figure, folder / "overlay", "Training on minibatches over the exact descent")
     slopes = {f"{activation}, {head}": exponent(some.distances()) for (activation, head), some in found.items()}
     record = {
-        "command": words,
+        **call.record(),
         "models": [asdict(model) for model in settings.models],
         "settings": settings.numbers | settings.options | {"batch": settings.batches},
         "exponents": {name: slope if slope[0] == slope[0] else None for name, slope in slopes.items()},
         "stopped": stops(found),
-    } | provenance(started)
+    } | provenance(call.started)
     write_json(folder / "run.json", record)
 
 
@@ -230,7 +228,9 @@ def report(settings: Settings, found, place: Path) -> list[str]:
 
 def parser(program: str, description: str, batch: str, defaults: dict[str, str]) -> Parser:
     """The options of both commands. Values stay words here."""
-    p = Parser(prog=program, description=description, allow_abbrev=False)
+    name = program.replace(".", " ")
+    example = f"{name} --batch 256,1024" if program == "dynlab.compare" else f"{name} --method sgd --batch 1024 --steps 5000"
+    p = Parser(prog=program, description=description, epilog=f"example: {example}")
 
     def option(name: str, what: str, default: str | None = None, metavar: str = "N") -> None:
         p.option(name, what, defaults.get(name, default), metavar)
@@ -241,7 +241,7 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
     option("--dim", "dimension of a patch", "16")
     option("--seed", "seed of the start", "0")
     option("--seeds", "runs from it, each with samples of its own", "2")
-    option("--eta-head", "learning rate of the head", "0.01", "RATE")
+    option("--eta-head", "learning rate of the head itself", "0.01", "RATE")
     option("--batch", batch, "4096", "N")
     option("--lr", "learning rate of the weights", "0.05", "RATE")
     option("--steps", "steps", "20000")
