@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from benchmarks.machine import installed, shown, side_by_side, spread, timed_if_right, verified
@@ -143,7 +145,8 @@ def one(name: str, repeats: int) -> dict:
     drawn = parameters(pictures.shape[1:3], indices, settings, 0, 0, 0)
     torch = Torch(settings) if installed("PyTorch") else None
     augment(pictures, indices, settings, 0, 0, 0, out)
-    row = {"views": VIEWS, "size": settings.size, "differences": check(name, settings, pictures, indices, drawn, out, torch)}
+    row: dict[str, Any] = {"views": VIEWS, "size": settings.size}
+    row["differences"] = check(name, settings, pictures, indices, drawn, out, torch)
     runs = {
         "ours": lambda: augment(pictures, indices, settings, 0, 0, 0, out),
         "ours, one thread": lambda: augment(pictures, indices, settings, 0, 0, 0, out, threads=1),

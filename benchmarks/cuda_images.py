@@ -13,6 +13,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -118,7 +119,8 @@ def rows(ops, n, c, dtype="float32"):
     host = normal(1, n, c, dtype=dtype)
     host[n // 2] = 0.0
     x, y = ops.to_device(host), ops.to_device(normal(2, n, c, dtype=dtype))
-    bias, lengths, logs, means = ops.to_device(normal(3, c, dtype=dtype)), *(ops.zeros((k,), dtype) for k in (n, n, c))
+    bias = ops.to_device(normal(3, c, dtype=dtype))
+    lengths, logs, means = (ops.zeros((k,), dtype) for k in (n, n, c))
     unit, d_x = ops.zeros((n, c), dtype), ops.zeros((n, c), dtype)
     found = {"unit": ops.unit_length(x, unit, lengths), "lengths": lengths}
     found["unit_back"] = ops.unit_length_backward(y, unit, lengths, d_x)
@@ -251,11 +253,11 @@ def runs(quick=False) -> list:
     """Training runs to compare: settings by name."""
     from dynlab.images.settings import Pretraining
 
-    more = {"epochs": 1, "batch": 32, "record": 1, "knn_every": 0}
+    more: dict[str, Any] = {"epochs": 1, "batch": 32, "record": 1, "knn_every": 0}
     more["optimiser"] = "sgd"  # Adam's first steps follow the signs of gradients, also where these should be zero
     demo = {"encoder": "demo", "augmentation": "demo", "projector": (128, 64), **more}
     alone = {"head": "none", "stop_gradient": "none"}
-    found = [
+    found: list[tuple[str, dict[str, Any]]] = [
         ("length, adam", {"optimiser": "adam"}), ("batch", {"normalisation": "batch"}), ("mlp", {"head": "mlp"}),
         ("directpred", {"head": "directpred"}), ("barlow-twins", {"loss": "barlow-twins", **alone}),
         ("vicreg", {"loss": "vicreg", **alone}), ("simclr", {"loss": "simclr", **alone}),
@@ -402,7 +404,11 @@ CONVOLUTIONS = (
 )  # fmt: skip
 SGD = {"optimiser": "sgd", "lr": 0.03, "weight_decay": 5e-4}
 # Encoder, batch, augmentation, further settings, steps that are timed.
-STEPS = (("resnet18", 512, "simsiam-cifar10", SGD, 8), ("demo", 128, "demo", {}, 50), ("convnet", 256, "demo", {}, 50))
+STEPS: tuple[tuple[str, int, str, dict[str, Any], int], ...] = (
+    ("resnet18", 512, "simsiam-cifar10", SGD, 8),
+    ("demo", 128, "demo", {}, 50),
+    ("convnet", 256, "demo", {}, 50),
+)
 
 
 def timings(size="full") -> Iterator[tuple[str, dict]]:
@@ -413,9 +419,9 @@ def timings(size="full") -> Iterator[tuple[str, dict]]:
         yield name, guarded(lambda given=(m, n, k, transpose_a, transpose_b): time_product(*given))
     for given in STEPS[:few]:
         yield f"step of {given[0]}, batch {given[1]}", guarded(lambda given=given: time_step(*given))
-    for given in CONVOLUTIONS[:few]:
-        side, c_in, c_out, k, stride = given
-        found = guarded(lambda given=given: time_convolution(256, *given))
+    for shape in CONVOLUTIONS[:few]:
+        side, c_in, c_out, k, stride = shape
+        found = guarded(lambda shape=shape: time_convolution(256, *shape))
         label = f"convolution {k} x {k}, {c_in} to {c_out} channels, {side} x {side}, stride {stride}"
         for part in ("forward", "data", "weights"):
             yield f"{label}: {part}", found.get(part, found)

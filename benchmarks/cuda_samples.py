@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -91,10 +93,10 @@ def timings(size: str) -> Iterator[tuple[str, dict]]:
     for precision in ("float64", "float32"):
         for batch, dim in TIMED[size]:
             here, there, state = problem(Model(), Training(), batch, dim, precision)
-            took = {"device_milliseconds": wall(lambda there=there, state=state: there.gradient(5, *state))}
+            took: dict[str, Any] = {"device_milliseconds": wall(partial(there.gradient, 5, *state))}
             took["kernels_milliseconds"] = kernel_times(there, state)
             if batch * dim <= 5_000_000:
-                took["cpu_milliseconds"] = wall(lambda here=here, state=state: here.gradient(5, *state), 3)
+                took["cpu_milliseconds"] = wall(partial(here.gradient, 5, *state), 3)
             took["torch_milliseconds"] = torch_time(batch, dim, precision)
             yield f"minibatch, batch {batch}, dim {dim}, {precision}", took
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from benchmarks.machine import shown, spread, timed_if_right, verified
 from dynlab import Model, ensemble
@@ -64,7 +65,8 @@ def speed(seeds: int, repeats: int = 5) -> dict:
         frame = ensemble(Model(), seeds=seeds, seed=repeat, until=1e12).frame
         rates.append(seeds / (time.perf_counter() - start))
         verified("ensembles", {"failed": (float((frame["outcome"] == "failed").mean()), 0.0)})
-    row = {"goal": GOAL, "differences": found, "per_second": spread(rates), "steps": float(frame["steps"].mean())}
+    row: dict[str, Any] = {"goal": GOAL, "differences": found, "per_second": spread(rates)}
+    row["steps"] = float(frame["steps"].mean())
     print(f"ensembles: {shown(row['per_second'])} trajectories a second (goal {GOAL:.0f})", flush=True)
     return row
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,8 @@ def speed(activation: str, repeats: int) -> dict:
     d_head = np.zeros_like(head)
     d_head[:, 0, 1], d_head[:, 1, 0] = out[2]
     ours = out[0], out[1].T.reshape(-1, 2, 4), d_head
-    row = {"activation": activation, "goal_ns": GOALS[activation], "differences": check(model, weights, head, ours)}
+    row: dict[str, Any] = {"activation": activation, "goal_ns": GOALS[activation]}
+    row["differences"] = check(model, weights, head, ours)
     runs = {"dynlab": lambda: [loop(*arguments) for _ in range(20)]}
     if installed("JAX"):
         peer = jax_gradient(model)

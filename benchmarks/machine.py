@@ -117,7 +117,7 @@ def side_by_side(runs: Mapping[str, Callable[[], object]], repeats: int = 15, wa
 
 def spread(values: ArrayLike) -> dict:
     """Median and quartiles."""
-    low, middle, high = np.percentile(values, [25, 50, 75])
+    low, middle, high = np.percentile(np.asarray(values, dtype=np.float64), [25, 50, 75])
     return {"median": float(middle), "quartiles": [float(low), float(high)]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def speed(precision: str, repeats: int, batch: int) -> dict:
     dtype, per_block, _ = PRECISIONS[precision]
     rows = [np.empty(work.blocks * per_block, dtype) for _ in range(THREADS)]
     patches = batch * (model.patches - model.feature_patches)
-    row = {"precision": precision, "batch": batch, "dim": DIM, "differences": check(model, precision)}
+    row: dict[str, Any] = {"precision": precision, "batch": batch, "dim": DIM, "differences": check(model, precision)}
 
     def limit():
         list(_pool(THREADS).map(lambda k: draw_alone(patches // THREADS, k * patches, work.blocks, rows[k]), range(THREADS)))

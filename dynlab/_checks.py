@@ -52,7 +52,7 @@ def real(
     allowed = "a finite number" + _bounds(above, at_least, at_most, why)
     require(isinstance(value, numbers.Real) and not isinstance(value, bool), name, value, allowed)
     try:
-        number = float(value)
+        number = float(value)  # type: ignore[arg-type]  # a numbers.Real, as was required
     except OverflowError:  # an integer beyond the range of float64
         number = math.inf
     inside = (
@@ -71,7 +71,7 @@ def integer(
     """An integer within bounds; floats are refused, even whole ones."""
     allowed = "an integer" + _bounds(None, at_least, at_most, why)
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)  # type: ignore[arg-type]  # what is no integer raises TypeError
     except TypeError:
         raise SettingError(name, value, allowed) from None
     inside = (at_least is None or number >= at_least) and (at_most is None or number <= at_most)

@@ -35,7 +35,7 @@ def of_flow(device: str, cases, method: str = "flow") -> tuple[str, str]:
     def missing() -> str | None:
         from dynlab.population import cuda_ensemble
 
-        return next(filter(None, (cuda_ensemble.missing(*case, method) for case in cases)), None)
+        return next(filter(None, (cuda_ensemble.missing(model, training, method) for model, training in cases)), None)
 
     return chosen(device, missing)
 

@@ -31,7 +31,7 @@ try:
 except ImportError:  # numba without its own target
     cuda = None
 
-SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)  # type: ignore[attr-defined]  # numba makes it from the environment
 COMPILED = not SIMULATED and getattr(cuda, "implementation", "") == "NVIDIA"  # else functions stay as they are
 INSTALL = "pip install 'dynlab[cuda]'"
 _state = threading.local()

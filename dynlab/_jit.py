@@ -16,15 +16,17 @@ import sys
 import tempfile
 import types
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
-OPTIONS = {"error_model": "numpy", "fastmath": False, "nogil": True}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False, "nogil": True}
 
 
 def cache_root() -> Path:
@@ -89,14 +91,14 @@ class _Locator(_CacheLocator):
 
 
 class _Implementation(CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes = [_Locator]  # type: ignore[list-item]  # numba's hint says class of any object, not of locators
 
 
 class _Cache(FunctionCache):
     _impl_class = _Implementation
 
 
-def kernel(function):
+def kernel(function: Callable) -> Any:
     """Compile `function` as an entry point (called from Python), cached on disk, releasing the GIL."""
     compiled = numba.njit(**OPTIONS)(function)
     if cache_folder() is not None:
@@ -104,7 +106,7 @@ def kernel(function):
     return compiled
 
 
-def parallel(function):
+def parallel(function: Callable) -> Any:
     """Compile `function` as an entry point whose `numba.prange` loops are shared among threads, cached on disk.
 
     What an iteration does must not depend on the others nor raise; sums across iterations belong in parts of their own.
@@ -115,12 +117,12 @@ def parallel(function):
     return compiled
 
 
-def inner(function, inline: bool = False):
+def inner(function: Callable, inline: bool = False) -> Any:
     """Compile `function` as a part of other kernels; it is stored inside theirs, with `inline` at every call."""
     return numba.njit(forceinline=inline, **OPTIONS)(function)
 
 
-def reduction(function):
+def reduction(function: Callable) -> Any:
     """Compile a function that is one sum, whose terms the compiler may add in an order of its own, so that it vectorises.
 
     The order is fixed when it is compiled: calls with arrays of one length give the same bits, on any thread.

@@ -90,7 +90,7 @@ def row_of(ablation: Ablation, run: Ensemble) -> dict:
     """
     frame = run.frame
     failed = ~frame["status"].isin(SUCCESS).to_numpy()
-    learnt = (squared_cosines(run.ends[0], run.ends[1]) > LEARNT).any(1)
+    learnt = np.any(squared_cosines(run.ends[0], run.ends[1]) > LEARNT, axis=1)
     numbers = learnt.sum(1)
     good = ~failed
     every = int((good & (numbers == run.model.features)).sum())

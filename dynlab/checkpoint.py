@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,8 @@ def save(folder: Path, step: int, settings: dict, arrays: dict, kept: int = KEPT
     """Write folder/step-STEP.npz under its name only when whole on the disk; remove all but the last `kept`."""
     folder.mkdir(parents=True, exist_ok=True)
     packed = io.BytesIO()
-    np.savez(packed, **arrays, **{SETTINGS: _text(settings)})
+    everything: dict[str, Any] = {**arrays, SETTINGS: _text(settings)}
+    np.savez(packed, **everything)
     contents = packed.getvalue()
     with whole_file(folder / f"step-{step:012d}.npz") as partial:
         partial.write_bytes(contents + hashlib.sha256(contents).digest())

@@ -16,7 +16,7 @@ noise. The boundary is that of `pooled`: shares averaged over the points at most
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -193,7 +193,7 @@ def phase_map(
     with open_store(Path(folder) / STORE, settings, sources_key(), names, grid.heads) as store:
         with _executor(executor, threads if where == "cpu" else 1) as pool:
             work = _Work(grid, store, pool, ahead, progress, where)
-            target = work.refined(seeds, measure, level) if refine else work.uniform(seeds)
+            target = work.uniform(seeds) if level is None or not refine else work.refined(seeds, measure, level)
         store.sync()
         frame = _frame(grid, store, target, measure)
         return PhaseMap(grid, measure, level, frame, work.computed, tuple(store.damage))
@@ -203,15 +203,15 @@ class _executor:
     """The executor given, or threads of our own, ended with the block."""
 
     def __init__(self, given: Executor | None, threads: int | None):
-        self._own = None if given is not None else ThreadPoolExecutor(threads or available_threads())
-        self._given = given
+        self._own = given is None
+        self._pool = ThreadPoolExecutor(threads or available_threads()) if given is None else given
 
     def __enter__(self) -> Executor:
-        return self._given if self._own is None else self._own
+        return self._pool
 
-    def __exit__(self, *error) -> None:
-        if self._own is not None:
-            self._own.shutdown(wait=True, cancel_futures=True)
+    def __exit__(self, *error: object) -> None:
+        if self._own:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Work:
@@ -237,7 +237,8 @@ class _Work:
             for h, i, j in np.argwhere(changed):
                 x, y = self.grid.x.values[j], self.grid.y.values[i]
                 estimates[:, h, i, j] = measure.estimate(*self.store.read(x, y, int(h), int(target[h, i, j])))
-            changed = near_level(*estimates, level) & (target < seeds)
+            value, low, high = estimates
+            changed = near_level(value, low, high, level) & (target < seeds)
             target = np.where(changed, np.minimum(2 * target, seeds), target)
             self.complete(target)
         return target
@@ -246,7 +247,9 @@ class _Work:
         """Compute what is missing of `target` seeds at each point, storing each result as it comes."""
         total = sum(stop - first for _, _, first, stop in self._jobs(target))
         size = TASK if self.where == "cpu" else DEVICE_TASK
-        done, tasks, waiting, finished = 0, _batches(self._jobs(target), size), {}, SimpleQueue()
+        done, tasks = 0, _batches(self._jobs(target), size)
+        waiting: dict[Future, list] = {}
+        finished: SimpleQueue[Future] = SimpleQueue()
         try:
             while True:
                 # A signal that raises inside a future's lock would leave it locked, and its worker waiting for ever: this

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-HEADS = ("none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy", "fixed")
+HEADS: tuple[str, ...] = ("none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy", "fixed")
 TRAINED = ("off-diagonal", "linear", "symmetric")
 NONE, OFF_DIAGONAL, LINEAR_HEAD, SYMMETRIC, DIRECTPRED, DIRECTCOPY, FIXED = range(7)
 RHO = 0.3

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import MaxNLocator
 
 from dynlab.axes import WHOLE, Axis
@@ -17,10 +19,10 @@ from dynlab.plotting import WIDTH, style
 
 COLOURS = "cividis"  # told apart by colour-blind readers, and in grey
 TITLES = {"off-diagonal": "with prediction head", "none": "without head"}
-HALO = [withStroke(linewidth=2.6, foreground="white")]
-BOUNDARY = {"colors": "black", "linewidths": 1.3, "linestyles": "solid"}
-INTERVAL = {"colors": "black", "linewidths": 0.7, "linestyles": "dotted"}
-PREDICTION = {"colors": "#D55E00", "linewidths": 1.5, "linestyles": "dashed"}
+HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.6, foreground="white")]
+BOUNDARY: dict[str, Any] = {"colors": "black", "linewidths": 1.3, "linestyles": "solid"}
+INTERVAL: dict[str, Any] = {"colors": "black", "linewidths": 0.7, "linestyles": "dotted"}
+PREDICTION: dict[str, Any] = {"colors": "#D55E00", "linewidths": 1.5, "linestyles": "dashed"}
 MOST_VECTORS = 20_000  # cells drawn one by one in the PDF; beyond, the map (not the lines) is an image in it
 
 
@@ -46,6 +48,7 @@ def phase_figure(found: PhaseMap) -> Figure:
 def colour_bar(figure: Figure, norm: Normalize, panels: np.ndarray, label: str) -> None:
     """A bar beside the panels, drawn as areas rather than as an image."""
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, pad=0.02, aspect=28)
+    assert bar.solids is not None  # of a mappable that is filled
     bar.solids.set(rasterized=False, edgecolor="face", linewidth=0.1)
     bar.set_label(label)
 
@@ -82,9 +85,10 @@ def draw_map(axes: Axes, found: PhaseMap, head: str, norm: Normalize) -> set[str
     return drawn
 
 
-def handles(drawn: set[str], level: float) -> list[Line2D]:
+def handles(drawn: set[str], level: float | None) -> list[Line2D]:
     """The lines of the legend."""
-    texts = {"pooled": f"boundary (level {level:g})", "interval": "95 % of the boundary", "predicted": "predicted boundary"}
+    shown = "" if level is None else f" (level {level:g})"
+    texts = {"pooled": f"boundary{shown}", "interval": "95 % of the boundary", "predicted": "predicted boundary"}
     looks = {"pooled": BOUNDARY, "interval": INTERVAL, "predicted": PREDICTION}
     plain = {"colors": "color", "linewidths": "linewidth", "linestyles": "linestyle"}
     return [

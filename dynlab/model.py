@@ -84,7 +84,7 @@ class Model:
     @property
     def features(self) -> int:
         """Number K of features."""
-        return len(self.strengths)  # type: ignore[arg-type]
+        return len(self.strengths)  # type: ignore[arg-type]  # a tuple since `__post_init__`
 
     def _strengths(self) -> tuple[float, ...]:
         if self.strengths is None:

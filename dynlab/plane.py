@@ -27,6 +27,7 @@ paths of the plane's field from a small circle.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -361,5 +362,5 @@ def parse_side(option: str, word: str) -> Side:
         low, high = (float(part) for part in given.split(":"))
     except ValueError:
         raise SettingError(option, word, "NAME or NAME=LOW:HIGH with numbers") from None
-    require(np.isfinite([low, high]).all() and low < high, option, word, "a range from a lower to a higher finite value")
+    require(isfinite(low) and isfinite(high) and low < high, option, word, "a range from a lower to a higher finite value")
     return Side(name, low, high)

@@ -184,7 +184,7 @@ def draw_phases(axes: Axes, windows: Mapping[str, tuple[float, float]], named: b
             axes.axvline(stop, color="0.45", linewidth=0.6, zorder=0.5)
         if named:
             middle = inverse.transform(forward.transform([start, stop]).mean())
-            axes.text(middle, 0.98, name, transform=height, ha="center", va="top", fontweight="bold")
+            axes.text(float(middle), 0.98, name, transform=height, ha="center", va="top", fontweight="bold")
         if named and stop < high:
             axes.text(stop, 1.01, f"${ends[name]}$", transform=height, ha="center", va="bottom", fontsize=7.5)
 

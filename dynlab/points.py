@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -48,7 +49,7 @@ class Point:
         return [seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"), block]
 
 
-def run_jobs(jobs: tuple, seed: int, rtol: float, where: str = "cpu") -> tuple[str, list]:
+def run_jobs(jobs: Sequence[tuple[Point, str, int, int]], seed: int, rtol: float, where: str = "cpu") -> tuple[str, list]:
     """Run jobs (point, head, first, stop), anywhere: (key of the sources, [(outcomes, columns)] as the store takes them).
 
     where: "cpu", or "cuda": then all at once.
@@ -68,7 +69,7 @@ def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float)
     return _kept(frame)
 
 
-def _run_together(jobs: tuple, seed: int, rtol: float) -> list:
+def _run_together(jobs: Sequence[tuple[Point, str, int, int]], seed: int, rtol: float) -> list:
     """All jobs, whose points share activation and whether they run to rest, in one launch on the device."""
     from dynlab.population import cuda_ensemble, flow
 

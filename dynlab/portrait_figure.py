@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
@@ -19,9 +22,12 @@ SIZE = (6.9, 5.2)
 AREAS = dict(zip(END_STATES, ("#A9D6C9", "#F6C9A8", "#C6DDF3", "#E9D3E2", "#EDEDED", "#777777"), strict=True))
 TO = {"merged": "to merged (parallel)", "mixed": "to mixed directions", "failed": "failed"}
 ARROWS = 17  # along an axis
-LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#A8005C", "linestyle": (0, (4.0, 1.6))})
+LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": "#0072B2", "linestyle": "-"},
+    {"color": "#A8005C", "linestyle": (0, (4.0, 1.6))},
+)
 FILLS = {"stable": "full", "saddle": "left", "unstable": "none"}
-PATH = {"color": "0.15", "linewidth": 0.7}
+PATH: dict[str, Any] = {"color": "0.15", "linewidth": 0.7}
 
 
 def portrait_figure(found: Portrait) -> Figure:
@@ -90,7 +96,8 @@ def handles(portraits: list[Portrait]) -> list:
     kinds = {kind for found in portraits for kind in found.fixed_points["stability"]}
     x, y = portraits[0].names
     shown = [name for name in END_STATES if name in states]
-    found = [Patch(facecolor=AREAS[name], edgecolor="0.6", lw=0.4, label=TO.get(name, f"to {name}")) for name in shown]
+    found: list[Artist] = []
+    found += [Patch(facecolor=AREAS[name], edgecolor="0.6", lw=0.4, label=TO.get(name, f"to {name}")) for name in shown]
     for name, look in zip((x, y), LOOKS, strict=True):
         found.append(Line2D([], [], linewidth=1.5, label=f"{LABELS[name]} at rest", **look))
     if any(len(portrait.paths) for portrait in portraits):

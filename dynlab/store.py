@@ -12,6 +12,7 @@ import json
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Store:
 
     def put(self, settings: dict, run: Ensemble) -> None:
         """Keep an ensemble."""
-        arrays = {"marks": run.marks}
+        arrays: dict[str, Any] = {"marks": run.marks}
         for name, states in (("starts", run.starts), ("ends", run.ends), ("snapshots", run.snapshots)):
             arrays |= {f"{name}.{part}": array for part, array in zip(STATES, states, strict=True)}
         for name in run.frame:

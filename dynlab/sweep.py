@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynlab._checks import integer, real
 from dynlab._device import of_flow
 from dynlab._stats import wilson
+from dynlab.model import Model
 from dynlab.population import descent, flow, invariants, moments, switched_run
 from dynlab.population.integrate import DOMINANT as DOMINANT
 from dynlab.population.integrate import PEAK
@@ -24,6 +25,8 @@ from dynlab.training import Training
 if TYPE_CHECKING:
     import pandas as pd
 
+# Arrays signal, noise_gram, head.
+States = tuple[np.ndarray, np.ndarray, np.ndarray]
 OUTCOMES = ("both", "only_strong", "only_weak", "neither", "failed")
 # A feature counts as learnt when some neuron's squared cosine with it exceeds this at the end; times of events are those
 # of a squared cosine above DOMINANT = 1/2.
@@ -50,13 +53,13 @@ class Ensemble:
     `frame`: one row a seed.
     """
 
-    model: object
-    settings: dict
+    model: Model
+    settings: dict[str, Any]
     frame: pd.DataFrame
-    starts: tuple
-    ends: tuple
+    starts: States
+    ends: States
     marks: np.ndarray
-    snapshots: tuple
+    snapshots: States
 
     def __repr__(self) -> str:
         counts = self.frame["outcome"].value_counts()
@@ -74,7 +77,7 @@ class Ensemble:
         import pandas as pd
 
         frame = self.frame
-        row = {"activation": self.model.activation}
+        row: dict[str, Any] = {"activation": self.model.activation}
         row |= {name: self.settings[name] for name in ("head", "dim", "seeds", "eta_head", "until")}
         names = outcome_names(self.model)
         for name, column in names.items():
@@ -211,7 +214,9 @@ def _run(task, chunks, threads, progress) -> list:
 
     Few chunks wait at any time, so that ten million seeds cost no more than their results.
     """
-    results, done, waiting, finished, tasks = [None] * len(chunks), 0, {}, SimpleQueue(), iter(enumerate(chunks))
+    results, done, tasks = [None] * len(chunks), 0, iter(enumerate(chunks))
+    waiting: dict[Future, int] = {}
+    finished: SimpleQueue[Future] = SimpleQueue()
     with ThreadPoolExecutor(threads) as pool:
         try:
             while True:
@@ -240,7 +245,7 @@ def _collect(model, training, pieces) -> dict:
     starts = np.concatenate([z for z, _, _ in pieces])
     side = np.concatenate([side for _, side, _ in pieces])
     fields = ("end", "snapshots", "marks", "peak", "drift", "time", "steps", "rejected", "status")
-    flat = {name: np.concatenate([getattr(result, name) for *_, result in pieces]) for name in fields}
+    flat: dict[str, Any] = {name: np.concatenate([getattr(result, name) for *_, result in pieces]) for name in fields}
     flat["status"] = [STATUS.get(name, name) for name in (flow.STATUS[code] for code in flat["status"])]
     flat["starts"] = flow.decode(model, starts, side)
     flat["ends"] = flow.decode(model, flat["end"], side)
@@ -250,7 +255,7 @@ def _collect(model, training, pieces) -> dict:
 
 def _collect_switched(pieces) -> dict:
     """Arrays over all seeds from pieces of `switched_run`."""
-    flat = {name: np.concatenate([getattr(part, name) for part in pieces]) for name in SWITCHED_FIELDS}
+    flat: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in pieces]) for name in SWITCHED_FIELDS}
     flat["status"] = [STATUS.get(name, name) for name in (flow.STATUS[code] for code in flat["status"])]
     for name in ("starts", "ends", "snapshots"):
         flat[name] = tuple(np.concatenate(group) for group in zip(*(getattr(part, name) for part in pieces), strict=True))

@@ -131,8 +131,8 @@ class Training:
         require(
             self.head != "fixed" or self.head_matrix is not None, "head_matrix", None, 'a matrix with head "fixed"'
         )
-        allowed = self.head in ("fixed", *TRAINED)
-        require(allowed or self.head_matrix is None, "head_matrix", "a matrix", f'left out with head "{self.head}"')
+        takes = self.head in ("fixed", *TRAINED)
+        require(takes or self.head_matrix is None, "head_matrix", "a matrix", f'left out with head "{self.head}"')
         if self.head == "off-diagonal" and self.head_matrix is not None:
             unit = all(row[j] == 1.0 for j, row in enumerate(self.head_matrix))
             require(unit, "head_matrix", self.head_matrix, 'one with unit diagonal with head "off-diagonal"')

@@ -162,7 +162,7 @@ def _free_diagonal(settings: dict) -> bool:
     return settings.get("head", "off-diagonal") not in ("none", "off-diagonal")
 
 
-def _arrays(model: Model, settings: dict, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _arrays(model: Model, settings: dict, columns: dict[str, np.ndarray]) -> dict[str, Any]:
     """The arrays that the columns of `Trajectory.frame` came from."""
     n, m = len(columns["time"]), model.neurons
     arrays = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from .parts import HEADS, letter, read, save, write
 
 NAME = "collapse_at_equal_loss"
 TITLE = "Effective rank against the loss: collapsed and diverse runs end at the same loss"
-LOOKS = {
+LOOKS: dict[object, dict[str, Any]] = {
     "off-diagonal": {"color": plotting.COLOURS[0]},
     "none": {"color": plotting.COLOURS[1], "linestyle": (0, (4.0, 1.2))},
 }

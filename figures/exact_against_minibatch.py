@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from .parts import HEAD_LOOKS, HEADS, LAW, letter, read, save, write
 NAME = "exact_against_minibatch"
 TITLE = "Minibatch training over the exact descent, and its distance against the batch size"
 SIGNALS = ("strong", "weak")
-THEORY = {"color": "black", "linestyle": (0, (3.0, 1.2)), "linewidth": 0.9}
+THEORY: dict[str, Any] = {"color": "black", "linestyle": (0, (3.0, 1.2)), "linewidth": 0.9}
 SHADES = (0.18, 0.35, 0.7)  # opacity of the bands, the smallest batch the palest
 FILLED = {"cubic": True, "relu": False}
 
@@ -62,7 +63,7 @@ def curve(runs, front: dict) -> pd.DataFrame:
     """Mean and standard deviation over the runs of the largest |<w_j, v_l>| over the neurons j."""
     largest = np.array([np.abs(run.signal).max(1) for run in runs])
     middle, spread = largest.mean(0), largest.std(0, ddof=1) if len(runs) > 1 else np.zeros(largest.shape[1:])
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for l, name in enumerate(SIGNALS):
         columns |= {name: middle[:, l], f"{name}_sd": spread[:, l]}
     return pd.DataFrame({"kind": "curve", **front, "time": runs[0].time, **columns})
@@ -153,7 +154,7 @@ def _draw_distances(axes: Axes, data: pd.DataFrame) -> None:
         rms = rows.groupby("batch")["value"].apply(lambda values: float(np.sqrt((values**2).mean())))
         error = 1.0 / np.sqrt(2.0 * rows.groupby("batch")["value"].count())
         label = rf"{activation}, {HEADS[head]}: ${found[activation, head][0]:.2f} \pm {found[activation, head][1]:.2f}$"
-        look = HEAD_LOOKS[head] | {"fillstyle": "full" if FILLED[activation] else "none"}
+        look: dict[str, Any] = HEAD_LOOKS[head] | {"fillstyle": "full" if FILLED[activation] else "none"}
         axes.errorbar(rms.index, rms, rms * error, label=label, linestyle="none", markersize=3.5, elinewidth=0.8, **look)
         middle = float(np.exp(np.log(rms).mean())) * np.sqrt(np.exp(np.log(rms.index.to_numpy(dtype=float)).mean()))
         axes.plot(rms.index, middle / np.sqrt(rms.index), **LAW)

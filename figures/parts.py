@@ -22,8 +22,8 @@ HEAD_LOOKS = {
     "off-diagonal": {"color": plotting.COLOURS[0], "marker": "o"},
     "none": {"color": plotting.COLOURS[1], "marker": "s"},
 }
-POINTS = {"linestyle": "none", "markersize": 3.5, "elinewidth": 0.8, "capsize": 1.5}
-LAW = {"color": "0.25", "linewidth": 1.0, "zorder": 1}
+POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "elinewidth": 0.8, "capsize": 1.5}
+LAW: dict[str, Any] = {"color": "0.25", "linewidth": 1.0, "zorder": 1}
 
 
 def module(name: str) -> ModuleType:

@@ -30,8 +30,8 @@ def settings(fast: bool) -> dict:
 
 
 def grid_of(settings: dict, activation: str) -> Grid:
-    axes = (parse_axis(name, settings[name]) for name in ("x", "y"))
-    return Grid(*axes, {"activation": activation, "dim": settings["dim"]})
+    x, y = (parse_axis(name, settings[name]) for name in ("x", "y"))
+    return Grid(x, y, {"activation": activation, "dim": settings["dim"]})
 
 
 def compute(settings: dict, folder: Path) -> None:

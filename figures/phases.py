@@ -70,7 +70,7 @@ def draw(folder: Path) -> None:
         figure = Figure(figsize=(plotting.WIDTH, 4.6), layout="constrained")
         grid = figure.subplots(3, 2, sharex=True, sharey="row", height_ratios=(1.0, 0.7, 0.7))
         windows, shown = plotting.phase_windows(runs[0]), plotting.shown_times(runs)
-        tops = [[], [], []]
+        tops: list[list[float]] = [[], [], []]
         for column, run, title in zip(grid.T, runs, HEADS.values(), strict=True):
             plotting.draw_signals(column[0], run, shown[1])
             plotting.draw_head(column[1], run, shown[1])

@@ -41,10 +41,10 @@ def plane_of(settings: dict, panel: str) -> Plane:
     to 1 + f^2, by the conservation laws of the flow from |w_1| = |w_2| = 1, E = I."""
     f = settings["borrowed"] if panel == "peak" else 0.0
     rate = 0.0 if panel == "none" else settings["eta_head"]
-    sides = (Side(name, -settings["reach"], settings["reach"]) for name in ("w21", "w22"))
+    x, y = (Side(name, -settings["reach"], settings["reach"]) for name in ("w21", "w22"))
     lengths = {"w1": (1.0 + f * f) ** 0.5, "w2": (1.0 - f * f) ** 0.5}
     lender = {name: value * lengths["w1"] for name, value in settings["lender"].items()}
-    return Plane(Model(), rate, *sides, lender | lengths | {"E21": f * (settings["eta_head"] / 3.0) ** 0.5})
+    return Plane(Model(), rate, x, y, lender | lengths | {"E21": f * (settings["eta_head"] / 3.0) ** 0.5})
 
 
 def compute(settings: dict, folder: Path) -> None:

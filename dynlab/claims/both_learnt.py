@@ -39,7 +39,8 @@ def learnt_both(run):
 
 def predicted(run) -> limit.Fate:
     """What the limit d -> infinity says of the ensemble's starts."""
-    return limit.fate(run.model, *run.starts[:2], run.settings["eta_head"])
+    signal, gram, _ = run.starts
+    return limit.fate(run.model, signal, gram, run.settings["eta_head"])
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
@@ -136,17 +137,17 @@ def share3(events) -> tuple[float, float]:
 
 def _starts(runs, all_points) -> list[Record]:
     """Start by start: does the limit say which ones merge, and on which direction?"""
-    said, seen, errors = [], [], []
+    said_parts, seen_parts, parts = [], [], []
     for point in all_points:
         run, answer = runs[point], predicted(runs[point])
         good = ~failed(run)
-        said.append(answer.merged[good])
-        seen.append(merged(run)[good])
+        said_parts.append(answer.merged[good])
+        seen_parts.append(merged(run)[good])
         both = answer.merged & merged(run)
         second = run.frame[[f"cosine_{j}_{l}" for j in (1, 2) for l in (1, 2)]].to_numpy().reshape(-1, 2, 2)
         rows = np.flatnonzero(both)
-        errors.append(np.abs(second[rows, answer.lender[rows], 1 - answer.feature[rows]] - answer.cosine[rows]))
-    said, seen, errors = np.concatenate(said), np.concatenate(seen), np.concatenate(errors)
+        parts.append(np.abs(second[rows, answer.lender[rows], 1 - answer.feature[rows]] - answer.cosine[rows]))
+    said, seen, errors = np.concatenate(said_parts), np.concatenate(seen_parts), np.concatenate(parts)
     right = share(said == seen)
     found = share(said[seen])
     off = float(np.quantile(errors, 0.95)) if len(errors) else np.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def scaled(dim: int) -> Model:
 
 def _scans(scale: Scale) -> dict:
     dims, seeds = scale.dims, scale.seeds
-    none = {"head": "none", "seed": scale.seed}
+    none: dict[str, Any] = {"head": "none", "seed": scale.seed}
     return {
         "fixed": [Point(PAPER, dim, seeds, **none) for dim in dims],
         "scaled": [Point(scaled(dim), dim, seeds, **none) for dim in dims],

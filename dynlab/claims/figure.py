@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,7 +41,8 @@ def draw_panel(axes: Axes, number: int, panel: Panel) -> None:
     for curve in panel.curves:
         if curve.line:
             colour = "0.25" if lines == 0 else COLOURS[lines % len(COLOURS)]
-            style_of = {"color": colour, "linestyle": DASHES[lines % len(DASHES)], "linewidth": 1.1, "zorder": 1}
+            style_of: dict[str, Any] = {"color": colour, "linewidth": 1.1, "zorder": 1}
+            style_of["linestyle"] = DASHES[lines % len(DASHES)]
             axes.plot(curve.x, curve.y, label=curve.label, **style_of)
             lines += 1
         else:

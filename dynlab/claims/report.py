@@ -123,7 +123,7 @@ def print_report(settings: Settings, findings: dict[int, Finding]) -> None:
             interval = f" [{_number(record.low)}, {_number(record.high)}]"
             text = f"{record.verdict.upper():<{VERDICT_WIDTH}}  {record.name}: {record.statement}: {numbers}{interval}"
             lines += textwrap.wrap(text, 118, initial_indent="  ", subsequent_indent=" " * (VERDICT_WIDTH + 4))
-    counts = {}
+    counts: dict[str, int] = {}
     for finding in findings.values():
         for record in finding.records:
             counts[record.verdict] = counts.get(record.verdict, 0) + 1

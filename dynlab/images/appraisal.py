@@ -106,7 +106,8 @@ def labelled(dataset: str, folder, limit: int | None = None, verify: bool = True
     """(train, test) with labels: what neighbours and the probe learn from, at most `limit` pictures, and are asked."""
     train, test = (datasets.load(dataset, folder, split, verify=verify) for split in ("train", "test"))
     if limit is not None and limit < len(train):
-        train = replace(train, pictures=train.pictures[:limit], labels=train.labels[:limit], folds=None)
+        labels = None if train.labels is None else train.labels[:limit]
+        train = replace(train, pictures=train.pictures[:limit], labels=labels, folds=None)
     return train, test
 
 

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Stream:
     path : what errors call it. size : of all of it; None where that is not known. verify : False leaves out the md5 alone.
     """
 
-    def __init__(self, raw: BinaryIO, path: str, part: Part, verify: bool = True):
+    def __init__(self, raw: IO[bytes], path: str, part: Part, verify: bool = True):
         self.raw, self.path, self.part = raw, path, part
         self.count, self.digest = 0, hashlib.md5(usedforsecurity=False) if verify and part.md5 else None
 
@@ -146,15 +146,15 @@ def parts_in(
             stream = Stream(raw, str(path), part, verify)
             yield stream
             stream.finish()
-    if packed:
+    if packed and archive is not None:
         yield from _members(where[packed[0].name], archive, packed, verify)
 
 
 @contextlib.contextmanager
-def _opened(path: Path, part: Part) -> Iterator[BinaryIO]:
+def _opened(path: Path, part: Part) -> Iterator[IO[bytes]]:
     try:
         size = path.stat().st_size
-        raw = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+        raw: BinaryIO = cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else open(path, "rb")
     except FileNotFoundError:
         raise DataError(path, "a file" if part.size is None else f"a file of {part.size} bytes", "nothing") from None
     except OSError as error:
@@ -180,9 +180,11 @@ def _members(path: Path, archive: Archive, parts: Sequence[Part], verify: bool) 
                     continue
                 name = f"{path}:{member.name}"
                 if not member.isreg() or (part.size is not None and member.size != part.size):
-                    found = member.size if member.isreg() else "no regular file"
-                    raise DataError(name, f"{part.size or 'any number of'} bytes", found)
-                stream = Stream(tar.extractfile(member), name, part, verify)
+                    there = member.size if member.isreg() else "no regular file"
+                    raise DataError(name, f"{part.size or 'any number of'} bytes", there)
+                inside = tar.extractfile(member)
+                assert inside is not None  # a regular file has contents
+                stream = Stream(inside, name, part, verify)
                 yield stream
                 stream.finish()
                 if not wanted:
@@ -273,7 +275,7 @@ def read_planar(stream: Stream, label_bytes: int, column_major: bool, out: np.nd
         rows = np.frombuffer(stream.read(count * record), np.uint8).reshape(count, record)
         planes = rows[:, label_bytes:].reshape(count, *shape)
         out[start : start + count] = planes.transpose((0, 3, 2, 1) if column_major else (0, 2, 3, 1))
-        if label_bytes:
+        if label_bytes and labels is not None:
             labels[start : start + count] = rows[:, label_bytes - 1]
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dynlab._checks import SettingError, choice, integer, require, threads
 from dynlab._cli import Call, Parser, number, run_command
@@ -21,7 +22,9 @@ from dynlab.images.settings import NORMALISATIONS, RECIPES, Pretraining, pretrai
 PROGRAM = "dynlab.heads"
 ENTRIES = ("none", "off-diagonal", "linear", "linear:random", "mlp", "directpred", "directcopy", "symmetric")
 DEFAULT = ("none", "off-diagonal", "linear", "mlp", "directpred")
-SHORT = {"demo": {"heads": ("none", "off-diagonal"), "normalisations": NORMALISATIONS, "seeds": 1}}
+SHORT: dict[str, dict[str, Any]] = {
+    "demo": {"heads": ("none", "off-diagonal"), "normalisations": NORMALISATIONS, "seeds": 1}
+}
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     given = {name: number(value) for name, value in vars(arguments).items()}
     recipe = choice("recipe", arguments.recipe, RECIPES)
-    short = SHORT.get(recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
+    short: dict[str, Any] = SHORT.get(recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
     names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed")
     base = pretraining(recipe, **{name: given[name] for name in names if given[name] is not None})
     base = replace(base, head="none", head_start="identity", head_hidden=None, knn_every=0)

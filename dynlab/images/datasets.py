@@ -123,7 +123,8 @@ class _Planar:
         self.layout, self.names, self.count = layout, names, count
         pictures = count if self.ONE_FILE else count * len(names)
         self.pictures = np.empty((pictures, *collection.shape), np.uint8)
-        self.labels: np.ndarray | None = np.empty(pictures, np.int64)
+        self.filled = np.empty(pictures, np.int64)
+        self.labels: np.ndarray | None = self.filled
         self.folds: np.ndarray | None = None
 
     def rows(self, stream: Stream) -> slice:
@@ -134,7 +135,7 @@ class _Planar:
     def take(self, stream: Stream) -> None:
         """Read a part."""
         rows = self.rows(stream)
-        read_planar(stream, self.layout.label_bytes, False, self.pictures[rows], self.labels[rows])
+        read_planar(stream, self.layout.label_bytes, False, self.pictures[rows], self.filled[rows])
 
 
 class _Pickled(_Planar):
@@ -150,7 +151,7 @@ class _Pickled(_Planar):
         if not isinstance(labels, list) or len(labels) != self.count or not all(type(x) is int for x in labels):
             raise DataError(stream.path, f"a list of {self.count} labels", "none such")
         self.pictures[rows] = data.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
-        self.labels[rows] = labels
+        self.filled[rows] = labels
 
 
 class _Idx(_Planar):
@@ -164,7 +165,7 @@ class _Idx(_Planar):
         else:
             labels = np.empty(self.count, np.uint8)
             read_idx(stream, labels)
-            self.labels[...] = labels
+            self.filled[...] = labels
 
 
 class _Separate(_Planar):
@@ -181,7 +182,7 @@ class _Separate(_Planar):
         if stream.part.name.endswith("_X.bin"):
             read_planar(stream, 0, True, self.pictures, None)
         elif stream.part.name.endswith("_y.bin"):
-            self.labels[...] = np.frombuffer(stream.read(self.count), np.uint8).astype(np.int64) - 1
+            self.filled[...] = np.frombuffer(stream.read(self.count), np.uint8).astype(np.int64) - 1
         else:
             self.folds = self._folds(stream)
 

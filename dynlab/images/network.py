@@ -86,7 +86,9 @@ class Network:
         self.output_shape = self._chain.out_shape
         leaves = self._chain.leaves()
         self._laws, decays = [], []
-        self.segments, self.buffer_segments, self._fresh = [], [], []
+        self.segments: list[tuple] = []
+        self.buffer_segments: list[tuple] = []
+        self._fresh: list[np.ndarray] = []
         for leaf in leaves:
             for name, shape, decay, law, size in leaf.segments:
                 self.segments.append(_segment(self.segments, f"{leaf.name}.{name}", shape))
@@ -104,7 +106,7 @@ class Network:
         for leaf in leaves:
             leaf.bind(parameters, gradients, buffers)
         self._chain.bind(ops)
-        self._spaces = {}
+        self._spaces: dict = {}
         self._last = None
 
     def initialise(self, seed: int, stream: int = 0) -> None:

@@ -7,6 +7,8 @@ other way round (`dynlab.images.losses`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dynlab.images import evaluation, head, losses, optimise
@@ -37,7 +39,7 @@ class Trainer:
         self.pictures = ops.to_device(self.host_pictures)
         channels, rows = self.host_pictures.shape[3], 2 * settings.batch
         self.networks = Networks(settings, channels, ops, dtype)
-        self.judge = None  # the same networks for whole pictures, once they are asked for
+        self.judge: Networks | None = None  # the same networks for whole pictures, once they are asked for
         self.target = Networks(settings, channels, ops, dtype) if settings.target == "average" else None
         m = self.networks.outputs
         self.head = make_head(settings, m, ops, dtype)
@@ -52,7 +54,8 @@ class Trainer:
         self.online, self.d_online, self.d_z = (ops.empty((rows, m), dtype) for _ in range(3))
         both = settings.loss == "similarity" and settings.stop_gradient != "target"
         self.d_target = ops.empty((rows, m), dtype) if both else None
-        self.order, self.epoch, self.z = np.empty(0, np.int64), -1, None
+        self.order, self.epoch = np.empty(0, np.int64), -1
+        self.z: Any = None
 
     def step(self, step: int) -> None:
         """Step number `step`, counted from 0: all that happens is a function of the state and of this number."""

@@ -186,7 +186,7 @@ class _Packing:
         parts = [W] + [W_p] * self.model.predictor + [W_a] * (self.model.beta is not None)
         return np.concatenate(parts, axis=-1)
 
-    def unpack(self, y: np.ndarray, frozen=1.0):
+    def unpack(self, y: np.ndarray, frozen: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Matrices of a vector or of a stack of them; a predictor that does not train is `frozen` times I."""
         stack, n2 = y.shape[:-1], self.outputs
         first, second, third = self.ends

@@ -96,10 +96,10 @@ def decay_rate(model: LinearModel) -> float:
     Exact, for a start that has a part in the slowest mode, without predictor; a bound otherwise (see the module). With a
     moving average it holds up to a constant factor, as the target's start counts too.
     """
-    X, A, eta, beta = model.X, model.A, model.eta, model.beta
+    (X, X_prime), A, eta, beta = model.covariances, model.A, model.eta, model.beta
     if not model.predictor and beta is None:
-        return (2.0 if model.stop_gradient == "none" else 1.0) * _lowest(model.X_prime) + eta
-    if not model.predictor:
+        return (2.0 if model.stop_gradient == "none" else 1.0) * _lowest(X_prime) + eta
+    if not model.predictor and beta is not None:
         root = np.sqrt(beta) * _square_root(X)
         return _lowest(np.block([[A + eta * np.eye(len(A)), -root], [-root, beta * np.eye(len(A))]]))
     if model.stop_gradient == "none":
@@ -112,15 +112,16 @@ def decay_rate(model: LinearModel) -> float:
 
 def overlap(model: LinearModel) -> np.ndarray:
     """X A^+ X, shape (n1, n1): what the best linear prediction explains of the other view."""
-    product = model.X @ np.linalg.pinv(model.A, hermitian=True) @ model.X
+    X, _ = model.covariances
+    product = X @ np.linalg.pinv(model.A, hermitian=True) @ X
     return (product + product.T) / 2
 
 
 def _isotropic(model: LinearModel) -> float:
-    identity = np.eye(model.inputs)
-    known = np.array_equal(model.X, identity) and np.array_equal(model.X_prime, model.X_prime[0, 0] * identity)
-    require(known, "X", f"array of shape {model.X.shape}", "the identity, and X' a multiple of it")
-    return 1.0 + float(model.X_prime[0, 0])
+    identity, (X, X_prime) = np.eye(model.inputs), model.covariances
+    known = np.array_equal(X, identity) and np.array_equal(X_prime, X_prime[0, 0] * identity)
+    require(known, "X", f"array of shape {X.shape}", "the identity, and X' a multiple of it")
+    return 1.0 + float(X_prime[0, 0])
 
 
 def _lowest(matrix: np.ndarray) -> float:

@@ -158,16 +158,23 @@ class LinearModel:
     @property
     def inputs(self) -> int:
         """Dimension n1 of the data."""
-        return len(self.X)  # type: ignore[arg-type]
+        return len(self.covariances[0])
 
     @property
     def A(self) -> np.ndarray:
         """(n1, n1) covariance X + X' of one view."""
-        return self.X + self.X_prime  # type: ignore[operator]
+        X, X_prime = self.covariances
+        return X + X_prime
+
+    @property
+    def covariances(self) -> tuple[np.ndarray, np.ndarray]:
+        """(X, X'), arrays (n1, n1)."""
+        assert isinstance(self.X, np.ndarray) and self.X_prime is not None  # since `__post_init__`
+        return self.X, self.X_prime
 
     def _key(self) -> tuple:
         rest = (self.alpha_p, self.eta, self.beta, self.stop_gradient, self.predictor, self.symmetric_predictor)
-        return (self.inputs, (self.X + 0.0).tobytes(), (self.X_prime + 0.0).tobytes(), *rest)  # type: ignore[operator]
+        return (self.inputs, *((part + 0.0).tobytes() for part in self.covariances), *rest)
 
     def _data(self) -> np.ndarray:
         if isinstance(self.X, int | np.integer):

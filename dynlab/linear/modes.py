@@ -67,12 +67,13 @@ class FixedPoint(NamedTuple):
 
 def spectrum(model: LinearModel) -> Spectrum:
     """The joint eigenbasis of X and X'. SettingError where they do not commute."""
-    scale, scale_prime = np.linalg.norm(model.X, 2), np.linalg.norm(model.X_prime, 2) or 1.0
-    _, V = np.linalg.eigh(model.X / scale + MIX * model.X_prime / scale_prime)
-    inside = [V.T @ part @ V for part in (model.X, model.X_prime)]
+    X, X_prime = model.covariances
+    scale, scale_prime = float(np.linalg.norm(X, 2)), float(np.linalg.norm(X_prime, 2)) or 1.0
+    _, V = np.linalg.eigh(X / scale + MIX * X_prime / scale_prime)
+    inside = [V.T @ part @ V for part in (X, X_prime)]
     for part, size in zip(inside, (scale, scale_prime), strict=True):
         off = np.abs(part - np.diag(np.diag(part))).max()
-        shown = f"array of shape {model.X_prime.shape}"
+        shown = f"array of shape {X_prime.shape}"
         require(off <= ROUNDING * size, "X_prime", shown, "commuting with X")
     x, x_prime = (np.maximum(np.diag(part), 0.0) for part in inside)
     order = np.argsort(-mode_threshold(x, x_prime), kind="stable")

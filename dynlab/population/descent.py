@@ -164,7 +164,7 @@ def run_descent(model, starts, *, head_rate, eta, steps, record_at=EMPTY):
 
 def collect(pieces) -> dict:
     """Join the dicts of several `run_descent` calls."""
-    joined = {}
+    joined: dict = {}
     for name, first in pieces[0].items():
         if isinstance(first, tuple):
             joined[name] = tuple(np.concatenate(parts) for parts in zip(*(p[name] for p in pieces), strict=True))

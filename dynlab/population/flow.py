@@ -185,6 +185,7 @@ def _scratch(model, n):
     return real, (*complex_state, *complex_work)
 
 
+@_jit.kernel
 def _flow_kernel(system, axes, table, starts, sides, arcs, floors, limits, times, at_times, trace_time, trace, per_step,
                  learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, buffers):  # fmt: skip
     for i in range(len(starts)):
@@ -194,7 +195,6 @@ def _flow_kernel(system, axes, table, starts, sides, arcs, floors, limits, times
         )  # fmt: skip
 
 
-_flow_kernel = _jit.kernel(_flow_kernel)
 _flow_kernel.targetoptions["_nrt"] = False
 
 

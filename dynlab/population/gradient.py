@@ -134,7 +134,7 @@ def noise_gradient(noise, norm, forces):
     return gradient
 
 
-def noise_geometry(noise: np.ndarray):
+def noise_geometry(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Norms, Gram matrix and |w_j||w_r| sin(angle) of rows (m, n), the last without cancellation."""
     norm = np.linalg.norm(noise, axis=1)
     apart = [norm[p] * np.linalg.norm(perpendicular(noise, norm, p), axis=1) for p in range(len(noise))]

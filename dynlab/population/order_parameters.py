@@ -45,7 +45,7 @@ class OrderParameters:
 
     signal: np.ndarray
     noise_gram: np.ndarray
-    head: np.ndarray = None
+    head: np.ndarray = None  # type: ignore[assignment]  # None stands for the identity; always an array afterwards
 
     def __post_init__(self):
         signal = np.array(self.signal, dtype=np.float64)

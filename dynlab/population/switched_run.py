@@ -63,6 +63,7 @@ class SwitchedResult:
     status: np.ndarray
 
 
+@_jit.kernel
 def _kernel(system, table, starts, sides, weights, ends, limits, times, at_times, trace, learnt, marks, snapshots, peak,
             losses, counts, status, scratch, complex_scratch, buffers):  # fmt: skip
     for i in range(len(starts)):
@@ -74,7 +75,6 @@ def _kernel(system, table, starts, sides, weights, ends, limits, times, at_times
         losses[i] = _rates(system, starts[i], sides[i], scratch, buffers[0])
 
 
-_kernel = _jit.kernel(_kernel)
 _kernel.targetoptions["_nrt"] = False
 
 
@@ -232,10 +232,10 @@ def clock_offset(system, z, side, scratch, until) -> float:
     return float(min(START_SHARE / speed if speed > 0.0 and np.isfinite(speed) else until, START_SHARE * until))
 
 
+@_jit.kernel
 def rates_kernel(system, z, side, scratch, rates):
     """`switched_flow.switched_rates` at a point; returns the loss."""
     return _rates(system, z, side, scratch, rates)
 
 
-rates_kernel = _jit.kernel(rates_kernel)
 rates_kernel.targetoptions["_nrt"] = False

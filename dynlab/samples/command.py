@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynlab._checks import choice, integer, real, require, threads
 from dynlab._cli import Call, Parser, number, run_command
@@ -130,7 +130,7 @@ def _told(settings, model, head, before, show):
     def told(batch: int, seed: int) -> dict:
         name = f"{model.activation}, head {head}, batch {batch}, seed {seed}"
         done = (settings.batches.index(batch) * settings.numbers["seeds"] + seed) * (settings.numbers["steps"] + 1)
-        more = {"progress": lambda step: show(before + done + step)}
+        more: dict[str, Any] = {"progress": lambda step: show(before + done + step)}
         if settings.checkpoints is not None:
             more["checkpoints"] = Path(settings.checkpoints) / f"{model.activation}-{head}-batch{batch}-seed{seed}"
             more["resume"] = settings.resume

@@ -183,7 +183,7 @@ class Minibatch:
              step, content, 0, self.tile], np.int64
         )  # fmt: skip
 
-    def _rows(self, weights, target):
+    def _rows(self, weights, target) -> tuple[np.ndarray, np.ndarray]:
         """Noise parts of all weights (R, width), padded with zeros, and signals (R, K)."""
         both = np.vstack([weights, target]) if self.training.target == "average" else weights
         features = self.model.features

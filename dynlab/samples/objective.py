@@ -150,7 +150,7 @@ def vicreg(weights, moments: Moments, x, y, share, slope: Slope) -> float:
         slope.linear[np.ix_(side, side)] += share * 4.0 * covariance / m * off
         hinge = np.where((deviation < 1.0) & (deviation > 0.0), variance / (m * deviation), 0.0)
         doubled.append(2.0 * invariance - hinge)
-    _add_two_sides(slope, x, y, share, *doubled, -2.0 * invariance * np.eye(m))
+    _add_two_sides(slope, x, y, share, doubled[0], doubled[1], -2.0 * invariance * np.eye(m))
     slope.const[x] += share * 2.0 * invariance * gap
     slope.const[y] -= share * 2.0 * invariance * gap
     return share * loss

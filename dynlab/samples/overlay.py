@@ -32,6 +32,8 @@ class Overlay:
 
     def distances(self) -> dict[int, np.ndarray]:
         """For each batch size the distance (seeds,) of its runs from the theory."""
+        if self.exact is None:
+            raise ValueError("the theory has no run of these settings to measure distances from")
         return {batch: np.array([distance(run, self.exact) for run in runs]) for batch, runs in self.runs.items()}
 
 
@@ -42,7 +44,7 @@ def overlay(
 
     told(batch, seed) gives further options of `follow` for one run, such as its checkpoints. Other arguments: `follow`'s.
     """
-    runs = {}
+    runs: dict[int, list[Trajectory]] = {}
     for batch in batches:
         runs[batch] = []
         for seed in range(seeds):

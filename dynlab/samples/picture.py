@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +12,7 @@ from matplotlib.lines import Line2D
 from dynlab import plotting
 from dynlab.samples.overlay import Overlay, band
 
-THEORY = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4.0, 1.5)), "zorder": 5}
+THEORY: dict[str, Any] = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4.0, 1.5)), "zorder": 5}
 
 
 def overlay_figure(overlays: dict[str, Overlay]) -> Figure:
