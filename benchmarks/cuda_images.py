@@ -141,7 +141,7 @@ def rows(ops, n, c, dtype="float32"):
 def moments(ops, m, dtype="float32"):
     """Losses of second moments (m, m), and a softmax of rows without their diagonal."""
     c = normal(1, 2 * m, m, dtype=dtype)
-    c, found = c.T @ c, {}
+    c, found = c.T @ c, dict[str, Any]()
     for name, numbers in (("off_diagonal", (0.3,)), ("barlow", (0.005,)), ("vicreg", (25.0, 1.0, 1e-4))):
         own, value = ops.to_device(c), ops.zeros((1,), "float64")
         getattr(ops, name + "_moments")(own, 0.3 / m, *numbers, value)
@@ -153,7 +153,7 @@ def moments(ops, m, dtype="float32"):
 
 def updates(ops, size, outputs, dtype="float32"):
     """Three steps of each optimiser, and the projection of a head's gradient."""
-    found, decays = {}, ops.to_device((np.arange(size) % 3 > 0).astype(np.uint8))
+    found, decays = dict[str, Any](), ops.to_device((np.arange(size) % 3 > 0).astype(np.uint8))
     edges = [0, size // 5, size // 2, size]
     layout, adapts = ops.lars_layout(edges), ops.to_device(np.array([1, 0, 1], np.uint8))
     for name in ("sgd", "nesterov", "adam", "lars"):

@@ -107,9 +107,7 @@ def scipy_ends(method: str, par: NDArray, z: NDArray, side: NDArray, until: floa
 
         try:
             with np.errstate(all="ignore"):  # what overflows shows in the state
-                found = solve_ivp(
-                    right_hand_side, (0.0, until), start, method, jac=jacobian, rtol=TOLERANCE, atol=TOLERANCE
-                )
+                found = solve_ivp(right_hand_side, (0.0, until), start, method, jac=jacobian, rtol=TOLERANCE, atol=TOLERANCE)
         except (TooManyCalls, ValueError, np.linalg.LinAlgError):  # the last two: states that are not numbers
             continue
         if found.success:
@@ -131,6 +129,7 @@ def diffrax_ends(par: NDArray) -> Callable[[NDArray, NDArray, float], NDArray]:
 
     def right_hand_side(t, z, side):
         signal = side * jnp.exp(jnp.stack([z[0], z[1], z[2], z[3] + z[2] + z[1] - z[0]]))
+        a11, a12, a21, a22 = signal
         x1, x2, y1, y2 = (strengths * signal) ** 3
         even = jnp.expm1(3.0 * z[3])
         det = x2 * y1 * jnp.where(side.prod() > 0, even, -even - 2.0)
@@ -140,7 +139,9 @@ def diffrax_ends(par: NDArray) -> Callable[[NDArray, NDArray, float], NDArray]:
         first = neuron_values(x1, x2, y1, y2, det, cxx, cxy, cyy, z[7], *counts)[2]
         second = neuron_values(y1, y2, x1, x2, -det, cyy, cxy, cxx, z[8], *counts)[2]
         rates = [z[0]] * 9
-        cubic_flow.pair_flow(par, *signal, 1.0 / q1, 1.0 / q2, c, k3, cxx, cxy, cyy, z[7], z[8], first, second, rates)
+        cubic_flow.pair_flow(
+            par, a11, a12, a21, a22, 1.0 / q1, 1.0 / q2, c, k3, cxx, cxy, cyy, z[7], z[8], first, second, rates
+        )
         return jnp.stack(rates)
 
     def one(start, side, until):

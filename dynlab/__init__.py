@@ -4,6 +4,23 @@ The public names are loaded when they are first used, so that `import dynlab` st
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
+    from dynlab._checks import SettingError as SettingError
+    from dynlab.linear.flow import simulate_linear as simulate_linear
+    from dynlab.linear.model import LinearModel as LinearModel
+    from dynlab.model import Model as Model
+    from dynlab.population.gradient import population_gradient as population_gradient
+    from dynlab.population.gradient import population_loss as population_loss
+    from dynlab.population.order_parameters import OrderParameters as OrderParameters
+    from dynlab.population.simulate import simulate as simulate
+    from dynlab.population.switches import training_gradient as training_gradient
+    from dynlab.samples.gradient import minibatch_gradient as minibatch_gradient
+    from dynlab.sweep import Ensemble as Ensemble
+    from dynlab.sweep import ensemble as ensemble
+    from dynlab.training import Training as Training
+    from dynlab.trajectory import Trajectory as Trajectory
 
 __version__ = "0.1.0"
 
@@ -27,7 +44,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
         globals()[name] = value
@@ -35,5 +52,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'dynlab' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         one = "set an option by its name, over those of --config; may be repeated"
         elsewhere.add_argument("--set", metavar="NAME=VALUE", help=one, action="append", dest="assigned")
 
-    def parse_args(self, args: Sequence[str], namespace=None):  # type: ignore[override]
+    def parse_args(self, args: Sequence[str], namespace: Any | None = None) -> argparse.Namespace:  # type: ignore[override]
         """Parse; joins `--option -1e-3` to `--option=-1e-3`, which argparse would take for two options."""
         joined: list[str] = []
         for word in args:
@@ -107,7 +107,7 @@ class Parser(argparse.ArgumentParser):
                     self.error(f"{name}: {error}")
         return made
 
-    def option(self, name: str, what: str, default: str | None = None, metavar: str = "N", **more) -> None:
+    def option(self, name: str, what: str, default: str | None = None, metavar: str = "N", **more: Any) -> None:
         """Add an option that takes a value, which stays a word; its help names the default."""
         shown = f"{what} (default {default})" if default else what
         self.add_argument(name, help=shown, default=default, metavar=metavar, **more)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from dynlab._checks import SettingError, choice
+
+if TYPE_CHECKING:
+    from dynlab.model import Model
+    from dynlab.training import Training
 
 DEVICES = ("cpu", "cuda", "auto")
 
@@ -29,7 +34,7 @@ def chosen(device: str, missing: Callable[[], str | None] = lambda: None) -> tup
     return "cpu", f"cpu ({reason})"
 
 
-def of_flow(device: str, cases, method: str = "flow") -> tuple[str, str]:
+def of_flow(device: str, cases: Iterable[tuple[Model, Training]], method: str = "flow") -> tuple[str, str]:
     """`chosen` for the exact flow of (model, training) cases."""
 
     def missing() -> str | None:
@@ -40,7 +45,7 @@ def of_flow(device: str, cases, method: str = "flow") -> tuple[str, str]:
     return chosen(device, missing)
 
 
-def of_samples(device: str, models) -> tuple[str, str]:
+def of_samples(device: str, models: Iterable[Model]) -> tuple[str, str]:
     """`chosen` for minibatches of models."""
 
     def missing() -> str | None:

@@ -20,6 +20,7 @@ import math
 import threading
 import types
 from contextlib import contextmanager
+from typing import Any
 
 import numba
 import numpy as np
@@ -128,7 +129,7 @@ class Kernel:
 
     def __init__(self, function, contract: bool, options: dict):
         self.function, self.contract, self.options = function, contract, options
-        self.dispatcher = None
+        self.dispatcher: Any = None
         if COMPILED:
             self.dispatcher = cuda.jit(function, lto=False, **options)
         elif SIMULATED:
@@ -182,7 +183,7 @@ def _vector_access():
     def number(k):
         return ir.Constant(ir.IntType(32), k)
 
-    @intrinsic
+    @intrinsic  # type: ignore[no-redef]  # the other one is for where nothing is compiled
     def load4(typing, array, i):
         def code(context, builder, signature, arguments):
             found = builder.load(place(context, builder, signature.args[0], *arguments))
@@ -193,7 +194,7 @@ def _vector_access():
 
         return cuda_types.UniTuple(array.dtype, 4)(array, cuda_types.int64), code
 
-    @intrinsic
+    @intrinsic  # type: ignore[no-redef]  # as above
     def store4(typing, array, i, a, b, c, d):
         def code(context, builder, signature, arguments):
             at = place(context, builder, signature.args[0], *arguments[:2])

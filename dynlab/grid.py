@@ -80,7 +80,7 @@ class Grid:
             choice("head", head, HEADS)
         self._check_points()
 
-    def point(self, x, y) -> Point:
+    def point(self, x: float, y: float) -> Point:
         """The point at these values of the axes."""
         given = {"dim": 1000, "eta_head": 0.01, "until": None} | dict(self.fixed) | {self.x.name: x, self.y.name: y}
         model = Model(**{name: given.pop(name) for name in MODEL_SETTINGS if name in given})
@@ -202,7 +202,7 @@ def phase_map(
 class _executor:
     """The executor given, or threads of our own, ended with the block."""
 
-    def __init__(self, given: Executor | None, threads: int | None):
+    def __init__(self, given: Executor | None, threads: int | None) -> None:
         self._own = given is None
         self._pool = ThreadPoolExecutor(threads or available_threads()) if given is None else given
 
@@ -217,7 +217,10 @@ class _executor:
 class _Work:
     """Computes missing seeds of points, and keeps count."""
 
-    def __init__(self, grid: Grid, store: BlockStore, pool: Executor, ahead: int, progress, where: str):
+    def __init__(
+        self, grid: Grid, store: BlockStore, pool: Executor, ahead: int, progress: Callable[[int, int], None] | None,
+        where: str,
+    ) -> None:  # fmt: skip
         self.grid, self.store, self.pool, self.ahead, self.progress = grid, store, pool, ahead, progress
         self.where = where
         self.computed = 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,6 +21,9 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 import dynlab
 from dynlab.files import whole_file
 from dynlab.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    pass
 
 WIDTH, COLUMN = 6.9, 3.3  # inches: the text width of a two-column paper, and of one column
 STYLE = Path(__file__).parent / "dynlab.mplstyle"  # the one style file
@@ -198,10 +201,10 @@ def set_time_axis(
     knots = np.log10(sorted({low, high} | edges))
     places = np.concatenate([[0.0], np.cumsum(_shares(np.diff(knots), PHASE_INCHES / inches))])
 
-    def forward(time):
+    def forward(time: np.ndarray) -> np.ndarray:
         return np.interp(np.log10(np.maximum(time, low)), knots, places)
 
-    def inverse(place):
+    def inverse(place: np.ndarray) -> np.ndarray:
         return 10.0 ** np.interp(place, places, knots)
 
     axes.set_xscale("function", functions=(forward, inverse))
@@ -225,7 +228,7 @@ def _shares(lengths: np.ndarray, least: float) -> np.ndarray:
     return shares
 
 
-def _spread_decades(low: float, high: float, forward, apart: float) -> list[int]:
+def _spread_decades(low: float, high: float, forward: Callable, apart: float) -> list[int]:
     """Exponents of ten within [low, high] whose places on the axis are at least `apart` of its length."""
     chosen: list[int] = []
     for n in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1):

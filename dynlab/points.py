@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from dynlab.population.simulate import horizon
 from dynlab.store import physics_key
 from dynlab.sweep import OUTCOMES, flow_frame, piece_frame
 from dynlab.training import Training
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BLOCK = 16  # starts drawn from one generator
 
@@ -90,7 +94,7 @@ def _run_together(jobs: Sequence[tuple[Point, str, int, int]], seed: int, rtol: 
     return made
 
 
-def _kept(frame) -> tuple[np.ndarray, np.ndarray]:
+def _kept(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """What the store keeps of a table."""
     codes = {name: code for code, name in enumerate(OUTCOMES)}
     outcomes = np.array([codes[name] for name in frame["outcome"]], np.uint8)

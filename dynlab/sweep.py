@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +25,9 @@ from dynlab.training import Training
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array
 
 # Arrays signal, noise_gram, head.
 States = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -38,7 +42,7 @@ CHUNK = 64  # trajectories a task; results do not depend on it
 DEVICE_CHUNK = 1 << 17  # the same on a CUDA device
 
 
-def draw_start(model, dim: int, seed: int, index: int, scale: float = 1.0) -> OrderParameters:
+def draw_start(model: Model, dim: int, seed: int, index: int, scale: float = 1.0) -> OrderParameters:
     """Start number `index` of the ensemble with `seed`: w_j ~ N(0, scale^2 I/dim), E = I."""
     return OrderParameters.sample(model, dim, np.random.default_rng((seed, index)), scale)
 
@@ -92,7 +96,7 @@ class Ensemble:
         return pd.DataFrame([row])
 
 
-def outcome_names(model) -> dict:
+def outcome_names(model: Model) -> dict:
     """Outcomes in `frame` and the columns of the summary that count them."""
     if model.features == 2:
         return {name: name for name in OUTCOMES}
@@ -105,16 +109,16 @@ def available_threads() -> int:
 
 
 def ensemble(
-    model,
+    model: Model,
     dim: int = 1000,
-    seeds=1000,
+    seeds: int | ArrayLike = 1000,
     seed: int = 0,
     head: str = "off-diagonal",
     eta_head: float = 0.01,
     until: float | None = None,
     rtol: float = 1e-6,
     threads: int | None = None,
-    progress=None,
+    progress: Callable[[int], object] | None = None,
     method: str = "flow",
     eta: float = 0.05,
     training: Training | None = None,
@@ -151,7 +155,7 @@ def ensemble(
     settle = until is None
     end = default_end(model, dim, method, eta) if settle else real("until", until, above=0.0)
 
-    def task(some):
+    def task(some: np.ndarray) -> Any:
         if method == "descent":
             starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
             return descent.run_descent(model, starts, head_rate=rate, eta=eta, steps=int(np.ceil(end / eta)))
@@ -173,7 +177,10 @@ def ensemble(
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
 
 
-def flow_frame(model, training, numbers, signal, gram, *, until, rtol, settle) -> pd.DataFrame:
+def flow_frame(
+    model: Model, training: Training, numbers: np.ndarray, signal: Array, gram: Array, *, until: float, rtol: float,
+    settle: bool,
+) -> pd.DataFrame:  # fmt: skip
     """The rows of `Ensemble.frame` for starts signal (N, m, K), noise Gram (N, m, m), called `numbers` (N,).
 
     until, rtol, settle: as in `dynlab.population.flow.run_flow`. On the calling thread, without the GIL.
@@ -181,12 +188,15 @@ def flow_frame(model, training, numbers, signal, gram, *, until, rtol, settle) -
     return piece_frame(model, training, numbers, _flow(model, training, signal, gram, until, rtol, settle))
 
 
-def piece_frame(model, training, numbers, piece) -> pd.DataFrame:
+def piece_frame(model: Model, training: Training, numbers: np.ndarray, piece: Any) -> pd.DataFrame:
     """The same from what the solver made of them: (z (N, n), sides (N, m K), FlowResult) where it has a closed form."""
     return _frame(model, numbers, training.head_rate, _collect(model, training, [piece]))
 
 
-def _flow(model, training, signal, gram, until, rtol, settle, where="cpu"):
+def _flow(
+    model: Model, training: Training, signal: Array, gram: Array, until: float, rtol: float, settle: bool,
+    where: str = "cpu",
+) -> Any:  # fmt: skip
     """What `_collect` takes of starts signal (N, m, K), noise Gram (N, m, m), by the solver for this training.
 
     where: "cpu", or "cuda" (then the caller knows that there is a kernel).
@@ -198,18 +208,18 @@ def _flow(model, training, signal, gram, until, rtol, settle, where="cpu"):
     return z, side, run_flow(model, z, side, head_rate=training.head_rate, until=until, rtol=rtol, settle=settle)
 
 
-def _on_device():
+def _on_device() -> Callable:
     from dynlab.population import cuda_ensemble
 
     return cuda_ensemble.run_flow
 
 
-def default_end(model, dim, method, eta) -> float:
+def default_end(model: Model, dim: float, method: str, eta: float) -> float:
     """End time where none is given."""
     return descent.DEFAULT_STEPS * eta if method == "descent" else horizon(model, dim)
 
 
-def _run(task, chunks, threads, progress) -> list:
+def _run(task: Callable, chunks: list, threads: int, progress: Callable[[int], object] | None) -> list:
     """Results of the chunks in order; threads, because kernels release the GIL. An interrupt stops after running chunks.
 
     Few chunks wait at any time, so that ten million seeds cost no more than their results.
@@ -238,7 +248,7 @@ def _run(task, chunks, threads, progress) -> list:
             raise
 
 
-def _collect(model, training, pieces) -> dict:
+def _collect(model: Model, training: Training, pieces: list) -> dict:
     """Arrays over all seeds from the pieces of `_flow`."""
     if not closed_form(model, training):
         return _collect_switched(pieces)
@@ -253,7 +263,7 @@ def _collect(model, training, pieces) -> dict:
     return flat
 
 
-def _collect_switched(pieces) -> dict:
+def _collect_switched(pieces: list) -> dict:
     """Arrays over all seeds from pieces of `switched_run`."""
     flat: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in pieces]) for name in SWITCHED_FIELDS}
     flat["status"] = [STATUS.get(name, name) for name in (flow.STATUS[code] for code in flat["status"])]
@@ -262,14 +272,14 @@ def _collect_switched(pieces) -> dict:
     return flat
 
 
-def squared_cosines(signal, gram) -> np.ndarray:
+def squared_cosines(signal: Array, gram: Array) -> np.ndarray:
     """(..., m, K) squared cosines between weights and features."""
     square = signal**2
     with np.errstate(invalid="ignore"):
         return square / (square.sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1))[..., None]
 
 
-def effective_rank(signal) -> np.ndarray:
+def effective_rank(signal: Array) -> np.ndarray:
     """exp of the entropy of the spectrum of the neurons' signal directions, (..., m, K) -> (...,), between 1 and m.
 
     The spectrum is that of the Gram matrix of the unit vectors A_j / |A_j|, divided by m: 1 for parallel neurons
@@ -280,9 +290,9 @@ def effective_rank(signal) -> np.ndarray:
     return moments.spectral_rank(unit @ np.swapaxes(unit, -1, -2))
 
 
-def outcomes(model, cosines, failed) -> np.ndarray:
+def outcomes(model: Model, cosines: Array, failed: np.ndarray) -> np.ndarray:
     """Outcome of each seed from squared cosines (N, m, K): a feature is learnt when some neuron's exceeds `LEARNT`."""
-    learnt = (cosines > LEARNT).any(1)
+    learnt = np.any(cosines > LEARNT, axis=1)
     if model.features == 2:
         names = np.array([["neither", "only_weak"], ["only_strong", "both"]])
         result = names[learnt[:, 0].astype(int), learnt[:, 1].astype(int)].astype(object)
@@ -292,7 +302,7 @@ def outcomes(model, cosines, failed) -> np.ndarray:
     return result
 
 
-def _frame(model, numbers, rate, parts) -> pd.DataFrame:
+def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict) -> pd.DataFrame:
     import pandas as pd
 
     signal, gram, head = parts["ends"]

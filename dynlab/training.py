@@ -7,9 +7,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from dynlab._checks import SettingError, choice, real, require
 from dynlab.heads import HEADS, TRAINED
+
+if TYPE_CHECKING:
+    from dynlab.model import Model
 
 TARGETS = ("same", "average")
 STOP_GRADIENTS = ("target", "online", "none")
@@ -162,7 +166,7 @@ class Training:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: _plain(value) for name, value in values.items() if value != getattr(plain, name)}
 
-    def check_model(self, model) -> None:
+    def check_model(self, model: Model) -> None:
         """SettingError where this training has no closed form on the model, or sizes do not fit."""
         closed = self.normalisation != "length" or model.noise == 0.0
         why = "of the outputs has a closed form only without noise (Model(noise=0)): use another"
@@ -172,12 +176,12 @@ class Training:
             require(len(self.head_matrix) == m, "head_matrix", f"of {len(self.head_matrix)} rows", f"{m} by {m}")
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Tuples as lists, as JSON gives them back."""
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _matrix(value) -> tuple | None:
+def _matrix(value: Any) -> tuple | None:
     """A square matrix as nested tuples of floats."""
     if value is None:
         return None

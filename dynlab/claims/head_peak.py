@@ -28,8 +28,9 @@ def peak(run):
 def noise_left(run):
     """The limit's s_b/|w_o(0)| (N,): the borrower's noise, of its start, when the second feature takes over."""
     who = roles(run)
-    start = sizes(*run.starts[:2])[who.rows, who.borrower]
-    return limit.substitution(run.model, *run.starts[:2], run.settings["eta_head"]).noise / start
+    signal, gram, _ = run.starts
+    start = sizes(signal, gram)[who.rows, who.borrower]
+    return limit.substitution(run.model, signal, gram, run.settings["eta_head"]).noise / start
 
 
 def _middle(scan: list[Point]) -> Point:

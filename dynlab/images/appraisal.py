@@ -6,9 +6,10 @@ Beside the encoder's output and z, the output of the projector, stand the same n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +21,15 @@ from dynlab.images.settings import REPRESENTATIONS, Pretraining
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dynlab.images.datasets import ImageSet
+
 ROWS = 500  # pictures at a time
 HEADING = f"{'features':<16}{'size':>6}  {'kNN':<24}{'linear probe':<24}{'rank':>8}{'corr. rank':>12}{'|corr|':>8}"
 
 
 def appraise(
-    settings: Pretraining, weights: dict, train, test, *, which=REPRESENTATIONS, ops=None,
-    told: Callable[[str], None] = lambda line: None,
+    settings: Pretraining, weights: dict, train: ImageSet, test: ImageSet, *, which: Sequence[str] = REPRESENTATIONS,
+    ops: Any | None = None, told: Callable[[str], None] = lambda line: None,
 ) -> list[dict]:  # fmt: skip
     """A row for each representation: accuracies with intervals, spectrum, protocol.
 
@@ -35,14 +38,18 @@ def appraise(
     from dynlab.images import layers
 
     ops = layers if ops is None else ops
-    rows = []
+    rows, labels = [], (train.labels, test.labels)
+    if labels[0] is None or labels[1] is None:
+        raise ValueError(f"{train.name}: has no labels to learn from")
     for name, (inside, outside) in representations(settings, weights, train, test, which, ops):
         told(f"{name}: {inside.shape[1]} dimensions")
-        rows.append({"representation": name, **appraise_features(inside, train.labels, outside, test.labels)})
+        rows.append({"representation": name, **appraise_features(inside, labels[0], outside, labels[1])})
     return rows
 
 
-def appraise_features(train_features, train_labels, test_features, test_labels) -> dict:
+def appraise_features(
+    train_features: np.ndarray, train_labels: np.ndarray, test_features: np.ndarray, test_labels: np.ndarray
+) -> dict:
     """Accuracies and spectrum of features (n, D): `Accuracy` knn and probe, `Shape` shape."""
     learnt = (train_features, train_labels, test_features, test_labels)
     return {
@@ -51,7 +58,9 @@ def appraise_features(train_features, train_labels, test_features, test_labels) 
     }  # fmt: skip
 
 
-def representations(settings, weights, train, test, which, ops):
+def representations(
+    settings: Pretraining, weights: dict, train: ImageSet, test: ImageSet, which: Sequence[str], ops: Any
+) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     """Yield (name, (features of train, features of test)) for each representation asked for."""
     for prefix in ("", "random "):
         asked = [kind for kind in ("encoder", "z") if prefix + kind in which]
@@ -68,12 +77,12 @@ def representations(settings, weights, train, test, which, ops):
         yield "pixels", (pixels(train.pictures), pixels(test.pictures))
 
 
-def pixels(pictures) -> np.ndarray:
+def pixels(pictures: np.ndarray) -> np.ndarray:
     """Pictures (n, h, w, c) as features (n, h w c) in [0, 1]."""
     return pictures.reshape(len(pictures), -1).astype(np.float32) / 255.0
 
 
-def shown_side(settings: Pretraining, pictures) -> int:
+def shown_side(settings: Pretraining, pictures: np.ndarray) -> int:
     """Pixels of a side of what evaluation shows: the whole picture at its own size, or at the views' where that is larger.
 
     A view is a part of a picture, enlarged, so the whole picture at the size of a view would show everything smaller than in
@@ -82,12 +91,12 @@ def shown_side(settings: Pretraining, pictures) -> int:
     return max(pictures.shape[1], PRESETS[settings.augmentation].size)
 
 
-def networks_of(settings: Pretraining, pictures, ops) -> Networks:
+def networks_of(settings: Pretraining, pictures: np.ndarray, ops: Any) -> Networks:
     """The networks before training, for whole pictures."""
     return Networks(settings, pictures.shape[3], ops, side=shown_side(settings, pictures))
 
 
-def features_of(networks: Networks, pictures, settings: Pretraining) -> tuple[np.ndarray, np.ndarray]:
+def features_of(networks: Networks, pictures: np.ndarray, settings: Pretraining) -> tuple[np.ndarray, np.ndarray]:
     """The encoder's outputs (n, D) and z (n, m) of pictures (n, h, w, c), uint8; networks: as from `networks_of`."""
     side, ops, count = shown_side(settings, pictures), networks.ops, len(pictures)
     shown = replace(preset(settings.augmentation, pictures.shape[3]), size=side)
@@ -102,7 +111,9 @@ def features_of(networks: Networks, pictures, settings: Pretraining) -> tuple[np
     return np.concatenate(inside), np.concatenate(outside)
 
 
-def labelled(dataset: str, folder, limit: int | None = None, verify: bool = True):
+def labelled(
+    dataset: str, folder: str | Path, limit: int | None = None, verify: bool = True
+) -> tuple[ImageSet, ImageSet]:
     """(train, test) with labels: what neighbours and the probe learn from, at most `limit` pictures, and are asked."""
     train, test = (datasets.load(dataset, folder, split, verify=verify) for split in ("train", "test"))
     if limit is not None and limit < len(train):
@@ -124,7 +135,7 @@ def spectra(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["representation", "number", "eigenvalue"])
 
 
-def text(rows: list[dict], place) -> list[str]:
+def text(rows: list[dict], place: Path) -> list[str]:
     """The table to read, with the protocol of each kind of number below it."""
     lines = [HEADING]
     for row in rows:
@@ -139,6 +150,6 @@ def text(rows: list[dict], place) -> list[str]:
     return [*lines, "", first["knn"].protocol, *protocols, first["shape"].protocol, files]
 
 
-def _accuracy(found) -> str:
+def _accuracy(found: evaluation.Accuracy) -> str:
     low, high = found.interval
     return f"{found.share:.3f} [{low:.3f}, {high:.3f}]"

@@ -13,11 +13,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynlab._checks import SettingError, choice, integer, require, threads
 from dynlab._cli import Call, Parser, number, run_command
 from dynlab.images.settings import NORMALISATIONS, RECIPES, Pretraining, pretraining
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROGRAM = "dynlab.heads"
 ENTRIES = ("none", "off-diagonal", "linear", "linear:random", "mlp", "directpred", "directcopy", "symmetric")
@@ -98,7 +101,7 @@ def place_of(settings: Settings, normalisation: str, head: str, seed: int) -> Pa
     return settings.out / f"{normalisation}-{head.replace(':', '-')}-seed{settings.base.seed + seed}"
 
 
-def measured(settings: Settings, normalisation: str, head: str, seed: int, data) -> list[dict]:
+def measured(settings: Settings, normalisation: str, head: str, seed: int, data: tuple) -> list[dict]:
     """Rows of a run's representations, from its evaluate.json; the run is made, or gone on with, where it is missing."""
     from dynlab.images import appraisal, record
 
@@ -124,7 +127,7 @@ def measured(settings: Settings, normalisation: str, head: str, seed: int, data)
     return _rows(said, normalisation, head, seed)
 
 
-def random_rows(settings: Settings, seed: int, data) -> list[dict]:
+def random_rows(settings: Settings, seed: int, data: tuple) -> list[dict]:
     """Rows of the networks before training."""
     from dynlab.images import appraisal
 
@@ -142,7 +145,7 @@ def curves_of(settings: Settings) -> list[tuple[str, str, int]]:
     return [entry for entry in entries(settings) if entry[1].partition(":")[0] in ("off-diagonal", "linear", "symmetric")]
 
 
-def metrics_of(settings: Settings, entry):
+def metrics_of(settings: Settings, entry: tuple[str, str, int]) -> pd.DataFrame:
     """metrics.csv of a run."""
     import pandas as pd
 

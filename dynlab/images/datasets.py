@@ -101,7 +101,7 @@ def load(
     raise DataError(folder, f"{name} ({' or '.join(wanted)})", "nothing of it" if folder.is_dir() else "no such folder")
 
 
-def _read(name, collection, layout, split, where, verify) -> ImageSet:
+def _read(name: str, collection: Collection, layout: Layout, split: str, where: dict[str, Path], verify: bool) -> ImageSet:
     parts, count = layout.splits[split], layout.counts[split]
     reader = _READERS[layout.kind](collection, layout, [part.name for part in parts], count)
     for stream in parts_in(where, layout.archive, parts, verify):
@@ -119,7 +119,7 @@ class _Planar:
 
     ONE_FILE = False  # all pictures in one part, labels in another; otherwise every part has both
 
-    def __init__(self, collection: Collection, layout: Layout, names: list[str], count: int):
+    def __init__(self, collection: Collection, layout: Layout, names: list[str], count: int) -> None:
         self.layout, self.names, self.count = layout, names, count
         pictures = count if self.ONE_FILE else count * len(names)
         self.pictures = np.empty((pictures, *collection.shape), np.uint8)
@@ -173,7 +173,7 @@ class _Separate(_Planar):
 
     ONE_FILE = True
 
-    def __init__(self, collection, layout, names, count):
+    def __init__(self, collection: Collection, layout: Layout, names: list[str], count: int) -> None:
         super().__init__(collection, layout, names, count)
         if not any(name.endswith("_y.bin") for name in names):
             self.labels = None

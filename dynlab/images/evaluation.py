@@ -22,7 +22,9 @@ the same for all pictures has no correlations: it is a zero row of R, counts in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import minimize
@@ -31,6 +33,11 @@ from dynlab._checks import integer, real, require
 from dynlab._stats import wilson
 from dynlab.images import neighbours
 from dynlab.population import moments
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array
 
 CHUNK_ENTRIES = 1 << 24  # cosines held at a time: 64 MB in float32
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -81,7 +88,10 @@ class Shape:
         return asdict(self) | {"spectrum": list(self.spectrum)}
 
 
-def knn(train, train_labels, test, test_labels, k: int = 200, temperature: float = 0.1) -> Accuracy:
+def knn(
+    train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike, k: int = 200,
+    temperature: float = 0.1,
+) -> Accuracy:  # fmt: skip
     """Weighted kNN of test (n, d) among train (N, d); labels are integers from 0. With N < k all of them vote."""
     train, test = _unit(_checked("train", train)), _unit(_checked("test", test))
     train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
@@ -96,7 +106,7 @@ def knn(train, train_labels, test, test_labels, k: int = 200, temperature: float
     return Accuracy(int((found == test_labels).sum()), len(test), protocol, {"k": used, "temperature": temperature})
 
 
-def knn_scores(train, labels, test, k: int, temperature: float) -> np.ndarray:
+def knn_scores(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int, temperature: float) -> np.ndarray:
     """Votes (n, classes) for unit features, in blocks of rows that hold at most `CHUNK_ENTRIES` cosines."""
     classes = int(labels.max()) + 1
     scores = np.empty((len(test), classes))
@@ -113,8 +123,9 @@ def knn_scores(train, labels, test, k: int, temperature: float) -> np.ndarray:
 
 
 def linear_probe(
-    train, train_labels, test, test_labels, strengths=STRENGTHS, held_out: float = 0.1, iterations: int = ITERATIONS
-) -> Accuracy:
+    train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike,
+    strengths: Sequence[float] = STRENGTHS, held_out: float = 0.1, iterations: int = ITERATIONS,
+) -> Accuracy:  # fmt: skip
     """The linear probe on frozen features train (N, d) and test (n, d); strengths: the values of C that are tried."""
     train, test = _checked("train", train), _checked("test", test)
     train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
@@ -134,7 +145,9 @@ def linear_probe(
     return Accuracy(correct, len(test), protocol, details | {"slope": fit.slope})
 
 
-def choose_strength(features, labels, strengths, share: float, iterations: int) -> tuple[float, dict[str, float]]:
+def choose_strength(
+    features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], share: float, iterations: int
+) -> tuple[float, dict[str, float]]:
     """The C that is best on held-out pictures of features (n, d), and the held-out accuracy of each."""
     require(len(strengths) > 0, "strengths", strengths, "at least one number")
     held = stratified(labels, share)
@@ -149,7 +162,7 @@ def choose_strength(features, labels, strengths, share: float, iterations: int) 
     return -best[1], tried
 
 
-def stratified(labels, share: float) -> np.ndarray:
+def stratified(labels: np.ndarray, share: float) -> np.ndarray:
     """Mask (n,) of a share of each class, at least one of those with two or more: places spread evenly in their order."""
     held = np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -160,7 +173,7 @@ def stratified(labels, share: float) -> np.ndarray:
     return held
 
 
-def standard(features) -> tuple[np.ndarray, np.ndarray]:
+def standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (d,) of the columns; the deviation of a constant one is 1."""
     mean = features.mean(0, dtype=np.float64)
     deviation = features.std(0, dtype=np.float64)
@@ -168,7 +181,7 @@ def standard(features) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(features.dtype), np.where(varies, deviation, 1.0).astype(features.dtype)
 
 
-def on_axes(train, test) -> tuple[np.ndarray, np.ndarray]:
+def on_axes(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both standardised by train and turned onto the axes of its covariance."""
     mean, deviation = standard(train)
     made = (train - mean) / deviation
@@ -187,20 +200,23 @@ class Fit:
     converged: bool
     slope: float
 
-    def scores(self, features) -> np.ndarray:
+    def scores(self, features: np.ndarray) -> np.ndarray:
         """(n, classes)."""
         parts = self.flat.reshape(-1, self.classes).astype(features.dtype)
         return features @ parts[:-1] + parts[-1]
 
 
-def fit_logistic(features, labels, strength: float, start=None, iterations=ITERATIONS, classes=None) -> Fit:
+def fit_logistic(
+    features: np.ndarray, labels: np.ndarray, strength: float, start: Array | None = None, iterations: int = ITERATIONS,
+    classes: int | None = None,
+) -> Fit:  # fmt: skip
     """Minimise J of the module from `start` (None: zero); fastest for features from `on_axes`."""
     classes = int(labels.max()) + 1 if classes is None else classes
     start = np.zeros((features.shape[1] + 1) * classes) if start is None else start
     problem = Logistic(features, labels, classes, strength)
     scale = np.repeat(problem.lengths(), classes)
 
-    def scaled(flat):
+    def scaled(flat: Array) -> tuple[float, Array]:
         value, gradient = problem(flat * scale)
         return value, gradient * scale
 
@@ -212,7 +228,7 @@ def fit_logistic(features, labels, strength: float, start=None, iterations=ITERA
 class Logistic:
     """J and its gradient as a function of flat float64 parameters; products in the features' type, sums in float64."""
 
-    def __init__(self, features, labels, classes: int, strength: float):
+    def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int, strength: float) -> None:
         self.features, self.classes = features, classes
         self.penalty = 1.0 / (strength * len(features))
         self.own = np.arange(len(labels)) * classes + labels
@@ -224,7 +240,7 @@ class Logistic:
         power = np.einsum("ij,ij->j", self.features, self.features) / len(self.features)
         return 1.0 / np.sqrt(np.append(power.astype(np.float64) / self.classes + self.penalty, 1.0 / self.classes))
 
-    def __call__(self, flat):
+    def __call__(self, flat: Array) -> tuple[float, Array]:
         parts = flat.reshape(-1, self.classes)
         weights, scores, n = parts[:-1], self.scores, len(self.scores)
         np.matmul(self.features, weights.astype(scores.dtype), out=scores)
@@ -243,7 +259,7 @@ class Logistic:
         return loss / n + 0.5 * self.penalty * float((weights * weights).sum()), gradient.ravel()
 
 
-def shape(features) -> Shape:
+def shape(features: ArrayLike) -> Shape:
     """Spectrum, ranks and correlations of features (n, d)."""
     features = _checked("features", features)
     alive = np.ptp(features, axis=0) > 0
@@ -271,13 +287,13 @@ def shape(features) -> Shape:
     )
 
 
-def entropy_rank(weights) -> float:
+def entropy_rank(weights: Array) -> float:
     """exp(entropy) of weights >= 0 over their sum; 1 where all vanish."""
     share = weights[weights > 0.0] / weights.sum() if weights.sum() > 0.0 else np.ones(1)
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def _checked(name: str, features) -> np.ndarray:
+def _checked(name: str, features: ArrayLike) -> np.ndarray:
     """Features as a matrix of floats, finite."""
     features = np.asarray(features)
     require(features.ndim == 2 and min(features.shape) > 0, name, features.shape, "a matrix, rows for pictures")
@@ -287,7 +303,7 @@ def _checked(name: str, features) -> np.ndarray:
     return np.ascontiguousarray(features)
 
 
-def _labels(labels, features) -> np.ndarray:
+def _labels(labels: ArrayLike, features: np.ndarray) -> np.ndarray:
     """Labels as integers from 0, one for each row."""
     labels = np.asarray(labels)
     fits = labels.shape == features.shape[:1] and labels.dtype.kind in "iu" and labels.min() >= 0
@@ -295,7 +311,7 @@ def _labels(labels, features) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _unit(features) -> np.ndarray:
+def _unit(features: np.ndarray) -> np.ndarray:
     """Rows at unit length; a row of zeros stays zero."""
     length = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.where(length > 0.0, length, 1.0).astype(features.dtype)

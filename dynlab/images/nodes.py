@@ -7,8 +7,10 @@ parameters and returns dL/dx (None unless `need`). A node may overwrite d_out wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod, sqrt
+from typing import Any
 
 from dynlab._checks import choice, integer, require
 
@@ -85,6 +87,8 @@ class Residual:
 
 class _Node:
     """A layer with its shapes; `bind` gives it its views of the flat vectors."""
+
+    make: Callable[[], tuple[int, ...]]  # of each kind: what a node needs, and the shape of its output
 
     def __init__(self, layer, shape, name):
         self.layer, self.shape, self.name = layer, tuple(shape), name
@@ -278,9 +282,9 @@ class Chain:
     """Nodes one after the other."""
 
     def __init__(self, layers, shape, name=""):
-        self.nodes = []
+        self.nodes: list[Any] = []
         for i, layer in enumerate(layers):
-            make = NODES.get(type(layer))
+            make: Any = NODES.get(type(layer))
             require(make is not None, "layer", layer, "one of " + ", ".join(kind.__name__ for kind in NODES))
             self.nodes.append(make(layer, shape, f"{name}{i}.{type(layer).__name__.lower()}"))
             shape = self.nodes[-1].out_shape
@@ -319,7 +323,7 @@ class _Residual(_Node):
     def make(self):
         self.inner = Chain(self.layer.inner, self.shape, f"{self.name}.inner.")
         self.shortcut = Chain(self.layer.shortcut, self.shape, f"{self.name}.shortcut.")
-        last = self.inner.nodes[-1] if self.inner.nodes else None
+        last: Any = self.inner.nodes[-1] if self.inner.nodes else None
         fits = isinstance(last, _BatchNorm) and not last.layer.relu and self.inner.out_shape == self.shortcut.out_shape
         require(fits, "Residual", self.layer, "an inner part ending in BatchNorm(relu=False) and a shortcut of its shape")
         last.fuse = True

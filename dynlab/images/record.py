@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from dynlab import checkpoint
 from dynlab.files import FolderError, growing_folder, json_text, whole_file, write_whole
 from dynlab.images.settings import Pretraining
 from dynlab.images.where import ops_of
+
+if TYPE_CHECKING:
+    from dynlab.images.datasets import ImageSet
+    from dynlab.images.train import Trainer
 
 KEPT = 3
 COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn")
@@ -47,8 +52,9 @@ def run_of(place: Path) -> dict:
 
 
 def pretrain(
-    settings: Pretraining, data_set, place: Path, *, resume=False, threads=None, every=None, device="cpu", quiet=False,
-    plots=True, command="", data="",
+    settings: Pretraining, data_set: ImageSet, place: Path, *, resume: bool = False, threads: int | None = None,
+    every: int | None = None, device: str = "cpu", quiet: bool = False, plots: bool = True, command: str = "",
+    data: str = "",
 ) -> list[str]:  # fmt: skip
     """Train and fill the folder `place`; lines saying what stopped the training, none where it reached its end.
 
@@ -77,7 +83,9 @@ def pretrain(
 class Run:
     """A run being recorded in its folder."""
 
-    def __init__(self, folder, settings, trainer, every, quiet, started):
+    def __init__(
+        self, folder: Path, settings: Pretraining, trainer: Trainer, every: int | None, quiet: bool, started: float
+    ) -> None:
         self.folder, self.settings, self.trainer, self.quiet, self.started = folder, settings, trainer, quiet, started
         self.epoch_steps, self.total = trainer.epoch_steps, trainer.total
         self.every = self.epoch_steps if every is None else every
@@ -131,7 +139,8 @@ class Run:
             self._write_run("stopped: " + stopped[0])
             return
         with whole_file(self.folder / WEIGHTS) as partial, open(partial, "wb") as file:
-            np.savez(file, **self.trainer.weights())
+            weights: dict[str, Any] = self.trainer.weights()
+            np.savez(file, **weights)
         if plots:
             from dynlab.images import curves
 
@@ -150,7 +159,7 @@ class Run:
         due = epoch % self.settings.knn_every == 0 or self.step == self.total
         return self.trainer.knn() if due else float("nan")
 
-    def _add(self, found: dict, knn: float, metrics, times) -> None:
+    def _add(self, found: dict, knn: float, metrics: TextIO, times: TextIO) -> None:
         """A line of metrics, on the disk before the training goes on."""
         found = {"step": self.step, "epoch": self.step / self.epoch_steps, **found, "knn": knn}
         line = ",".join(_cell(found[name]) for name in COLUMNS) + "\n"
@@ -210,7 +219,7 @@ def read_weights(place: Path) -> dict:
         raise FolderError(path, f"cannot be read ({error})") from None
 
 
-def _cell(value) -> str:
+def _cell(value: float) -> str:
     return str(value) if isinstance(value, int) else repr(float(value))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from dynlab import heads
 from dynlab._checks import SettingError, choice, integer, real, require
@@ -179,7 +180,7 @@ RECIPES: dict[str, dict] = {
 }  # fmt: skip
 
 
-def pretraining(recipe: str | None = None, **given) -> Pretraining:
+def pretraining(recipe: str | None = None, **given: Any) -> Pretraining:
     """The settings of a recipe with some of them given otherwise.
 
     With another loss than "similarity" head, stop-gradient and target take the only values that it allows, unless given.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -19,13 +19,16 @@ from dynlab.linear.model import LinearModel, check_state, loss
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array, Triple
 
 METHODS = {"explicit": "DOP853", "implicit": "Radau"}
 STIFF = 3000.0  # time constants in a run from which on "auto" takes the implicit method
 MOST = 2_000_000  # evaluations of the rates: a run that needs more is given up
 
 
-def flow_rates(model: LinearModel, W, W_p, W_a):
+def flow_rates(model: LinearModel, W: Array, W_p: Array, W_a: Array) -> Triple:
     """(dW/dt, dW_p/dt, dW_a/dt) of one state or of a stack of them, shapes as given; per unit of time.
 
     Where the target is the encoder (beta None) W_a must be W and dW_a/dt = dW/dt.
@@ -40,7 +43,7 @@ def flow_rates(model: LinearModel, W, W_p, W_a):
     return dW, dW_p, dW_a
 
 
-def tangent(model: LinearModel, state, move):
+def tangent(model: LinearModel, state: Triple, move: Triple) -> Triple:
     """Derivative of `flow_rates` at `state` = (W, W_p, W_a) along `move` = (V, V_p, V_a); stacks of moves broadcast.
 
     V_a must be V where beta is None, V_p 0 for a model without predictor.
@@ -57,7 +60,7 @@ def tangent(model: LinearModel, state, move):
     return dV, dV_p, dV_a
 
 
-def jacobian(model: LinearModel, W, W_p=None, W_a=None) -> np.ndarray:
+def jacobian(model: LinearModel, W: ArrayLike, W_p: ArrayLike | None = None, W_a: ArrayLike | None = None) -> np.ndarray:
     """(N, N) derivative of the rates by the matrices that move: W, then W_p (predictor), then W_a (beta), row by row."""
     return _Packing(model, check_state(model, W, W_p, W_a)[0].shape).jacobian(check_state(model, W, W_p, W_a))
 
@@ -118,8 +121,9 @@ class LinearTrajectory:
 
 
 def simulate_linear(
-    model: LinearModel, W, W_p=None, W_a=None, until: float = 100.0, *, times=None, rtol: float = 1e-9,
-    atol: float | None = None, method: str = "auto", stop: Callable | None = None,
+    model: LinearModel, W: ArrayLike, W_p: ArrayLike | None = None, W_a: ArrayLike | None = None, until: float = 100.0, *,
+    times: ArrayLike | None = None, rtol: float = 1e-9, atol: float | None = None, method: str = "auto",
+    stop: Callable | None = None,
 ) -> LinearTrajectory:  # fmt: skip
     """Follow the gradient flow of the linear model from (W, W_p, W_a).
 
@@ -157,7 +161,7 @@ def simulate_linear(
     extra = {"jac": lambda t, y: packing.jacobian(packing.unpack(y))} if method == "implicit" else {}
     event, used = _event(stop, packing), itertools.count(1)
 
-    def rates(t, y):
+    def rates(t: float, y: Array) -> Array:
         if next(used) > MOST:
             raise RuntimeError(f"gave up at time {t:.6g} of {until:g}: use a larger rtol or atol, or another method")
         return packing.pack(flow_rates(model, *packing.unpack(y)))
@@ -181,7 +185,7 @@ class _Packing:
         self.model, self.shape, self.outputs = model, shape, n2
         self.ends = np.cumsum([n2 * n1, n2 * n2 if model.predictor else 0, 0 if model.beta is None else n2 * n1])
 
-    def pack(self, state) -> np.ndarray:
+    def pack(self, state: Triple) -> np.ndarray:
         W, W_p, W_a = (part.reshape(*part.shape[:-2], -1) for part in state)
         parts = [W] + [W_p] * self.model.predictor + [W_a] * (self.model.beta is not None)
         return np.concatenate(parts, axis=-1)
@@ -197,34 +201,35 @@ class _Packing:
             W_p = np.broadcast_to(frozen * np.eye(n2), (*stack, n2, n2))
         return W, W_p, W if self.model.beta is None else y[..., second:third].reshape(*stack, *self.shape)
 
-    def jacobian(self, state) -> np.ndarray:
+    def jacobian(self, state: Triple) -> np.ndarray:
         moves = self.unpack(np.eye(self.ends[-1]), frozen=0.0)
         return self.pack(tangent(self.model, state, moves)).T
 
 
-def _predictor(model, force):
+def _predictor(model: LinearModel, force: Array) -> Array:
     """alpha_p times the force on the predictor, or its symmetric part."""
     return model.alpha_p * ((force + _t(force)) / 2 if model.symmetric_predictor else force)
 
 
-def _event(stop, packing):
+def _event(stop: Callable | None, packing: _Packing) -> Any:
     if stop is None:
         return None
 
-    def event(t, y):
+    def value(t: float, y: Array) -> float:
         return stop(t, *packing.unpack(y))
 
+    event: Any = value
     event.terminal, event.direction = True, -1
     return event
 
 
-def _fastest(model, start) -> float:
+def _fastest(model: LinearModel, start: Triple) -> float:
     """Bound on the rates at which a start near (W, W_p, W_a) changes, per unit of time."""
-    W, W_p, _ = (np.linalg.norm(part, 2) for part in start)
-    return np.linalg.norm(model.A, 2) * (W_p**2 + model.alpha_p * W**2) + model.eta + (model.beta or 0.0)
+    W, W_p, _ = (float(np.linalg.norm(part, 2)) for part in start)
+    return float(np.linalg.norm(model.A, 2)) * (W_p**2 + model.alpha_p * W**2) + model.eta + (model.beta or 0.0)
 
 
-def _times(times, until: float) -> np.ndarray:
+def _times(times: ArrayLike, until: float) -> np.ndarray:
     try:
         values = np.asarray(times, dtype=np.float64)
     except (TypeError, ValueError):
@@ -236,9 +241,9 @@ def _times(times, until: float) -> np.ndarray:
     return values
 
 
-def _t(matrices):
+def _t(matrices: Array) -> Array:
     return np.swapaxes(matrices, -1, -2)
 
 
-def _norm(matrices):
+def _norm(matrices: Array) -> Array:
     return np.linalg.norm(matrices, axis=(-2, -1))

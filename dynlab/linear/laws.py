@@ -44,13 +44,18 @@ positive where X' + eta is.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from dynlab._checks import require
 from dynlab.linear.model import LinearModel
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-def balance(model: LinearModel, W, W_p, time=0.0) -> np.ndarray:
+
+def balance(model: LinearModel, W: ArrayLike, W_p: ArrayLike, time: ArrayLike = 0.0) -> np.ndarray:
     """C = e^(2 eta t) (W W^T - W_p^T W_p / alpha_p), shape (..., n2, n2), of matrices (..., n2, n1), (..., n2, n2).
 
     Constant along the flow with a stop-gradient and a trained, not symmetrised predictor (Tian et al. 2021, Theorem 1).
@@ -61,14 +66,14 @@ def balance(model: LinearModel, W, W_p, time=0.0) -> np.ndarray:
     return np.exp(2 * model.eta * np.asarray(time))[..., None, None] * gap
 
 
-def commutator(W, W_p) -> np.ndarray:
+def commutator(W: ArrayLike, W_p: ArrayLike) -> np.ndarray:
     """[F, W_p] with F = W W^T, shape (..., n2, n2)."""
     W, W_p = np.asarray(W), np.asarray(W_p)
     F = W @ np.swapaxes(W, -1, -2)
     return F @ W_p - W_p @ F
 
 
-def misalignment(W, W_p) -> np.ndarray:
+def misalignment(W: ArrayLike, W_p: ArrayLike) -> np.ndarray:
     """|[F, W_p]| / (|F| |W_p|) in Frobenius norms, shape (...): 0 where the eigenspaces agree, at most sqrt(2); nan at 0."""
     W, W_p = np.asarray(W), np.asarray(W_p)
     norm = lambda M: np.linalg.norm(M, axis=(-2, -1))  # noqa: E731
@@ -78,7 +83,7 @@ def misalignment(W, W_p) -> np.ndarray:
         return norm(commutator(unit, unit_p)) / norm(unit @ np.swapaxes(unit, -1, -2))
 
 
-def alignment_matrix(model: LinearModel, W, W_p, tau: float = 1.0) -> np.ndarray:
+def alignment_matrix(model: LinearModel, W: ArrayLike, W_p: ArrayLike, tau: float = 1.0) -> np.ndarray:
     """K of dL/dt = -(K L + L K), L = [F, W_p], shape (..., n2, n2) (Tian et al. 2021, Theorem 3).
 
     Exact for isotropic data X = I, X' = sigma^2 I, a symmetrically trained predictor and W_a = tau W.

@@ -35,10 +35,14 @@ symmetric W_p, which the plain flow does not keep symmetric.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dynlab._checks import choice, integer, real, require
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 STOPS = ("target", "none")
 ROUNDING = 1e-10  # relative: how far from symmetric, positive or commuting a matrix may be through rounding
@@ -199,7 +203,9 @@ class LinearModel:
         return X_prime, sigma
 
 
-def check_state(model: LinearModel, W, W_p=None, W_a=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def check_state(
+    model: LinearModel, W: ArrayLike, W_p: ArrayLike | None = None, W_a: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(W, W_p, W_a) of one state, checked against the model and filled in where they are None.
 
     W_p None is the identity for a model without predictor, W_a None is W. SettingError (a ValueError of one
@@ -222,7 +228,7 @@ def check_state(model: LinearModel, W, W_p=None, W_a=None) -> tuple[np.ndarray, 
     return W, W_p, W_a
 
 
-def loss(model: LinearModel, W, W_p, W_a) -> np.ndarray:
+def loss(model: LinearModel, W: np.ndarray, W_p: np.ndarray, W_a: np.ndarray) -> np.ndarray:
     """1/2 E|W_p W x1 - W_a x2|^2, shape (...), of matrices (..., n2, n1), (..., n2, n2), (..., n2, n1)."""
     online, A = W_p @ W, model.A
     own = ((online @ A) * online).sum((-2, -1)) + ((W_a @ A) * W_a).sum((-2, -1))

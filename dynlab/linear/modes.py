@@ -37,13 +37,18 @@ largest of the modes' thresholds, so it is sharp. Where they do not, collapse ma
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from dynlab._checks import SettingError, integer, require
 from dynlab.linear.laws import overlap
 from dynlab.linear.model import ROUNDING, LinearModel
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array, Triple
 
 MIX = 0.5857864376269049  # an irrational number: X + MIX X' separates what X or X' alone leaves together
 
@@ -80,12 +85,12 @@ def spectrum(model: LinearModel) -> Spectrum:
     return Spectrum(x[order], x_prime[order], V[:, order])
 
 
-def mode_threshold(x, x_prime):
+def mode_threshold(x: Array, x_prime: Array) -> Array:
     """x^2 / (4 (x + x')), the weight decay above which a mode collapses; 0 where x is."""
     return np.where(x > 0.0, x**2 / np.where(x > 0.0, 4 * (x + x_prime), 1.0), 0.0)
 
 
-def mode_rates(model: LinearModel, p, s, tau=1.0):
+def mode_rates(model: LinearModel, p: ArrayLike, s: ArrayLike, tau: ArrayLike = 1.0) -> Triple:
     """(dp/dt, ds/dt, dtau/dt) of the first k modes of `spectrum`, all of shape (..., k); per unit of time.
 
     Tian et al. 2021, section 3 (isotropic data there). tau must be 1 where beta is None. SettingError where it is not or
@@ -104,7 +109,10 @@ def mode_rates(model: LinearModel, p, s, tau=1.0):
     return dp, 2 * s * growth, dtau
 
 
-def commuting_start(model: LinearModel, p, s=None, tau=1.0, outputs: int | None = None, rng=None):
+def commuting_start(
+    model: LinearModel, p: ArrayLike, s: ArrayLike | None = None, tau: float = 1.0, outputs: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> Triple:  # fmt: skip
     """(W, W_p, W_a) with eigenvalues p (k,) of W_p, s (k,) of F, W_a = tau W; s None: balanced, p^2/alpha_p.
 
     Mode j is the j-th of `spectrum`; k <= n1 and k <= outputs (None: k). U is drawn from `rng` (None: the first axes).

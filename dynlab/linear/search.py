@@ -13,7 +13,9 @@ edge of a basin, p_-, the delay is only logarithmic, ln(1/tol)/rate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,11 +24,17 @@ from dynlab.linear.flow import simulate_linear
 from dynlab.linear.model import LinearModel, check_state
 from dynlab.linear.modes import commuting_start
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 GONE = 1e-3  # an encoder of less than this share of its start has collapsed
 HALVINGS = 60
 
 
-def has_collapsed(model: LinearModel, W, W_p, W_a=None, *, patience: float, rtol: float = 1e-9) -> bool:
+def has_collapsed(
+    model: LinearModel, W: ArrayLike, W_p: ArrayLike | None, W_a: ArrayLike | None = None, *, patience: float,
+    rtol: float = 1e-9,
+) -> bool:  # fmt: skip
     """Whether |W| falls below a thousandth of its start within the time patience / eta; the full flow, eta > 0."""
     limit = GONE * np.linalg.norm(W)
     run = simulate_linear(
@@ -39,8 +47,9 @@ def has_collapsed(model: LinearModel, W, W_p, W_a=None, *, patience: float, rtol
 
 
 def find_collapse_threshold(
-    model: LinearModel, W, W_p, W_a=None, *, tol: float = 1e-4, patience: float | None = None, rtol: float = 1e-7
-) -> float:
+    model: LinearModel, W: ArrayLike, W_p: ArrayLike | None, W_a: ArrayLike | None = None, *, tol: float = 1e-4,
+    patience: float | None = None, rtol: float = 1e-7,
+) -> float:  # fmt: skip
     """The weight decay above which this start collapses, by bisection of simulated flows; model.eta plays no part.
 
     Parameters
@@ -76,8 +85,9 @@ def find_collapse_threshold(
 
 
 def find_basin_boundary(
-    model: LinearModel, *, modes: int = 1, outputs: int | None = None, rng=None, tol: float = 1e-8, patience: float = 300.0
-) -> float:
+    model: LinearModel, *, modes: int = 1, outputs: int | None = None, rng: np.random.Generator | None = None,
+    tol: float = 1e-8, patience: float = 300.0,
+) -> float:  # fmt: skip
     """The smallest p from which a balanced start, W_p = p on its first `modes` modes, does not collapse, by bisection.
 
     Simulates the full matrices, from `commuting_start(model, [p] * modes, outputs=outputs, rng=rng)`. inf where even p = 1
@@ -97,7 +107,7 @@ def find_basin_boundary(
     return _bisect(learns, 0.0, 1.0, tol)
 
 
-def _bisect(above, low: float, high: float, tol: float) -> float:
+def _bisect(above: Callable[[float], bool], low: float, high: float, tol: float) -> float:
     """Where `above` turns from False (at low) to True (at high), to a relative width `tol`."""
     while high - low > tol * high:
         middle = (low + high) / 2

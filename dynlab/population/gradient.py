@@ -6,6 +6,7 @@ The formulas are in `dynlab.formulas.objective`; here they are compiled and give
 from __future__ import annotations
 
 from types import FunctionType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from dynlab import _jit
 from dynlab._twofloat import TwoFloat, two_floats
 from dynlab.formulas import activations, components, masks, objective
 from dynlab.population.order_parameters import OrderParameters, check_head, check_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array
+    from dynlab.model import Model
 
 _jit.compile_module(activations)
 _jit.compile_module(components, entries=())
@@ -24,24 +31,26 @@ CANCELLED = 1e-3  # where outputs cancel to less than this, they are evaluated a
 EXTENDED_WORK = 5000  # if m^3 K^2 is at most this: it takes about 0.1 ms times that
 
 
-def parameter_vector(model, head_rate: float = 0.0) -> np.ndarray:
+def parameter_vector(model: Model, head_rate: float = 0.0) -> np.ndarray:
     """The model as the float64 vector that kernels take, laid out as `objective.SAME` ... `STRENGTHS` say."""
-    counts = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
-    return np.array([*counts, model.noise, head_rate, *model.strengths], dtype=np.float64)
+    counts: tuple = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
+    return np.array([*counts, model.noise, head_rate, *(model.strengths or ())], dtype=np.float64)
 
 
-def activation_kind(model) -> int:
+def activation_kind(model: Model) -> int:
     """The number by which compiled code tells the model's activation."""
     return activations.ACTIVATIONS[model.activation].kind
 
 
-def new_workspace(m: int, features: int, dtype=np.float64) -> tuple:
+def new_workspace(m: int, features: int, dtype: type = np.float64) -> tuple:
     """Scratch arrays for one thread's calls of `objective.gradient`."""
     return tuple(np.empty(shape, dtype) for shape in objective.workspace_sizes(m, features))
 
 
 @_jit.kernel
-def forces_kernel(kind, par, signal, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head):
+def forces_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the types
+    kind, par, signal, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
+):
     """`objective.forces` at a point, the half-line of each response being the sign of its signal."""
     m, features = signal.shape
     side = np.empty((m, features), np.int64)
@@ -53,7 +62,9 @@ def forces_kernel(kind, par, signal, norm, dot, wedge, eps, head, work, d_signal
     )
 
 
-def _evaluate(model, signal, norm, dot, wedge, head):
+def _evaluate(
+    model: Model, signal: Array, norm: Array, dot: Array, wedge: Array, head: Array
+) -> tuple[float, Array, Array, Array]:
     """Loss and the derivatives that `objective.forces` fills, for given geometry of the noise parts.
 
     Raises ValueError where an output has no variance.
@@ -72,7 +83,7 @@ def _evaluate(model, signal, norm, dot, wedge, head):
     return loss, *out
 
 
-def _outputs_cancel(kind, work, d_noise) -> bool:
+def _outputs_cancel(kind: int, work: tuple, d_noise: Array) -> bool:
     """Whether the contributions of outputs to any force cancel to less than `CANCELLED` of them."""
     d_comp, size_comp, size_noise = work[-3:]
     totals = np.concatenate([d_comp.ravel(), d_noise.ravel()])
@@ -80,7 +91,7 @@ def _outputs_cancel(kind, work, d_noise) -> bool:
     return bool((totals * totals < CANCELLED**2 * sizes).any())
 
 
-def _extend(kind, par, state, out) -> None:
+def _extend(kind: int, par: Array, state: tuple, out: tuple) -> None:
     """Fill `out` again by the same formulas, run in Python with numbers of twice the digits.
 
     Each output's contribution to a force is accurate, but where they cancel between outputs their sum is not.
@@ -98,7 +109,7 @@ def _extend(kind, par, state, out) -> None:
             array[...] = values
 
 
-def order_parameter_gradient(model, state: OrderParameters):
+def order_parameter_gradient(model: Model, state: OrderParameters) -> tuple[float, Array, Array, Array]:
     """Return (loss, dL/dA (m, K), D (m, m), dL/dE (m, m)) with dL/dw~_p = sum_q D_pq w~_q.
 
     Raises ValueError where an output has zero variance.
@@ -123,7 +134,7 @@ def perpendicular(noise: np.ndarray, norm: np.ndarray, p: int) -> np.ndarray:
     return rest
 
 
-def noise_gradient(noise, norm, forces):
+def noise_gradient(noise: Array, norm: Array, forces: Array) -> Array:
     """dL/dw~ (m, n) from radial and transverse forces (m, m) as `objective.forces` fills them."""
     gradient = np.empty_like(noise)
     for p in range(len(noise)):
@@ -145,7 +156,7 @@ def noise_geometry(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return norm, noise @ noise.T, wedge
 
 
-def population_gradient(model, weights, head):
+def population_gradient(model: Model, weights: ArrayLike, head: ArrayLike | None) -> tuple[float, Array, Array]:
     """Exact loss and gradient over the population for dense weights.
 
     Parameters
@@ -174,6 +185,6 @@ def population_gradient(model, weights, head):
     return loss, np.hstack([d_signal, noise_gradient(noise, norm, forces)]), d_head
 
 
-def population_loss(model, weights, head) -> float:
+def population_loss(model: Model, weights: ArrayLike, head: ArrayLike | None) -> float:
     """Exact loss over the population for dense weights (m, d); otherwise as `population_gradient`."""
     return population_gradient(model, weights, head)[0]

@@ -15,12 +15,18 @@ follows that |E_21| <= sqrt(r / q) |w_2(0)| for as long as E_12 = 0: the head's 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from dynlab.formulas.activations import ACTIVATIONS
 
+if TYPE_CHECKING:
+    from dynlab._types import Array
+    from dynlab.model import Model
 
-def conserved(model, signal, gram, head, head_rate: float):
+
+def conserved(model: Model, signal: Array, gram: Array, head: Array, head_rate: float) -> Array:
     """I_j, shape (..., m), of states signal (..., m, K), noise Gram (..., m, m), head (..., m, m); rate r >= 0."""
     degree = ACTIVATIONS[model.activation].degree
     square = (signal**2).sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1)
@@ -31,7 +37,7 @@ def conserved(model, signal, gram, head, head_rate: float):
     return total
 
 
-def head_bound(model, signal, gram, head_rate: float):
+def head_bound(model: Model, signal: Array, gram: Array, head_rate: float) -> Array:
     """sqrt(r / q) |w_j(0)|, shape (..., m): bound on the entries of row j of the head while its column is 0."""
     degree = ACTIVATIONS[model.activation].degree
     square = (signal**2).sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1)

@@ -12,12 +12,18 @@ Absolute accuracy is that of float64; forces, which are small differences, come 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from dynlab.formulas import activations, masks
 
+if TYPE_CHECKING:
+    from dynlab._types import Array
+    from dynlab.model import Model
 
-def _noise_moments(model, gram):
+
+def _noise_moments(model: Model, gram: Array) -> tuple[Array, Array]:
     """Means mu (..., m) and covariances C (..., m, m) of phi(<w~_j, xi>)."""
     record = activations.ACTIVATIONS[model.activation]
     norm = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
@@ -39,7 +45,7 @@ def _noise_moments(model, gram):
     return mean, covariance
 
 
-def output_moments(model, signal, gram):
+def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Array]:
     """Return (Var, Cov), each (..., m, m), of the outputs without head, for signal (..., m, K), noise Gram (..., m, m)."""
     record = activations.ACTIVATIONS[model.activation]
     u = np.asarray(model.strengths) * signal
@@ -60,7 +66,7 @@ def output_moments(model, signal, gram):
     return same * feature + patches * noise + shift, across * feature - shift
 
 
-def output_means(model, signal, gram):
+def output_means(model: Model, signal: Array, gram: Array) -> Array:
     """Mean outputs (..., m), E[N1] t + E[n1] mu, for signal (..., m, K), noise Gram (..., m, m)."""
     record = activations.ACTIVATIONS[model.activation]
     if record.odd:
@@ -71,7 +77,7 @@ def output_means(model, signal, gram):
     return model.feature_patches / 2 * mean + (model.patches - model.feature_patches) / 2 * mu
 
 
-def losses(model, signal, gram, head):
+def losses(model: Model, signal: Array, gram: Array, head: Array) -> Array:
     """Population loss (...,) of states signal (..., m, K), noise Gram (..., m, m), head (..., m, m)."""
     variance, covariance = output_moments(model, signal, gram)
     target = np.diagonal(variance, axis1=-2, axis2=-1)
@@ -81,13 +87,13 @@ def losses(model, signal, gram, head):
     return (2 - 2 * rho).sum(-1)
 
 
-def spectral_rank(matrix):
+def spectral_rank(matrix: Array) -> Array:
     """exp of the entropy of the spectrum of matrices (..., m, m) with unit diagonal (or zero rows): between 1 and m."""
     share = np.maximum(np.linalg.eigvalsh(matrix), 1e-300) / matrix.shape[-1]
     return np.exp(-(share * np.log(share)).sum(-1))
 
 
-def correlation_rank(covariance):
+def correlation_rank(covariance: Array) -> Array:
     """`spectral_rank` of the correlations of covariances (..., m, m); what has no variance counts as a zero row."""
     deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     with np.errstate(invalid="ignore", divide="ignore"):

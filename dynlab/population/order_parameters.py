@@ -10,11 +10,17 @@ factor Q = L L^T: L_jj^2 ~ chi^2_(d-K-j) / d (j = 0, 1, ...), L_jr ~ N(0, 1/d) b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-def matrix(name: str, value, shape: tuple) -> np.ndarray:
+    from dynlab.model import Model
+
+
+def matrix(name: str, value: ArrayLike, shape: tuple) -> np.ndarray:
     """`value` as a read-only float64 array; ValueError unless it has this shape and is finite."""
     array = np.array(value, dtype=np.float64)
     if array.shape != shape:
@@ -25,7 +31,7 @@ def matrix(name: str, value, shape: tuple) -> np.ndarray:
     return array
 
 
-def check_head(head, neurons: int) -> np.ndarray:
+def check_head(head: ArrayLike | None, neurons: int) -> np.ndarray:
     """Return `head` as a read-only (m, m) float64 array; ValueError unless its diagonal is 1."""
     head = matrix("head", np.eye(neurons) if head is None else head, (neurons, neurons))
     if not (np.diagonal(head) == 1.0).all():
@@ -47,7 +53,7 @@ class OrderParameters:
     noise_gram: np.ndarray
     head: np.ndarray = None  # type: ignore[assignment]  # None stands for the identity; always an array afterwards
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         signal = np.array(self.signal, dtype=np.float64)
         if signal.ndim != 2 or 0 in signal.shape:
             raise ValueError(f"signal: shape {signal.shape}, must be (neurons, features)")
@@ -66,14 +72,14 @@ class OrderParameters:
             raise ValueError("noise_gram: must be positive semidefinite")
 
     @classmethod
-    def from_weights(cls, model, weights, head=None) -> OrderParameters:
+    def from_weights(cls, model: Model, weights: ArrayLike, head: ArrayLike | None = None) -> OrderParameters:
         """Measure dense weights (m, d), d >= K, whose first K axes are the features."""
-        weights = check_weights(model, weights)
-        noise = weights[:, model.features :]
-        return cls(weights[:, : model.features], noise @ noise.T, head)
+        rows = check_weights(model, weights)
+        noise = rows[:, model.features :]
+        return cls(rows[:, : model.features], noise @ noise.T, head)  # type: ignore[arg-type]  # made an array there
 
     @classmethod
-    def sample(cls, model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> OrderParameters:
+    def sample(cls, model: Model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> OrderParameters:
         """Draw the start w_j ~ N(0, scale^2 I/dim), E = I; dim = 10**12 costs what dim = 10 costs.
 
         dim must be at least K + m, so that the noise parts are linearly independent.
@@ -84,7 +90,7 @@ class OrderParameters:
         return cls(*draw(model, dim, rng, scale), np.eye(model.neurons))
 
 
-def draw(model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def draw(model: Model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Signal (m, K) and noise Gram matrix (m, m) of a random start, without the checks of `OrderParameters`."""
     m, features = model.neurons, model.features
     scale = scale / np.sqrt(dim)
@@ -96,7 +102,7 @@ def draw(model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> tuple
     return signal, (gram + gram.T) / 2
 
 
-def check_weights(model, weights) -> np.ndarray:
+def check_weights(model: Model, weights: ArrayLike) -> np.ndarray:
     """Return `weights` as (m, d) float64; ValueError unless m = model.neurons, d >= model.features and finite."""
     weights = np.asarray(weights, dtype=np.float64)
     if weights.ndim != 2 or weights.shape[0] != model.neurons or weights.shape[1] < model.features:

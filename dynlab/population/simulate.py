@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from dynlab._checks import SettingError, choice, integer, real, require
@@ -12,6 +14,12 @@ from dynlab.population.order_parameters import OrderParameters
 from dynlab.training import Training
 from dynlab.trajectory import Trajectory
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array
+    from dynlab.model import Model
+
 HEADS = ("off-diagonal", "none")
 METHODS = ("flow", "descent")
 SAMPLED = "sgd"  # the third method of `simulate`: minibatches of the data, in `dynlab.samples`
@@ -19,7 +27,7 @@ TRACE_POINTS = 4  # recorded points for each step of the solver
 STATUS = {"too many steps": "steps", "step underflow": "underflow"}
 
 
-def check_training(model, training, head, eta_head, method) -> Training:
+def check_training(model: Model, training: Training | None, head: str, eta_head: float, method: str) -> Training:
     """The training asked for: `training`, or the paper's with this head and rate. SettingError for what is not allowed."""
     choice("method", method, METHODS)
     if training is None:
@@ -34,13 +42,13 @@ def check_training(model, training, head, eta_head, method) -> Training:
     return training
 
 
-def closed_form(model, training) -> bool:
+def closed_form(model: Model, training: Training) -> bool:
     """Whether the solver made for the paper's training is used, rather than the one for any (which costs less for many
     neurons: see `dynlab.formulas.switched`)."""
     return training.is_papers and model.neurons <= 3 and model.features <= 3
 
 
-def horizon(model, dim: float) -> float:
+def horizon(model: Model, dim: float) -> float:
     """Default end of a flow that does not become stationary before: 1e6 dim^(q-1), q the degree of the activation.
 
     Signals of size dim^(-1/2) grow on the time dim^((q-1)) (cubic: d^2), the rest happens within a few decades.
@@ -55,7 +63,7 @@ def effective_dim(start: OrderParameters) -> float:
     return square / signal if signal > 0.0 else 1.0
 
 
-def _times(times) -> np.ndarray:
+def _times(times: ArrayLike | None) -> np.ndarray:
     values = np.asarray([] if times is None else times, dtype=np.float64)
     if values.ndim != 1 or not (np.isfinite(values) & (values >= 0.0)).all() or (np.diff(values) <= 0).any():
         raise SettingError("times", times, "increasing, finite and not negative")
@@ -63,7 +71,7 @@ def _times(times) -> np.ndarray:
 
 
 def simulate(
-    model,
+    model: Model,
     start: OrderParameters,
     head: str = "off-diagonal",
     eta_head: float = 0.01,
@@ -73,10 +81,10 @@ def simulate(
     rtol: float = 1e-6,
     eta: float = 0.05,
     steps: int | None = None,
-    times=None,
+    times: ArrayLike | None = None,
     training: Training | None = None,
     device: str = "cpu",
-    **samples,
+    **samples: Any,
 ) -> Trajectory:
     """Train from `start` on the exact population gradient, or with method "sgd" on minibatches of samples.
 
@@ -137,7 +145,10 @@ def simulate(
     return _flow(model, start, rate, end, until is None, rtol, times, settings, where)
 
 
-def _sampled(model, start, training, head, eta_head, until, eta, steps, times, options) -> Trajectory:
+def _sampled(
+    model: Model, start: OrderParameters, training: Training | None, head: str, eta_head: float, until: float | None,
+    eta: float, steps: int | None, times: ArrayLike | None, options: dict,
+) -> Trajectory:  # fmt: skip
     from dynlab.samples import train
 
     require(until is None, "until", until, 'left out for method "sgd", which takes steps')
@@ -146,7 +157,9 @@ def _sampled(model, start, training, head, eta_head, until, eta, steps, times, o
     return train.follow(model, training, start, eta=eta, steps=steps, times=_times(times), **options)
 
 
-def _switched(model, training, start, end, rtol, times, settings) -> Trajectory:
+def _switched(
+    model: Model, training: Training, start: OrderParameters, end: float, rtol: float, times: Array, settings: dict
+) -> Trajectory:
     identity = (start.head == np.eye(model.neurons)).all()
     allowed = "the identity here: where the head starts is the training's head_matrix"
     require(identity, "start", "a head", allowed)
@@ -171,7 +184,10 @@ def _switched(model, training, start, end, rtol, times, settings) -> Trajectory:
     )  # fmt: skip
 
 
-def _flow(model, start, rate, end, settle, rtol, times, settings, where) -> Trajectory:
+def _flow(
+    model: Model, start: OrderParameters, rate: float, end: float, settle: bool, rtol: float, times: Array, settings: dict,
+    where: str,
+) -> Trajectory:  # fmt: skip
     z, side = flow.encode(model, start)
     run_flow = flow.run_flow
     if where == "cuda":

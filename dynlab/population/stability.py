@@ -47,7 +47,9 @@ race may be over, noise gone, before a direction has come to rest.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,6 +57,13 @@ from dynlab._checks import integer, require
 from dynlab.formulas import masks
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population.reduced import Field
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array
+    from dynlab.model import Model
+    from dynlab.training import Training
 
 ON_FEATURE = 1e-3  # a neuron is on a feature when the rest of its signal's square is a smaller part than this
 PARALLEL = 1e-3  # neurons are parallel when the squares of the sines between them are below this
@@ -107,7 +116,7 @@ class FixedPoint:
         return "marginal" if self.degenerate else "stable"
 
 
-def end_state(signal) -> str:
+def end_state(signal: ArrayLike) -> str:
     """The end state of signals (m, K), by their directions.
 
     "collapsed on strong" / "collapsed on weak" (for K > 2 "collapsed on feature l"): all neurons on one feature; "diverse":
@@ -132,7 +141,7 @@ def end_state(signal) -> str:
     return "merged" if ((unit @ unit.T) ** 2).min() > 1.0 - PARALLEL else "mixed"
 
 
-def analyse(field: Field, x) -> FixedPoint:
+def analyse(field: Field, x: Array) -> FixedPoint:
     """Eigenvalues and classes at a point x (n,) of the reduced system, fixed or (residual says) nearly."""
     x = field.retract(np.asarray(x, dtype=float))
     loss, rates, fading, head = field.evaluate(x.astype(complex))
@@ -149,14 +158,14 @@ def analyse(field: Field, x) -> FixedPoint:
     )  # fmt: skip
 
 
-def _orbit(field: Field, x, matrix, level) -> int:
+def _orbit(field: Field, x: Array, matrix: Array, level: float) -> int:
     """Dimension of the orbit of x under continuous symmetries, as far as they are zero modes of the Jacobian."""
     columns = [mode for mode in _generators(field, x) if np.linalg.norm(mode) > 1e-9]
     columns = [mode for mode in columns if np.abs(matrix @ mode).max() <= 1e3 * level * np.linalg.norm(mode)]
     return int(np.linalg.matrix_rank(np.array(columns), tol=1e-9)) if columns else 0
 
 
-def _generators(field: Field, x) -> list:
+def _generators(field: Field, x: Array) -> list:
     """Directions (n,) along continuous symmetries at x."""
     model, training, cut = field.model, field.training, field.blocks * field.cut
     found = []
@@ -175,7 +184,7 @@ def _generators(field: Field, x) -> list:
     return found
 
 
-def images(field: Field, x) -> np.ndarray:
+def images(field: Field, x: ArrayLike) -> np.ndarray:
     """All mirror images (N, n) of x, itself first: permuted neurons, permuted features of equal strength, flipped signs."""
     made, waiting = [np.asarray(x, dtype=float)], [np.asarray(x, dtype=float)]
     moves = _mirrors(field)
@@ -194,10 +203,10 @@ def _mirrors(field: Field) -> list:
     model, m, wide = field.model, field.model.neurons, field.model.features
     moves = []
 
-    def act(rows, columns, signs, flips):
+    def act(rows: np.ndarray, columns: np.ndarray, signs: Array, flips: Array) -> Callable[[Array], Array]:
         """Neurons permuted by `rows` and multiplied by `signs`, features permuted by `columns` and multiplied by `flips`."""
 
-        def move(x):
+        def move(x: Array) -> Array:
             signal, _, head = field.unpack(x)
             blocks = x[: field.blocks * field.cut].reshape(field.blocks, m, wide)
             blocks = (blocks * signs[:, None] * flips)[:, rows][:, :, columns]
@@ -226,7 +235,7 @@ def _mirrors(field: Field) -> list:
     return moves
 
 
-def newton(field: Field, x, known=()) -> np.ndarray | None:
+def newton(field: Field, x: Array, known: ArrayLike = ()) -> np.ndarray | None:
     """A zero of the field from x (n,), other than the points `known` (N, n); None where Newton's method finds none."""
     known = np.asarray(known).reshape(-1, field.size)
     x, scale = field.retract(x), 0.0
@@ -258,7 +267,10 @@ def newton(field: Field, x, known=()) -> np.ndarray | None:
     return None
 
 
-def fixed_points(model, training, *, share: float = 0.0, starts: int = 100, seed: int = 0, points=()) -> list[FixedPoint]:
+def fixed_points(
+    model: Model, training: Training, *, share: float = 0.0, starts: int = 100, seed: int = 0,
+    points: Iterable[ArrayLike] = (),
+) -> list[FixedPoint]:  # fmt: skip
     """Fixed points of the flow in the reduced system, one of each set of mirror images, in the order of discovery.
 
     Parameters
@@ -302,7 +314,7 @@ def end_points(field: Field) -> dict:
     return named
 
 
-def return_rates(model, eta_head: float) -> tuple[float, float]:
+def return_rates(model: Model, eta_head: float) -> tuple[float, float]:
     """Eigenvalues of E_12, E_21 at the diverse noiseless state w_j = v_j of two neurons, odd activation (see the module)."""
     same, across, *_ = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     degree = ACTIVATIONS[model.activation].degree
@@ -310,20 +322,20 @@ def return_rates(model, eta_head: float) -> tuple[float, float]:
     return -2.0 * eta_head * across / same / ratio, -2.0 * eta_head * across / same * ratio
 
 
-def _lending(model, head) -> float:
+def _lending(model: Model, head: Any) -> float:
     """2 (b/a) sum of E_jr (1 - E_jr)/(1 + E_jr)^2 over the two entries off the diagonal."""
     require(model.neurons == 2 and model.features == 2, "model", model, "of two neurons and two features")
     same, across, *_ = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     return 2.0 * across / same * sum(e * (1.0 - e) / (1.0 + e) ** 2 for e in (head[0][1], head[1][0]))
 
 
-def collapse_eigenvalue(model, head) -> float:
+def collapse_eigenvalue(model: Model, head: Any) -> float:
     """The eigenvalue of f_22/f_21 - f_12/f_11 at w_1 = w_2 = v_1 without noise, linear activation, head (2, 2) with unit
     diagonal; all others vanish."""
     return (model.weak / model.strong) ** 2 * _lending(model, head)
 
 
-def collapse_growth(model, head, signal: float) -> float:
+def collapse_growth(model: Model, head: Any, signal: float) -> float:
     """dA_22/dt near w_1 = w_2 = v_1 without noise, cubic, to leading order in A_22 = signal, A_12 = 0, head (2, 2)."""
     same, across, *_ = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     h, mirror = (2.0 * across / same * e / (1.0 + e) ** 2 for e in (head[1][0], head[0][1]))

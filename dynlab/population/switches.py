@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from dynlab.population import moments
 from dynlab.population.gradient import activation_kind, noise_geometry, noise_gradient, parameter_vector
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array
+    from dynlab.model import Model
 
 compiled_helpers = tuple(_jit.compile_module(part) for part in (heads, decorrelation, second_moments))
 compiled_formulas = _jit.compile_module(switched)
@@ -37,7 +44,7 @@ def choices(training: Training) -> np.ndarray:
     )
 
 
-def numbers(model, training: Training) -> np.ndarray:
+def numbers(model: Model, training: Training) -> np.ndarray:
     """The switches that are numbers, as `switched.WEIGHT_DECAY` ... say."""
     one, both = view_probabilities(model)
     values = (
@@ -48,7 +55,7 @@ def numbers(model, training: Training) -> np.ndarray:
     return np.array(values, dtype=np.float64)
 
 
-def view_probabilities(model) -> tuple[float, float]:
+def view_probabilities(model: Model) -> tuple[float, float]:
     """Probabilities that one view, and that both views, hold a feature patch (at least one of them always does)."""
     n, patches = model.feature_patches, model.patches
     if model.mask == "half":
@@ -58,24 +65,24 @@ def view_probabilities(model) -> tuple[float, float]:
     return 1.0 - empty, 1.0 - 2.0 * empty
 
 
-def new_workspace(m: int, features: int, dtype=np.float64) -> tuple:
+def new_workspace(m: int, features: int, dtype: type = np.float64) -> tuple:
     """Scratch arrays for one thread's calls of `switched.switched_forces`."""
     return tuple(np.zeros(shape, dtype) for shape in switched.switched_sizes(m, features))
 
 
-def start_head(model, training: Training) -> np.ndarray:
+def start_head(model: Model, training: Training) -> np.ndarray:
     """Where the head starts (m, m): the given matrix or the identity."""
     return np.eye(model.neurons) if training.head_matrix is None else np.array(training.head_matrix)
 
 
-def correlations(model, signal, gram) -> np.ndarray:
+def correlations(model: Model, signal: Array, gram: Array) -> np.ndarray:
     """E f f^T of one view (N, m, m), means included, for signal (N, m, K) and noise Gram matrices (N, m, m)."""
     variance, _ = moments.output_moments(model, signal, gram)
     mean = moments.output_means(model, signal, gram)
     return variance + mean[..., :, None] * mean[..., None, :]
 
 
-def losses(model, training: Training, signal, gram, head) -> np.ndarray:
+def losses(model: Model, training: Training, signal: Array, gram: Array, head: Array) -> np.ndarray:
     """Loss (N,) of states signal (N, m, K), noise Gram (N, m, m), head (N, m, m), in float64.
 
     For a target that is a moving average: that of a target which has caught up.
@@ -91,7 +98,9 @@ def losses(model, training: Training, signal, gram, head) -> np.ndarray:
 
 
 @_jit.kernel
-def switched_kernel(kind, par, choice, values, signal, norm, dot, wedge, eps, target, target_norm, head, work, out):
+def switched_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the types
+    kind, par, choice, values, signal, norm, dot, wedge, eps, target, target_norm, head, work, out
+):
     """`switched.switched_forces` at a point; fills out = (d_signal, d_noise, d_head) and returns the loss."""
     m, features = signal.shape
     side = np.sign(signal).astype(np.int64)
@@ -102,7 +111,10 @@ def switched_kernel(kind, par, choice, values, signal, norm, dot, wedge, eps, ta
     )
 
 
-def training_gradient(model, training: Training, weights, head=None, target_weights=None):
+def training_gradient(
+    model: Model, training: Training, weights: ArrayLike, head: ArrayLike | None = None,
+    target_weights: ArrayLike | None = None,
+) -> tuple[float, Array, Array]:  # fmt: skip
     """Exact loss and gradient over the population under `training`, for dense weights.
 
     Parameters
@@ -128,10 +140,9 @@ def training_gradient(model, training: Training, weights, head=None, target_weig
     """
     training.check_model(model)
     weights = check_weights(model, weights)
-    given = head is not None
-    if given and training.head not in ("fixed", *heads.TRAINED):
+    if head is not None and training.head not in ("fixed", *heads.TRAINED):
         raise ValueError(f"head: given, must be left out with head {training.head!r}")
-    entries = matrix("head", head, (model.neurons,) * 2).copy() if given else start_head(model, training)
+    entries = start_head(model, training) if head is None else matrix("head", head, (model.neurons,) * 2).copy()
     if target_weights is not None and training.target != "average":
         raise ValueError(f"target_weights: given, must be left out with target {training.target!r}")
     target = weights if target_weights is None else check_weights(model, target_weights)
@@ -148,24 +159,30 @@ def training_gradient(model, training: Training, weights, head=None, target_weig
     return loss, d_weights + training.weight_decay * weights, d_head
 
 
-def evaluate(model, training, signal, norm, dot, wedge, target, target_norm, head):
+def evaluate(
+    model: Model, training: Training, signal: Array, norm: Array, dot: Array, wedge: Array, target: Array,
+    target_norm: Array, head: Array,
+) -> tuple[float, Array, Array, Array]:  # fmt: skip
     """Loss and the derivatives that `switched.switched_forces` fills; `head` (m, m) is filled for rules that make it.
 
     Raises ValueError where an output has zero variance.
     """
     m, features = signal.shape
     if m * m * (m + 2 * features) + 4 * m * features**2 <= EXTENDED_WORK:
-        loss, *out = _evaluate_extended(model, training, signal, norm, dot, wedge, target, target_norm, head)
-        if np.isfinite(loss) and all(np.isfinite(array).all() for array in out):
-            return loss, *out
+        found = _evaluate_extended(model, training, signal, norm, dot, wedge, target, target_norm, head)
+        if all(np.isfinite(part).all() for part in found):
+            return found
     # Also where numbers of twice the digits overflow, which they do earlier.
-    loss, *out = evaluate_float(model, training, signal, norm, dot, wedge, target, target_norm, head)
-    if not np.isfinite(loss) or not all(np.isfinite(array).all() for array in out):
+    found = evaluate_float(model, training, signal, norm, dot, wedge, target, target_norm, head)
+    if not all(np.isfinite(part).all() for part in found):
         raise ValueError("an output has zero variance (or overflows): its normalisation is undefined")
-    return loss, *out
+    return found
 
 
-def evaluate_float(model, training, signal, norm, dot, wedge, target, target_norm, head):
+def evaluate_float(
+    model: Model, training: Training, signal: Array, norm: Array, dot: Array, wedge: Array, target: Array,
+    target_norm: Array, head: Array,
+) -> tuple[float, Array, Array, Array]:  # fmt: skip
     """`evaluate` in float64 by the compiled kernel; what is not defined comes back as nan."""
     kind, par = activation_kind(model), parameter_vector(model)
     m, features = signal.shape
@@ -177,11 +194,14 @@ def evaluate_float(model, training, signal, norm, dot, wedge, target, target_nor
     return loss, *out
 
 
-def _evaluate_extended(model, training, signal, norm, dot, wedge, target, target_norm, head):
+def _evaluate_extended(
+    model: Model, training: Training, signal: Array, norm: Array, dot: Array, wedge: Array, target: Array,
+    target_norm: Array, head: Array,
+) -> tuple[float, Array, Array, Array]:  # fmt: skip
     """The same formulas with numbers of twice the digits, run by Python."""
     m, features = signal.shape
-    counts = masks.count_moments(TwoFloat(model.patches), TwoFloat(model.feature_patches), model.mask == "half")
-    par = [*counts, TwoFloat(model.noise), 0.0, *model.strengths]
+    counts: tuple = masks.count_moments(TwoFloat(model.patches), TwoFloat(model.feature_patches), model.mask == "half")
+    par = [*counts, TwoFloat(model.noise), 0.0, *(model.strengths or ())]
     values = [*numbers(model, training)[: switched.RESOLVED].tolist(), 1e-28]
     wide = [two_floats(part) for part in (signal, norm, target, target_norm, head)]
     out = tuple(two_floats(np.zeros(shape)) for shape in ((m, features), (m, m), (m, m)))
@@ -193,13 +213,14 @@ def _evaluate_extended(model, training, signal, norm, dot, wedge, target, target
             activation_kind(model), m, features, par, choices(training).tolist(), values, online, goal, wide[4], work, *out
         )
         head[...] = wide[4].astype(np.float64)
-        return float(loss), *(array.astype(np.float64) for array in out)
+        d_signal, d_noise, d_head = (array.astype(np.float64) for array in out)
+        return float(loss), d_signal, d_noise, d_head
 
 
-def _consistent(norm, dot, wedge):
+def _consistent(norm: np.ndarray, dot: Array, wedge: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """dot, wedge, eps (m, m) as numbers of twice the digits with dot^2 + wedge^2 = k^2, k = |w~_j||w~_r|, exactly."""
     shape = dot.shape
-    made = tuple(two_floats(np.zeros(shape)) for _ in range(3))
+    made = two_floats(np.zeros(shape)), two_floats(np.zeros(shape)), two_floats(np.zeros(shape))
     for j in range(shape[0]):
         for r in range(shape[0]):
             x, y = TwoFloat(dot[j, r]), TwoFloat(wedge[j, r])

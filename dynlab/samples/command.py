@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dynlab.samples.overlay import Overlay
+
 
 HEADS = ("off-diagonal", "none")
 
@@ -124,7 +125,9 @@ def compute(settings: Settings) -> dict[tuple[str, str], Overlay]:
     return found
 
 
-def _told(settings, model, head, before, show):
+def _told(
+    settings: Settings, model: Model, head: str, before: int, show: Callable[[int], None]
+) -> Callable[[int, int], dict]:
     """Further options of one run: where its checkpoints are, whom it tells how far it is."""
 
     def told(batch: int, seed: int) -> dict:
@@ -141,7 +144,7 @@ def _told(settings, model, head, before, show):
     return told
 
 
-def summary(found) -> pd.DataFrame:
+def summary(found: dict[tuple[str, str], Overlay]) -> pd.DataFrame:
     """One row an activation, head and batch size: runs, those that were stopped, distance to the theory."""
     import numpy as np
     import pandas as pd
@@ -157,7 +160,7 @@ def summary(found) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def stacked(found) -> pd.DataFrame:
+def stacked(found: dict[tuple[str, str], Overlay]) -> pd.DataFrame:
     """All trajectories below each other: activation, head, batch (0 for the exact descent) and seed in front."""
     import pandas as pd
 
@@ -171,7 +174,7 @@ def stacked(found) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def write(folder: Path, settings: Settings, found, call: Call) -> None:
+def write(folder: Path, settings: Settings, found: dict[tuple[str, str], Overlay], call: Call) -> None:
     """trajectory.csv, summary.csv, the figure unless not wanted, and run.json last."""
     from dataclasses import asdict
 
@@ -197,7 +200,7 @@ def write(folder: Path, settings: Settings, found, call: Call) -> None:
     write_json(folder / "run.json", record)
 
 
-def stops(found) -> list[str]:
+def stops(found: dict[tuple[str, str], Overlay]) -> list[str]:
     """A line for every run that was stopped."""
     return [
         f"{activation}, head {head}, batch {batch}, seed {seed}: stopped at {run.settings['stopped']}"
@@ -208,7 +211,7 @@ def stops(found) -> list[str]:
     ]
 
 
-def report(settings: Settings, found, place: Path) -> list[str]:
+def report(settings: Settings, found: dict[tuple[str, str], Overlay], place: Path) -> list[str]:
     """Print the distances, and the exponents where there are several batch sizes; return the lines about stopped runs."""
     from dynlab.samples.overlay import exponent
 

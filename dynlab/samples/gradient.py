@@ -20,6 +20,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +30,12 @@ from dynlab._device import of_samples
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.samples import kernels, objective
 from dynlab.training import Training
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array
+    from dynlab.model import Model
 
 CHUNKS = 16
 # Type, normals of a block, and how many blocks are drawn at once (the last of a patch may be left over).
@@ -54,7 +61,7 @@ class Layout:
     columns: int
 
     @classmethod
-    def of(cls, training, m: int) -> Layout:
+    def of(cls, training: Training, m: int) -> Layout:
         average, both = training.target == "average", training.symmetric
         rows = 2 * m if average and both else m
         goal = m if average and not both else 0
@@ -101,7 +108,7 @@ def _order(seed: int, size: int, epoch: int) -> np.ndarray:
     return _ORDERS[key]
 
 
-def check_batch(batch, data=None) -> int:
+def check_batch(batch: object, data: object | None = None) -> int:
     """A batch of at least 2 samples, at most those of a fixed set."""
     batch = integer("batch", batch, at_least=2, why="normalisation by the statistics of one sample is undefined")
     if data is not None:
@@ -118,7 +125,10 @@ class Minibatch:
     threads and tile nothing.
     """
 
-    def __init__(self, model, training, dim, batch, source, precision="float64", count=None, passes=None, tile=TILE):
+    def __init__(
+        self, model: Model, training: Training, dim: int, batch: int, source: Source, precision: str = "float64",
+        count: int | None = None, passes: int | None = None, tile: int = TILE,
+    ) -> None:  # fmt: skip
         choice("precision", precision, PRECISIONS)
         check_training(model, training)
         self.model, self.training, self.source = model, training, source
@@ -134,7 +144,9 @@ class Minibatch:
         self.bases = 1 + self.layout.columns if self.passes == 1 else 1
         self.tile = tile
 
-    def gradient(self, step: int, weights, head, target=None, correlation=None) -> Result:
+    def gradient(
+        self, step: int, weights: Array, head: Array, target: Array | None = None, correlation: Array | None = None
+    ) -> Result:
         """Loss and gradient of the batch of a step; weights, target (m, d), head (m, m), correlation (m, m) or None before
         the first.
 
@@ -143,7 +155,7 @@ class Minibatch:
         with np.errstate(all="ignore"):  # what is not finite is found in the result
             return self._gradient(step, weights, head, weights if target is None else target, correlation)
 
-    def _gradient(self, step, weights, head, target, correlation) -> Result:
+    def _gradient(self, step: int, weights: Array, head: Array, target: Array, correlation: Array | None) -> Result:
         numbers, order = self._numbers(step), self.source.numbers(step, self.batch)
         batch = numbers, order, *self._rows(weights, target)
         z = np.empty((self.batch, self.layout.columns))
@@ -153,7 +165,10 @@ class Minibatch:
         loss, d_weights, d_head = self._backward(moments, head, z, sums, batch)
         return self._finished(loss, d_weights, d_head, weights, head, correlation, moments)
 
-    def _backward(self, moments, head, z, sums, batch):
+    def _backward(
+        self, moments: objective.Moments, head: Array, z: Array, sums: tuple[np.ndarray, np.ndarray],
+        batch: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    ) -> tuple[float, Array, Array]:  # fmt: skip
         """Loss, dL/dw and dL/dE without decays, from the first pass or by a second one."""
         loss, slope = objective.batch_loss(self.training, moments, self.layout, head)
         if self.passes == 2:
@@ -166,7 +181,7 @@ class Minibatch:
             d_weights = self._combined(slope, moments, *sums)
         return loss, d_weights, slope.head
 
-    def outputs(self, step: int, weights, target=None) -> np.ndarray:
+    def outputs(self, step: int, weights: Array, target: Array | None = None) -> np.ndarray:
         """The outputs z (batch, C) of the batch of a step."""
         z = np.empty((self.batch, self.layout.columns))
         rows = self._rows(weights, weights if target is None else target)
@@ -183,7 +198,7 @@ class Minibatch:
              step, content, 0, self.tile], np.int64
         )  # fmt: skip
 
-    def _rows(self, weights, target) -> tuple[np.ndarray, np.ndarray]:
+    def _rows(self, weights: Array, target: Array) -> tuple[np.ndarray, np.ndarray]:
         """Noise parts of all weights (R, width), padded with zeros, and signals (R, K)."""
         both = np.vstack([weights, target]) if self.training.target == "average" else weights
         features = self.model.features
@@ -191,7 +206,10 @@ class Minibatch:
         rows[:, : self.dim - features] = both[:, features:]
         return rows, np.array(both[:, :features], dtype=np.float64, order="C")
 
-    def _run(self, mode, numbers, order, rows, signals, basis, z):
+    def _run(
+        self, mode: int, numbers: np.ndarray, order: np.ndarray, rows: np.ndarray, signals: np.ndarray, basis: np.ndarray,
+        z: Array,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """One pass over all chunks; the chunks' sums, float64, (2, bases, m, width) and (2, bases, m, K)."""
         numbers = numbers.copy()
         numbers[kernels.MODE] = mode
@@ -200,9 +218,9 @@ class Minibatch:
         strengths = np.array(self.model.strengths)
         layout = self.layout
         edges = [batch * i // CHUNKS for i in range(CHUNKS + 1)]
-        spare = []
+        spare: list[tuple] = []
 
-        def chunk(i):
+        def chunk(i: int) -> tuple[np.ndarray, np.ndarray]:
             scratch = spare.pop() if spare else kernels.new_scratch(numbers, self.width, m, max(bases, 1), self.dtype)
             sums = np.zeros((2, bases, m, self.width), self.dtype)
             signal_sums = np.zeros((2, k, bases, m))
@@ -219,7 +237,9 @@ class Minibatch:
                 whole += some
         return total[0], np.moveaxis(total[1], 1, 3)
 
-    def _combined(self, slope, moments, sums, signal_sums):
+    def _combined(
+        self, slope: objective.Slope, moments: objective.Moments, sums: np.ndarray, signal_sums: np.ndarray
+    ) -> Array:
         """dL/dw (m, d) from the sums of the one pass: see the head of `dynlab.samples.kernels`."""
         m = self.model.neurons
         mixed = []
@@ -234,11 +254,11 @@ class Minibatch:
             mixed.append(part)
         return self._joined(*mixed)
 
-    def _joined(self, noise, signal):
+    def _joined(self, noise: np.ndarray, signal: np.ndarray) -> Array:
         """(m, d) from the noise part (m, width), still without sigma, and the features' (m, K)."""
         return np.hstack([signal, self.model.noise * noise[:, : self.dim - self.model.features]])
 
-    def _head(self, moments, head, correlation):
+    def _head(self, moments: objective.Moments, head: Array, correlation: Array | None) -> tuple[Array, Array | None]:
         """The head of rules that make it, from the moving correlation of the online outputs, this batch's included."""
         training = self.training
         if training.head not in ("directpred", "directcopy"):
@@ -247,7 +267,10 @@ class Minibatch:
         correlation = heads.moving_correlation(correlation, now)
         return heads.from_correlation(training.head, correlation, training.directpred_eps), correlation
 
-    def _finished(self, loss, d_weights, d_head, weights, head, correlation, moments):
+    def _finished(
+        self, loss: float, d_weights: Array, d_head: Array, weights: Array, head: Array, correlation: Array | None,
+        moments: objective.Moments,
+    ) -> Result:  # fmt: skip
         training = self.training
         problem = _problem(training, loss, d_weights, moments)
         if training.head_decay > 0.0:
@@ -278,7 +301,7 @@ class Result:
     problem: str | None
 
 
-def _problem(training, loss, d_weights, moments) -> str | None:
+def _problem(training: Training, loss: float, d_weights: Array, moments: objective.Moments) -> str | None:
     """What makes the loss or its gradient undefined, in words."""
     if not np.isfinite(moments.cov).all():
         return "the outputs overflow"
@@ -290,16 +313,18 @@ def _problem(training, loss, d_weights, moments) -> str | None:
     return None
 
 
-def check_training(model, training) -> None:
+def check_training(model: Model, training: Training) -> None:
     """SettingError where the training does not fit the model. All switches work on samples, unit length with noise too."""
     require(isinstance(training, Training), "training", training, "a Training")
     replace(training, normalisation="batch").check_model(model)
 
 
 def minibatch_gradient(
-    model, training, weights, head=None, target_weights=None, *, batch=4096, seed=0, step=0, data=None, correlation=None,
-    precision="float64", threads=None, passes=None, tile=TILE, device="cpu",
-):  # fmt: skip
+    model: Model, training: Training, weights: ArrayLike, head: ArrayLike | None = None,
+    target_weights: ArrayLike | None = None, *, batch: int = 4096, seed: int = 0, step: int = 0, data: int | None = None,
+    correlation: Array | None = None, precision: str = "float64", threads: int | None = None,
+    passes: int | None = None, tile: int = TILE, device: str = "cpu",
+) -> tuple[float, Array, Array]:  # fmt: skip
     """Loss and exact gradient of the minibatch of a step, through the batch's statistics.
 
     Parameters
@@ -316,19 +341,19 @@ def minibatch_gradient(
     Returns (loss, d_weights (m, d), d_head (m, m)), both with the training's decays.
     Raises ValueError for values that are not allowed and where normalisation is undefined.
     """
-    weights = check_weights(model, weights)
-    require(weights.shape[1] > model.features, "weights", f"of {weights.shape[1]} columns", f"more than {model.features}")
+    rows = check_weights(model, weights)
+    require(rows.shape[1] > model.features, "weights", f"of {rows.shape[1]} columns", f"more than {model.features}")
     if target_weights is not None and training.target != "average":
         raise SettingError("target_weights", "given", f'left out with target "{training.target}"')
     target = None if target_weights is None else check_weights(model, target_weights)
     m = model.neurons
     if head is None:
         head = np.eye(m) if training.head_matrix is None else np.array(training.head_matrix)
-    head = np.array(matrix("head", head, (m, m)))
+    entries = np.array(matrix("head", head, (m, m)))
     given = Source(integer("seed", seed, at_least=0, at_most=2**64 - 1), data)
     kind = minibatch_class(of_samples(device, [model])[0])
-    work = kind(model, training, weights.shape[1], batch, given, precision, threads, passes, tile)
-    result = work.gradient(integer("step", step, at_least=0, at_most=_rng.WORD - 1), weights, head, target, correlation)
+    work = kind(model, training, rows.shape[1], batch, given, precision, threads, passes, tile)
+    result = work.gradient(integer("step", step, at_least=0, at_most=_rng.WORD - 1), rows, entries, target, correlation)
     if result.problem is not None:
         raise ValueError(result.problem)
     return result.loss, result.d_weights, result.d_head

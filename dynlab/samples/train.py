@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +16,16 @@ from dynlab.population.descent import RECORDS, noise_rows
 from dynlab.population.integrate import DOMINANT
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.samples import watch
-from dynlab.samples.gradient import Source, check_batch, minibatch_class
+from dynlab.samples.gradient import Minibatch, Result, Source, check_batch, minibatch_class
 from dynlab.samples.optimisers import OPTIMISERS, new_memory, stride
 from dynlab.training import Training
 from dynlab.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from dynlab._types import Array
+    from dynlab.model import Model
 
 DEFAULT_STEPS = 20_000
 EVENTS = ("first", "second", "peak")
@@ -50,7 +57,7 @@ class Records:
     head: list
     loss: list
 
-    def add(self, step, weights, features, head, loss) -> None:
+    def add(self, step: int, weights: Array, features: int, head: Array, loss: float) -> None:
         noise = weights[:, features:]
         self.step.append(step)
         self.signal.append(weights[:, :features].copy())
@@ -59,7 +66,7 @@ class Records:
         self.loss.append(loss)
 
 
-def dense_start(model, start: OrderParameters, dim: int, seed: int) -> np.ndarray:
+def dense_start(model: Model, start: OrderParameters, dim: int, seed: int) -> np.ndarray:
     """Weights (m, d) with the signals and the noise Gram matrix of `start`, the noise parts in a random frame."""
     m, spread = model.neurons, dim - model.features
     frame, _ = np.linalg.qr(np.random.default_rng((seed, 0)).standard_normal((spread, m)))
@@ -67,9 +74,11 @@ def dense_start(model, start: OrderParameters, dim: int, seed: int) -> np.ndarra
 
 
 def follow(
-    model, training: Training, start: OrderParameters, *, eta=0.05, steps=None, times=(), batch=4096, dim=1000, seed=0,
-    data=None, optimiser="sgd", momentum=0.9, precision="float64", threads=None, device="cpu", checkpoints=None, every=1000,
-    resume=None, watcher: Callable[[str], None] | None = None, progress: Callable[[int], None] | None = None,
+    model: Model, training: Training, start: OrderParameters, *, eta: float = 0.05, steps: int | None = None,
+    times: ArrayLike = (), batch: int = 4096, dim: int = 1000, seed: int = 0, data: int | None = None,
+    optimiser: str = "sgd", momentum: float = 0.9, precision: str = "float64", threads: int | None = None,
+    device: str = "cpu", checkpoints: str | Path | None = None, every: int = 1000, resume: str | None = None,
+    watcher: Callable[[str], None] | None = None, progress: Callable[[int], None] | None = None,
 ) -> Trajectory:  # fmt: skip
     """Train on minibatches from `start`.
 
@@ -109,7 +118,7 @@ def follow(
     else:
         state, records, first = _unpack(checkpoint.load(found, fingerprint))
 
-    def reached(step):
+    def reached(step: int) -> None:
         if folder is not None and step > first and step % every == 0:
             checkpoint.save(folder, step, fingerprint, _pack(state, records, step))
         if progress is not None:
@@ -120,7 +129,10 @@ def follow(
     return _trajectory(model, settings, records, state, step, stopped)
 
 
-def _go_on(work, settings, state, records, first, record_at, reached, watcher) -> tuple[int, str | None]:
+def _go_on(
+    work: Minibatch, settings: dict, state: State, records: Records, first: int, record_at: set[int],
+    reached: Callable[[int], None], watcher: Callable[[str], None] | None,
+) -> tuple[int, str | None]:  # fmt: skip
     """Steps from number `first` to the end; the last step reached, and why it was the last if it should not have been.
 
     reached(step) is called before each step. Every step draws a batch; one more is drawn at the end, for its loss.
@@ -135,7 +147,7 @@ def _go_on(work, settings, state, records, first, record_at, reached, watcher) -
             return step, result.problem
         if step in record_at or step == 0:
             records.add(step, state.weights, model.features, result.head, result.loss)
-        if step in due:
+        if watcher is not None and step in due:
             _say(model, training, settings, work, state, result, step, watcher)
         if step < steps:
             problem = _step(training, settings, state, result, step)
@@ -145,7 +157,10 @@ def _go_on(work, settings, state, records, first, record_at, reached, watcher) -
     return steps, None
 
 
-def _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, momentum, precision) -> dict:
+def _checked(
+    model: Model, training: Training, eta: float, steps: int | None, batch: int, dim: int, seed: int, data: int | None,
+    optimiser: str, momentum: float, precision: str,
+) -> dict:  # fmt: skip
     """The settings of the run, as its trajectory keeps them."""
     least = model.features + model.neurons
     eta = real("eta", eta, above=0.0)
@@ -164,13 +179,13 @@ def _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, mom
     return settings if training.is_papers else settings | {"training": training.changed()}
 
 
-def _record_steps(times, eta, steps) -> set:
+def _record_steps(times: Array, eta: float, steps: int) -> set:
     at = np.rint(times / eta) if len(times) else np.geomspace(1, steps, RECORDS)
     at = np.unique(at.astype(np.int64))
     return set(at[(at >= 1) & (at <= steps)].tolist())
 
 
-def _begin(model, training, start, settings) -> State:
+def _begin(model: Model, training: Training, start: OrderParameters, settings: dict) -> State:
     m, none = model.neurons, np.zeros((0, 0))
     weights = dense_start(model, start, settings["dim"], settings["seed"])
     head = np.array(start.head if training.head_matrix is None else training.head_matrix, dtype=np.float64)
@@ -183,7 +198,7 @@ def _begin(model, training, start, settings) -> State:
     return state
 
 
-def _step(training, settings, state: State, result, step) -> str | None:
+def _step(training: Training, settings: dict, state: State, result: Result, step: int) -> str | None:
     """One update, in place; what went wrong, in words."""
     moves = (settings["optimiser"], step + 1, settings.get("momentum", 0.0))
     with np.errstate(all="ignore"):  # overflow is found in the result
@@ -202,7 +217,7 @@ def _step(training, settings, state: State, result, step) -> str | None:
     return None
 
 
-def _note_events(model, state: State, time) -> None:
+def _note_events(model: Model, state: State, time: float) -> None:
     """Times of the first and second feature learnt and of the head's largest entry."""
     best = watch.cosines(model, state.weights).max(0)
     for f in np.flatnonzero((best > DOMINANT) & ~state.learnt):
@@ -215,7 +230,10 @@ def _note_events(model, state: State, time) -> None:
         state.peak[0], state.marks[2] = largest, time
 
 
-def _say(model, training, settings, work, state, result, step, watcher) -> None:
+def _say(
+    model: Model, training: Training, settings: dict, work: Minibatch, state: State, result: Result, step: int,
+    watcher: Callable[[str], None],
+) -> None:  # fmt: skip
     watcher(watch.line(model, work.layout, step, result, state.weights))
     feature = None if state.warned[0] else watch.turning(model, state.weights)
     if feature is not None:
@@ -223,7 +241,7 @@ def _say(model, training, settings, work, state, result, step, watcher) -> None:
         watcher(watch.warning(model, training, settings, step, feature, state.weights, result.head))
 
 
-def _trajectory(model, settings, records, state, step, stopped) -> Trajectory:
+def _trajectory(model: Model, settings: dict, records: Records, state: State, step: int, stopped: str | None) -> Trajectory:
     settings = dict(settings) if stopped is None else settings | {"stopped": f"step {step}: {stopped}"}
     signal, gram, head = (np.array(part) for part in (records.signal, records.gram, records.head))
     m, k = model.neurons, model.features
@@ -238,7 +256,7 @@ def _trajectory(model, settings, records, state, step, stopped) -> Trajectory:
     )  # fmt: skip
 
 
-def _fingerprint(model, training, start, settings, record_at) -> dict:
+def _fingerprint(model: Model, training: Training, start: OrderParameters, settings: dict, record_at: set[int]) -> dict:
     """What a checkpoint must agree with; the threads may differ."""
     return {
         "settings": settings, "model": repr(model), "training": repr(training), "record_at": sorted(record_at),

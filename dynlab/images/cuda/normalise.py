@@ -105,7 +105,7 @@ def _slopes(d_out, x, out, rows, chunk, mean, relu, sums, alongs):
         for r in range(g * rows + j * chunk + line, g * rows + min((j + 1) * chunk, rows), LINES):
             slope = float64(d_out[r, k])
             if relu and not out[r, k] > 0:
-                slope = 0.0
+                slope = 0.0  # type: ignore[assignment]  # float64 here is the device's
             total += slope
             along += slope * float64(x[r, k] - middle)
     store[line * LANES + t] = total
