@@ -36,8 +36,8 @@ dynlab.simulate(model)  # wrong: call-arg
 dynlab.simulate(training, start)  # wrong: arg-type
 dynlab.simulate(model, start, until="1e6")  # wrong: arg-type
 dynlab.ensemble(model, dims=1000)  # wrong: call-arg
-dynlab.ensemble(model).frames  # wrong: attr-defined
+wide = dynlab.ensemble(model).frames  # wrong: attr-defined
 dynlab.population_loss(model, np.ones((2, 4)))  # wrong: call-arg
 dynlab.minibatch_gradient(model, "linear", np.ones((2, 8)))  # wrong: arg-type
-run.signals  # wrong: attr-defined
+signals = run.signals  # wrong: attr-defined
 model.weak = 0.2  # wrong: misc
