@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from dynlab._checks import choice
-from dynlab._cli import Parser
+from dynlab._cli import Parser, number
 from dynlab._device import DEVICES
 from dynlab.heads import HEADS
 from dynlab.model import MASKS
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
 
 MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
-NUMBERS = ("eta_head", "target_rate", "weight_decay", "head_decay", "decorrelation", "start_scale")
+NUMBERS = (
+    "eta_head", "target_rate", "weight_decay", "head_decay", "decorrelation", "start_scale", "barlow_weight",
+    "directpred_eps",
+)  # fmt: skip
 NAMES = ("head", "target", "stop_gradient", "normalisation", "objective")
 # A matrix does not fit an option.
 COMMAND_HEADS = tuple(name for name in HEADS if name != "fixed")
@@ -67,12 +70,16 @@ def add_switches(p: Parser) -> None:
     option("head_decay", "of the head's entries that train, in units of eta-head", "RATE")
     option("decorrelation", "weight of the squared correlations of the encoder's outputs", "WEIGHT")
     option("start_scale", "scale of the random start", "SCALE")
+    option("barlow_weight", "lambda of Barlow Twins: weight of the squares off the diagonal", "LAMBDA")
+    p.option("--vicreg-weights", "weights of invariance, variance and covariance in VICReg", "25,25,1", "W,W,W")
+    option("directpred_eps", "eps of DirectPred and DirectCopy", "EPS")
 
 
 def training_of(given: dict) -> Training:
     """The Training of parsed options, numbers as numbers. With another objective than similarity the head and stop-gradient
     are "none" unless they are given otherwise than by default. SettingError names what is not allowed."""
     values = {name: given[name] for name in (*NAMES, *NUMBERS)}
+    values["vicreg_weights"] = tuple(number(word) for word in given["vicreg_weights"].split(","))
     choice("head", values["head"], COMMAND_HEADS)
     if values["objective"] in OBJECTIVES[1:]:
         plain = Training()

@@ -16,7 +16,7 @@ from dynlab.__main__ import COMMANDS, main, module_of
 from dynlab._cli import Parser
 
 ROOT = Path(dynlab.__file__).parents[1]
-PROJECT = ROOT / "pyproject.toml"
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 STRAY = [("run", "stray"), ("theorem", "stray"), ("phase", "stray"), ("doctor", "stray")]
 NEAREST = [
     ("rum", "'rum': must be one of run, theorem,", "; did you mean run?"),
