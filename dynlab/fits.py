@@ -23,6 +23,9 @@ class PowerLaw:
     high: float
     offset: float
 
+    def __repr__(self) -> str:
+        return f"PowerLaw(exponent {self.exponent:.4g} [{self.low:.4g}, {self.high:.4g}], {self(1.0):.4g} at 1)"
+
     def __call__(self, x):
         return np.exp(self.offset) * np.asarray(x, dtype=float) ** self.exponent
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import SettingError, choice, integer, real, require
 from dynlab._device import of_flow
 from dynlab._stats import wilson
@@ -41,6 +42,7 @@ from dynlab.training import Training
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 PILOT = 16  # seeds of a point before refinement
 JOB = 256  # seeds computed in one go, at most
@@ -79,6 +81,10 @@ class Grid:
         for head in self.heads:
             choice("head", head, HEADS)
         self._check_points()
+
+    def __repr__(self) -> str:
+        fixed = ", ".join(f"{name}={_show.brief(value)}" for name, value in self.fixed.items())
+        return _show.line("Grid", [f"{self.x!r}", f"{self.y!r}", *([fixed] if fixed else []), f"seed={self.seed}"])
 
     def point(self, x, y) -> Point:
         """The point at these values of the axes."""
@@ -144,6 +150,29 @@ class PhaseMap:
     frame: pd.DataFrame
     computed: int
     damage: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        size = f"{len(self.grid.x.values)} x {len(self.grid.y.values)} points"
+        parts = [f"{self.measure.name} over {self.grid.x.name} and {self.grid.y.name}", size]
+        parts += [f"heads {' and '.join(self.grid.heads)}", f"{int(self.frame['seeds'].sum())} trajectories"]
+        return _show.line("PhaseMap", parts)
+
+    def _repr_html_(self) -> str:
+        """For each head: the number mapped, at its smallest, median and largest, and where."""
+        x, y, rows = self.grid.x.name, self.grid.y.name, []
+        for head in self.grid.heads:
+            known = self.frame[self.frame["head"] == head].dropna(subset="value").sort_values("value", kind="stable")
+            for word, place in (("smallest", 0), ("median", len(known) // 2), ("largest", -1)):
+                if len(known):
+                    row = known.iloc[place]
+                    rows.append((f"head {head}, {word}", row["value"], row["low"], row["high"], row[x], row[y]))
+        return _show.table(rows, (self.measure.name, "value", "95 % from", "to", x, y), repr(self))
+
+    def plot(self) -> Figure:
+        """The map of each head, the boundary and its prediction; a matplotlib Figure that belongs to no window."""
+        from dynlab.map_figure import phase_figure
+
+        return phase_figure(self)
 
     def field(self, head: str, column: str = "value") -> np.ndarray:
         """A column as (rows, columns) = (values of y, values of x)."""

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import SettingError, require
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.model import Model
@@ -62,6 +63,8 @@ class Side:
         edges = np.linspace(self.low, self.high, count + 1)
         return (edges[1:] + edges[:-1]) / 2
 
+    __repr__ = _show.fields_line
+
     @property
     def span(self) -> float:
         return self.high - self.low
@@ -77,6 +80,12 @@ class Point:
     eigenvalues: np.ndarray
     by: str
     residual: float
+
+    def __repr__(self) -> str:
+        values = ", ".join(_show.number(complex(value)) for value in self.eigenvalues)
+        return f"Point({self.place[0]:.4g}, {self.place[1]:.4g}: {self.kind}, eigenvalues {values})"
+
+    _repr_html_ = _show.fields_table
 
 
 class Plane:
@@ -111,6 +120,17 @@ class Plane:
         self._forces = Forces(model, Training(eta_head=self.eta_head))
         self._unknowns = (x.name, y.name, *self.slaved)
         self._cubed = ACTIVATIONS[model.activation].degree == 3
+
+    def __repr__(self) -> str:
+        sides = [f"{side.name} from {side.low:g} to {side.high:g}" for side in (self.x, self.y)]
+        held = [f"{name}={value:.4g}" for name, value in self.held.items()]
+        return _show.line("Plane", [*sides, *held, *(f"{name} slaved" for name in self.slaved)])
+
+    def _repr_html_(self) -> str:
+        rows = [(side.name, f"from {side.low:g} to {side.high:g}") for side in (self.x, self.y)]
+        rows += [(name, f"held at {value:.6g}") for name, value in self.held.items()]
+        rows += [(name, "slaved") for name in self.slaved]
+        return _show.table([*rows, ("eta_head", self.eta_head)], (), f"Plane of {self.model!r}")
 
     def values(self, x, y) -> dict:
         """All coordinates (N,) at points of the plane; nan where a length has no room. Slaved ones are left at 0."""

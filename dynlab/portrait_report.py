@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from dynlab import _show
 from dynlab.basins import END_STATES, basins, trajectories
 from dynlab.files import write_csv, write_json
 from dynlab.plane import LABELS, Plane
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from dynlab.portrait import Settings
 
 
@@ -34,6 +37,22 @@ class Portrait:
     nullclines: pd.DataFrame
     fixed_points: pd.DataFrame
     paths: pd.DataFrame
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.field)} cells, {len(self.fixed_points)} fixed points"
+        return _show.line("Portrait", [" x ".join(self.names), counts, *(f"{s:.1%} {n}" for n, s in shares(self).items())])
+
+    def _repr_html_(self) -> str:
+        basins = _show.table(shares(self).items(), ("end state", "share of the plane"), " x ".join(self.names))
+        head = (*self.names, "stability", "eigenvalues", "")
+        points = [(row.x, row.y, row.stability, row.real_1, row.real_2) for row in self.fixed_points.itertuples()]
+        return basins + (_show.table(points, head, "fixed points") if points else "")
+
+    def plot(self) -> Figure:
+        """Basins, field, nullclines, fixed points and trajectories; a matplotlib Figure that belongs to no window."""
+        from dynlab.portrait_figure import portrait_figure
+
+        return portrait_figure(self)
 
     @property
     def tables(self) -> dict:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import integer, real
 from dynlab._device import of_flow
 from dynlab._stats import wilson
@@ -23,6 +24,7 @@ from dynlab.training import Training
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 OUTCOMES = ("both", "only_strong", "only_weak", "neither", "failed")
 # A feature counts as learnt when some neuron's squared cosine with it exceeds this at the end; times of events are those
@@ -60,8 +62,24 @@ class Ensemble:
 
     def __repr__(self) -> str:
         counts = self.frame["outcome"].value_counts()
-        shares = ", ".join(f"{name} {count}" for name, count in counts.items())
-        return f"Ensemble({self.model.activation}, head {self.settings['head']}, {len(self.frame)} seeds: {shares})"
+        shares = [f"{name} {count}" for name, count in counts.items()]
+        first = f"{self.model.activation}, head {self.settings['head']}, {len(self.frame)} seeds: {shares[0]}"
+        return _show.line("Ensemble", [first, *shares[1:]])
+
+    def _repr_html_(self) -> str:
+        frame = self.frame
+        counts = {name: int((frame["outcome"] == name).sum()) for name in outcome_names(self.model)}
+        counts["merged"] = int((frame["rank"] < MERGED).sum())
+        shares = [(name, n, n / len(frame), *wilson(n, len(frame))) for name, n in counts.items()]
+        medians = self.summary().iloc[0][["time_first", "head_peak", "head_bound", "head_end", "time_second"]]
+        head = ("outcome", "seeds", "share", "95 % from", "to")
+        return _show.table(shares, head, repr(self)) + _show.table(medians.items(), ("median of", "value"))
+
+    def plot(self) -> Figure:
+        """Shares of the outcomes, and how T_1 and the head's peak are distributed; a matplotlib Figure without a window."""
+        from dynlab.object_figures import ensemble_figure
+
+        return ensemble_figure(self)
 
     def summary(self) -> pd.DataFrame:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.

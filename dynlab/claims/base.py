@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from dynlab import _show
 from dynlab._stats import wilson
 from dynlab.model import Model
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from dynlab.sweep import Ensemble
 
 HOLDS, FAILS, OUT_OF_REACH = "holds", "fails", "out of reach"
@@ -88,6 +91,14 @@ class Record:
             value = None if value is None or not math.isfinite(value) else float(value)
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        known = [(name, getattr(self, name)) for name in ("predicted", "measured", "low", "high")]
+        numbers = [f"{name} {value:.4g}" for name, value in known if value is not None]
+        return _show.line("Record", [f"{self.claim} {self.name}", self.verdict, *numbers])
+
+    def _repr_html_(self) -> str:
+        return _show.fields_table(self)
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -99,6 +110,8 @@ class Curve:
     low: list | None = None
     high: list | None = None
     line: bool = False
+
+    __repr__ = _show.fields_line
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,9 @@ class Panel:
     y_log: bool = True
     spread: float = 0.0  # shift in x (relative on a log axis) from one set of points to the next, so that all show
 
+    def __repr__(self) -> str:
+        return _show.line("Panel", [_show.brief(self.title), f"{len(self.curves)} curves"])
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -120,6 +136,24 @@ class Finding:
 
     records: list[Record]
     panel: Panel
+
+    def __repr__(self) -> str:
+        verdicts = [record.verdict for record in self.records]
+        counts = [f"{verdicts.count(word)} {word}" for word in (HOLDS, FAILS, OUT_OF_REACH) if word in verdicts]
+        number = self.records[0].claim if self.records else "?"
+        return _show.line("Finding", [f"claim {number}: {len(verdicts)} statements", *counts])
+
+    def _repr_html_(self) -> str:
+        names = ("name", "statement", "predicted", "measured", "low", "high", "verdict")
+        found = [[getattr(record, name) for name in names] for record in self.records]
+        rows = [["" if value is None else value for value in row] for row in found]
+        return _show.table(rows, names, repr(self))
+
+    def plot(self) -> Figure:
+        """The claim's panel; a matplotlib Figure that belongs to no window."""
+        from dynlab.claims.figure import theorem_figure
+
+        return theorem_figure({self.records[0].claim: self.panel})
 
 
 def within(low: float, high: float, least: float = -math.inf, most: float = math.inf) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynlab import _show
 from dynlab.images import datasets, evaluation
 from dynlab.images.augment import PRESETS, evaluation_view, preset
 from dynlab.images.networks import Networks
@@ -19,15 +20,56 @@ from dynlab.images.settings import REPRESENTATIONS, Pretraining
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 ROWS = 500  # pictures at a time
 HEADING = f"{'features':<16}{'size':>6}  {'kNN':<24}{'linear probe':<24}{'rank':>8}{'corr. rank':>12}{'|corr|':>8}"
 
 
+class Appraisal(list):
+    """What `appraise` returns: a list of dicts, one for each representation: representation, dimensions, `Accuracy` knn and
+    probe, `Shape` shape."""
+
+    def __repr__(self) -> str:
+        known = [f"{row['representation']} kNN {row['knn'].share:.3f}, probe {row['probe'].share:.3f}" for row in self]
+        return _show.line("Appraisal", known)
+
+    def _repr_html_(self) -> str:
+        interval = ("95 % from", "to")
+        head = ("features", "size", "kNN", *interval, "linear probe", *interval, "rank", "mean |correlation|")
+        rows = []
+        for row in self:
+            accuracies = [x for kind in ("knn", "probe") for x in (row[kind].share, *row[kind].interval)]
+            shape = row["shape"]
+            rows.append((row["representation"], row["dimensions"], *accuracies, shape.rank, shape.mean_abs_correlation))
+        return _show.table(rows, head, "Frozen features")
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each representation: accuracies with 95 % intervals over test pictures, ranks, mean correlation."""
+        import pandas as pd
+
+        rows = []
+        for row in self:
+            numbers = {name: row[name] for name in ("representation", "dimensions")}
+            for kind in ("knn", "probe"):
+                numbers[kind] = row[kind].share
+                numbers[f"{kind}_low"], numbers[f"{kind}_high"] = row[kind].interval
+            names = ("rank", "covariance_rank", "singular_rank", "mean_abs_correlation", "dead")
+            rows.append(numbers | {name: getattr(row["shape"], name) for name in names})
+        return pd.DataFrame(rows)
+
+    def plot(self) -> Figure:
+        """Accuracies with intervals, and the spectra; a matplotlib Figure that belongs to no window."""
+        from dynlab.images.curves import appraisal_figure
+
+        return appraisal_figure(self)
+
+
 def appraise(
     settings: Pretraining, weights: dict, train, test, *, which=REPRESENTATIONS, ops=None,
     told: Callable[[str], None] = lambda line: None,
-) -> list[dict]:  # fmt: skip
+) -> Appraisal:  # fmt: skip
     """A row for each representation: accuracies with intervals, spectrum, protocol.
 
     settings, weights: of a run; train, test: `ImageSet` with labels, the neighbours and the probe learn from the first.
@@ -35,7 +77,7 @@ def appraise(
     from dynlab.images import layers
 
     ops = layers if ops is None else ops
-    rows = []
+    rows = Appraisal()
     for name, (inside, outside) in representations(settings, weights, train, test, which, ops):
         told(f"{name}: {inside.shape[1]} dimensions")
         rows.append({"representation": name, **appraise_features(inside, train.labels, outside, test.labels)})

@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from dynlab import _show
 from dynlab._checks import integer, real, require
 from dynlab._stats import wilson
 from dynlab.images import neighbours
@@ -35,6 +36,7 @@ from dynlab.population import moments
 CHUNK_ENTRIES = 1 << 24  # cosines held at a time: 64 MB in float32
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 ITERATIONS, TOLERANCE = 200, 1e-5
+WORDS = 30  # characters of a protocol in the one line of an accuracy
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class Accuracy:
     total: int
     protocol: str
     details: dict
+
+    def __repr__(self) -> str:
+        low, high = self.interval
+        words = self.protocol.partition(":")[0]
+        return f"Accuracy({self.share:.4g} [{low:.4g}, {high:.4g}], {self.correct} of {self.total}, {words[:WORDS]})"
+
+    def _repr_html_(self) -> str:
+        low, high = self.interval
+        told = {"accuracy": self.share, "95 % from": low, "to": high, "correct": self.correct, "total": self.total}
+        return _show.pairs_table(told | {"protocol": self.protocol} | self.details, "Accuracy")
 
     @property
     def share(self) -> float:
@@ -75,6 +87,14 @@ class Shape:
     dead: int
     spectrum: tuple[float, ...]
     protocol: str
+
+    def __repr__(self) -> str:
+        ranks = f"rank {self.rank:.4g} of {len(self.spectrum)}, singular {self.singular_rank:.4g}"
+        return f"Shape({ranks}, mean |correlation| {self.mean_abs_correlation:.4g}, {self.dead} dead)"
+
+    def _repr_html_(self) -> str:
+        names = ("rank", "covariance_rank", "singular_rank", "mean_abs_correlation", "dead", "protocol")
+        return _show.pairs_table({name: getattr(self, name) for name in names}, f"Shape of {len(self.spectrum)} features")
 
     def as_json(self) -> dict:
         """Plain values."""

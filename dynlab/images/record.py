@@ -13,14 +13,20 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab import checkpoint
+from dynlab import _show, checkpoint
 from dynlab.files import FolderError, growing_folder, json_text, whole_file, write_whole
 from dynlab.images.settings import Pretraining
 from dynlab.images.where import ops_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 KEPT = 3
 COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn")
@@ -44,6 +50,53 @@ def run_of(place: Path) -> dict:
     if not isinstance(found, dict) or found.get("kind") != "pretraining":
         raise FolderError(path, "is not the record of a run of dynlab.pretrain")
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A run read from its folder, finished or not; `read` makes it. `metrics`: the table of metrics.csv as it is now."""
+
+    place: Path
+    settings: Pretraining
+    status: str
+    metrics: pd.DataFrame
+
+    def __repr__(self) -> str:
+        if not len(self.metrics):
+            return _show.line("Recorded", [str(self.place)[-60:], f"{self.status}, no step recorded"])
+        last = self.metrics.iloc[-1]
+        numbers = f"loss {last['loss']:.4g}, rank of z {last['rank']:.4g}, head {last['head_norm']:.4g}"
+        return _show.line("Recorded", [str(self.place)[-40:], f"{self.status}, step {last['step']:.0f}", numbers])
+
+    def _repr_html_(self) -> str:
+        settings = _show.pairs_table(self.settings.plain(), "settings")
+        if not len(self.metrics):
+            return settings
+        rows = [(name, self.metrics[name].iloc[0], self.metrics[name].iloc[-1]) for name in self.metrics]
+        return _show.table(rows, ("", "first line", "last line"), repr(self)) + settings
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Encoder, projector and head at the end, by name; FolderError of one line where the run has not ended."""
+        return read_weights(self.place)
+
+    def plot(self) -> Figure:
+        """Loss, spectrum, head and accuracy against the epoch; a matplotlib Figure that belongs to no window."""
+        from dynlab.images.curves import curves
+
+        return curves({"": self.metrics})
+
+
+def read(place) -> Recorded:
+    """The run in the folder `place`. Raises `dynlab.files.FolderError`, of one line, where there is none."""
+    import pandas as pd
+
+    place = Path(place)
+    status = run_of(place)["status"]
+    try:
+        metrics = pd.read_csv(place / METRICS)
+    except (OSError, ValueError) as error:
+        raise FolderError(place / METRICS, f"cannot be read ({error})") from None
+    return Recorded(place, settings_of(place), status, metrics)
 
 
 def pretrain(

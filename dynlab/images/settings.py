@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
-from dynlab import heads
+from dynlab import _show, heads
 from dynlab._checks import SettingError, choice, integer, real, require
 from dynlab.training import STOP_GRADIENTS, TARGETS
 
@@ -100,6 +100,12 @@ class Pretraining:
         widths = tuple(integer("projector", width, at_least=1) for width in self.projector)
         object.__setattr__(self, "projector", widths)
         self._check_together()
+
+    def __repr__(self) -> str:
+        return _show.line("Pretraining", _show.changed(self))
+
+    def _repr_html_(self) -> str:
+        return _show.settings_table(self)
 
     def _check_numbers(self) -> None:
         for name in ("decorrelation", "weight_decay", "head_decay", "head_lr", "warm_up"):

@@ -41,6 +41,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import SettingError, integer, require
 from dynlab.linear.laws import overlap
 from dynlab.linear.model import ROUNDING, LinearModel
@@ -55,6 +56,13 @@ class Spectrum(NamedTuple):
     x_prime: np.ndarray
     vectors: np.ndarray
 
+    def __repr__(self) -> str:
+        return _show.line("Spectrum", [f"{name}={_show.brief(part)}" for name, part in self._asdict().items()])
+
+    def _repr_html_(self) -> str:
+        rows = zip(range(1, len(self.x) + 1), self.x, self.x_prime, strict=True)
+        return _show.table(rows, ("mode", "of X", "of X'"), "Spectrum")
+
 
 class FixedPoint(NamedTuple):
     """Where a balanced mode rests: p, s = p^2/alpha_p, growth rate of a small displacement of p, and its kind."""
@@ -63,6 +71,12 @@ class FixedPoint(NamedTuple):
     s: float
     rate: float
     kind: str
+
+    def __repr__(self) -> str:
+        return f"FixedPoint({self.kind}, p={self.p:.6g}, s={self.s:.6g}, rate={self.rate:.6g})"
+
+    def _repr_html_(self) -> str:
+        return _show.pairs_table(self._asdict(), "FixedPoint")
 
 
 def spectrum(model: LinearModel) -> Spectrum:

@@ -6,10 +6,11 @@ The formulas are in `dynlab.formulas.objective`; here they are compiled and give
 from __future__ import annotations
 
 from types import FunctionType
+from typing import NamedTuple
 
 import numpy as np
 
-from dynlab import _jit
+from dynlab import _jit, _show
 from dynlab._twofloat import TwoFloat, two_floats
 from dynlab.formulas import activations, components, masks, objective
 from dynlab.population.order_parameters import OrderParameters, check_head, check_weights
@@ -51,6 +52,23 @@ def forces_kernel(kind, par, signal, norm, dot, wedge, eps, head, work, d_signal
     return _forces(
         kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
     )
+
+
+class Gradient(NamedTuple):
+    """Loss and gradient: loss, d_weights (m, d), d_head (m, m); it unpacks like a plain tuple of the three."""
+
+    loss: float
+    d_weights: np.ndarray
+    d_head: np.ndarray
+
+    def __repr__(self) -> str:
+        sizes = [f"|{name}| {np.linalg.norm(part):.4g} <{part.shape[0]} x {part.shape[1]}>"
+                 for name, part in (("d_weights", self.d_weights), ("d_head", self.d_head))]  # fmt: skip
+        return _show.line("Gradient", [f"loss {self.loss:.6g}", *sizes])
+
+    def _repr_html_(self) -> str:
+        loss = _show.table([("loss", self.loss)], (), "Gradient")
+        return loss + _show.matrix_table(self.d_weights, "d_weights") + _show.matrix_table(self.d_head, "d_head")
 
 
 def _evaluate(model, signal, norm, dot, wedge, head):
@@ -171,7 +189,7 @@ def population_gradient(model, weights, head):
     signal, noise = weights[:, : model.features], weights[:, model.features :]
     norm, dot, wedge = noise_geometry(noise)
     loss, d_signal, forces, d_head = _evaluate(model, signal, norm, dot, wedge, head)
-    return loss, np.hstack([d_signal, noise_gradient(noise, norm, forces)]), d_head
+    return Gradient(loss, np.hstack([d_signal, noise_gradient(noise, norm, forces)]), d_head)
 
 
 def population_loss(model, weights, head) -> float:

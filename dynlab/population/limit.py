@@ -57,6 +57,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import require
 from dynlab.formulas import masks
 
@@ -99,6 +100,9 @@ class Fate:
     merged: np.ndarray
     cosine: np.ndarray
 
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
+
     def learns_both(self, margin: float) -> np.ndarray:
         """(N,) whether both features are learnt when a squared cosine above `margin` counts as learnt."""
         return ~self.merged | ((self.cosine > margin) & (self.cosine < 1.0 - margin))
@@ -138,6 +142,9 @@ class Substitution:
 
     duration: np.ndarray
     noise: np.ndarray
+
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
 
 
 def substitution(model, signal, gram, head_rate: float, points: int = 400) -> Substitution:

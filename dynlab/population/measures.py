@@ -33,6 +33,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlab import _show
 from dynlab.formulas import masks
 from dynlab.population.gradient import population_gradient
 from dynlab.population.integrate import FIRST, PEAK, SECOND
@@ -63,6 +64,9 @@ class Roles:
     borrower: np.ndarray
     first: np.ndarray
     second: np.ndarray
+
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
 
     def of(self, array, neuron: str, feature: str):
         """Entries (N,) of array (N, m, K) for a role of each kind."""
@@ -121,6 +125,9 @@ class Acceleration:
     second: np.ndarray
     first: np.ndarray
     predicted: np.ndarray
+
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
 
 
 def acceleration(model, who: Roles, signal, gram, head) -> Acceleration:

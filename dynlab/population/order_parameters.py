@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlab import _show
+
 
 def matrix(name: str, value, shape: tuple) -> np.ndarray:
     """`value` as a read-only float64 array; ValueError unless it has this shape and is finite."""
@@ -64,6 +66,15 @@ class OrderParameters:
         unit = np.where(size > 0, size, 1.0)
         if np.linalg.eigvalsh(gram / np.outer(unit, unit)).min() < -1e-12 * neurons:
             raise ValueError("noise_gram: must be positive semidefinite")
+
+    def __repr__(self) -> str:
+        (m, k), off = self.signal.shape, np.linalg.norm(self.head - np.eye(len(self.head)))
+        sizes = f"largest signal {np.abs(self.signal).max():.4g}, largest noise {np.sqrt(self.noise_gram.max()):.4g}"
+        return f"OrderParameters({m} neurons, {k} features: {sizes}, |head - I| {off:.4g})"
+
+    def _repr_html_(self) -> str:
+        parts = {"signal: neurons by features": self.signal, "noise Gram matrix": self.noise_gram, "head": self.head}
+        return "".join(_show.matrix_table(values, caption) for caption, values in parts.items())
 
     @classmethod
     def from_weights(cls, model, weights, head=None) -> OrderParameters:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import integer
 from dynlab.samples import kernels
 from dynlab.samples.gradient import PRECISIONS, Minibatch, Source, check_batch
@@ -20,6 +21,9 @@ class Samples:
     view: np.ndarray
     feature: np.ndarray
     sign: np.ndarray
+
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
 
 
 def samples(model, dim, batch, *, seed=0, step=0, data=None, precision="float64") -> Samples:
