@@ -35,7 +35,10 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting and its increasing values; `log` says how they are spaced and drawn."""
+    """A setting, called `name`, and its increasing `values`; `log` says how they are spaced and drawn.
+
+    SettingError for a setting that cannot vary, and for values that do not increase.
+    """
 
     name: str
     values: tuple

@@ -58,7 +58,7 @@ MODEL_SETTINGS = ("strong", "weak", "noise", "patches", "feature_patches", "neur
 
 @dataclass(frozen=True)
 class Grid:
-    """Two axes, and the settings that are the same at every point.
+    """Two axes x and y, and the settings that are the same at every point.
 
     fixed: values for settings of `Model`, and dim, eta_head, until, where the defaults are not meant. heads: the head
     rules to map. SettingError for what is not allowed at some point.
@@ -87,7 +87,7 @@ class Grid:
         return _show.line("Grid", [f"{self.x!r}", f"{self.y!r}", *([fixed] if fixed else []), f"seed={self.seed}"])
 
     def point(self, x, y) -> Point:
-        """The point at these values of the axes."""
+        """The point at the values x and y of the axes; SettingError where the model refuses one of them."""
         given = {"dim": 1000, "eta_head": 0.01, "until": None} | dict(self.fixed) | {self.x.name: x, self.y.name: y}
         model = Model(**{name: given.pop(name) for name in MODEL_SETTINGS if name in given})
         until = given.pop("until")
@@ -112,7 +112,7 @@ class Grid:
         return {"x axis": self.x.name, "y axis": self.y.name} | kept | rest
 
     def device(self, device: str) -> tuple[str, str]:
-        """`dynlab._device.of_flow` for all points of the grid."""
+        """Where all points of the grid are to be computed, "cpu" or "cuda", and that in words; device as in `phase_map`."""
         xs, ys = self.x.values, self.y.values
         models = {self.point(x, ys[0]).model for x in xs} | {self.point(xs[0], y).model for y in ys}
         return of_flow(device, [(model, Training(head=head)) for model in models for head in self.heads])
@@ -137,7 +137,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class PhaseMap:
-    """A finished map.
+    """A finished map of the number `measure` over a `grid`; `level`: where its boundary is (None: there is none).
 
     frame: a row a point and head: the axes' values, head, value, low, high (95 %), pooled, pooled_low, pooled_high (see
     the head of the module), predicted, seeds, the counts both, only_strong, only_weak, neither, failed, merged.
@@ -198,18 +198,22 @@ def phase_map(
 
     Parameters
     ----------
+    grid : the two axes, and what is the same at every point.
+    folder : where the store of points is, or is to be.
     seeds : starts a point; with `refine` at most that many.
     measure : of `dynlab.map_measures` (None: the share that learns both features). A store serves every measure.
     level : where the boundary is (None: the measure's own), for `refine`.
+    refine : whether points near the boundary get more seeds, see the head of the module.
     executor : where tasks run: threads here (None), processes, a cluster. It is not shut down. Tasks are picklable.
     threads : of the executor that is made where none is given.
     ahead : tasks handed to the executor before their results are in; more for a large cluster.
     progress : called with trajectories done and to do, of this round.
     device : "cpu", "cuda" or "auto", as in `dynlab.ensemble`; a store of a device's points is its own.
 
-    The result is the same, to the last bit, for any executor and for any history of interruptions: a killed process
-    loses the tasks that were running, no more. Raises `dynlab.files.FolderTaken` for a store of other settings or
-    sources, or one in use, and `dynlab.blocks.StoreFull` where the disk is full.
+    Returns a `PhaseMap`, the same to the last bit for any executor and for any history of interruptions: a killed process
+    loses the tasks that were running, no more. Raises SettingError for values that are not allowed,
+    `dynlab.files.FolderTaken` for a store of other settings or sources, or one in use, and `dynlab.blocks.StoreFull` where
+    the disk is full.
     """
     measure = Measure.named("both") if measure is None else measure
     level = measure.level if level is None else level

@@ -25,7 +25,7 @@ MOST_VECTORS = 20_000  # cells drawn one by one in the PDF; beyond, the map (not
 
 
 def phase_figure(found: PhaseMap) -> Figure:
-    """A panel for each head, with common axes and colours."""
+    """A panel for each head of the map found, with common axes and colours."""
     with style():
         heads = found.grid.heads
         figure = Picture(figsize=(WIDTH, 3.25), layout="constrained")

@@ -65,7 +65,7 @@ def _draw_loss(axes: Axes, run: Trajectory) -> None:
 
 
 def ensemble_figure(found: Ensemble) -> Figure:
-    """Shares of the outcomes with 95 % intervals; distributions of T_1 and, where a head trained, of its peak."""
+    """Shares of the outcomes found with 95 % intervals; distributions of T_1 and, where a head trained, of its peak."""
     frame = found.frame
     peaks = bool((frame["head_peak"] > 0.0).any())
     with style():
@@ -100,7 +100,10 @@ def _draw_outcomes(axes: Axes, found: Ensemble) -> None:
 
 
 def distribution(axes: Axes, values: np.ndarray, colour: str, label: str) -> None:
-    """The share of all seeds (values, nan where there is none) that is below x, as a step for each seed; x logarithmic."""
+    """The share of all seeds (values, nan where there is none) that is below x, as a step for each seed; x logarithmic.
+
+    colour, label: of the line.
+    """
     known = np.sort(values[np.isfinite(values) & (values > 0.0)])
     share = np.arange(1, len(known) + 1) / max(len(values), 1)
     axes.plot(known, share, drawstyle="steps-post", color=colour, label=label, linewidth=1.0)

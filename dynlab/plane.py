@@ -52,7 +52,7 @@ LABELS |= {f"w{j}": rf"$|w_{j}|$" for j in (1, 2)}
 
 @dataclass(frozen=True)
 class Side:
-    """One axis of a plane: a coordinate and its range."""
+    """One axis of a plane: the name of a coordinate, and its range from low to high."""
 
     name: str
     low: float
@@ -67,12 +67,13 @@ class Side:
 
     @property
     def span(self) -> float:
+        """The length of the range."""
         return self.high - self.low
 
 
 @dataclass(frozen=True)
 class Point:
-    """A fixed point of the plane: place (2,), kind of `KINDS`, the two eigenvalues (complex), whether they tell the kind
+    """A fixed point of the plane: place (2,), kind of `KINDS`, the two eigenvalues (complex), by: whether they tell the kind
     ("eigenvalues") or the motion nearby does ("motion"), residual: largest rate there."""
 
     place: np.ndarray
@@ -133,7 +134,7 @@ class Plane:
         return _show.table([*rows, ("eta_head", self.eta_head)], (), f"Plane of {self.model!r}")
 
     def values(self, x, y) -> dict:
-        """All coordinates (N,) at points of the plane; nan where a length has no room. Slaved ones are left at 0."""
+        """All coordinates (N,) at points x, y (N,) of the plane; nan where a length has no room. Slaved ones stay 0."""
         given = {self.x.name: x, self.y.name: y}
         return self._complete({name: given.get(name, 0.0 * x + self.held.get(name, 0.0)) for name in COORDINATES})
 
@@ -147,7 +148,7 @@ class Plane:
         return values
 
     def states(self, x, y):
-        """signal (N, 2, 2), noise norms (N, 2), head (N, 2, 2) at points (N,), and whether (N,) there is such a state."""
+        """signal (N, 2, 2), noise norms (N, 2), head (N, 2, 2) at points x, y (N,), and whether (N,) there is such one."""
         x, y = (np.asarray(part, dtype=float).ravel() for part in (x, y))
         values = self.values(x, y)
         signal, norm, head = _arrays(values)
@@ -166,7 +167,7 @@ class Plane:
         return signal, norm, head, inside
 
     def rates(self, x, y):
-        """(dx/dt, dy/dt, the same two divided by what cannot change sign) at points (N,), each (N,); nan outside."""
+        """(dx/dt, dy/dt, the same two divided by what cannot change sign) at points x, y (N,), each (N,); nan outside."""
         signal, norm, head, inside = self.states(x, y)
         weights = np.zeros((len(signal), 2, 4))
         weights[:, :, :2] = signal
@@ -230,7 +231,7 @@ class Plane:
         return np.array(rates)
 
     def linearised(self, unknowns):
-        """Rates (n,) and their exact Jacobian (n, n) at real values (n,) of the coordinates and the slaved entries."""
+        """Rates (n,) and their exact Jacobian (n, n) at real values `unknowns` (n,) of coordinates and slaved entries."""
         unknowns = np.array(unknowns, dtype=complex)
         moved = unknowns + 1j * STEP * np.eye(len(unknowns))
         return self._exact(unknowns).real, np.array([self._exact(row).imag / STEP for row in moved]).T

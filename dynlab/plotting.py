@@ -68,7 +68,8 @@ def save(
 ) -> list[Path]:
     """Write `stem`.png and `stem`.pdf, whole or not at all, without time stamps: equal figures give equal bytes.
 
-    The version of dynlab and, where given, the settings (as JSON) are in the files' metadata.
+    The title, the version of dynlab and, where given, the settings (as JSON) are in the files' metadata. formats: of "png",
+    "pdf". Returns the paths.
     """
     made_by = f"dynlab {dynlab.__version__}"
     text = json.dumps(settings or {}, sort_keys=True)

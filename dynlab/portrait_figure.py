@@ -25,7 +25,7 @@ PATH = {"color": "0.15", "linewidth": 0.7}
 
 
 def portrait_figure(found: Portrait) -> Figure:
-    """One panel, its legend beside it, and what is held or slaved as the title."""
+    """One panel of the portrait found, its legend beside it, and what is held or slaved as the title."""
     with style():
         figure = Picture(figsize=SIZE, layout="constrained")
         axes = figure.subplots()

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class Portrait:
     """The tables of a portrait, with x and y for the two coordinates whatever they are.
 
-    names (2,): of the coordinates. field, one row a cell: x, y, rate_x, rate_y (nan outside the plane), end_state ("").
-    nullclines: branch, at_rest (a coordinate's name), x, y. fixed_points: x, y, stability, told_by, real_1, imag_1, real_2,
-    imag_2, residual. paths: trajectory, time and all coordinates.
+    names (2,): of the coordinates. caption: what is held and slaved. field, one row a cell: x, y, rate_x, rate_y (nan
+    outside the plane), end_state (""). nullclines: branch, at_rest (a coordinate's name), x, y. fixed_points: x, y,
+    stability, told_by, real_1, imag_1, real_2, imag_2, residual. paths: trajectory, time and all coordinates.
     """
 
     names: tuple[str, str]
@@ -130,7 +130,7 @@ def write_files(folder: Path, settings: Settings, found: Portrait, words: Sequen
 
 
 def shares(found: Portrait) -> dict:
-    """Share of the plane from which each end state is reached."""
+    """Share of the plane of a portrait, `found`, from which each end state is reached."""
     inside = found.field["end_state"][found.field["end_state"] != ""]
     counts = inside.value_counts()
     return {name: float(counts[name] / len(inside)) for name in END_STATES if name in counts}

@@ -44,12 +44,21 @@ def draw_start(model, dim: int, seed: int, index: int, scale: float = 1.0) -> Or
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Trajectories from many starts.
+    """Trajectories from many starts, as `dynlab.ensemble` returns them.
 
-    model, settings (dict: dim, seeds, seed, head, eta_head, until, method, rtol); `starts` and `ends`: OrderParameters as
-    arrays (signal (N, m, K), noise_gram (N, m, m), head (N, m, m)); `marks` (N, 3): times of the first and of the second
-    feature learnt and of the head's peak; `snapshots`: the states there, arrays as `starts` with a second axis of 3;
-    `frame`: one row a seed.
+    Parameters
+    ----------
+    model : Model
+    settings : dict
+        dim, seeds, seed, head, eta_head, until, method, rtol or eta; training and device where not the defaults.
+    frame : DataFrame
+        One row a seed: outcome, squared cosines at the end, times of the events, head's peak, bound and end, loss, status.
+    starts, ends : tuples of arrays
+        OrderParameters: signal (N, m, K), noise Gram matrices (N, m, m), heads (N, m, m).
+    marks : (N, 3) array
+        Times of the first and of the second feature learnt and of the head's peak; nan where there was none.
+    snapshots : tuple of arrays
+        The states there, arrays as `starts` with a second axis of 3.
     """
 
     model: object

@@ -134,7 +134,7 @@ class Trajectory:
         return pd.DataFrame(columns)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `frame` as CSV, floats exactly, under one comment line with all the rest as JSON."""
+        """Write `frame` as CSV to the file `path`, floats exactly, under one comment line with all the rest as JSON."""
         rest = {
             "model": dataclasses.asdict(self.model),
             "settings": self.settings,
@@ -148,7 +148,7 @@ class Trajectory:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trajectory:
-        """Read what `save` wrote, to the last bit; ValueError of one line for any other file."""
+        """The trajectory that `save` wrote to `path`, to the last bit; ValueError of one line for any other file."""
         heading, _, table = Path(path).read_text(encoding="utf-8").partition("\n")
         if not heading.startswith(HEADING):
             raise ValueError(f"{path}: is not a trajectory of dynlab")

@@ -70,7 +70,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Record:
-    """One statement with its number: a row of theorem.json and theorem.csv.
+    """One statement with its number: a row of theorem.json and theorem.csv; `claim` and `name` say where it belongs.
 
     predicted, measured, low, high: numbers or None; low and high bound what was measured (95 % unless the statement
     says otherwise). verdict: "holds", "fails", or "out of reach" where the interval does not tell.
@@ -102,7 +102,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points with intervals, or a line, of a panel."""
+    """Points (x, y) of a panel with intervals from low to high, or a line through them, and its label in the legend."""
 
     label: str
     x: list
@@ -116,7 +116,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """What a panel of the figure shows."""
+    """What a panel of the figure shows: title, x_label, y_label, curves, whether its axes are logarithmic (x_log, y_log).
+
+    spread: shift in x (relative on a log axis) from one set of points to the next, so that all show.
+    """
 
     title: str
     x_label: str
@@ -124,7 +127,7 @@ class Panel:
     curves: list[Curve] = field(default_factory=list)
     x_log: bool = True
     y_log: bool = True
-    spread: float = 0.0  # shift in x (relative on a log axis) from one set of points to the next, so that all show
+    spread: float = 0.0
 
     def __repr__(self) -> str:
         return _show.line("Panel", [_show.brief(self.title), f"{len(self.curves)} curves"])
@@ -132,7 +135,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a claim."""
+    """What became of a claim: its records, and the panel that shows them."""
 
     records: list[Record]
     panel: Panel

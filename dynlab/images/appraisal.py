@@ -73,6 +73,7 @@ def appraise(
     """A row for each representation: accuracies with intervals, spectrum, protocol.
 
     settings, weights: of a run; train, test: `ImageSet` with labels, the neighbours and the probe learn from the first.
+    which: names of `REPRESENTATIONS`. ops: where the layers compute (None: here). told: called with a line for each.
     """
     from dynlab.images import layers
 
@@ -85,7 +86,10 @@ def appraise(
 
 
 def appraise_features(train_features, train_labels, test_features, test_labels) -> dict:
-    """Accuracies and spectrum of features (n, D): `Accuracy` knn and probe, `Shape` shape."""
+    """Accuracies and spectrum of features: `Accuracy` knn and probe, `Shape` shape.
+
+    train_features (N, D), test_features (n, D); train_labels (N,), test_labels (n,): integers from 0.
+    """
     learnt = (train_features, train_labels, test_features, test_labels)
     return {
         "dimensions": train_features.shape[1], "knn": evaluation.knn(*learnt), "probe": evaluation.linear_probe(*learnt),
@@ -145,7 +149,10 @@ def features_of(networks: Networks, pictures, settings: Pretraining) -> tuple[np
 
 
 def labelled(dataset: str, folder, limit: int | None = None, verify: bool = True):
-    """(train, test) with labels: what neighbours and the probe learn from, at most `limit` pictures, and are asked."""
+    """(train, test) with labels: what neighbours and the probe learn from, at most `limit` pictures, and are asked.
+
+    dataset: name. folder: where its files are. verify: whether they are compared with known md5 sums.
+    """
     train, test = (datasets.load(dataset, folder, split, verify=verify) for split in ("train", "test"))
     if limit is not None and limit < len(train):
         train = replace(train, pictures=train.pictures[:limit], labels=train.labels[:limit], folds=None)

@@ -41,7 +41,7 @@ WORDS = 30  # characters of a protocol in the one line of an accuracy
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of `total` test pictures are right; low, high: Wilson's 95 % interval over test pictures alone.
+    """How many (`correct`) of `total` test pictures are right.
 
     protocol: how it was found, in words; details: further numbers by name.
     """
@@ -78,7 +78,11 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a cloud of features looks like; see the module. spectrum: eigenvalues of the covariances, largest first."""
+    """What a cloud of features looks like; see the module for rank, covariance_rank, singular_rank.
+
+    mean_abs_correlation: over pairs of features. dead: how many features are constant. spectrum: eigenvalues of the
+    covariances, largest first. protocol: how it was found, in words.
+    """
 
     rank: float
     covariance_rank: float
@@ -102,7 +106,10 @@ class Shape:
 
 
 def knn(train, train_labels, test, test_labels, k: int = 200, temperature: float = 0.1) -> Accuracy:
-    """Weighted kNN of test (n, d) among train (N, d); labels are integers from 0. With N < k all of them vote."""
+    """Weighted kNN of test (n, d) among train (N, d), votes exp(cosine/temperature). With N < k all of them vote.
+
+    train_labels (N,), test_labels (n,): integers from 0. SettingError for features that do not fit, k or temperature <= 0.
+    """
     train, test = _unit(_checked("train", train)), _unit(_checked("test", test))
     train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
     require(train.shape[1] == test.shape[1], "test", test.shape, f"of {train.shape[1]} columns, as train")
@@ -135,7 +142,11 @@ def knn_scores(train, labels, test, k: int, temperature: float) -> np.ndarray:
 def linear_probe(
     train, train_labels, test, test_labels, strengths=STRENGTHS, held_out: float = 0.1, iterations: int = ITERATIONS
 ) -> Accuracy:
-    """The linear probe on frozen features train (N, d) and test (n, d); strengths: the values of C that are tried."""
+    """The linear probe on frozen features train (N, d) and test (n, d).
+
+    train_labels (N,), test_labels (n,): integers from 0. strengths: the values of C that are tried. held_out: the share of
+    each class that decides between them. iterations: of L-BFGS, at most. SettingError for what is not allowed.
+    """
     train, test = _checked("train", train), _checked("test", test)
     train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
     require(train.shape[1] == test.shape[1], "test", test.shape, f"of {train.shape[1]} columns, as train")

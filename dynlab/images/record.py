@@ -54,7 +54,10 @@ def run_of(place: Path) -> dict:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A run read from its folder, finished or not; `read` makes it. `metrics`: the table of metrics.csv as it is now."""
+    """A run read from its folder `place`, finished or not; `read` makes it.
+
+    settings: as it was started with. status: "running" (or stopped) or "finished". metrics: metrics.csv as it is now.
+    """
 
     place: Path
     settings: Pretraining
@@ -103,10 +106,25 @@ def pretrain(
     settings: Pretraining, data_set, place: Path, *, resume=False, threads=None, every=None, device="cpu", quiet=False,
     plots=True, command="", data="",
 ) -> list[str]:  # fmt: skip
-    """Train and fill the folder `place`; lines saying what stopped the training, none where it reached its end.
+    """Train and fill the folder `place`, which `read` reads.
 
-    data_set: `dynlab.images.datasets.ImageSet`. every: steps between checkpoints (None: an epoch). device: where to compute,
-    of cpu, cuda, auto.
+    Parameters
+    ----------
+    settings : Pretraining
+    data_set : `dynlab.images.datasets.ImageSet`.
+    place : a new or an empty folder, or with `resume` that of a run which was stopped.
+    resume : whether to go on from the last checkpoint there.
+    threads : to compute with (None: all cores).
+    every : steps between checkpoints (None: an epoch).
+    device : where to compute, of "cpu", "cuda", "auto".
+    quiet, plots : whether to print nothing; whether to draw curves.png and curves.pdf at the end.
+    command, data : words for run.json: how the run was started, and where its pictures are.
+
+    Returns
+    -------
+    list of str : lines saying what stopped the training, none where it reached its end.
+
+    Raises SettingError for settings that do not fit the pictures, FolderError for a folder that is not to be had.
     """
     started = time.perf_counter()
     ops, where = ops_of(device, threads)

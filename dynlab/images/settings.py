@@ -39,7 +39,8 @@ class Pretraining:
     normalisation : of the outputs in "similarity": "batch" (each output standardised over the batch, as in the theory) or
         "length" (each row divided by its length, as in BYOL and SimSiam).
     stop_gradient, target, target_momentum : as in the theory; momentum of the moving average a step.
-    decorrelation, loss_weight : the weights above. temperature : of "simclr".
+    decorrelation, loss_weight : the weights above.
+    temperature : of "simclr".
     optimiser, lr, momentum, weight_decay : "sgd" (with momentum), "adam" or "lars"; the decay leaves norms and biases out.
     head_lr, head_decay : rate of the head in units of lr, and its own weight decay.
     schedule, warm_up : "constant", "cosine" or "step"; epochs of linear growth at the start.
@@ -143,7 +144,7 @@ class Pretraining:
         return self.steps if self.steps is not None else self.epochs * self.epoch_steps(pictures)
 
     def epoch_steps(self, pictures: int) -> int:
-        """Steps of an epoch."""
+        """Steps of an epoch of so many pictures; SettingError where they are fewer than a batch."""
         if pictures < self.batch:
             raise SettingError("batch", self.batch, f"an integer <= {pictures}, the number of training pictures")
         return pictures // self.batch
@@ -186,7 +187,7 @@ RECIPES: dict[str, dict] = {
 
 
 def pretraining(recipe: str | None = None, **given) -> Pretraining:
-    """The settings of a recipe with some of them given otherwise.
+    """The settings of a recipe with some of them given otherwise; SettingError for a recipe that there is not.
 
     With another loss than "similarity" head, stop-gradient and target take the only values that it allows, unless given.
     """

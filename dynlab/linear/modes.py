@@ -94,12 +94,12 @@ def spectrum(model: LinearModel) -> Spectrum:
 
 
 def mode_threshold(x, x_prime):
-    """x^2 / (4 (x + x')), the weight decay above which a mode collapses; 0 where x is."""
+    """x^2 / (4 (x + x')), x' = x_prime, the weight decay above which a mode collapses; 0 where x is."""
     return np.where(x > 0.0, x**2 / np.where(x > 0.0, 4 * (x + x_prime), 1.0), 0.0)
 
 
 def mode_rates(model: LinearModel, p, s, tau=1.0):
-    """(dp/dt, ds/dt, dtau/dt) of the first k modes of `spectrum`, all of shape (..., k); per unit of time.
+    """(dp/dt, ds/dt, dtau/dt) of the first k modes of `spectrum` at p, s, tau, all of shape (..., k); per unit of time.
 
     Tian et al. 2021, section 3 (isotropic data there). tau must be 1 where beta is None. SettingError where it is not or
     X and X' do not commute.
@@ -121,6 +121,7 @@ def commuting_start(model: LinearModel, p, s=None, tau=1.0, outputs: int | None 
     """(W, W_p, W_a) with eigenvalues p (k,) of W_p, s (k,) of F, W_a = tau W; s None: balanced, p^2/alpha_p.
 
     Mode j is the j-th of `spectrum`; k <= n1 and k <= outputs (None: k). U is drawn from `rng` (None: the first axes).
+    SettingError for more modes than that.
     """
     p = np.atleast_1d(np.asarray(p, dtype=np.float64))
     s = p**2 / model.alpha_p if s is None else np.broadcast_to(np.asarray(s, dtype=np.float64), p.shape)

@@ -27,7 +27,10 @@ HALVINGS = 60
 
 
 def has_collapsed(model: LinearModel, W, W_p, W_a=None, *, patience: float, rtol: float = 1e-9) -> bool:
-    """Whether |W| falls below a thousandth of its start within the time patience / eta; the full flow, eta > 0."""
+    """Whether |W| falls below a thousandth of its start within the time patience / eta, by the full flow.
+
+    SettingError for eta 0.
+    """
     limit = GONE * np.linalg.norm(W)
     run = simulate_linear(
         model, W, W_p, W_a, until=patience / real("eta", model.eta, above=0.0), rtol=rtol, method="implicit",

@@ -117,7 +117,7 @@ def _extend(kind, par, state, out) -> None:
 
 
 def order_parameter_gradient(model, state: OrderParameters):
-    """Return (loss, dL/dA (m, K), D (m, m), dL/dE (m, m)) with dL/dw~_p = sum_q D_pq w~_q.
+    """Return (loss, dL/dA (m, K), D (m, m), dL/dE (m, m)) at `state`, OrderParameters, with dL/dw~_p = sum_q D_pq w~_q.
 
     Raises ValueError where an output has zero variance.
     """
@@ -193,5 +193,18 @@ def population_gradient(model, weights, head):
 
 
 def population_loss(model, weights, head) -> float:
-    """Exact loss over the population for dense weights (m, d); otherwise as `population_gradient`."""
+    """Exact loss over the population for dense weights.
+
+    Parameters
+    ----------
+    model : Model
+    weights : (m, d) array, d >= K; its first K axes are the features v_1..v_K, the others carry noise only.
+    head : (m, m) array with unit diagonal.
+
+    Returns
+    -------
+    float : sum_j (2 - 2 rho_j), 0 <= loss <= 4 m
+
+    Raises ValueError as `population_gradient` does, which costs the same.
+    """
     return population_gradient(model, weights, head)[0]

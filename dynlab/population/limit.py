@@ -148,7 +148,7 @@ class Substitution:
 
 
 def substitution(model, signal, gram, head_rate: float, points: int = 400) -> Substitution:
-    """Phase II of starts signal (N, 2, 2), noise Gram (N, 2, 2), E = I, at rate r > 0; Gauss-Legendre in theta."""
+    """Phase II of starts signal (N, 2, 2), noise Gram (N, 2, 2), E = I, at rate r > 0; by Gauss-Legendre with `points`."""
     found = fate(model, signal, gram, head_rate)
     rows, i, l = np.arange(len(signal)), found.lender, found.feature
     o, k = 1 - i, 1 - l
@@ -175,7 +175,7 @@ def substitution(model, signal, gram, head_rate: float, points: int = 400) -> Su
 
 
 def limit_starts(count: int, seed: int = 0):
-    """Signals (N, 2, 2) times sqrt(d), and noise Gram matrices, of starts in the limit d -> infinity."""
+    """Signals (N, 2, 2) times sqrt(d), and noise Gram matrices, of `count` starts in the limit d -> infinity."""
     signal = np.random.default_rng(seed).standard_normal((count, 2, 2))
     return signal, np.broadcast_to(np.eye(2), (count, 2, 2))
 

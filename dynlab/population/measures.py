@@ -54,7 +54,8 @@ def sizes(signal, gram):
 
 @dataclass(frozen=True)
 class Roles:
-    """Who does what in each of N trajectories: row numbers, and indices of neurons and features (N,).
+    """Who does what in each of N trajectories: their numbers `rows` (N,), the neurons `lender` and `borrower` (N,), the
+    features learnt `first` and `second` (N,).
 
     Where nothing was learnt, the neuron and the feature with the largest squared cosine at the end stand in.
     """
@@ -69,7 +70,7 @@ class Roles:
     _repr_html_ = _show.fields_table
 
     def of(self, array, neuron: str, feature: str):
-        """Entries (N,) of array (N, m, K) for a role of each kind."""
+        """Entries (N,) of array (N, m, K) for a role of each kind: neuron "lender", feature "first", and so on."""
         return array[self.rows, getattr(self, neuron), getattr(self, feature)]
 
 
@@ -94,7 +95,7 @@ def times(ensemble) -> dict:
 
 
 def at_event(ensemble, event: int):
-    """(signal (N, m, K), noise Gram (N, m, m), head (N, m, m)) at FIRST, SECOND or PEAK."""
+    """(signal (N, m, K), noise Gram (N, m, m), head (N, m, m)) at an event, FIRST, SECOND or PEAK."""
     return tuple(part[:, event] for part in ensemble.snapshots)
 
 

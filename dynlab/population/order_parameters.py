@@ -37,12 +37,19 @@ def check_head(head, neurons: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OrderParameters:
-    """A state of the theory: signal (m, K), noise_gram (m, m), head (m, m).
+    """A state of the theory: frozen, its arrays read-only copies.
 
-    signal and noise_gram are in units of the weights (noise_gram: squared); the noise's standard deviation is in the
-    model, not here. Raises ValueError for shapes that do not fit, values that are not finite, a Gram matrix that is
-    not symmetric and positive semidefinite (to rounding). Only
-    heads with unit diagonal can start a run of the paper's training.
+    Parameters
+    ----------
+    signal : (m, K) array
+        <w_j, v_l>, in units of the weights.
+    noise_gram : (m, m) array
+        <w~_j, w~_r>, in units of the weights squared; the noise's standard deviation is in the model, not here.
+    head : (m, m) array
+        E (None: the identity). Only heads with unit diagonal can start a run of the paper's training.
+
+    Raises ValueError for shapes that do not fit, values that are not finite, a Gram matrix that is not symmetric and
+    positive semidefinite (to rounding).
     """
 
     signal: np.ndarray
@@ -78,16 +85,16 @@ class OrderParameters:
 
     @classmethod
     def from_weights(cls, model, weights, head=None) -> OrderParameters:
-        """Measure dense weights (m, d), d >= K, whose first K axes are the features."""
+        """The state of dense weights (m, d), d >= K, whose first K axes are the features; ValueError for other shapes."""
         weights = check_weights(model, weights)
         noise = weights[:, model.features :]
         return cls(weights[:, : model.features], noise @ noise.T, head)
 
     @classmethod
     def sample(cls, model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> OrderParameters:
-        """Draw the start w_j ~ N(0, scale^2 I/dim), E = I; dim = 10**12 costs what dim = 10 costs.
+        """A random start w_j ~ N(0, scale^2 I/dim), E = I, drawn by `rng`; dim = 10**12 costs what dim = 10 costs.
 
-        dim must be at least K + m, so that the noise parts are linearly independent.
+        dim must be at least K + m, so that the noise parts are linearly independent; ValueError otherwise.
         """
         least = model.features + model.neurons
         if not dim >= least:

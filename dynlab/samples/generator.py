@@ -29,7 +29,7 @@ class Samples:
 def samples(model, dim, batch, *, seed=0, step=0, data=None, precision="float64") -> Samples:
     """The samples of a step, as a minibatch of `dynlab.samples.gradient` sees them; arguments as there.
 
-    The features are the first K axes. Memory: n P d numbers.
+    The features are the first K axes. Memory: n P d numbers. SettingError for values that are not allowed.
     """
     dim = integer("dim", dim, at_least=model.features + 1, why="features + 1")
     source = Source(integer("seed", seed, at_least=0), data)

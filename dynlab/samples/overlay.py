@@ -38,7 +38,7 @@ class Overlay:
 def overlay(
     model, training: Training, start: OrderParameters, batches, seeds: int, *, eta, steps, told=None, **options
 ) -> Overlay:
-    """Runs for every batch size and seed 0, 1, ... from one start, and the exact descent.
+    """Runs for every batch size in `batches` and for `seeds` seeds 0, 1, ... from one start, and the exact descent.
 
     told(batch, seed) gives further options of `follow` for one run, such as its checkpoints. Other arguments: `follow`'s.
     """
@@ -70,7 +70,7 @@ def order_parameters(run: Trajectory) -> np.ndarray:
 
 
 def distance(run: Trajectory, exact: Trajectory) -> float:
-    """Root mean square distance over the common times; nan for a run that stopped."""
+    """Root mean square distance of a run from the exact one over the common times; nan for a run that stopped."""
     if not run.success or exact is None:
         return float("nan")
     times, here, there = np.intersect1d(run.time, exact.time, return_indices=True)
@@ -79,7 +79,10 @@ def distance(run: Trajectory, exact: Trajectory) -> float:
 
 
 def exponent(distances: dict[int, np.ndarray]) -> tuple[float, float]:
-    """Slope of log(root mean square distance) against log(batch), and its standard error by resampling the seeds."""
+    """Slope of log(root mean square distance) against log(batch), and its standard error by resampling the seeds.
+
+    distances: for each batch size (seeds,), as `Overlay.distances` gives them.
+    """
     batches = np.log(np.array(list(distances), dtype=np.float64))
     values = [np.asarray(some)[np.isfinite(some)] for some in distances.values()]
     if len(batches) < 2 or not all(len(some) for some in values):
