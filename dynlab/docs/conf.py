@@ -1,14 +1,11 @@
 """The settings of Sphinx. Nothing is fetched from elsewhere: no remote fonts, scripts or inventories."""
 
-import sys
 from pathlib import Path
 
 import dynlab
+from dynlab.docs import cells, plain_text
 
 HERE = Path(dynlab.__file__).parent / "docs"
-sys.path.insert(0, str(HERE.parents[1]))
-
-from dynlab.docs import cells, plain_text  # noqa: E402
 
 project = "dynlab"
 author = "dynlab contributors"
