@@ -27,9 +27,12 @@ DRIFTS = {"misalignment": "misalignment", "asymmetry": "asymmetry of $W_p$"}
 
 
 def trajectory_figure(run: Trajectory) -> Figure:
-    """Signals, head entries (where there is a head) and loss against time, one above the other, phases shaded."""
+    """Signals, head entries (where there is a head) and loss against time, one above the other.
+
+    Phases are shaded where they have a meaning: with a head, for two neurons and two features.
+    """
     headed = run.settings.get("head") != "none" and run.model.neurons > 1
-    windows = plotting.phase_windows(run) if headed else {}
+    windows = plotting.phase_windows(run) if headed and run.signal.shape[1:] == (2, 2) else {}
     shown = plotting.shown_times([run])
     with style():
         figure = Picture(figsize=(WIDTH, 4.6 if headed else 3.4), layout="constrained")

@@ -23,6 +23,7 @@ from dynlab.population.limit import Fate
 from dynlab.population.stability import FixedPoint
 from dynlab.portrait_report import Portrait
 from dynlab.samples.generator import Samples
+from dynlab.samples.overlay import Overlay
 from dynlab.sweep import Ensemble
 from tests.files.synthetic import four_phases
 
@@ -105,6 +106,11 @@ def finding():
     return Finding(records, Panel("substitution", "$d$", "share", [curve]))
 
 
+def overlay():
+    """Two runs of one batch size, and a theory."""
+    return Overlay(four_phases(), {64: [four_phases(), four_phases(peak=1.1e4)]})
+
+
 def fixed_point():
     """A fixed point of the reduced system."""
     values = np.array([0.0321, -0.5 + 0.25j, -0.5 - 0.25j, -1.0])
@@ -141,6 +147,7 @@ def objects() -> dict:
         "Gradient": (slope, [3.25, *slope.d_weights.ravel(), 0.75]),
         "Fate": (fate, ["9"]),
         "Samples": (samples, ["8 x 16 x 5"]),
+        "Overlay": (overlay(), [overlay().distances()[64][1]]),
         "PowerLaw": (PowerLaw(1.0 / 3.0, 0.3, 0.4, np.log(7.0)), None),
         "Accuracy": (accuracy, [accuracy.share, *accuracy.interval, "weighted kNN"]),
         "Shape": (shape, [shape.rank, shape.singular_rank, shape.mean_abs_correlation]),

@@ -8,8 +8,20 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from dynlab import Model, Trajectory
 from tests.files.synthetic import four_phases
 from tests.notebook import objects
+
+
+def crowd(neurons, features):
+    """A run of as many neurons and features, too many for a legend or too few for a head."""
+    times, strengths = np.linspace(0.0, 9.0, 10), (1.0,) * features
+    grown = times[:, None, None] * np.arange(1.0, neurons * features + 1.0).reshape(neurons, features)
+    heads = np.tile(np.eye(neurons), (10, 1, 1)) + 0.01 * grown[:, :1, :1] * (1.0 - np.eye(neurons))
+    events = dict.fromkeys(("first", "second", "peak", "stationary"), np.nan)
+    model = Model(neurons=neurons, strengths=strengths)
+    return Trajectory(model, {"head": "off-diagonal"}, times, grown, heads, heads, times, events, "until", 9, 0)
+
 
 PLOTS = {
     "trajectory": four_phases,
@@ -24,6 +36,9 @@ PLOTS = {
     "appraisal": objects.appraisal,
     "pretraining": objects.recorded,
     "finding": objects.finding,
+    "overlay": objects.overlay,
+    "one neuron": lambda: crowd(1, 1),
+    "many neurons": lambda: crowd(9, 3),
 }
 
 
