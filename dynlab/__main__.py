@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": ("dynlab.evaluate", "what a pretrained encoder is worth"),
     "heads": ("dynlab.images.contest", "all heads under one budget, on pictures"),
     "figures": ("dynlab.figures.__main__", "build the figures, each with its data and the check of its claim"),
+    "docs": ("dynlab.docs.__main__", "build the pages of theory, reference and tutorial"),
     "doctor": ("dynlab.doctor", "versions, threads, cache and device of this machine"),
 }
 

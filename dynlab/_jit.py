@@ -43,7 +43,7 @@ def cache_key() -> str:
     """Hash of dynlab's sources, the versions that decide what is compiled, and the processor."""
     digest = hashlib.sha256()
     root = Path(__file__).parent
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(set(root.rglob("*.py")) - set((root / "docs").rglob("*.py"))):  # pages are in no kernel
         digest.update(str(path.relative_to(root)).encode())
         digest.update(path.read_bytes())
     import llvmlite.binding as llvm

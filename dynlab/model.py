@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from dynlab import _show
 from dynlab._checks import SettingError, choice, integer, real, require
 
 ACTIVATIONS = ("relu", "cubic", "relu3", "linear")
@@ -80,6 +81,17 @@ class Model:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, as it could be typed."""
+        return _show.line("Model", _show.changed(self, self._implied()))
+
+    def _repr_html_(self) -> str:
+        return _show.settings_table(self, self._implied())
+
+    def _implied(self) -> tuple[str, ...]:
+        """The settings that others say already."""
+        return ("strengths",) if self.features == 2 else ("strong", "weak")
 
     @property
     def features(self) -> int:

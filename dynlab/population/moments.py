@@ -88,13 +88,13 @@ def losses(model: Model, signal: Array, gram: Array, head: Array) -> Array:
 
 
 def spectral_rank(matrix: Array) -> Array:
-    """exp of the entropy of the spectrum of matrices (..., m, m) with unit diagonal (or zero rows): between 1 and m."""
+    """exp of the entropy of the spectrum of each matrix (..., m, m) with unit diagonal (or zero rows): between 1 and m."""
     share = np.maximum(np.linalg.eigvalsh(matrix), 1e-300) / matrix.shape[-1]
     return np.exp(-(share * np.log(share)).sum(-1))
 
 
 def correlation_rank(covariance: Array) -> Array:
-    """`spectral_rank` of the correlations of covariances (..., m, m); what has no variance counts as a zero row."""
+    """`spectral_rank` of the correlations of each covariance (..., m, m); what has no variance counts as a zero row."""
     deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.nan_to_num(covariance / (deviation[..., :, None] * deviation[..., None, :]))

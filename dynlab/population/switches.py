@@ -11,7 +11,7 @@ from dynlab import _jit, heads
 from dynlab._twofloat import TwoFloat, arc_tangent, extended, two_floats
 from dynlab.formulas import activations, components, decorrelation, masks, objective, second_moments, switched
 from dynlab.population import moments
-from dynlab.population.gradient import activation_kind, noise_geometry, noise_gradient, parameter_vector
+from dynlab.population.gradient import Gradient, activation_kind, noise_geometry, noise_gradient, parameter_vector
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
 
@@ -156,7 +156,7 @@ def training_gradient(
         model, training, weights[:, :features], *geometry, target[:, :features], other, entries
     )
     d_weights = np.hstack([d_signal, noise_gradient(weights[:, features:], geometry[0], forces)])
-    return loss, d_weights + training.weight_decay * weights, d_head
+    return Gradient(loss, d_weights + training.weight_decay * weights, d_head)
 
 
 def evaluate(

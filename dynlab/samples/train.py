@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -259,9 +259,14 @@ def _trajectory(model: Model, settings: dict, records: Records, state: State, st
 def _fingerprint(model: Model, training: Training, start: OrderParameters, settings: dict, record_at: set[int]) -> dict:
     """What a checkpoint must agree with; the threads may differ."""
     return {
-        "settings": settings, "model": repr(model), "training": repr(training), "record_at": sorted(record_at),
+        "settings": settings, "model": _spelt(model), "training": _spelt(training), "record_at": sorted(record_at),
         "start": [part.tolist() for part in (start.signal, start.noise_gram, start.head)],
     }  # fmt: skip
+
+
+def _spelt(settings: Model | Training) -> str:
+    """All settings with all digits; their `repr` is made to be short."""
+    return repr(asdict(settings))
 
 
 def _pack(state: State, records: Records, step: int) -> dict:
