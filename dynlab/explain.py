@@ -127,7 +127,7 @@ def _explained(run, at, trial, workers) -> Explained:
     lines = [words.title(finding), words.headline(finding), *words.story(finding)]
     if at is not None or finding.phase not in phases.SETTLED:
         lines += words.forces(finding)
-    lines += [line for line in [words.ahead(finding)] if line]
+    lines += words.ahead(finding)
     if shown is not None:
         lines.append(words.told_noise(finding, shown))
     if found is not None:

@@ -71,7 +71,7 @@ def suggestions(finding: Finding) -> list[Suggestion]:
     run = finding.run
     found = list(_switched(run))
     if run.model.activation != "cubic":
-        return [*found, *_degree(run)]
+        return found if finding.final in ("rest", "diverse") else [*found, *_degree(run)]
     if run.training.head == "none":
         rate = run.training.eta_head or 0.01
         share = float(limit.share_merged_small_weak(rate / run.eta))
@@ -117,19 +117,19 @@ def _head_rate(finding: Finding) -> Iterator[Suggestion]:
         below = told.threshold * run.eta
         yield Suggestion(
             f"a lower --eta-head: the rule says that this start is rescued below {below:.2g}, where w_{told_o(finding)} wins "
-            "the race for the second feature; over starts the merged share falls like its root",
+            "the race for the second feature; for large dim the merged share of all starts falls like its root",
             {"eta_head": float(f"{below / 3:.1g}")}, this_start=True,
         )  # fmt: skip
     elif finding.final == "collapsed":
         yield Suggestion(
-            "a higher --eta-head: the rule for large dim does not foretell this collapse, so the head was too slow here, not "
-            "too fast (at dim 1000 0.001 lost 9 % of the starts where 0.1 lost none)",
+            "a higher --eta-head: the rule for large dim does not foretell this collapse; at small dim a slow head loses more "
+            "starts (at dim 1000 0.001 lost 9 %, 0.1 none)",
             {"eta_head": float(f"{10 * rate:.2g}")}, this_start=True,
         )  # fmt: skip
     else:
         yield Suggestion(
-            "--eta-head: the peak of the head goes like its root, and so does the share of starts that merge for large dim, "
-            "(1/pi) arctan sqrt(eta_head/3); too small a rate is too slow at small dim (0.001 at dim 1000: 9 % lost)",
+            "--eta-head: the head's peak and, for large dim, the share of starts that collapse in spite of it go like its root; "
+            "too small a rate is too slow at small dim (0.001 at dim 1000: 9 % lost)",
             {"eta_head": float(f"{rate / 10:.2g}")},
         )  # fmt: skip
 

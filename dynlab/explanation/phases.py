@@ -8,8 +8,9 @@ r"""Where a trajectory of two neurons and two features is in the four phases, an
 
 A state is collapsed where both neurons have left the noise on one direction, so that the outputs have dimension one.
 Without a head that trains a neuron that has not learnt yet is "alone". Representative states: for I the last before T_1/2; for
-II where the head has half its peak ("race": 99 hundredths, when feature k is decided); for III where the borrower's squared cosine with the second feature is a quarter, at most;
-for IV where the head is back at half its peak.
+II where the head has half its peak; for III where the borrower's squared cosine with the second feature is a quarter, at most;
+for IV where the head is back at half its peak; of a start that the head did not rescue, "lost": where lending pushes the second
+feature of the lender most.
 """
 
 from __future__ import annotations
@@ -220,13 +221,14 @@ def moments(run: Recorded, times: dict, roles: Roles | None) -> dict[str, Moment
         return found
     top = np.abs(run.head - np.eye(2) * run.head).max((1, 2))
     place = int(top.argmax())
-    for name, share in (("II", 0.5), ("race", 0.99)):
-        rising = np.flatnonzero((run.time >= first) & (top >= share * top[place]))
-        if len(rising):
-            found[name] = moment(run, int(rising[0]))
+    rising = np.flatnonzero((run.time >= first) & (top >= top[place] / 2))
+    if len(rising):
+        found["II"] = moment(run, int(rising[0]))
+    found["peak"] = moment(run, place)
+    if phase_at(run, len(run.time) - 1, times, roles) == "collapsed" and has_terms(run.training):
+        found |= lost(run, times, roles)
     if not np.isfinite(times["T_2"]):
         return found
-    found["peak"] = moment(run, place)
     if np.isfinite(times["T_3"]):
         cosines = squared_cosines(run.signal, run.gram)[:, roles.borrower, roles.second]
         between = np.flatnonzero((run.time >= run.time[place]) & (run.time <= times["T_3"]) & (cosines <= TURNING))
@@ -235,6 +237,19 @@ def moments(run: Recorded, times: dict, roles: Roles | None) -> dict[str, Moment
         falling = np.flatnonzero((np.arange(len(top)) > place) & (top <= top[place] / 2))
         if len(falling):
             found["IV"] = moment(run, int(falling[0]))
+    return found
+
+
+def lost(run: Recorded, times: dict, roles: Roles) -> dict[str, Moment]:
+    """The state at which lending pushes the lender most towards the second feature; {} where it never does."""
+    best, found = 0.0, {}
+    for index in np.flatnonzero(run.time >= times["T_1"]):
+        if phase_at(run, index, times, roles) == "collapsed":
+            break
+        at = moment(run, int(index))
+        rate = at.rate(at.terms.lending, roles.lender, roles.second)
+        if rate > best:
+            best, found = rate, {"lost": at}
     return found
 
 

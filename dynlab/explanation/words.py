@@ -12,14 +12,17 @@ from dynlab.explanation.advice import Suggestion, Trial
 from dynlab.explanation.noise import GradientNoise
 from dynlab.explanation.phases import Finding, Moment
 from dynlab.explanation.shares import Shares
+from dynlab.formulas import masks
 
 WIDTH = 100
+ALIKE = 10.0  # signals whose rates differ by less than this grow alike: nothing runs away
+MEANT = {"T_1": "first feature learnt", "T_2": "head at its peak", "T_3": "second feature learnt", "T_4": "head back"}
 NAMES = ("strong", "weak")
 EXPLAINED = {
-    "learning": "what a neuron answers to already grows, as long as its output is noisy",
-    "borrowing": "what its output borrows through the head makes the other feature the next to learn: acceleration",
+    "learning": "its own answer grows while its output is noisy",
+    "borrowing": "its output has borrowed one feature, so the other one is next (acceleration)",
     "centring": "from the mean that the normalisation takes off",
-    "lending": "what the other output, which borrows from it, asks of it",
+    "lending": "the other output borrows from it and asks the same of it",
 }
 
 
@@ -35,16 +38,15 @@ def wrapped(lines: list[str]) -> list[str]:
 def title(finding: Finding) -> str:
     """What run it is."""
     run, model = finding.run, finding.run.model
-    how = {"flow": "exact flow", "descent": "exact descent", "sgd": "finite samples"}[run.method]
-    parts = [f"strong {model.strong:g}", f"weak {model.weak:g}", f"noise {model.noise:g}", f"dim {run.dim:g}"]
+    how = {"flow": "exact flow", "descent": "exact descent", "sgd": "samples"}[run.method]
+    parts = [f"strong {model.strong:g}", f"weak {model.weak:g}", f"dim {run.dim:g}"]
     if run.training.head != "none":
         parts.append(f"eta_head {run.training.eta_head:g}")
     if run.sampled:
         parts += [f"batch {run.batch}", f"lr {run.eta:g}"] + ([run.optimiser] if run.optimiser != "sgd" else [])
     changed = run.training.changed()
     parts += [f"{name.replace('_', '-')} {value}" for name, value in changed.items() if name not in ("eta_head", "head")]
-    start = f"start {run.number} of seed {run.seed}"
-    return f"{model.activation}, head {run.training.head}: {how}, {start} ({', '.join(parts)})"
+    return f"{model.activation}, head {run.training.head}: {how} of start {run.number} ({', '.join(parts)})"
 
 
 def headline(finding: Finding) -> str:
@@ -54,11 +56,11 @@ def headline(finding: Finding) -> str:
     if phase == "collapsed":
         return (
             f"COLLAPSED at {at}: both neurons point along {direction(finding.cosines)}, so both outputs say the same "
-            f"(effective rank {finding.rank:.2f} of 2)."
+            f"(effective rank {finding.rank:.2f} of 2).{loss(finding)}"
         )
     if phase in ("rest", "diverse"):
         head = ", and the head has returned to the identity: phase IV is over" if phase == "rest" else ""
-        return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}."
+        return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}.{loss(finding)}"
     if phase == "I":
         best = finding.cosines.max()
         where = f"no neuron has learnt a feature (largest squared cosine {best:.3g}; learnt is above 0.5)"
@@ -75,6 +77,17 @@ def headline(finding: Finding) -> str:
         "IV": f"PHASE IV (the head returns) at {at}: both features are learnt",
     }
     return f"{doing[phase]}; |{entry}| = {now:.3g}{turning(finding)}."
+
+
+def loss(finding: Finding) -> str:
+    """That the loss tells nothing, where it is at the minimum that healthy and collapsed runs share (odd activations)."""
+    same, across, *_ = masks.count_moments(
+        finding.run.model.patches, finding.run.model.feature_patches, finding.run.model.mask == "half"
+    )
+    value = float(finding.run.loss[finding.index])
+    if finding.run.sampled or degree(finding) != 3 or abs(value - (4.0 - 4.0 * across / same)) > 1e-3:
+        return ""
+    return f" The loss, {value:.3f}, is the lowest there is, for healthy and collapsed runs alike: it does not tell."
 
 
 def turning(finding: Finding) -> str:
@@ -104,162 +117,186 @@ def unit(finding: Finding) -> str:
 
 
 def story(finding: Finding) -> Iterator[str]:
-    """The phases that the run went through, and what pushed in each."""
-    run = finding.run
-    if finding.roles is None or not finding.moments:
-        yield from waiting(finding)
+    """The phases that the run has gone through by the time explained, and what pushed in each."""
+    if finding.roles is None or finding.phase == "I":
         return
     yield phase_one(finding)
-    if not run.training.head_trains:
+    if not finding.run.training.head_trains:
         yield alone(finding)
-    elif np.isfinite(finding.times["T_2"]) and "race" in finding.moments:
-        yield from with_head(finding)
-    elif finding.final == "collapsed":
+    elif finding.phase == "collapsed":
         yield from failed(finding)
     else:
-        yield from standing(finding)
+        yield substitution(finding)
+        if finding.phase in ("III", "IV", "rest"):
+            yield acceleration(finding)
+        if finding.phase in ("IV", "rest"):
+            yield returning(finding)
 
 
-def waiting(finding: Finding) -> Iterator[str]:
-    """Nothing is learnt yet."""
-    if finding.foretold is not None:
-        first = finding.foretold.first
-        j, l = np.unravel_index(int(finding.foretold.times.argmin()), (2, 2))
-        yield (
-            f"  What comes: the law for this start says that neuron {j + 1} learns the {NAMES[l]} feature at about "
-            f"{when(finding, first)}."
-        )
+def span(finding: Finding, number: str, end: str) -> str:
+    """A phase and when it ended, or that it goes on; ends close to each other are told by how far they are apart."""
+    names = list(finding.times)
+    time, before = finding.times[end], finding.times.get(f"T_{names.index(end)}", math.nan)
+    front = f"  {number:<4} "
+    if not math.isfinite(time) or time > finding.now.time:
+        return f"{front}since {when(finding, before)}" if math.isfinite(before) else front + "now"
+    if 0.0 < time - before < 0.03 * time and not finding.run.sampled:
+        return f"{front}ended {time - before:.2g} later"
+    return f"{front}to {when(finding, time)}"
+
+
+def seen(finding: Finding, name: str) -> Moment:
+    """The representative state of a phase, or the one explained where that has not come yet."""
+    at = finding.moments.get(name, finding.now)
+    return at if at.time <= finding.now.time else finding.now
 
 
 def phase_one(finding: Finding) -> str:
     """The race for the first feature."""
     who, told, at = finding.roles, finding.foretold, finding.moments.get("I")
-    law = f" (law for this start: {when(finding, told.first)})" if told is not None else ""
-    text = f"  I    to {when(finding, finding.times['T_1'])}{law}{came(finding, 'T_1')}: nothing is learnt."
+    law = f" (theory for large dim: {told.first / finding.run.pace:.3g})" if told is not None else ""
+    text = f"{span(finding, 'I', 'T_1')}{law}: nothing is learnt."
+    feature = f"the {NAMES[who.first]} feature"
     if at is None or at.terms is None:
-        return f"{text} Neuron {who.lender + 1} is the first, with the {NAMES[who.first]} feature."
+        return f"{text} Neuron {who.lender + 1} is the first, with {feature}."
     rates = np.array([[at.rate(at.terms.signal, j, l) for l in (0, 1)] for j in (0, 1)]) * finding.run.pace
     mine = rates[who.lender, who.first]
     rates[who.lender, who.first] = -np.inf
     j, l = np.unravel_index(int(np.nanargmax(rates)), (2, 2))
-    term = leading(at, who.lender, who.first)
+    named = f"{signal(who.lender, who.first)} (how far neuron {who.lender + 1} reaches along {feature})"
+    both = f"{mine:.2g} and {rates[j, l]:.2g} per {unit(finding)} at {when(finding, at.time)}"
+    if mine < ALIKE * rates[j, l]:
+        return f"{text} {named} and {signal(j, l)} grow alike ({both}): no signal runs away from the others."
     return (
-        f"{text} The signal {signal(who.lender, who.first)} (how far neuron {who.lender + 1} reaches along the "
-        f"{NAMES[who.first]} feature) wins: at {when(finding, at.time)} {term} makes it grow at the rate {mine:.2g} per "
-        f"{unit(finding)}, the runner-up {signal(j, l)} grows at {rates[j, l]:.2g}."
+        f"{text} Only *{leading(at, who.lender, who.first)}* pushes: a signal grows the faster the larger it is, and {named} "
+        f"runs away from the next, {signal(j, l)} (relative growth {both})."
     )
 
 
-def with_head(finding: Finding) -> Iterator[str]:
-    """Phases II to IV of a head that has begun to return."""
-    who, told = finding.roles, finding.foretold
-    o, i, l, k = who.borrower, who.lender, who.first, who.second
-    entry = f"E_{o + 1}{i + 1}"
-    law = f" (law: {when(finding, told.peak)})" if told is not None and np.isfinite(told.peak) else ""
-    yield f"  II   to {when(finding, finding.times['T_2'])}{law}{came(finding, 'T_2')}: substitution. {borrowing(finding)}"
-    if not np.isfinite(finding.times["T_3"]):
-        yield f"  III  acceleration did not come: the {NAMES[k]} feature is not learnt."
-        return
-    text = f"  III  to {when(finding, finding.times['T_3'])}{came(finding, 'T_3')}: acceleration."
-    at = finding.moments.get("III")
-    if at is not None and at.terms is not None:
-        borrow, learn = (at.rate(at.terms.own(name), o, k) * finding.run.pace for name in ("borrowing", "learning"))
-        text += (
-            f" Output {o + 1} has the {NAMES[l]} feature already, so it turns to the {NAMES[k]} one: at "
-            f"{when(finding, at.time)} borrowing makes {signal(o, k)} grow at {borrow:.2g} per {unit(finding)}, learning "
-            f"alone would at {learn:.2g}."
-        )
-    yield text
-    at = finding.moments.get("IV")
-    if at is None:
-        return
-    end = f"to {when(finding, finding.times['T_4'])}{came(finding, 'T_4')}" if np.isfinite(finding.times["T_4"]) else "not over"
-    text = f"  IV   {end}: the head returns."
-    if at.terms is not None:
-        sign = math.copysign(1.0, at.head[o, i])
-        drive, held = sign * at.terms.drive[o, i], sign * (at.terms.noise + at.terms.mismatch)[o, i]
-        text += (
-            f" What {entry} lends is not in the target, now that neuron {o + 1} has a feature of its own: mismatch pulls it "
-            f"back with {held:.2g} against a drive of {drive:.2g}."
-        )
-    yield text
+def substitution(finding: Finding) -> str:
+    """Phase II: what drives the head up, and how far it goes."""
+    told, over = finding.foretold, finding.phase != "II"
+    law = f" (theory: {told.peak / finding.run.pace:.3g})" if over and told is not None and np.isfinite(told.peak) else ""
+    return f"{span(finding, 'II', 'T_2')}{law}: substitution. {borrowing(finding, over)}"
 
 
-def borrowing(finding: Finding) -> str:
-    """What drives the head up, and how far it goes."""
-    who = finding.roles
+def borrowing(finding: Finding, over: bool) -> str:
+    """What drives the head up; with `over`, how far it went."""
+    who, at = finding.roles, seen(finding, "II")
     o, i, l = who.borrower, who.lender, who.first
-    entry, at = f"E_{o + 1}{i + 1}", finding.moments["II"]
-    text = ""
+    entry, text = f"E_{o + 1}{i + 1}", ""
     if at.terms is not None:
-        sign = math.copysign(1.0, at.head[o, i])
-        drive, held = sign * at.terms.drive[o, i], sign * (at.terms.noise + at.terms.mismatch)[o, i]
+        drive, held = pushes(at, o, i)
         text = (
             f"Output {o + 1} is noisy, and borrowing neuron {i + 1}'s answer through head entry {entry} makes its two views "
-            f"agree: half-way up, at {when(finding, at.time)}, the drive on {entry} is {drive:.2g}, what holds it back {held:.2g}."
+            f"agree: at {when(finding, at.time)} the *drive* on {entry} is {drive:.2g}, what holds it back {held:.1g}. "
         )
-    top = finding.moments.get("peak", finding.moments["race"])
+    top = seen(finding, "peak")
     f = (np.asarray(finding.run.model.strengths) * top.signal) ** degree(finding)
     share = abs(top.head[o, i] * f[i, l] / f[o, l]) if f[o, l] != 0.0 else math.inf
-    text += f" It rises to {finding.peak:.3g}"
-    text += bounded(finding)
+    size = finding.peak if over else abs(finding.now.head[o, i])
+    text += f"|{entry}| {'rose to' if over else 'is now'} {size:.3g}{bounded(finding, size)}"
     if math.isfinite(share):
-        text += f", where output {o + 1} answers to the {NAMES[l]} feature {share:.2g} times more by borrowing than by itself"
-    return text.strip() + "."
+        text += f"; output {o + 1} then answers to the {NAMES[l]} feature {share:.2g} times as much by borrowing as by itself"
+    return text + "."
 
 
-def bounded(finding: Finding) -> str:
-    """The peak beside its bound."""
-    if not finding.run.training.is_papers or not np.isfinite(finding.bound):
+def bounded(finding: Finding, size: float) -> str:
+    """The size of the head beside its bound; samples' noise makes weights longer, so that the start's bound says nothing."""
+    if not finding.run.training.is_papers or not np.isfinite(finding.bound) or finding.run.sampled:
         return ""
-    ratio = "eta_head/lr" if finding.run.sampled else "eta_head"
-    share = 100 * finding.peak / finding.bound
+    share = 100 * size / finding.bound
     if share > 100.5:
-        return f" (both entries at once: the bound sqrt({ratio}/{degree(finding)})|w_j(0)| for one alone is {finding.bound:.3g})"
-    return f" ({share:.1f} % of its bound sqrt({ratio}/{degree(finding)})|w_j(0)| = {finding.bound:.3g})"
+        return f" (beyond {finding.bound:.2g}, the bound for one entry alone: the other one is not 0)"
+    return f" ({share:.1f} % of its bound sqrt(eta_head/{degree(finding)})|w_{finding.roles.borrower + 1}(0)|)"
+
+
+def pushes(at: Moment, j: int, r: int) -> tuple[float, float]:
+    """Drive on a head entry and what holds it back, positive where they make it larger."""
+    sign = math.copysign(1.0, at.head[j, r])
+    return sign * at.terms.drive[j, r], sign * (at.terms.noise + at.terms.mismatch)[j, r]
+
+
+def acceleration(finding: Finding) -> str:
+    """Phase III."""
+    who, at = finding.roles, seen(finding, "III")
+    o, l, k = who.borrower, who.first, who.second
+    text = f"{span(finding, 'III', 'T_3')}: acceleration."
+    if at.terms is None:
+        return text
+    borrow, learn = (at.rate(at.terms.own(name), o, k) * finding.run.pace for name in ("borrowing", "learning"))
+    return (
+        f"{text} Output {o + 1} has the {NAMES[l]} feature already, so the {NAMES[k]} one is next: at {when(finding, at.time)} "
+        f"*borrowing* makes {signal(o, k)} grow at the relative rate {borrow:.2g} per {unit(finding)}; by learning alone it "
+        f"would grow at {learn:.2g}."
+    )
+
+
+def returning(finding: Finding) -> str:
+    """Phase IV."""
+    who, at = finding.roles, seen(finding, "IV")
+    o, i = who.borrower, who.lender
+    text = f"{span(finding, 'IV', 'T_4')}: the head returns."
+    if at.terms is None:
+        return text
+    drive, held = pushes(at, o, i)
+    return (
+        f"{text} Neuron {o + 1} has a feature of its own, and what E_{o + 1}{i + 1} lends is not in its target: the *mismatch* "
+        f"pulls with {held:.2g} against a drive of {drive:.1g}."
+    )
 
 
 def alone(finding: Finding) -> str:
     """What the other neuron does without a head that trains."""
     who, told = finding.roles, finding.foretold
-    law = ""
-    if told is not None:
-        mine = told.times[who.borrower]
-        law = (
-            f" Its own race: by the law {signal(who.borrower, 0)} would run away at {when(finding, mine[0])}, "
-            f"{signal(who.borrower, 1)} at {when(finding, mine[1])}, and it takes the faster."
-        )
-    text = f"  Then nobody lends: neuron {who.borrower + 1} learns by itself."
-    if np.isfinite(finding.alone):
-        taken = int(finding.final_cosines[who.borrower].argmax())
+    o = who.borrower
+    text = f"  Then nobody lends: neuron {o + 1} learns by itself."
+    if finding.alone <= finding.now.time:
+        taken = int(finding.cosines[o].argmax())
         text += f" At {when(finding, finding.alone)} it has taken the {NAMES[taken]} feature."
-    return text + law
+    if told is not None:
+        first, second = (when(finding, time) for time in told.times[o])
+        text += (
+            f" Its own race, by theory: {signal(o, 0)} runs away at {first}, {signal(o, 1)} at {second}; the earlier one wins."
+        )
+    return text
 
 
 def failed(finding: Finding) -> Iterator[str]:
     """A head that trains and does not rescue."""
-    who, told, at = finding.roles, finding.foretold, finding.moments.get("race")
-    o, i, k = who.borrower, who.lender, who.second
-    learning = finding.run.model.activation
-    if learning != "cubic":
-        reached = ""
-        if np.isfinite(finding.alone):
-            place = int(np.abs(finding.run.time - finding.alone).argmin())
-            size = np.abs(finding.run.head[place] - np.eye(2)).max()
-            reached = f" At {when(finding, finding.alone)} neuron {o + 1} had it too, when the head was {size:.2g} from the identity"
-            reached += f" (its largest entry ever: {finding.peak:.2g}): too late to lend."
-        yield f"  Both neurons take the {NAMES[who.first]} feature by themselves.{reached}"
-        yield f"  The theorem is about cubic and does not cover {learning}; the head does not rescue this start."
+    who, name = finding.roles, finding.run.model.activation
+    if name != "cubic":
+        yield f"  Both neurons ended on {direction(finding.cosines)}.{too_late(finding)}"
+        yield f"  The theorem is about cubic and does not cover {name}; the head did not rescue this start."
         return
-    yield f"  II   substitution, without an end. {borrowing(finding)}"
+    yield f"  II   substitution, without an end. {borrowing(finding, True)}"
+    yield from race(finding)
+
+
+def too_late(finding: Finding) -> str:
+    """How far the head was when the second neuron had learnt the first feature."""
+    if not finding.alone <= finding.now.time:
+        return ""
+    run = finding.run
+    place = int(np.abs(run.time - finding.alone).argmin())
+    size = np.abs(run.head[place] - np.eye(2)).max()
+    return (
+        f" When neuron {finding.roles.borrower + 1} had learnt something too, at {when(finding, finding.alone)}, the largest head entry was {size:.2g} (its largest "
+        f"ever: {finding.peak:.2g}): too late to lend."
+    )
+
+
+def race(finding: Finding) -> Iterator[str]:
+    """Why the lender, not the borrower, turned to the second feature."""
+    who, at, told = finding.roles, finding.moments.get("lost"), finding.foretold
+    o, i, k = who.borrower, who.lender, who.second
     if at is not None and at.terms is not None:
-        asked, own = at.rate(at.terms.lending, i, k), at.rate(at.terms.own("borrowing"), o, k)
-        asked, own = asked * finding.run.pace, own * finding.run.pace
-        wins = "is faster, and the outputs become parallel: no more borrowing pays, and the head stays where it is"
+        asked, own = at.rate(at.terms.signal, i, k), at.rate(at.terms.signal, o, k)
+        wins = "The lender is faster" if asked > own else "The borrower is too slow"
         yield (
-            f"  III  fails. Output {o + 1} asks for the {NAMES[k]} feature from both neurons it hears: at {when(finding, at.time)} "
-            f"its own {signal(o, k)} grows at {own:.2g} per {unit(finding)}, the lender's {signal(i, k)} at {asked:.2g}."
-            + (f" The lender {wins}." if asked > own else " Then the outputs become parallel, and the head stays where it is.")
+            f"  III  failed. Output {o + 1} asks both neurons it hears for the {NAMES[k]} feature: at {when(finding, at.time)} "
+            f"its own {signal(o, k)} grows at {own * finding.run.pace:.2g} per {unit(finding)}, the lender's {signal(i, k)} at "
+            f"{asked * finding.run.pace:.2g}. {wins}, the outputs become parallel, borrowing stops to pay, and the head stays."
         )
     if told is not None and told.merged is not None:
         yield "  " + rule(finding)
@@ -270,23 +307,14 @@ def rule(finding: Finding) -> str:
     told, who = finding.foretold, finding.roles
     o, i, k = who.borrower, who.lender, who.second
     if not told.same_sign:
-        text = "the product of the four signals at the start is negative, so the lender's part is driven to 0: rescued"
+        text = "the product of the four signals is negative, so the lender is driven away from that feature: no collapse"
     else:
-        verdict = "below 1: the lender wins, merged" if told.merged else "above 1: the borrower wins, rescued"
+        verdict = "below 1, so the lender wins: collapse" if told.merged else "above 1, so the borrower wins: no collapse"
         text = (
-            f"the product of the four signals at the start is positive, so there is a race, and |{signal(o, k)}| over "
-            f"sqrt(r/3)|w_{o + 1}||{signal(i, k)}| was {told.lead:.2g}, {verdict} (r: eta_head over the learning rate)"
+            f"the product of the four signals is positive, so there is a race, and |{signal(o, k)}| over sqrt(r/3) "
+            f"|w_{o + 1}| |{signal(i, k)}| is {told.lead:.2g} at the end of I, {verdict} (r: eta_head/learning rate)"
         )
-    return f"The rule for large dim, of this start: {text}."
-
-
-def standing(finding: Finding) -> Iterator[str]:
-    """A head that is still rising, or that stays."""
-    entry = f"E_{finding.roles.borrower + 1}{finding.roles.lender + 1}"
-    if "II" in finding.moments:
-        yield f"  II   substitution, going on. {borrowing(finding)}"
-    if np.isfinite(finding.times["T_3"]):
-        yield f"  Both features are learnt at {when(finding, finding.times['T_3'])}, and {entry} has not begun to return."
+    return f"The rule for large dim said of this start: {text}."
 
 
 def forces(finding: Finding) -> Iterator[str]:
@@ -302,40 +330,53 @@ def forces(finding: Finding) -> Iterator[str]:
         for l in (0, 1):
             parts = [at.terms.own(name) for name in names] + [at.terms.lending, at.terms.signal]
             cells = [f"{at.signal[j, l]:>12.2g}"]
-            cells += [f"{pace * at.rate(part, j, l):>+12.1e}" if at.signal[j, l] else f"{'-':>12}" for part in parts]
+            cells += [f"{shown(pace * at.rate(part, j, l)):>12}" for part in parts]
             yield f"    {signal(j, l)} {NAMES[l]:<6}" + "".join(cells)
     if finding.run.training.head_trains:
         for j, r in ((0, 1), (1, 0)):
             t = at.terms
             yield (
-                f"    E_{j + 1}{r + 1} = {at.head[j, r]:.3g} is pushed by drive {t.drive[j, r]:+.1e}, lender's noise "
-                f"{t.noise[j, r]:+.1e}, mismatch {t.mismatch[j, r]:+.1e} (times eta_head)"
+                f"    E_{j + 1}{r + 1} = {at.head[j, r]:.2g}, times eta_head: drive {shown(t.drive[j, r])}, lender's noise "
+                f"{shown(t.noise[j, r])}, mismatch {shown(t.mismatch[j, r])}"
             )
     meaning = "; ".join(f"{name}: {EXPLAINED[name]}" for name in rows[:-1])
-    yield f"  Signal <w_j, v_l>: how far neuron j reaches along feature l. {meaning[0].upper()}{meaning[1:]}."
+    yield f"    (<w_j, v_l>: how far neuron j reaches along feature l; {meaning})"
 
 
-def ahead(finding: Finding) -> str:
-    """What comes next, from following the exact flow on."""
-    if not finding.final or finding.phase == finding.final:
-        return ""
-    coming = [f"{name} at {when(finding, time)}" for name, time in finding.times.items() if time > finding.now.time]
+def ahead(finding: Finding) -> Iterator[str]:
+    """What comes next, from the run itself or from following the exact flow on."""
+    if finding.phase == finding.final:
+        return
+    coming = sequence(finding)
     ends = {
-        "collapsed": f"COLLAPSED, both neurons on {direction(finding.final_cosines)}", "rest": "healthy, the head returned",
-        "diverse": "healthy, a neuron on each feature",
+        "collapsed": f"COLLAPSED, both neurons on {direction(finding.final_cosines)}", "rest": "healthy, the head at the identity",
+        "diverse": "healthy, a neuron on each feature", "alone": "with one feature learnt",
     }  # fmt: skip
-    end = ends.get(finding.final, f"in phase {finding.final}" if finding.final != "alone" else "with one feature learnt")
-    how = "the exact flow goes on from the last record" if finding.ahead else "the run itself goes on"
-    return f"  Next ({how}): {', '.join(coming) + '; ' if coming else ''}in the end {end}."
+    meaning = "; ".join(f"{name}: {MEANT[name]}" for name, time in finding.times.items() if time > finding.now.time)
+    how = "the exact flow, followed from the last record" if finding.ahead else "the run, later on"
+    text = f"  Next ({how}): {', '.join(coming) + '; ' if coming else ''}it ends "
+    yield text + ends.get(finding.final, f"in phase {finding.final}") + (f" ({meaning})." if meaning else ".")
+    told = finding.foretold
+    if finding.final == "collapsed" and finding.roles is not None and told is not None and told.merged is not None:
+        yield "  " + rule(finding)
 
 
-def came(finding: Finding, name: str) -> str:
-    """Whether a time is a forecast."""
-    return ", not yet" if name in finding.ahead else ""
+def sequence(finding: Finding) -> list[str]:
+    """The times still to come; what follows soon after another one is told by the difference."""
+    coming, before = [], math.nan
+    for name, time in finding.times.items():
+        if time > finding.now.time:
+            gap = time - before
+            close = 0.0 < gap < 0.03 * time
+            coming.append(f"{name} {gap / finding.run.pace:.2g} later" if close else f"{name} at {when(finding, time)}")
+            before = time
+    return coming
 
 
 def told_shares(finding: Finding, found: Shares) -> Iterator[str]:
-    """The ensemble beside the theory."""
+    """The ensemble beside the theory; nothing for one start alone, of which all else speaks."""
+    if found.starts == 1:
+        return
     text = (
         f"  Of {found.starts} starts {percent(found.both)} learn both features (95 % interval {100 * found.both_low:.1f} to "
         f"{100 * found.both_high:.1f}), {percent(found.only_strong)} the strong one alone, {percent(found.only_weak)} the weak "
@@ -343,7 +384,7 @@ def told_shares(finding: Finding, found: Shares) -> Iterator[str]:
     )
     text += f", and {percent(found.failed)} failed to be computed." if found.failed > 0.0 else "."
     if math.isfinite(found.merged_foretold):
-        law = f"(1/pi) arctan sqrt(r/3) = {percent(found.law)} for large dim and small weak/strong"
+        law = f"(1/pi) arctan sqrt(eta_head/3) = {percent(found.law)} for large dim and small weak/strong"
         race = f"2p(1-p) = {percent(found.law)} both, p = (2/pi) arctan((weak/strong)^1.5), for large dim"
         theory = (
             f"{percent(found.merged_foretold)} the same ({law})" if finding.run.rate > 0.0
@@ -357,11 +398,15 @@ def told_noise(finding: Finding, noise: GradientNoise) -> str:
     """The minibatch against the force."""
     who = finding.roles
     j, l = (who.borrower, who.second) if who is not None else (0, 0)
-    return (
-        f"  Samples: a batch of {noise.batch} knows the gradient to {math.sqrt(noise.scale / noise.batch):.2g} times its size "
-        f"(noise and gradient are equal at a batch of {noise.scale:.2g}); on {signal(j, l)} the force needs "
-        f"{noise.steps(j, l):.2g} steps to outgrow the noise."
+    coming = [time - finding.now.time for time in finding.times.values() if time > finding.now.time]
+    text = (
+        f"  Noise of the samples: that of one batch of {noise.batch} is {math.sqrt(noise.scale / noise.batch):.2g} times the "
+        f"gradient (as large as it at a batch of {noise.scale:.2g}); the force on {signal(j, l)} outgrows it in "
+        f"{noise.steps(j, l):.2g} steps."
     )
+    if coming and noise.steps(j, l) > min(coming) / finding.run.eta:
+        text += " That is later than what comes next: do not rely on its steps, which leave the noise out, at this batch."
+    return text
 
 
 def advice(finding: Finding, found: list[Suggestion]) -> Iterator[str]:
@@ -371,7 +416,7 @@ def advice(finding: Finding, found: list[Suggestion]) -> Iterator[str]:
         lead = "What moves it: " if good else "What to change: "
         yield "  " + (lead if number == 0 else "") + one.words + "."
     if good and finding.run.model.activation == "cubic":
-        yield "  When: T_1 goes like dim^2 (noise/strong)^6 in units of the learning rate; a smaller dim or less noise is sooner."
+        yield "  When: T_1 goes like dim^2 (noise/strong)^6: a smaller dim or less noise is sooner."
 
 
 def tried(trial: Trial) -> str:
@@ -388,6 +433,11 @@ def tried(trial: Trial) -> str:
         learnt = {"both": "both features", "only_strong": "the strong feature alone", "only_weak": "the weak one alone"}
         text += f" This very start now learns {learnt.get(trial.start, trial.start)}."
     return text
+
+
+def shown(rate: float) -> str:
+    """A rate with its sign; a dash for a signal that is 0."""
+    return "-" if math.isnan(rate) else (f"{rate:+.1e}" if rate != 0.0 else "0")
 
 
 def percent(share: float) -> str:
