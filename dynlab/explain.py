@@ -112,7 +112,7 @@ def explain(
 
 def _explained(run, at, trial, workers) -> Explained:
     """One trajectory of the theory or of finite samples."""
-    from dynlab.explanation import advice, noise, phases, shares, words
+    from dynlab.explanation import advice, noise, phases, shares, story, words
 
     if at is not None:
         at = at * run.pace
@@ -124,10 +124,10 @@ def _explained(run, at, trial, workers) -> Explained:
     suggested = advice.suggestions(finding)
     trials = [advice.try_out(run, one, workers) for one in suggested] if trial else []
     shown = noise.gradient_noise(run, finding.index) if run.sampled and run.optimiser == "sgd" else None
-    lines = [words.title(finding), words.headline(finding), *words.story(finding)]
+    lines = [words.title(finding), words.headline(finding), *story.story(finding)]
     if at is not None or finding.phase not in phases.SETTLED:
         lines += words.forces(finding)
-    lines += words.ahead(finding)
+    lines += story.ahead(finding)
     if shown is not None:
         lines.append(words.told_noise(finding, shown))
     if found is not None:

@@ -1,7 +1,7 @@
 """Which setting moves what a run did, and a trial of it: only what dynlab derives or has measured.
 
-The shares quoted for switches are those of `python -m dynlab.ablate` (cubic, weak 0.3, dim 1000, 128 starts a line); those for
-relu are of claim 10 of `python -m dynlab.theorem`.
+The shares quoted for switches are those of `python -m dynlab.ablate` (cubic, weak 0.3, dim 1000, 128 starts a line); those
+for relu are of claim 10 of `python -m dynlab.theorem`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from dynlab._stats import wilson
-from dynlab.explanation.phases import Finding
+from dynlab.explanation.phases import GOOD, Finding
 from dynlab.explanation.read import Recorded
 from dynlab.population import limit
 
@@ -21,17 +21,20 @@ SWITCHED = {
     ("head", "symmetric"): "a symmetric head learnt both features in 74 % of the starts: it must lend as much as it borrows",
     ("head", "directpred"): "DirectPred learnt both features in 78 % of the starts",
     ("head", "directcopy"): "DirectCopy learnt both features in 90 % of the starts",
-    ("normalisation", "none"): "without normalisation 23 % of the starts learnt both features, as few as without a head, and "
-    "all outputs die out (loss 0): there is no acceleration",
+    ("normalisation", "none"): "without normalisation 23 % of the starts learnt both features, as few as without a head, "
+    "and all outputs die out (loss 0): there is no acceleration",
     ("stop_gradient", "online"): "with the gradient stopped on the online side no head trains: 28 % learnt both features, "
     "start by start as without a head",
-    ("stop_gradient", "none"): "with no stop-gradient and a head 2 % of the starts learnt both features (without a head 28 %)",
+    ("stop_gradient", "none"): "with no stop-gradient and a head 2 % of the starts learnt both features, without head 28 %",
     ("objective", "barlow-twins"): "Barlow Twins learnt both features in 55 % of the starts, without a head",
-    ("objective", "vicreg"): "VICReg learnt both features in 98 % of the starts, without a head, but ten times later",
-    ("target", "average"): "a moving average as target changes when things happen, not what: 99 to 100 % learnt both features",
+    ("objective", "vicreg"): "VICReg learnt both features in 98 % of the starts, without a head, but about nine times later",
+    ("target", "average"): "a moving average as target changes when, not what: 99 to 100 % of starts learnt both features",
 }
-LOST = {"weight_decay": "decay of the encoder at 1/T_1 left 76 % of the starts with both features, at 0.01/T_1 94 %",
-        "head_decay": "decay of the head at its own rate left 28 %, as without a head, at 0.01 of it 88 %"}  # fmt: skip
+LOST = {
+    "weight_decay": "decay of the encoder at 1/T_1 left 76 % of the starts with both features, at 0.01/T_1 94 %",
+    "head_decay": "decay of the head at its own rate left 28 % of the starts with both features, as no head does, at 0.01 "
+    "of it 88 %",
+}
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,12 @@ def suggestions(finding: Finding) -> list[Suggestion]:
     run = finding.run
     found = list(_switched(run))
     if run.model.activation != "cubic":
-        return found if finding.final in ("rest", "diverse") else [*found, *_degree(run)]
+        return found if finding.final in GOOD else [*found, *_degree(run)]
     if run.training.head == "none":
         rate = run.training.eta_head or 0.01
         share = float(limit.share_merged_small_weak(rate / run.eta))
-        fact = "--head off-diagonal: the head lends the feature learnt first, and the other one is learnt next; for large dim "
-        fact += f"and small weak/strong all but {100 * share:.2g} % of the starts are rescued"
+        fact = "--head off-diagonal: the head lends the feature learnt first, and the other one is learnt next; for large "
+        fact += f"dim and small weak/strong all but {100 * share:.2g} % of the starts are rescued"
         found.append(Suggestion(fact, {"head": "off-diagonal", "eta_head": rate}))
     elif run.training.head == "off-diagonal" and not found:
         found += _head_rate(finding)
@@ -100,9 +103,11 @@ def _degree(run: Recorded) -> Iterator[Suggestion]:
     """Another activation than the theorem's."""
     name = run.model.activation
     if name == "relu":
-        fact = ("--activation cubic: the theorem needs growth that favours what is largest, and relu has none. No eta_head tried "
-                "(0.01, 0.1) rescued the weak feature at weak 0.3 or 0.6, and at weak 0.9 only eta_head 1 did, from 33 to "
-                "42 % of the starts (dim 1000)")  # fmt: skip
+        fact = (
+            "--activation cubic: the theorem needs growth that favours what is largest, and relu has none. No eta_head "
+            "tried (0.01, 0.1) rescued the weak feature at weak 0.3 or 0.6, and at weak 0.9 only eta_head 1 did, from 33 to "
+            "42 % of the starts (dim 1000)"
+        )
     elif name == "relu3":
         fact = "--activation cubic: relu3 lies between relu and cubic; the head rescues the weak feature in part only"
     else:
@@ -116,19 +121,22 @@ def _head_rate(finding: Finding) -> Iterator[Suggestion]:
     if finding.final == "collapsed" and told is not None and told.merged:
         below = told.threshold * run.eta
         yield Suggestion(
-            f"a lower --eta-head: the rule says that this start is rescued below {below:.2g}, where w_{told_o(finding)} wins "
+            f"a lower --eta-head: the rule says that this start is rescued below {below:.2g}, where w_{told_o(finding)} "
+            f"wins "
             "the race for the second feature; for large dim the merged share of all starts falls like its root",
             {"eta_head": float(f"{below / 3:.1g}")}, this_start=True,
         )  # fmt: skip
     elif finding.final == "collapsed":
         yield Suggestion(
-            "a higher --eta-head: the rule for large dim does not foretell this collapse; at small dim a slow head loses more "
+            "a higher --eta-head: the rule for large dim does not foretell this collapse; at small dim a slow head loses "
+            "more "
             "starts (at dim 1000 0.001 lost 9 %, 0.1 none)",
-            {"eta_head": float(f"{10 * rate:.2g}")}, this_start=True,
+            {"eta_head": float(f"{max(10 * rate, 0.1 * run.eta):.2g}")}, this_start=True,
         )  # fmt: skip
     else:
         yield Suggestion(
-            "--eta-head: the head's peak and, for large dim, the share of starts that collapse in spite of it go like its root; "
+            "--eta-head: the head's peak and, for large dim, the share of starts that collapse in spite of it go like "
+            "its root; "
             "too small a rate is too slow at small dim (0.001 at dim 1000: 9 % lost)",
             {"eta_head": float(f"{rate / 10:.2g}")},
         )  # fmt: skip

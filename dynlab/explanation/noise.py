@@ -1,9 +1,9 @@
 r"""The noise of a minibatch against the exact force, at a recorded state.
 
 The force of one batch of B samples on a signal has mean g (the exact force, up to a bias ~ 1/B) and standard deviation
-s = c/sqrt(B). Of one step the noise equals the force at the batch B (s/g)^2; and at batch B it takes (s/g)^2 steps until what
-they add up to, which grows like their number, is as large as what the noise adds up to, which grows like its root. For the
-whole gradient B |noise|^2/|g|^2 is the gradient noise scale (McCandlish et al. 2018, arXiv 1812.06162).
+s = c/sqrt(B). Of one step the noise equals the force at the batch B (s/g)^2; and at batch B it takes (s/g)^2 steps until
+what they add up to, which grows like their number, is as large as what the noise adds up to, which grows like its root. For
+the whole gradient B |noise|^2/|g|^2 is the gradient noise scale (McCandlish et al. 2018, arXiv 1812.06162).
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ r"""Where a trajectory of two neurons and two features is in the four phases, an
     III  acceleration, until T_3: the second feature is learnt too.
     IV   the head returns, until T_4: that entry is at `RETURNED` of its maximum. Then all is at rest.
 
-A state is collapsed where both neurons have left the noise on one direction, so that the outputs have dimension one.
-Without a head that trains a neuron that has not learnt yet is "alone". Representative states: for I the last before T_1/2; for
-II where the head has half its peak; for III where the borrower's squared cosine with the second feature is a quarter, at most;
-for IV where the head is back at half its peak; of a start that the head did not rescue, "lost": where lending pushes the second
-feature of the lender most.
+A state is collapsed where both neurons have left the noise on one direction, so that the outputs have dimension one. Stuck:
+nothing moves any more and it is neither that nor at rest after IV. Without a head that trains a neuron that has not learnt
+yet is "alone". Representative states: for I the last before T_1/2; for II where the head has half its peak, and the peak;
+for III where the borrower's squared cosine with the second feature is a quarter, at most; for IV where the head is back at
+half its peak; of a start that the head did not rescue, "lost": where lending pushes the second feature of the lender most.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from dynlab.sweep import DOMINANT, MERGED, effective_rank, squared_cosines
 
 TURNING = 0.25  # a neuron turns to a feature when its squared cosine with it exceeds this (as in dynlab.samples.watch)
 HELD = 0.9  # a head that ends above this share of its largest entry has not begun to return
-SETTLED = ("collapsed", "rest", "diverse")  # phases after which nothing more happens
+SETTLED = ("collapsed", "rest", "diverse", "stuck")  # phases after which nothing more happens
+GOOD = ("rest", "diverse")
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ class Moment:
 class Foretold:
     """What the theory for large dimensions says of this very start (cubic). times (2, 2): T_jl of the race.
 
-    first: T_1; peak: T_2; merged: whether the neurons end on one direction; lead: |<w_o, v_k>| over sqrt(r/3)|w_o||<w_i, v_k>|
-    at T_1, the borrower winning above 1; same_sign: whether there is a race at all; threshold: the rate of the head below
-    which the borrower wins (nan where there is none); the last five for a head that trains.
+    first: T_1; peak: T_2; merged: whether the neurons end on one direction; lead: |<w_o, v_k>| over sqrt(r/3) |w_o|
+    |<w_i, v_k>| at T_1, the borrower winning above 1; same_sign: whether there is a race at all; threshold: the rate of the
+    head below which the borrower wins (nan where there is no race); the last five for a head that trains.
     """
 
     times: np.ndarray
@@ -118,20 +119,23 @@ def find(run: Recorded, at: float | None = None, ahead: bool = True) -> Finding:
     index = len(run.time) - 1 if at is None else int(np.abs(run.time - at).argmin())
     whole, added = run, ()
     times, alone, roles = events(run)
-    if ahead and follows_on(run) and phase_at(run, len(run.time) - 1, times, roles) not in SETTLED and run.ended != "stationary":
+    settled = phase_at(run, len(run.time) - 1, times, roles) in SETTLED or run.ended == "stationary"
+    if ahead and follows_on(run) and not settled:
         whole = followed(run)
         seen = times
         times, alone, roles = events(whole)
         added = tuple(name for name in times if np.isfinite(times[name]) and not np.isfinite(seen[name]))
-    phase = phase_at(whole, index, times, roles)
     last = len(whole.time) - 1
+    phase, final = (phase_at(whole, place, times, roles) for place in (index, last))
+    if whole.ended == "stationary" and final not in SETTLED:
+        phase, final = "stuck" if index == last else phase, "stuck"
     top = np.abs(whole.head - np.eye(2) * whole.head).max((1, 2))
     now = moment(run, index)
     return Finding(
         run=run, index=index, phase=phase, roles=roles, times=times, alone=alone, foretold=foretold(run),
         moments=moments(whole, times, roles), now=now, rank=float(effective_rank(now.signal)),
         peak=float(top.max()), bound=bound_of(whole, top), ahead=added,
-        final=phase_at(whole, last, times, roles), final_cosines=squared_cosines(whole.signal[last], whole.gram[last]),
+        final=final, final_cosines=squared_cosines(whole.signal[last], whole.gram[last]),
     )  # fmt: skip
 
 
@@ -142,10 +146,10 @@ def follows_on(run: Recorded) -> bool:
 
 def followed(run: Recorded) -> Recorded:
     """The run, gone on with by the exact flow from its last record."""
-    from dynlab.population.simulate import simulate
+    from dynlab.population.simulate import horizon, simulate
 
     start = OrderParameters(run.signal[-1], run.gram[-1], run.head[-1])
-    more = simulate(run.model, start, head=run.training.head, eta_head=run.rate)
+    more = simulate(run.model, start, head=run.training.head, eta_head=run.rate, until=horizon(run.model, run.dim))
     if not more.success:
         return run
     parts = {

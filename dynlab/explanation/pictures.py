@@ -1,8 +1,9 @@
 """A run of dynlab.pretrain from its metrics.csv: is it collapsing, what does the head do, which setting is known for it.
 
 Collapsed: the outputs z have effective rank below `FEW`, or a mean absolute correlation above `ALIKE`, by the median of the
-last `LAST` lines (of the last quarter, where these are fewer); the table of heads in README.md has 1.0 to 2.0 and 0.85 to 1.00 for what collapsed there, 10 to 28 and at most
-0.56 for the rest. In its first `DIP` steps a run that goes well passes through such values too, when the head has only begun.
+last `LAST` lines (of the last quarter, where these are fewer); the table of heads in README.md has 1.0 to 2.0 and 0.85 to
+1.00 for what collapsed there, 10 to 28 and at most 0.56 for the rest. In its first `DIP` steps a run that goes well passes
+through such values too, when the head has only begun.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class PictureFinding:
     """Numbers about a run at a line of its metrics.
 
     verdict : "collapsed", "dip" (in the first steps), "unclear" or "healthy". since : step from which on the criterion holds
-    without a break, where it does. first : (rank, correlation) at the first line. lowest : (step, rank) of the smallest rank.
+    without a break, where it does. first : (rank, correlation) at the first line. lowest : (step, rank) of the least rank.
     head_norm, head_peak, peak_epoch, asymmetry : of the head's entries off the diagonal, nan for no such head; lent : their
     share of the outputs' energy if the z were uncorrelated and alike; trend : "near the identity", "rising", "falling" or
     "steady". causes : settings of this run that are known for collapse. total : steps of the whole run.
@@ -158,8 +159,9 @@ def causes(settings: Pretraining) -> list[Cause]:
     if settings.loss != "similarity":
         return found
     if settings.stop_gradient != "target":
-        share = "2 % of the starts keep both features with a head" if settings.stop_gradient == "none" else "the head does not train"
-        fact = f"the gradient is not stopped on the target's side: in the theory's ablations then {share}"
+        none = settings.stop_gradient == "none"
+        seen = "2 % of the starts learn both features with a head" if none else "the head does not train"
+        fact = f"the gradient is not stopped on the target's side: in the theory's ablations then {seen}"
         found.append(Cause(fact, {"stop_gradient": "target"}))
     if settings.head == "none":
         fact = "there is no head: in the table of heads this collapsed in every seed (rank 1.0, probe .38), and with the "
@@ -168,12 +170,12 @@ def causes(settings: Pretraining) -> list[Cause]:
         fact = "DirectPred under Adam without a moving-average target collapsed in every seed (rank 2.0)"
         found.append(Cause(fact, {"head": "off-diagonal"}))
     if settings.head_decay > 0.0 and settings.normalisation == "length":
-        fact = "the head decays while outputs have unit length: at --head-decay 1e-3 rank fell to 1.9; with batch norm it did not"
-        found.append(Cause(fact, {"head_decay": 0.0}))
+        fact = "the head decays while outputs have unit length: at --head-decay 1e-3 rank fell to 1.9; "
+        found.append(Cause(fact + "with batch norm it did not", {"head_decay": 0.0}))
     slow = settings.head in ("off-diagonal", "linear", "symmetric", "mlp") and settings.head_lr < 1.0
     if slow and settings.normalisation == "length":
-        fact = "the head learns more slowly than the encoder (encoder demo, unit length, 500 steps, one seed: rank @ at "
-        found.append(Cause(fact + "--head-lr 0.1, @@ at 1)", {"head_lr": 1.0}))
+        fact = "the head learns more slowly than the encoder (encoder demo, 500 steps, one seed: rank 1.0 at --head-lr 0.1, "
+        found.append(Cause(fact + "5.7 at 1)", {"head_lr": 1.0}))
     return found
 
 
@@ -185,7 +187,8 @@ def lines(finding: PictureFinding) -> list[str]:
     out = [f"{s.dataset}, encoder {s.encoder}, {head}, outputs by {outputs}: pretraining on pictures", _headline(finding)]
     out.append(
         f"  The outputs z of the projector: effective rank {finding.rank:.1f}{_of(s)} (how many directions they use), mean "
-        f"absolute correlation {finding.correlation:.2f} (1: all say the same); at the first step {finding.first[0]:.1f} and "
+        f"absolute correlation {finding.correlation:.2f} (1: all say the same); at the first step {finding.first[0]:.1f} "
+        f"and "
         f"{finding.first[1]:.2f}, lowest rank {finding.lowest[1]:.1f} at step {finding.lowest[0]}."
     )
     out.append(
@@ -221,11 +224,11 @@ def _head_words(finding: PictureFinding) -> list[str]:
     """What the head does, in the terms of the theory."""
     name = finding.settings.head
     if finding.settings.loss != "similarity" or name == "none":
-        return ["  There is no head: nothing can be borrowed (no substitution), so nothing makes the next feature the faster one."]
+        return ["  There is no head: nothing can be borrowed, so nothing makes the next feature the faster one."]
     if not math.isfinite(finding.head_norm):
         return [f"  The head ({name}) is no matrix, so its phases cannot be told by a norm."]
     if name in ("directpred", "directcopy"):
-        return [f"  The head ({name}) is set from the correlations of z, not trained: its norm {finding.head_norm:.2f} tells no phase."]
+        return [f"  The head ({name}) is set from the correlations of z, not trained: it goes through no phases."]
     meaning = {
         "near the identity": "there is nothing borrowed to speak of",
         "rising": "outputs borrow from one another: substitution, phase II",
@@ -255,7 +258,7 @@ def _change(finding: PictureFinding) -> list[str]:
 
 
 def command(finding: PictureFinding) -> str:
-    """The command of this run with the settings known for collapse changed, for a shell: a line an option where it is long."""
+    """The command of this run with the settings known for collapse changed, for a shell, broken where it is long."""
     change = {name: value for cause in finding.causes for name, value in cause.change.items()}
     changed = replace(finding.settings, **change)
     given = {"data": finding.data} | changed.changed() | change | {"out": f"{finding.place}-changed"}

@@ -24,7 +24,7 @@ class Recorded:
     """A recorded trajectory of two neurons and two features, with what else its folder knows of it.
 
     model, training : settings. rate : eta_head over eta. method : "flow", "descent" or "sgd". eta : learning rate (1 for the
-    flow); times are those of the flow, steps times eta. dim, seed, scale : of the start. number : of the start in its stream.
+    flow); times are those of the flow, steps times eta. dim, seed : of the starts. number : of this start in their stream.
     time (n,), loss (n,), signal (n, 2, 2), gram (n, 2, 2), head (n, 2, 2). batch, optimiser, data : of "sgd".
     marks : times of events that are known better than from the records. summary : row of summary.csv, None for "sgd".
     ended : how the solver ended, "" where that is not recorded. until : the end time asked for, None for until rest.

@@ -10,13 +10,12 @@ import numpy as np
 
 from dynlab.explanation.advice import Suggestion, Trial
 from dynlab.explanation.noise import GradientNoise
-from dynlab.explanation.phases import Finding, Moment
+from dynlab.explanation.phases import GOOD, Finding, follows_on
 from dynlab.explanation.shares import Shares
 from dynlab.formulas import masks
+from dynlab.sweep import DOMINANT
 
 WIDTH = 100
-ALIKE = 10.0  # signals whose rates differ by less than this grow alike: nothing runs away
-MEANT = {"T_1": "first feature learnt", "T_2": "head at its peak", "T_3": "second feature learnt", "T_4": "head back"}
 NAMES = ("strong", "weak")
 EXPLAINED = {
     "learning": "its own answer grows while its output is noisy",
@@ -39,7 +38,8 @@ def title(finding: Finding) -> str:
     """What run it is."""
     run, model = finding.run, finding.run.model
     how = {"flow": "exact flow", "descent": "exact descent", "sgd": "samples"}[run.method]
-    parts = [f"strong {model.strong:g}", f"weak {model.weak:g}", f"dim {run.dim:g}"]
+    equal = " (as strong: here strong is v_1, weak v_2)" if model.weak == model.strong else ""
+    parts = [f"strong {model.strong:g}", f"weak {model.weak:g}{equal}", f"dim {run.dim:g}"]
     if run.training.head != "none":
         parts.append(f"eta_head {run.training.eta_head:g}")
     if run.sampled:
@@ -58,25 +58,46 @@ def headline(finding: Finding) -> str:
             f"COLLAPSED at {at}: both neurons point along {direction(finding.cosines)}, so both outputs say the same "
             f"(effective rank {finding.rank:.2f} of 2).{loss(finding)}"
         )
-    if phase in ("rest", "diverse"):
+    if phase in GOOD:
         head = ", and the head has returned to the identity: phase IV is over" if phase == "rest" else ""
-        return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}.{loss(finding)}"
+        return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}.{loss(finding)}{shrunk(finding)}"
     if phase == "I":
         best = finding.cosines.max()
         where = f"no neuron has learnt a feature (largest squared cosine {best:.3g}; learnt is above 0.5)"
         return f"PHASE I at {at}: {where}{turning(finding)}."
     learnt = f"neuron {who.lender + 1} has learnt the {NAMES[who.first]} feature"
+    if phase == "stuck":
+        return f"STUCK at {at}: nothing moves any more, and {number_learnt(finding)}.{shrunk(finding)}"
     if phase == "alone":
         return f"HALF-WAY at {at}: {learnt}, neuron {who.borrower + 1} nothing yet{turning(finding)}."
     entry = f"E_{who.borrower + 1}{who.lender + 1}"
     now = abs(finding.now.head[who.borrower, who.lender])
     doing = {
-        "II": f"PHASE II (substitution) at {at}: {learnt} and lends it to output {who.borrower + 1} through head entry {entry}",
+        "II": f"PHASE II (substitution) at {at}: {learnt} and lends it to output {who.borrower + 1} through head entry "
+        f"{entry}",
         "III": f"PHASE III (acceleration) at {at}: the head is past its peak, and neuron {who.borrower + 1} is learning the "
         f"{NAMES[who.second]} feature",
         "IV": f"PHASE IV (the head returns) at {at}: both features are learnt",
     }
-    return f"{doing[phase]}; |{entry}| = {now:.3g}{turning(finding)}."
+    return f"{doing[phase]}; |{entry}| = {now:.3g}{turning(finding)}.{shrunk(finding)}"
+
+
+def number_learnt(finding: Finding) -> str:
+    """What the neurons have learnt, each by itself."""
+    parts = []
+    for j, row in enumerate(finding.cosines):
+        taken = f"the {NAMES[int(row.argmax())]} feature" if row.max() > DOMINANT else "no feature"
+        parts.append(f"neuron {j + 1} has learnt {taken}")
+    return " and ".join(parts)
+
+
+def shrunk(finding: Finding) -> str:
+    """That weights die out, which happens where nothing is normalised."""
+    if finding.run.training.normalisation != "none":
+        return ""
+    run = finding.run
+    square = [(run.signal[i] ** 2).sum() + np.trace(run.gram[i]) for i in (0, finding.index)]
+    return f" Nothing is normalised: the weights are {math.sqrt(square[1] / square[0]):.2g} times as long as at the start."
 
 
 def loss(finding: Finding) -> str:
@@ -92,9 +113,10 @@ def loss(finding: Finding) -> str:
 
 def turning(finding: Finding) -> str:
     """A warning where both neurons turn to one feature."""
-    if finding.turning is None:
+    if finding.turning is None or finding.phase == "IV":
         return ""
-    return f"; both neurons have turned to the {NAMES[finding.turning]} feature, so it is ON THE WAY TO COLLAPSE"
+    text = f"; both neurons lean to the {NAMES[finding.turning]} feature"
+    return f"{text}, ON THE WAY TO COLLAPSE" if finding.final == "collapsed" or not follows_on(finding.run) else text
 
 
 def direction(cosines: np.ndarray) -> str:
@@ -114,207 +136,6 @@ def when(finding: Finding, time: float) -> str:
 def unit(finding: Finding) -> str:
     """What rates are per."""
     return "step" if finding.run.sampled else "unit of time"
-
-
-def story(finding: Finding) -> Iterator[str]:
-    """The phases that the run has gone through by the time explained, and what pushed in each."""
-    if finding.roles is None or finding.phase == "I":
-        return
-    yield phase_one(finding)
-    if not finding.run.training.head_trains:
-        yield alone(finding)
-    elif finding.phase == "collapsed":
-        yield from failed(finding)
-    else:
-        yield substitution(finding)
-        if finding.phase in ("III", "IV", "rest"):
-            yield acceleration(finding)
-        if finding.phase in ("IV", "rest"):
-            yield returning(finding)
-
-
-def span(finding: Finding, number: str, end: str) -> str:
-    """A phase and when it ended, or that it goes on; ends close to each other are told by how far they are apart."""
-    names = list(finding.times)
-    time, before = finding.times[end], finding.times.get(f"T_{names.index(end)}", math.nan)
-    front = f"  {number:<4} "
-    if not math.isfinite(time) or time > finding.now.time:
-        return f"{front}since {when(finding, before)}" if math.isfinite(before) else front + "now"
-    if 0.0 < time - before < 0.03 * time and not finding.run.sampled:
-        return f"{front}ended {time - before:.2g} later"
-    return f"{front}to {when(finding, time)}"
-
-
-def seen(finding: Finding, name: str) -> Moment:
-    """The representative state of a phase, or the one explained where that has not come yet."""
-    at = finding.moments.get(name, finding.now)
-    return at if at.time <= finding.now.time else finding.now
-
-
-def phase_one(finding: Finding) -> str:
-    """The race for the first feature."""
-    who, told, at = finding.roles, finding.foretold, finding.moments.get("I")
-    law = f" (theory for large dim: {told.first / finding.run.pace:.3g})" if told is not None else ""
-    text = f"{span(finding, 'I', 'T_1')}{law}: nothing is learnt."
-    feature = f"the {NAMES[who.first]} feature"
-    if at is None or at.terms is None:
-        return f"{text} Neuron {who.lender + 1} is the first, with {feature}."
-    rates = np.array([[at.rate(at.terms.signal, j, l) for l in (0, 1)] for j in (0, 1)]) * finding.run.pace
-    mine = rates[who.lender, who.first]
-    rates[who.lender, who.first] = -np.inf
-    j, l = np.unravel_index(int(np.nanargmax(rates)), (2, 2))
-    named = f"{signal(who.lender, who.first)} (how far neuron {who.lender + 1} reaches along {feature})"
-    both = f"{mine:.2g} and {rates[j, l]:.2g} per {unit(finding)} at {when(finding, at.time)}"
-    if mine < ALIKE * rates[j, l]:
-        return f"{text} {named} and {signal(j, l)} grow alike ({both}): no signal runs away from the others."
-    return (
-        f"{text} Only *{leading(at, who.lender, who.first)}* pushes: a signal grows the faster the larger it is, and {named} "
-        f"runs away from the next, {signal(j, l)} (relative growth {both})."
-    )
-
-
-def substitution(finding: Finding) -> str:
-    """Phase II: what drives the head up, and how far it goes."""
-    told, over = finding.foretold, finding.phase != "II"
-    law = f" (theory: {told.peak / finding.run.pace:.3g})" if over and told is not None and np.isfinite(told.peak) else ""
-    return f"{span(finding, 'II', 'T_2')}{law}: substitution. {borrowing(finding, over)}"
-
-
-def borrowing(finding: Finding, over: bool) -> str:
-    """What drives the head up; with `over`, how far it went."""
-    who, at = finding.roles, seen(finding, "II")
-    o, i, l = who.borrower, who.lender, who.first
-    entry, text = f"E_{o + 1}{i + 1}", ""
-    if at.terms is not None:
-        drive, held = pushes(at, o, i)
-        text = (
-            f"Output {o + 1} is noisy, and borrowing neuron {i + 1}'s answer through head entry {entry} makes its two views "
-            f"agree: at {when(finding, at.time)} the *drive* on {entry} is {drive:.2g}, what holds it back {held:.1g}. "
-        )
-    top = seen(finding, "peak")
-    f = (np.asarray(finding.run.model.strengths) * top.signal) ** degree(finding)
-    share = abs(top.head[o, i] * f[i, l] / f[o, l]) if f[o, l] != 0.0 else math.inf
-    size = finding.peak if over else abs(finding.now.head[o, i])
-    text += f"|{entry}| {'rose to' if over else 'is now'} {size:.3g}{bounded(finding, size)}"
-    if math.isfinite(share):
-        text += f"; output {o + 1} then answers to the {NAMES[l]} feature {share:.2g} times as much by borrowing as by itself"
-    return text + "."
-
-
-def bounded(finding: Finding, size: float) -> str:
-    """The size of the head beside its bound; samples' noise makes weights longer, so that the start's bound says nothing."""
-    if not finding.run.training.is_papers or not np.isfinite(finding.bound) or finding.run.sampled:
-        return ""
-    share = 100 * size / finding.bound
-    if share > 100.5:
-        return f" (beyond {finding.bound:.2g}, the bound for one entry alone: the other one is not 0)"
-    return f" ({share:.1f} % of its bound sqrt(eta_head/{degree(finding)})|w_{finding.roles.borrower + 1}(0)|)"
-
-
-def pushes(at: Moment, j: int, r: int) -> tuple[float, float]:
-    """Drive on a head entry and what holds it back, positive where they make it larger."""
-    sign = math.copysign(1.0, at.head[j, r])
-    return sign * at.terms.drive[j, r], sign * (at.terms.noise + at.terms.mismatch)[j, r]
-
-
-def acceleration(finding: Finding) -> str:
-    """Phase III."""
-    who, at = finding.roles, seen(finding, "III")
-    o, l, k = who.borrower, who.first, who.second
-    text = f"{span(finding, 'III', 'T_3')}: acceleration."
-    if at.terms is None:
-        return text
-    borrow, learn = (at.rate(at.terms.own(name), o, k) * finding.run.pace for name in ("borrowing", "learning"))
-    return (
-        f"{text} Output {o + 1} has the {NAMES[l]} feature already, so the {NAMES[k]} one is next: at {when(finding, at.time)} "
-        f"*borrowing* makes {signal(o, k)} grow at the relative rate {borrow:.2g} per {unit(finding)}; by learning alone it "
-        f"would grow at {learn:.2g}."
-    )
-
-
-def returning(finding: Finding) -> str:
-    """Phase IV."""
-    who, at = finding.roles, seen(finding, "IV")
-    o, i = who.borrower, who.lender
-    text = f"{span(finding, 'IV', 'T_4')}: the head returns."
-    if at.terms is None:
-        return text
-    drive, held = pushes(at, o, i)
-    return (
-        f"{text} Neuron {o + 1} has a feature of its own, and what E_{o + 1}{i + 1} lends is not in its target: the *mismatch* "
-        f"pulls with {held:.2g} against a drive of {drive:.1g}."
-    )
-
-
-def alone(finding: Finding) -> str:
-    """What the other neuron does without a head that trains."""
-    who, told = finding.roles, finding.foretold
-    o = who.borrower
-    text = f"  Then nobody lends: neuron {o + 1} learns by itself."
-    if finding.alone <= finding.now.time:
-        taken = int(finding.cosines[o].argmax())
-        text += f" At {when(finding, finding.alone)} it has taken the {NAMES[taken]} feature."
-    if told is not None:
-        first, second = (when(finding, time) for time in told.times[o])
-        text += (
-            f" Its own race, by theory: {signal(o, 0)} runs away at {first}, {signal(o, 1)} at {second}; the earlier one wins."
-        )
-    return text
-
-
-def failed(finding: Finding) -> Iterator[str]:
-    """A head that trains and does not rescue."""
-    who, name = finding.roles, finding.run.model.activation
-    if name != "cubic":
-        yield f"  Both neurons ended on {direction(finding.cosines)}.{too_late(finding)}"
-        yield f"  The theorem is about cubic and does not cover {name}; the head did not rescue this start."
-        return
-    yield f"  II   substitution, without an end. {borrowing(finding, True)}"
-    yield from race(finding)
-
-
-def too_late(finding: Finding) -> str:
-    """How far the head was when the second neuron had learnt the first feature."""
-    if not finding.alone <= finding.now.time:
-        return ""
-    run = finding.run
-    place = int(np.abs(run.time - finding.alone).argmin())
-    size = np.abs(run.head[place] - np.eye(2)).max()
-    return (
-        f" When neuron {finding.roles.borrower + 1} had learnt something too, at {when(finding, finding.alone)}, the largest head entry was {size:.2g} (its largest "
-        f"ever: {finding.peak:.2g}): too late to lend."
-    )
-
-
-def race(finding: Finding) -> Iterator[str]:
-    """Why the lender, not the borrower, turned to the second feature."""
-    who, at, told = finding.roles, finding.moments.get("lost"), finding.foretold
-    o, i, k = who.borrower, who.lender, who.second
-    if at is not None and at.terms is not None:
-        asked, own = at.rate(at.terms.signal, i, k), at.rate(at.terms.signal, o, k)
-        wins = "The lender is faster" if asked > own else "The borrower is too slow"
-        yield (
-            f"  III  failed. Output {o + 1} asks both neurons it hears for the {NAMES[k]} feature: at {when(finding, at.time)} "
-            f"its own {signal(o, k)} grows at {own * finding.run.pace:.2g} per {unit(finding)}, the lender's {signal(i, k)} at "
-            f"{asked * finding.run.pace:.2g}. {wins}, the outputs become parallel, borrowing stops to pay, and the head stays."
-        )
-    if told is not None and told.merged is not None:
-        yield "  " + rule(finding)
-
-
-def rule(finding: Finding) -> str:
-    """The law of the race for the second feature, of this start."""
-    told, who = finding.foretold, finding.roles
-    o, i, k = who.borrower, who.lender, who.second
-    if not told.same_sign:
-        text = "the product of the four signals is negative, so the lender is driven away from that feature: no collapse"
-    else:
-        verdict = "below 1, so the lender wins: collapse" if told.merged else "above 1, so the borrower wins: no collapse"
-        text = (
-            f"the product of the four signals is positive, so there is a race, and |{signal(o, k)}| over sqrt(r/3) "
-            f"|w_{o + 1}| |{signal(i, k)}| is {told.lead:.2g} at the end of I, {verdict} (r: eta_head/learning rate)"
-        )
-    return f"The rule for large dim said of this start: {text}."
 
 
 def forces(finding: Finding) -> Iterator[str]:
@@ -343,43 +164,14 @@ def forces(finding: Finding) -> Iterator[str]:
     yield f"    (<w_j, v_l>: how far neuron j reaches along feature l; {meaning})"
 
 
-def ahead(finding: Finding) -> Iterator[str]:
-    """What comes next, from the run itself or from following the exact flow on."""
-    if finding.phase == finding.final:
-        return
-    coming = sequence(finding)
-    ends = {
-        "collapsed": f"COLLAPSED, both neurons on {direction(finding.final_cosines)}", "rest": "healthy, the head at the identity",
-        "diverse": "healthy, a neuron on each feature", "alone": "with one feature learnt",
-    }  # fmt: skip
-    meaning = "; ".join(f"{name}: {MEANT[name]}" for name, time in finding.times.items() if time > finding.now.time)
-    how = "the exact flow, followed from the last record" if finding.ahead else "the run, later on"
-    text = f"  Next ({how}): {', '.join(coming) + '; ' if coming else ''}it ends "
-    yield text + ends.get(finding.final, f"in phase {finding.final}") + (f" ({meaning})." if meaning else ".")
-    told = finding.foretold
-    if finding.final == "collapsed" and finding.roles is not None and told is not None and told.merged is not None:
-        yield "  " + rule(finding)
-
-
-def sequence(finding: Finding) -> list[str]:
-    """The times still to come; what follows soon after another one is told by the difference."""
-    coming, before = [], math.nan
-    for name, time in finding.times.items():
-        if time > finding.now.time:
-            gap = time - before
-            close = 0.0 < gap < 0.03 * time
-            coming.append(f"{name} {gap / finding.run.pace:.2g} later" if close else f"{name} at {when(finding, time)}")
-            before = time
-    return coming
-
-
 def told_shares(finding: Finding, found: Shares) -> Iterator[str]:
     """The ensemble beside the theory; nothing for one start alone, of which all else speaks."""
     if found.starts == 1:
         return
     text = (
         f"  Of {found.starts} starts {percent(found.both)} learn both features (95 % interval {100 * found.both_low:.1f} to "
-        f"{100 * found.both_high:.1f}), {percent(found.only_strong)} the strong one alone, {percent(found.only_weak)} the weak "
+        f"{100 * found.both_high:.1f}), {percent(found.only_strong)} the strong one alone, {percent(found.only_weak)} "
+        f"the weak "
         f"one alone; {percent(found.merged)} end with both outputs the same"
     )
     text += f", and {percent(found.failed)} failed to be computed." if found.failed > 0.0 else "."
@@ -400,7 +192,8 @@ def told_noise(finding: Finding, noise: GradientNoise) -> str:
     j, l = (who.borrower, who.second) if who is not None else (0, 0)
     coming = [time - finding.now.time for time in finding.times.values() if time > finding.now.time]
     text = (
-        f"  Noise of the samples: that of one batch of {noise.batch} is {math.sqrt(noise.scale / noise.batch):.2g} times the "
+        f"  Noise of the samples: that of one batch of {noise.batch} is {math.sqrt(noise.scale / noise.batch):.2g} times "
+        f"the "
         f"gradient (as large as it at a batch of {noise.scale:.2g}); the force on {signal(j, l)} outgrows it in "
         f"{noise.steps(j, l):.2g} steps."
     )
@@ -411,9 +204,9 @@ def told_noise(finding: Finding, noise: GradientNoise) -> str:
 
 def advice(finding: Finding, found: list[Suggestion]) -> Iterator[str]:
     """Which setting moves it."""
-    good = finding.final in ("rest", "diverse")
+    good = finding.final in GOOD
     for number, one in enumerate(found):
-        lead = "What moves it: " if good else "What to change: "
+        lead = "What to change: " if finding.final in ("collapsed", "stuck") else "What moves it: "
         yield "  " + (lead if number == 0 else "") + one.words + "."
     if good and finding.run.model.activation == "cubic":
         yield "  When: T_1 goes like dim^2 (noise/strong)^6: a smaller dim or less noise is sooner."
@@ -455,10 +248,3 @@ def degree(finding: Finding) -> int:
     from dynlab.formulas.activations import ACTIVATIONS
 
     return ACTIVATIONS[finding.run.model.activation].degree
-
-
-def leading(at: Moment, j: int, l: int) -> str:
-    """The term that pushes a signal most."""
-    parts = {name: abs(at.terms.own(name)[j, l]) for name in ("learning", "borrowing", "centring")}
-    parts["lending"] = abs(at.terms.lending[j, l])
-    return max(parts, key=parts.get)

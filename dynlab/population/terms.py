@@ -31,7 +31,8 @@ E_jr, whatever the number of neurons and the activation, and -dL/dE_jr is the su
     drive          the bracket at E_jr = 0. Two neurons, odd: n (h_r C_jj - h_j C_rj): output j is noisy, and neuron r
                    answers to the same feature: borrowing from it raises the agreement (substitution).
     noise          E_jr n sum_{p != r} E_jp (h_r C_pr - h_p C_rr): the lender's noise is borrowed with its answer.
-    mismatch       E_jr X_r^T T(X, X_r) F. Two neurons and features, odd: -ab D^2 E_jr: what is borrowed is not in the target.
+    mismatch       E_jr X_r^T T(X, X_r) F. Two neurons and features, odd: -ab D^2 E_jr: what is borrowed is not in
+                   the target.
 
 The head relaxes towards equilibrium = -drive/((noise + mismatch)/E_jr), where that sum is a restoring one.
 """
