@@ -123,9 +123,9 @@ def acceleration(finding: Finding) -> str:
     """Phase III."""
     who, at = finding.roles, seen(finding, "III")
     o, l, k = who.borrower, who.first, who.second
-    text = f"{span(finding, 'III', 'T_3')}: acceleration."
     if at.terms is None:
-        return text
+        return f"{span(finding, 'III', 'T_3')}: the {NAMES[k]} feature is learnt."
+    text = f"{span(finding, 'III', 'T_3')}: acceleration."
     borrow, learn = (at.rate(at.terms.own(name), o, k) * finding.run.pace for name in ("borrowing", "learning"))
     return (
         f"{text} Output {o + 1} has the {NAMES[l]} feature already, so the {NAMES[k]} one is next: at "
@@ -221,8 +221,8 @@ def unforeseen(finding: Finding) -> str:
     text = f"The rule for large dim foretells no collapse of this start, but dim is {finding.run.dim:g}"
     if own < told.peak:
         return (
-            f"{text}: by its own race neuron {who.borrower + 1} takes the {NAMES[who.first]} feature at {when(finding, own)}, "
-            f"before the substitution would be over ({when(finding, told.peak)}): the head was too slow."
+            f"{text}: by its own race neuron {who.borrower + 1} takes the {NAMES[who.first]} feature at "
+            f"{when(finding, own)}, sooner than the substitution is over by theory, {when(finding, told.peak)}."
         )
     return text + "."
 
