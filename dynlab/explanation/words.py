@@ -37,7 +37,7 @@ def wrapped(lines: list[str]) -> list[str]:
 def title(finding: Finding) -> str:
     """What run it is."""
     run, model = finding.run, finding.run.model
-    how = {"flow": "exact flow", "descent": "exact descent", "sgd": "samples"}[run.method]
+    how = "samples" if run.sampled else f"exact {run.method} of start {run.number}"
     equal = " (as strong: here strong is v_1, weak v_2)" if model.weak == model.strong else ""
     parts = [f"strong {model.strong:g}", f"weak {model.weak:g}{equal}", f"dim {run.dim:g}"]
     if run.training.head != "none":
@@ -46,7 +46,7 @@ def title(finding: Finding) -> str:
         parts += [f"batch {run.batch}", f"lr {run.eta:g}"] + ([run.optimiser] if run.optimiser != "sgd" else [])
     changed = run.training.changed()
     parts += [f"{name.replace('_', '-')} {value}" for name, value in changed.items() if name not in ("eta_head", "head")]
-    return f"{model.activation}, head {run.training.head}: {how} of start {run.number} ({', '.join(parts)})"
+    return f"{model.activation}, head {run.training.head}: {how} ({', '.join(parts)})"
 
 
 def headline(finding: Finding) -> str:

@@ -103,7 +103,8 @@ def test_what_acts_through_an_output_is_the_slope_of_its_loss(activation):
     found, plain = split(model, weights, head), bare(model)
     for j in (0, 1):
         for p, l in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            right = 2.0 * slope(lambda x, p=p, l=l, j=j: correlation(plain, weights, head, j, ("weights", p, l, x)), weights[p, l])
+            at = "weights", p, l
+            right = 2.0 * slope(lambda x, j=j, at=at: correlation(plain, weights, head, j, (*at, x)), weights[p, l])
             assert found.by_output[j, p, l] == pytest.approx(right, rel=1e-6, abs=1e-9)
 
 
@@ -117,7 +118,8 @@ def test_borrowing_is_what_is_left_without_noise(activation):
         (v, u), (v_quiet, u_quiet) = (variances(some, weights, head, j) for some in (plain, quiet))
         factor = math.sqrt(u_quiet * v_quiet**3 / (u * v**3))
         for p, l in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            alone = 2.0 * slope(lambda x, p=p, l=l, j=j: correlation(quiet, weights, head, j, ("weights", p, l, x)), weights[p, l])
+            at = "weights", p, l
+            alone = 2.0 * slope(lambda x, j=j, at=at: correlation(quiet, weights, head, j, (*at, x)), weights[p, l])
             assert found.borrowing[j, p, l] == pytest.approx(factor * alone, rel=1e-6, abs=1e-9)
         r = 1 - j
         alone = 2.0 * slope(lambda x, j=j, r=r: correlation(quiet, weights, head, j, ("head", j, r, x)), head[j, r])
