@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dynlab.model import Model
 
 
-def _noise_moments(model: Model, gram: Array) -> tuple[Array, Array]:
+def noise_moments(model: Model, gram: Array) -> tuple[Array, Array]:
     """Means mu (..., m) and covariances C (..., m, m) of phi(<w~_j, xi>)."""
     record = activations.ACTIVATIONS[model.activation]
     norm = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
@@ -57,7 +57,7 @@ def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Arr
         mean = states.mean(-1)
         centred = states - mean[..., None]
     feature = centred @ np.swapaxes(centred, -1, -2) / states.shape[-1]
-    mu, noise = _noise_moments(model, gram)
+    mu, noise = noise_moments(model, gram)
     same, across, patches, s1, s2, s3 = masks.count_moments(
         model.patches, model.feature_patches, model.mask == "half"
     )
@@ -73,7 +73,7 @@ def output_means(model: Model, signal: Array, gram: Array) -> Array:
         return np.zeros(np.shape(signal)[:-1])
     u = np.asarray(model.strengths) * signal
     mean = (np.maximum(u, 0) ** record.degree + np.maximum(-u, 0) ** record.degree).mean(-1) / 2
-    mu, _ = _noise_moments(model, gram)
+    mu, _ = noise_moments(model, gram)
     return model.feature_patches / 2 * mean + (model.patches - model.feature_patches) / 2 * mu
 
 
