@@ -3,7 +3,7 @@ r"""Gradient flow in the coordinates in which it is tame: dw/dt = -dL/dw, dE/dt 
 Over 18 decades of time signals grow from d^(-1/2) to 1 and noise parts decay like t^(-1/4) for ever, so relative
 size is what must be resolved. State vector z, for m neurons and K features:
 
-    signals   m K        log|A_jl| for degree 3 (the sign of A_jl can not change: dA/dt has a factor A^2),
+    signals   m K        log|A_jl| for degree 2 and more (the sign of A_jl can not change: dA/dt has a factor A^(q-1)),
                          A_jl itself for degree 1
     norms     m          log |w~_j|
     angles    1          atanh of the correlation of w~_1 and w~_2         (pair layout, m = K = 2)
@@ -21,16 +21,19 @@ Im f(z + i h e_k)/h with h = 1e-30 (complex step, Squire & Trapp, SIAM Review 19
 from math import atan, cosh, exp, pi, tanh
 
 from dynlab.formulas.activations import (
-    CUBIC,
-    LINEAR,
-    RELU3,
+    degree_of,
+    is_cubed,
+    is_odd,
+    is_steep,
     mean_factor,
     pair_covariance,
     parallel_gap,
+    power,
+    power_slope,
     self_covariance,
     variance_ratio,
 )
-from dynlab.formulas.components import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS, is_cubed
+from dynlab.formulas.components import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS
 from dynlab.formulas.objective import forces
 from dynlab.formulas.pair import odd_forces, rectified_forces
 
@@ -45,7 +48,7 @@ def state_size(layout, m, features):
 
 def signal_of(kind, z, side):
     """A_jl from its coordinate; side is the sign of A_jl."""
-    if is_cubed(kind):
+    if is_steep(kind):
         return side * exp(z)
     return z
 
@@ -65,13 +68,13 @@ def pair_noise(kind, par, z):
         eps = 2.0 * atan(exp(z[6]))
         theta = pi - eps
     cov, cross = pair_covariance(kind, par[SIGMA], k, k * cosine, k * sine, eps)
-    gap = 0.0 * k if kind == CUBIC or kind == LINEAR else parallel_gap(kind, theta, cosine, sine)
+    gap = 0.0 * k if is_odd(kind) else parallel_gap(kind, theta, cosine, sine)
     unit = self_covariance(kind, par[SIGMA])
     s1 = n1 * n1
     s2 = n2 * n2
     if is_cubed(kind):
         return n1, n2, unit * s1 * s1 * s1, cov, unit * s2 * s2 * s2, cross, gap
-    return n1, n2, unit * s1, cov, unit * s2, cross, gap
+    return n1, n2, unit * power(kind, s1), cov, unit * power(kind, s2), cross, gap
 
 
 def pair_rates(kind, par, z, side, rates):
@@ -85,15 +88,15 @@ def pair_rates(kind, par, z, side, rates):
     p12, d12 = response(kind, par[STRENGTHS + 1], a12)
     p21, d21 = response(kind, par[STRENGTHS], a21)
     p22, d22 = response(kind, par[STRENGTHS + 1], a22)
-    degree = 3.0 if is_cubed(kind) else 1.0
-    if kind == CUBIC or kind == LINEAR:
+    degree = degree_of(kind)
+    if is_odd(kind):
         _, x1, x2, y1, y2, radial1, radial2, gxy, h1, h2 = odd_forces(
             p11, p12, p21, p22, cxx, cxy, cyy, z[7], z[8], par[SAME], par[ACROSS], par[NOISE_PATCHES]
         )
     else:
         unit = mean_factor(kind, par[SIGMA])
-        mu1 = unit * (n1 * n1 * n1 if kind == RELU3 else n1)
-        mu2 = unit * (n2 * n2 * n2 if kind == RELU3 else n2)
+        mu1 = unit * power(kind, n1)
+        mu2 = unit * power(kind, n2)
         x = (upper(p11, side[0]), lower(p11, side[0]), upper(p12, side[1]), lower(p12, side[1]))
         y = (upper(p21, side[2]), lower(p21, side[2]), upper(p22, side[3]), lower(p22, side[3]))
         counts = (par[0], par[1], par[2], par[3], par[4], par[5])
@@ -109,7 +112,7 @@ def pair_rates(kind, par, z, side, rates):
     rates[1] = -x2 * d12
     rates[2] = -y1 * d21
     rates[3] = -y2 * d22
-    if is_cubed(kind):
+    if is_steep(kind):
         rates[0] = rates[0] / a11
         rates[1] = rates[1] / a12
         rates[2] = rates[2] / a21
@@ -126,7 +129,7 @@ def response(kind, alpha, signal):
     u = alpha * signal
     if is_cubed(kind):
         return u * u * u, 3.0 * alpha * u * u
-    return u, alpha + 0.0 * u
+    return power(kind, u), alpha * power_slope(kind, u)
 
 
 def upper(value, side):
@@ -179,7 +182,7 @@ def general_rates(kind, m, features, par, z, side, geometry, work, rates):
     entry = first + m * m
     for p in range(m):
         for f in range(features):
-            slope = d_signal[p, f] / signal[p, f] if is_cubed(kind) else d_signal[p, f]
+            slope = d_signal[p, f] / signal[p, f] if is_steep(kind) else d_signal[p, f]
             rates[p * features + f] = -slope
         rates[base + p] = -d_noise[p, p] / (norm[p] * norm[p])
         unit_rates(m, first, p, z, norm, dot, d_noise, rates)

@@ -11,9 +11,11 @@ import math
 import numpy as np
 
 from dynlab import _jit
+from dynlab._checks import require
 from dynlab.formulas import flow, pair
 from dynlab.formulas.activations import (
     ACTIVATIONS,
+    BUILT_IN,
     CUBIC,
     RELU,
     RELU3,
@@ -131,6 +133,8 @@ def columns(weights, head):
 
 def pair_loop(model):
     """The loop for the model's activation: f(kind, par, w, head, loss, d_w, d_head), all arrays as columns."""
+    known = f"one of {', '.join(BUILT_IN)} for gradients of many states at once"
+    require(model.activation in BUILT_IN, "activation", model.activation, known)
     return _odd_loop if ACTIVATIONS[model.activation].odd else _rectified_loop
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from dynlab import _jit
 from dynlab._twofloat import TwoFloat, two_floats
-from dynlab.formulas import activations, components, masks, objective
+from dynlab.formulas import activations, components, expansions, masks, objective
 from dynlab.population.order_parameters import OrderParameters, check_head, check_weights
 
+_jit.compile_module(expansions)
 _jit.compile_module(activations)
 _jit.compile_module(components, entries=())
 compiled = _jit.compile_module(objective, entries=("gradient", "forces"))
