@@ -28,8 +28,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from dynlab import registration_checks
-from dynlab._checks import SettingError, integer, require
-from dynlab.formulas import activations as formulas
+from dynlab._checks import integer, require
 from dynlab.formulas import expansions, table
 from dynlab.formulas.activations import ACTIVATIONS, BUILT_IN, Activation
 

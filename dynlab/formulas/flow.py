@@ -18,7 +18,7 @@ the general layout du_p/dt = -sum_{q != p} D_pq (|w~_q|/|w~_p|) (u_q - (u_q . u_
 Im f(z + i h e_k)/h with h = 1e-30 (complex step, Squire & Trapp, SIAM Review 1998), free of cancellation.
 """
 
-from math import atan, cosh, exp, pi, tanh
+from math import atan, cosh, exp, expm1, pi, tanh
 
 from dynlab.formulas.activations import (
     degree_of,
@@ -34,9 +34,11 @@ from dynlab.formulas.activations import (
     variance_ratio,
 )
 from dynlab.formulas.components import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS
+from dynlab.formulas.expansions import REGISTERED
 from dynlab.formulas.objective import forces
 from dynlab.formulas.pair import odd_forces, rectified_forces
 
+LOWEST = -200.0
 # Layouts of the state vector.
 PAIR, GENERAL = 0, 1
 
@@ -77,8 +79,12 @@ def pair_noise(kind, par, z):
     return n1, n2, unit * power(kind, s1), cov, unit * power(kind, s2), cross, gap
 
 
-def pair_rates(kind, par, z, side, rates):
-    """dz/dt of the pair layout (9 numbers) for any activation; side (4,): signs of A_11, A_12, A_21, A_22."""
+def pair_rates(kind, par, z, side, delta, rates):
+    """dz/dt of the pair layout (9 numbers) for any activation; side (4,): signs of A_11, A_12, A_21, A_22.
+
+    delta: log|A_11 A_22 / (A_12 A_21)|, by which D (`dynlab.formulas.cubic_flow`) is exact; looked at where signals are
+    logarithms and phi is odd.
+    """
     n1, n2, cxx, cxy, cyy, cross, gap = pair_noise(kind, par, z)
     a11 = signal_of(kind, z[0], side[0])
     a12 = signal_of(kind, z[1], side[1])
@@ -90,8 +96,11 @@ def pair_rates(kind, par, z, side, rates):
     p22, d22 = response(kind, par[STRENGTHS + 1], a22)
     degree = degree_of(kind)
     if is_odd(kind):
+        det = p11 * p22 - p12 * p21
+        if is_steep(kind) and side[0] * side[1] * side[2] * side[3] > 0:
+            det = p12 * p21 * expm1(degree * delta)
         _, x1, x2, y1, y2, radial1, radial2, gxy, h1, h2 = odd_forces(
-            p11, p12, p21, p22, cxx, cxy, cyy, z[7], z[8], par[SAME], par[ACROSS], par[NOISE_PATCHES]
+            p11, p12, p21, p22, det, cxx, cxy, cyy, z[7], z[8], par[SAME], par[ACROSS], par[NOISE_PATCHES]
         )
     else:
         unit = mean_factor(kind, par[SIGMA])
@@ -117,11 +126,24 @@ def pair_rates(kind, par, z, side, rates):
         rates[1] = rates[1] / a12
         rates[2] = rates[2] / a21
         rates[3] = rates[3] / a22
+    if is_quadratic(kind):
+        for i in range(4):
+            rates[i] = rates[i] * faded_signal(z[i])
     rates[4] = -degree * radial1 / (n1 * n1)
     rates[5] = -degree * radial2 / (n2 * n2)
     rates[6] = -gxy * cross * (n2 / n1 + n1 / n2)
     rates[7] = -par[HEAD_RATE] * h1
     rates[8] = -par[HEAD_RATE] * h2
+
+
+def is_quadratic(kind):
+    """Whether phi is of degree 2: then a signal that loses falls exponentially, its logarithm without end."""
+    return kind >= REGISTERED and degree_of(kind) < 2.5
+
+
+def faded_signal(z):
+    """Factor that holds the logarithm of such a signal near LOWEST; 1 to rounding where it is ordinary."""
+    return 1.0 / (1.0 + exp(LOWEST - z))
 
 
 def response(kind, alpha, signal):
@@ -184,6 +206,8 @@ def general_rates(kind, m, features, par, z, side, geometry, work, rates):
         for f in range(features):
             slope = d_signal[p, f] / signal[p, f] if is_steep(kind) else d_signal[p, f]
             rates[p * features + f] = -slope
+            if is_quadratic(kind):
+                rates[p * features + f] = -slope * faded_signal(z[p * features + f])
         rates[base + p] = -d_noise[p, p] / (norm[p] * norm[p])
         unit_rates(m, first, p, z, norm, dot, d_noise, rates)
         for q in range(m):

@@ -70,11 +70,11 @@ def other_rates(system, z, side, geometry, work, rates):
 def tie_rates(kind, par, z, side, rates):
     """`pair_rates` with the coordinate delta of `formulas.cubic_flow` in place of log|A_22| (where signals are logarithms)."""
     if not is_steep(kind):
-        pair_rates(kind, par, z, side, rates)
+        pair_rates(kind, par, z, side, 0.0 * z[3], rates)
         return
     tie = z[3]
     z[3] = tie + z[2] + z[1] - z[0]
-    pair_rates(kind, par, z, side, rates)
+    pair_rates(kind, par, z, side, tie, rates)
     z[3] = tie
     rates[3] = rates[3] - rates[2] - rates[1] + rates[0]
 
