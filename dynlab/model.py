@@ -36,8 +36,8 @@ class Model:
     noise : float
         Standard deviation sigma >= 0 of the noise in each direction.
     activation : str
-        phi: "relu" max(0, z), "cubic" z^3 (the paper's theorem), "relu3" max(0, z)^3 or "linear" z; or one that `dynlab.register_activation` has
-        added in this process.
+        phi: "relu" max(0, z), "cubic" z^3 (the paper's theorem), "relu3" max(0, z)^3 or
+        "linear" z; or one that `dynlab.register_activation` has added in this process.
     neurons : int
         Number m >= 1 of neurons, and so of outputs.
     mask : str

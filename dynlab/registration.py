@@ -111,7 +111,7 @@ def register_activation(
     with _LOCK:
         taken = ACTIVATIONS.get(name)
         if taken is not None:
-            words = f"another: it is registered as {describe(taken)}"
+            words = f"another: it is registered as {formulas.definition(name)}"
             require((taken.degree, taken.odd) == (q, odd), "name", name, words)
             return taken
         slot = len(ACTIVATIONS) - len(BUILT_IN)
@@ -119,19 +119,9 @@ def register_activation(
         require(slot < room, "name", name, f"one of at most {room} that are registered")
         kind = expansions.REGISTERED + 2 * slot + int(odd)
         _fill(expansions.slot_of(kind), q, odd)
-        ACTIVATIONS[name] = Activation(name, kind, function, slope or (lambda z: q * abs(function(z) / z) if z else 0.0), q, odd)
+        rate = slope or (lambda z: q * abs(function(z) / z) if z else 0.0)  # Euler's identity
+        ACTIVATIONS[name] = Activation(name, kind, function, rate, q, odd)
     return ACTIVATIONS[name]
-
-
-def describe(record: Activation) -> str:
-    """An activation in a few characters, sign(z)|z|^q or max(0, z)^q."""
-    plain = f"z^{record.degree}" if record.degree % 2 else f"sign(z) |z|^{record.degree}"
-    return plain if record.odd else f"max(0, z)^{record.degree}"
-
-
-def require_built_in(activation: str, where: str) -> None:
-    """SettingError in one line for an activation that is registered, where only the built-in ones are known."""
-    require(activation in BUILT_IN, "activation", activation, f"one of {', '.join(BUILT_IN)} {where}")
 
 
 def _sinc(x):

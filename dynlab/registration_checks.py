@@ -53,7 +53,8 @@ def check_function(function: Callable, degree: int, odd: bool | None, slope: Cal
     require(odd is None or odd is is_odd, "odd", odd, f"{is_odd}, as function(-1) = {left:g} says")
     for z in POINTS:
         right = z**degree
-        agree("function", called("function", function, z), right, right, f"at z={z:g}, if it is homogeneous of degree {degree}")
+        words = f"at z={z:g}, if it is homogeneous of degree {degree}"
+        agree("function", called("function", function, z), right, right, words)
         mirrored = -right if is_odd else 0.0
         words = f"at z={-z:g}, if it is {'odd' if is_odd else 'zero for z < 0'}"
         agree("function", called("function", function, -z), mirrored, right, words)

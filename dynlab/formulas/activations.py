@@ -45,6 +45,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import factorial, pi, sqrt
 
+from dynlab._checks import SettingError, require
 from dynlab.formulas.expansions import (
     DEGREE,
     MEAN,
@@ -296,11 +297,32 @@ class Activation:
         return mu_1, mu_2, covariance + mu_1 * mu_2
 
 
+class Known(dict):
+    """Activations by name; a name that is not known here is told in one line (a model may come from another process)."""
+
+    def __missing__(self, name):
+        raise SettingError("activation", name, "one of " + ", ".join(self) + ", or registered first")
+
+
 # Those that are registered (`dynlab.registration`) join them; BUILT_IN stays what it is.
-ACTIVATIONS = {
+ACTIVATIONS = Known({
     "relu": Activation("relu", RELU, relu, relu_slope, 1, False),
     "cubic": Activation("cubic", CUBIC, cubic, cubic_slope, 3, True),
     "relu3": Activation("relu3", RELU3, relu3, relu3_slope, 3, False),
     "linear": Activation("linear", LINEAR, linear, linear_slope, 1, True),
-}
+})
 BUILT_IN = tuple(ACTIVATIONS)
+
+
+def definition(name):
+    """What a registered activation is, as z^5 or max(0, z)^2; None for a built-in one, whose name says it."""
+    record = ACTIVATIONS[name]
+    if name in BUILT_IN:
+        return None
+    plain = f"z^{record.degree}" if record.degree % 2 else f"sign(z) |z|^{record.degree}"
+    return plain if record.odd else f"max(0, z)^{record.degree}"
+
+
+def require_built_in(name, where):
+    """SettingError for an activation that is registered, where only the built-in ones are known."""
+    require(name in BUILT_IN, "activation", name, f"one of {', '.join(BUILT_IN)} {where}")

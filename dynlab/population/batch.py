@@ -11,17 +11,16 @@ import math
 import numpy as np
 
 from dynlab import _jit
-from dynlab._checks import require
 from dynlab.formulas import flow, pair
 from dynlab.formulas.activations import (
     ACTIVATIONS,
-    BUILT_IN,
     CUBIC,
     RELU,
     RELU3,
     mean_factor,
     pair_covariance,
     parallel_gap,
+    require_built_in,
     self_covariance,
     variance_ratio,
 )
@@ -134,8 +133,7 @@ def columns(weights, head):
 
 def pair_loop(model):
     """The loop for the model's activation: f(kind, par, w, head, loss, d_w, d_head), all arrays as columns."""
-    known = f"one of {', '.join(BUILT_IN)} for gradients of many states at once"
-    require(model.activation in BUILT_IN, "activation", model.activation, known)
+    require_built_in(model.activation, "for gradients of many states at once")
     return _odd_loop if ACTIVATIONS[model.activation].odd else _rectified_loop
 
 

@@ -68,7 +68,7 @@ def other_rates(system, z, side, geometry, work, rates):
 
 
 def tie_rates(kind, par, z, side, rates):
-    """`pair_rates` with the coordinate delta of `formulas.cubic_flow` in place of log|A_22| (where signals are logarithms)."""
+    """`pair_rates` with the coordinate delta of `formulas.cubic_flow` in place of log|A_22| (signals as logarithms)."""
     if not is_steep(kind):
         pair_rates(kind, par, z, side, 0.0 * z[3], rates)
         return

@@ -11,6 +11,7 @@ import numpy as np
 from dynlab import _rng, checkpoint, heads
 from dynlab._checks import choice, integer, real, require
 from dynlab._device import of_samples
+from dynlab.formulas.activations import definition
 from dynlab.population.descent import RECORDS, noise_rows
 from dynlab.population.integrate import DOMINANT
 from dynlab.population.order_parameters import OrderParameters
@@ -240,8 +241,9 @@ def _trajectory(model, settings, records, state, step, stopped) -> Trajectory:
 
 def _fingerprint(model, training, start, settings, record_at) -> dict:
     """What a checkpoint must agree with; the threads may differ."""
+    phi = definition(model.activation)  # what the name means here, if it is not built in
     return {
-        "settings": settings, "model": repr(model), "training": repr(training), "record_at": sorted(record_at),
+        "settings": settings, "model": repr(model) + (f", {phi}" if phi else ""), "training": repr(training), "record_at": sorted(record_at),
         "start": [part.tolist() for part in (start.signal, start.noise_gram, start.head)],
     }  # fmt: skip
 
