@@ -30,7 +30,7 @@ from numpy.polynomial import chebyshev
 from dynlab import registration_checks
 from dynlab._checks import integer, require
 from dynlab.formulas import expansions, table
-from dynlab.formulas.activations import ACTIVATIONS, BUILT_IN, Activation
+from dynlab.formulas.activations import ACTIVATIONS, BUILT_IN, Activation, definition
 
 MOST_DEGREE = 9
 NEGLIGIBLE = 1e-15
@@ -111,7 +111,7 @@ def register_activation(
     with _LOCK:
         taken = ACTIVATIONS.get(name)
         if taken is not None:
-            words = f"another: it is registered as {formulas.definition(name)}"
+            words = f"another: it is registered as {definition(name)}"
             require((taken.degree, taken.odd) == (q, odd), "name", name, words)
             return taken
         slot = len(ACTIVATIONS) - len(BUILT_IN)

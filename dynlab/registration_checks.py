@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from dynlab._checks import SettingError, require
+from dynlab._checks import SettingError, real, require
 
 TOLERANCE = 1e-10
-POINTS = (1e-3, 0.1, 0.7, 1.0, 1.3, 4.0, 50.0)
+POINTS = (0.7, 1.3, 4.0, 50.0, 0.1, 1e-3)
 ANGLES = (0.0, 1e-4, 0.1, 0.7, 1.4, math.pi / 2, 2.0, 2.9, math.pi - 1e-4, math.pi)
 _LAGUERRE = np.polynomial.laguerre.laggauss(12)
 _LEGENDRE = np.polynomial.legendre.leggauss(30)
@@ -94,8 +94,7 @@ def check_moments(function, degree, odd, slope, mean, covariance, cross) -> None
     right_mean = product_moment(phi, lambda _: 1.0, 0.0)
     scale = product_moment(phi, phi, 0.0)
     if mean is not None:
-        require(isinstance(mean, (int, float)) and math.isfinite(mean), "mean", mean, "a finite number")
-        agree("mean", float(mean), right_mean, math.sqrt(scale), "the mean of function(z), z standard normal, by quadrature")
+        agree("mean", real("mean", mean), right_mean, math.sqrt(scale), "the mean of function(z), z standard normal, by quadrature")
     rate = _floats("slope", slope) if slope is not None else _derivative(degree, odd)
     if covariance is not None:
         def right(theta):

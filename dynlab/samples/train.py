@@ -242,8 +242,9 @@ def _trajectory(model, settings, records, state, step, stopped) -> Trajectory:
 def _fingerprint(model, training, start, settings, record_at) -> dict:
     """What a checkpoint must agree with; the threads may differ."""
     phi = definition(model.activation)  # what the name means here, if it is not built in
+    named = repr(model) + (f", {phi}" if phi else "")
     return {
-        "settings": settings, "model": repr(model) + (f", {phi}" if phi else ""), "training": repr(training), "record_at": sorted(record_at),
+        "settings": settings, "model": named, "training": repr(training), "record_at": sorted(record_at),
         "start": [part.tolist() for part in (start.signal, start.noise_gram, start.head)],
     }  # fmt: skip
 
