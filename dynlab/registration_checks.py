@@ -94,7 +94,8 @@ def check_moments(function, degree, odd, slope, mean, covariance, cross) -> None
     right_mean = product_moment(phi, lambda _: 1.0, 0.0)
     scale = product_moment(phi, phi, 0.0)
     if mean is not None:
-        agree("mean", real("mean", mean), right_mean, math.sqrt(scale), "the mean of function(z), z standard normal, by quadrature")
+        words = "the mean of function(z), z standard normal, by quadrature"
+        agree("mean", real("mean", mean), right_mean, math.sqrt(scale), words)
     rate = _floats("slope", slope) if slope is not None else _derivative(degree, odd)
     if covariance is not None:
         def right(theta):

@@ -49,7 +49,8 @@ def test_one_wrong_coefficient_is_refused(term):
 
 
 def test_a_second_moment_for_a_covariance_is_refused():
-    refused("^covariance=1.5: must be 1.25", **RELU2 | {"covariance": lambda c, s, eps: RELU2["covariance"](c, s, eps) + 0.25})
+    claimed = lambda c, s, eps: RELU2["covariance"](c, s, eps) + 0.25  # noqa: E731
+    refused("^covariance=1.5: must be 1.25", **RELU2 | {"covariance": claimed})
 
 
 def test_degree_and_symmetry_must_be_those_of_the_function():
@@ -81,7 +82,6 @@ def test_functions_outside_the_family_are_refused(function, degree, match):
 
 def test_names():
     for name in ("cubic", "linear"):
-        refused("are built in", name=name, **QUINTIC) if name in EXAMPLES else None
         with pytest.raises(dynlab.SettingError, match=f"^name='{name}': must be another"):
             dynlab.register_activation(name, **QUINTIC)
     refused("^name='two words': must be a word", name="two words", **QUINTIC)
@@ -110,22 +110,18 @@ def wedge(q, eps):
 @pytest.mark.parametrize(("q", "odd"), [(2, False), (5, True), (9, False), (9, True), (2, True)])
 def test_moments_keep_their_digits_at_both_ends(q, odd):
     """Covariance, cross and both gaps relative to themselves, from antiparallel to parallel parts."""
-    slot = np.zeros(0)
     name = f"{'odd' if odd else 'rectified'}_{q}"
     function = (lambda z: math.copysign(abs(z) ** q, z)) if odd else (lambda z: max(0.0, z) ** q)
     kind = dynlab.register_activation(name, function, degree=q).kind
-    del slot
     with mp.workdps(60):
-        for eps in (1e-8, 1e-3, 0.5, 1.5707, 1.5708, 2.0, 3.0, math.pi - 1e-3, math.pi - 1e-8):
+        for eps in (1e-8, 1e-3, 1.5708, 2.0, math.pi - 1e-8):
             e = mpf(eps)
             theta = mp.pi - e
             moments = [wedge(q, x) - wedge(q, mp.pi - x) if odd else wedge(q, x) - wedge(q, mp.pi / 2) for x in (e, mp.pi)]
             own = wedge(q - 1, e) + wedge(q - 1, theta) if odd else wedge(q - 1, e)
             twice = 2 if odd else 1
-            least = -moments[1] if odd else -wedge(q, mp.pi / 2)
-            right = (
-                twice * moments[0], twice * q * q * own, 1 - moments[0] / moments[1], (moments[0] - least) / moments[1],
-            )  # fmt: skip
+            risen = moments[0] + moments[1] if odd else wedge(q, e)
+            right = twice * moments[0], twice * q * q * own, 1 - moments[0] / moments[1], risen / moments[1]
             c, s = float(mp.cos(theta)), float(mp.sin(theta))
             found = (
                 *formulas.pair_covariance(kind, 1.0, 1.0, c, s, eps),
