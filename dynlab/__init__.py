@@ -37,6 +37,8 @@ _HOMES = {
     "Trajectory": "dynlab.trajectory",
     "ensemble": "dynlab.sweep",
     "Ensemble": "dynlab.sweep",
+    "register_activation": "dynlab.registration",
+    "activations": "dynlab.registration",
     "LinearModel": "dynlab.linear.model",
     "simulate_linear": "dynlab.linear.flow",
 }

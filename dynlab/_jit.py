@@ -22,9 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite
+import llvmlite.binding
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import types as numba_types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.extending import intrinsic
+
+from dynlab.formulas import table
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False, "nogil": True}
 
@@ -163,7 +169,28 @@ _NUMERIC = {
     math.atan: inner(_generic_atan),
     math.expm1: inner(_generic_expm1),
 }
-_COMPILED: dict = {}
+
+# A symbol, not an address: kernels that are loaded from the disk find the table where this process has it.
+_TABLE_SYMBOL = "dynlab_table_of_activations"
+llvmlite.binding.add_symbol(_TABLE_SYMBOL, table.TABLE.buffer_info()[0])
+
+
+@intrinsic
+def _table_number(_context, _place):
+    """`table.table_number` in compiled code."""
+
+    def load(_context, builder, _signature, arguments):
+        module = builder.module
+        if _TABLE_SYMBOL not in module.globals:
+            numbers = ir.GlobalVariable(module, ir.ArrayType(ir.DoubleType(), table.SIZE), _TABLE_SYMBOL)
+            numbers.linkage = "external"
+        zero = ir.Constant(ir.IntType(64), 0)
+        return builder.load(builder.gep(module.globals[_TABLE_SYMBOL], [zero, arguments[0]]))
+
+    return numba_types.float64(numba_types.int64), load
+
+
+_COMPILED: dict = {table.table_number: _table_number}
 
 
 def compile_module(module, entries: tuple[str, ...] | None = None) -> types.SimpleNamespace:

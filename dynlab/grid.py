@@ -32,6 +32,7 @@ from dynlab._stats import wilson
 from dynlab.axes import Axis
 from dynlab.blocks import BlockStore, open_store
 from dynlab.files import signals_deferred
+from dynlab.formulas.activations import require_built_in
 from dynlab.map_measures import Measure, merged, outcome_counts
 from dynlab.model import Model
 from dynlab.points import Point, run_jobs, sources_key
@@ -90,6 +91,7 @@ class Grid:
         """The point at the values x and y of the axes; SettingError where the model refuses one of them."""
         given = {"dim": 1000, "eta_head": 0.01, "until": None} | dict(self.fixed) | {self.x.name: x, self.y.name: y}
         model = Model(**{name: given.pop(name) for name in MODEL_SETTINGS if name in given})
+        require_built_in(model.activation, "in a phase map, whose store outlives what a process registers")
         until = given.pop("until")
         least = model.features + model.neurons
         dim = integer("dim", given.pop("dim"), at_least=least, why="features + neurons")

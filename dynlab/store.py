@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dynlab.formulas.activations import require_built_in
 from dynlab.model import Model
 from dynlab.sweep import Ensemble
 
@@ -45,6 +46,7 @@ class Store:
 
     def path(self, settings: dict) -> Path:
         """Where the ensemble of these settings is, or would be."""
+        require_built_in(settings["model"]["activation"], "in a store, which outlives what a process registers")
         text = json.dumps(settings, sort_keys=True) + physics_key()
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from dynlab import _show
 from dynlab.files import csv_text, write_whole
+from dynlab.formulas.activations import definition
 from dynlab.model import Model
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ class Trajectory:
             "steps": self.steps,
             "rejected": self.rejected,
         }
+        if definition(self.model.activation) is not None:
+            rest["phi"] = definition(self.model.activation)
         heading = HEADING + json.dumps(rest, allow_nan=False)
         write_whole(Path(path), heading + "\n" + csv_text(self.frame))
 
@@ -154,7 +157,9 @@ class Trajectory:
             raise ValueError(f"{path}: is not a trajectory of dynlab")
         try:
             rest = json.loads(heading.removeprefix(HEADING))
-            model = Model(**rest.pop("model"))
+            model, phi = Model(**rest.pop("model")), rest.pop("phi", None)
+            if definition(model.activation) != phi:
+                raise ValueError(f"activation {model.activation} was {phi}, here it is {definition(model.activation)}")
             events = {name: math.nan if time is None else time for name, time in rest.pop("events").items()}
             names, *rows = table.splitlines()
             values = np.array([[float(word) for word in row.split(",")] for row in rows])

@@ -12,7 +12,7 @@ import numpy as np
 
 from dynlab import _jit, _show
 from dynlab._twofloat import TwoFloat, two_floats
-from dynlab.formulas import activations, components, masks, objective
+from dynlab.formulas import activations, components, expansions, masks, objective
 from dynlab.population.order_parameters import OrderParameters, check_head, check_weights
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dynlab._types import Array
     from dynlab.model import Model
 
+_jit.compile_module(expansions)
 _jit.compile_module(activations)
 _jit.compile_module(components, entries=())
 compiled = _jit.compile_module(objective, entries=("gradient", "forces"))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.formulas import activations, masks
+from dynlab.formulas import activations, expansions, masks
 
 if TYPE_CHECKING:
     from dynlab._types import Array
@@ -30,6 +30,11 @@ def noise_moments(model: Model, gram: Array) -> tuple[Array, Array]:
     k = norm[..., :, None] * norm[..., None, :]
     s2 = model.noise**2
     mean = activations.mean_factor(record.kind, model.noise) * norm**record.degree
+    if record.kind >= expansions.REGISTERED:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            c = np.where(k > 0, np.clip(gram / k, -1.0, 1.0), 1.0)
+        bracket = expansions.expansion(record.kind, expansions.COVARIANCE, np.pi - np.arccos(c))
+        return mean, (s2 * k) ** record.degree * c * bracket
     if model.activation == "linear":
         return mean, s2 * gram
     if model.activation == "cubic":
@@ -50,7 +55,7 @@ def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Arr
     record = activations.ACTIVATIONS[model.activation]
     u = np.asarray(model.strengths) * signal
     if record.odd:
-        states = u**record.degree
+        states = np.sign(u) * np.abs(u) ** record.degree if record.degree % 2 == 0 else u**record.degree
         centred, mean = states, np.zeros(u.shape[:-1])
     else:
         states = np.concatenate([np.maximum(u, 0) ** record.degree, np.maximum(-u, 0) ** record.degree], axis=-1)

@@ -12,6 +12,7 @@ import numpy as np
 from dynlab import _rng, checkpoint, heads
 from dynlab._checks import choice, integer, real, require
 from dynlab._device import of_samples
+from dynlab.formulas.activations import definition
 from dynlab.population.descent import RECORDS, noise_rows
 from dynlab.population.integrate import DOMINANT
 from dynlab.population.order_parameters import OrderParameters
@@ -258,8 +259,10 @@ def _trajectory(model: Model, settings: dict, records: Records, state: State, st
 
 def _fingerprint(model: Model, training: Training, start: OrderParameters, settings: dict, record_at: set[int]) -> dict:
     """What a checkpoint must agree with; the threads may differ."""
+    phi = definition(model.activation)  # what the name means here, if it is not built in
+    named = _spelt(model) + (f", {phi}" if phi else "")
     return {
-        "settings": settings, "model": _spelt(model), "training": _spelt(training), "record_at": sorted(record_at),
+        "settings": settings, "model": named, "training": _spelt(training), "record_at": sorted(record_at),
         "start": [part.tolist() for part in (start.signal, start.noise_gram, start.head)],
     }  # fmt: skip
 
