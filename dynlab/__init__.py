@@ -3,9 +3,11 @@
 The public names are loaded when they are first used, so that `import dynlab` stays instant.
 """
 
+import time
 from importlib import import_module
 
 __version__ = "0.1.0"
+_IMPORTED = time.time()  # `dynlab._cache` keeps no kernels of sources that were edited later
 
 _HOMES = {
     "Model": "dynlab.model",
