@@ -138,6 +138,16 @@ def growing_folder(place: str | os.PathLike[str], resume: bool = False) -> Itera
         except FolderTaken as error:
             hint = "; --resume goes on with it" if (place / "run.json").is_file() else ""
             raise FolderTaken(place, str(error).removeprefix(f"{place}: ") + hint) from None
+    with held_folder(place):
+        yield place
+
+
+@contextmanager
+def held_folder(place: Path) -> Iterator[None]:
+    """Hold a folder, created where it is missing, against other processes that would write to it.
+
+    Raises FolderTaken where another one holds it, FolderError where it cannot be written.
+    """
     try:
         place.mkdir(parents=True, exist_ok=True)
         lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT)
@@ -146,7 +156,7 @@ def growing_folder(place: str | os.PathLike[str], resume: bool = False) -> Itera
     try:
         if flock(lock) is False:
             raise FolderTaken(place, "another run is writing there")
-        yield place
+        yield
     finally:
         os.close(lock)
 
