@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def number(text: object) -> object:
@@ -57,6 +57,9 @@ def run_command(program: str, arguments: argparse.Namespace, work: Callable[[], 
 
     0 done, 1 the files could not be written, 2 a setting is not allowed, 130 Ctrl-C, 128 + n for signal n.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         with termination_as_exception():
             work()

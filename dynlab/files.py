@@ -2,7 +2,8 @@
 
 A run folder is filled under the hidden name `.NAME.partial` beside its final place and takes its own name in
 one rename, after everything in it has reached the disk. Whatever stops the run before (an exception, Ctrl-C,
-SIGTERM) removes the partial folder; only a kill -9 leaves it, and the next run to the same place clears it.
+SIGTERM) removes the partial folder; only a kill -9 leaves it, and the next run to the same place clears it. (One at the
+very end may leave the empty file `.lock` in a complete folder.)
 """
 
 from __future__ import annotations

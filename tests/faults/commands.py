@@ -93,7 +93,59 @@ COMMANDS = {
                         lay=pretrained, small=True, shared=True),
     "heads": Command("dynlab.images.contest", "--recipe demo --heads none --normalisations length --steps 4 --batch 16 "
                      f"--limit 48 --data nowhere --no-plots --out {OUT}",
-                     same=(f"{OUT}/heads.csv", f"{OUT}/runs.csv", f"{OUT}/*/metrics.csv", f"{OUT}/*/weights.npz"), resume=(), stays=(OUT,), small=True),
+                     same=(f"{OUT}/heads.csv", f"{OUT}/runs.csv", f"{OUT}/*/metrics.csv", f"{OUT}/*/weights.npz"),
+                     resume=(), stays=(OUT,), small=True),
     "figures": Command("figures.__main__", f"--fast --out {OUT} scaling", resume=(), stays=(OUT,)),
 }  # fmt: skip
-"""Commands that write; `doctor` only reads and prints."""
+
+TABLE = COMMANDS | {"doctor": Command("dynlab.doctor", "")}
+"""All commands: those that write, and `doctor`, which only reads and prints."""
+
+STUBS = {
+    "run": ("dynlab.run:compute",),
+    "descent": ("dynlab.run:compute",),
+    "sgd": ("dynlab.samples.command:compute",),
+    "sgd with checkpoints": ("dynlab.samples.command:compute",),
+    "compare": ("dynlab.samples.command:compute",),
+    "theorem": ("dynlab.claims.report:judge",),
+    "ablate": ("dynlab.ablations:run_ablation",),
+    "phase": ("dynlab.grid:phase_map", "dynlab.phase:executor"),
+    "portrait": ("dynlab.portrait_report:compute",),
+    "pretrain": ("dynlab.images.train:Trainer", "dynlab.images.download:fetch"),
+    "evaluate": ("dynlab.images.appraisal:labelled",),
+    "heads": ("dynlab.images.record:pretrain", "dynlab.images.appraisal:appraise"),
+    "figures": ("figures.parts:build",),
+    "doctor": ("dynlab.doctor:findings", "dynlab._cache:clear"),
+}
+"""What begins the work of each command, "module:function": input that comes so far was accepted."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Files that a command reads: names as patterns, after it ran once; words it goes on with; what ends the reading."""
+
+    command: str
+    files: tuple[str, ...]
+    stubs: tuple[str, ...]
+    more: tuple[str, ...] = ()
+
+
+READING = {
+    "the run that evaluate measures": Reading(
+        "evaluate", (f"{OUT}/run.json", f"{OUT}/weights.npz"), ("dynlab.images.appraisal:features_of",)
+    ),
+    "the run that pretrain goes on with": Reading(
+        "pretrain", (f"{OUT}/run.json", f"{OUT}/checkpoints/*.npz"), ("dynlab.images.record:Run.go_on",), ("--resume",)
+    ),
+    "checkpoints of minibatches": Reading(
+        "sgd with checkpoints", ("kept/*/*.npz",), ("dynlab.samples.train:_go_on",), ("--out", "other")
+    ),
+    "the points of a map": Reading("phase", (f"{OUT}/store/*.*",), ("dynlab.grid:_executor",)),
+    "the points of the theorem": Reading(
+        "theorem", (f"{OUT}/points/*.npz",), ("dynlab.claims.report:compute", "dynlab.claims.report:write_files")
+    ),
+    "the runs of a contest": Reading(
+        "heads", (f"{OUT}/*.json", f"{OUT}/*/run.json", f"{OUT}/*/evaluate.json"),
+        ("dynlab.images.appraisal:appraise", "dynlab.images.tables:text"),
+    ),
+}  # fmt: skip
