@@ -152,7 +152,10 @@ class Trajectory:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trajectory:
         """The trajectory that `save` wrote to `path`, to the last bit; ValueError of one line for any other file."""
-        heading, _, table = Path(path).read_text(encoding="utf-8").partition("\n")
+        try:
+            heading, _, table = Path(path).read_text(encoding="utf-8").partition("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: is not a trajectory of dynlab ({error})") from None
         if not heading.startswith(HEADING):
             raise ValueError(f"{path}: is not a trajectory of dynlab")
         try:

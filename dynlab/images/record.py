@@ -10,9 +10,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 import sys
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from dynlab import _show, checkpoint
+from dynlab._checks import SettingError
 from dynlab.files import FolderError, growing_folder, json_text, whole_file, write_whole
 from dynlab.images.settings import Pretraining
 from dynlab.images.where import ops_of
@@ -32,13 +37,18 @@ if TYPE_CHECKING:
     from dynlab.images.train import Trainer
 
 KEPT = 3
+# What the readers of zip and npy raise where a file is damaged; RuntimeError: it looks encrypted.
+ARCHIVE_ERRORS = (ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn")
 CHECKPOINTS, METRICS, TIMES, RUN, WEIGHTS = "checkpoints", "metrics.csv", "times.csv", "run.json", "weights.npz"
 
 
 def settings_of(place: Path) -> Pretraining:
-    """The settings in run.json of a run's folder."""
-    return Pretraining(**run_of(place)["settings"])
+    """The settings in run.json of a run's folder; one line where they are none that a run can have."""
+    try:
+        return Pretraining(**run_of(place)["settings"])
+    except (SettingError, TypeError) as error:
+        raise FolderError(place / RUN, f"is damaged ({error})") from None
 
 
 def run_of(place: Path) -> dict:
@@ -52,6 +62,9 @@ def run_of(place: Path) -> dict:
         raise FolderError(path, f"cannot be read ({error})") from None
     if not isinstance(found, dict) or found.get("kind") != "pretraining":
         raise FolderError(path, "is not the record of a run of dynlab.pretrain")
+    for name, kind in (("settings", dict), ("status", str), ("data", str)):
+        if not isinstance(found.get(name), kind):
+            raise FolderError(path, f"is damaged ({name})")
     return found
 
 
@@ -282,9 +295,9 @@ def read_weights(place: Path) -> dict:
     if not path.is_file():
         raise FolderError(place, f"the run is not finished (no {WEIGHTS}); go on with it by dynlab.pretrain --resume")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
+    except (*ARCHIVE_ERRORS, OSError) as error:
         raise FolderError(path, f"cannot be read ({error})") from None
 
 
