@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The options."""
     what = "Build the figures, each with its data and the check of its claim."
-    p = Parser(prog=PROGRAM, description=what)
+    p = Parser(prog=PROGRAM, description=what, epilog="example: dynlab figures scaling --fast")
     p.add_argument("name", nargs="*", help=f"of {', '.join(NAMES)} (default all)", metavar="NAME")
     p.add_argument("--fast", action="store_true", help="small sizes, as the tests use them")
     where = "folder for figures and data (default runs/figures, with --fast runs/figures-fast)"

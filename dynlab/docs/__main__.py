@@ -58,7 +58,8 @@ def build(out: Path, form: str = "html", pages: Path = Path(__file__).parent) ->
 
 def parser() -> Parser:
     """The options."""
-    p = Parser(prog=PROGRAM, description="Build the pages of theory, reference and tutorial.")
+    p = Parser(prog=PROGRAM, description="Build the pages of theory, reference and tutorial.",
+               epilog="example: dynlab docs --out runs/docs")  # fmt: skip
     p.option("--out", "folder to write", "runs/docs", "DIR")
     p.option("--format", "of the pages, html or text", "html", "NAME")
     return p
