@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from dynlab.explanation.phases import Finding, Moment
-from dynlab.explanation.words import NAMES, degree, direction, signal, unit, when
+from dynlab.explanation.words import NAMES, degree, direction, ratio, signal, unit, when
 
 MEANT = {"T_1": "first feature learnt", "T_2": "head at its peak", "T_3": "second feature learnt", "T_4": "head back"}
 
 
 def story(finding: Finding) -> Iterator[str]:
     """The phases that the run has gone through by the time explained, and what pushed in each."""
-    if finding.roles is None or finding.phase == "I":
+    if finding.roles is None or finding.phase in ("I", "vanished"):
         return
     yield phase_one(finding)
     if not finding.run.training.head_trains:
@@ -64,6 +64,8 @@ def phase_one(finding: Finding) -> str:
     j, l = np.unravel_index(int(np.nanargmax(rates)), (2, 2))
     named = f"{signal(who.lender, who.first)} (how far neuron {who.lender + 1} reaches along {feature})"
     both = f"{mine:.2g} and {rates[j, l]:.2g} per {unit(finding)} at {when(finding, at.time)}"
+    if not np.isfinite(rates[j, l]):
+        return f"{text} {named} is the first."
     if degree(finding) == 1:
         return f"{text} {named} and {signal(j, l)} grow alike ({both}): no signal runs away from the others."
     if mine < rates[j, l]:
@@ -110,7 +112,8 @@ def bounded(finding: Finding, size: float) -> str:
     share = 100 * size / finding.bound
     if share > 100.5:
         return f" (beyond {finding.bound:.2g}, the bound for one entry alone: the other one is not 0)"
-    return f" ({share:.1f} % of its bound sqrt(eta_head/{degree(finding)})|w_{finding.roles.borrower + 1}(0)|)"
+    most = f"sqrt({ratio(finding)}/{degree(finding)}) times the length of neuron {finding.roles.borrower + 1} at the start"
+    return f" ({share:.1f} % of the most that the conservation law allows, {most})"
 
 
 def pushes(at: Moment, j: int, r: int) -> tuple[float, float]:

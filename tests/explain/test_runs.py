@@ -198,6 +198,28 @@ def test_the_noise_of_a_batch_falls_as_its_root(samples):
     assert np.allclose(small.force, exact, rtol=1e-9)
 
 
+def test_a_run_that_died_out_and_one_that_failed(cubic, tmp_path):
+    """The last states of a run at 0, and a solver that gave up."""
+
+    def dead(place):
+        table = pd.read_csv(place / "trajectory.csv")
+        ends = table.groupby("head").tail(1).index
+        table.loc[ends, [name for name in table if name.startswith(("signal", "noise"))]] = 0.0
+        table.to_csv(place / "trajectory.csv", index=False)
+        rewritten("ensemble.csv", lambda text: text.replace("stationary", "underflow"))(place)
+
+    said = only(spoiled(cubic, tmp_path, dead), "off-diagonal")
+    assert said.lines[1].startswith("VANISHED") and "did not end well: underflow" in " ".join(said.lines)
+
+
+def test_samples_that_were_stopped(samples, tmp_path):
+    line = "cubic, head none, batch 64, seed 0: stopped at step 7: the weights overflow"
+    place = spoiled(samples, tmp_path, record(lambda found: found.update(stopped=[line])))
+    said = {head: " ".join(only(place, head).lines) for head in ("none", "off-diagonal")}
+    assert "did not end well: stopped at step 7: the weights overflow." in said["none"]
+    assert "stopped" not in said["off-diagonal"]
+
+
 def test_in_python_and_in_a_notebook(cubic):
     found = explain.explain(cubic, activation="cubic")
     assert len(repr(found)) < 200 and len(repr(found.runs[0])) < 200 and found._repr_html_().startswith("<pre>cubic, head")
