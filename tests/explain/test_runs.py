@@ -12,6 +12,7 @@ import pytest
 from dynlab import explain, run
 from dynlab.explanation import phases, read
 from dynlab.population import limit
+from dynlab.population.measures import head_return
 from dynlab.sweep import draw_start
 
 MERGING = 224  # its start 0 merges at dim 1000, weak 0.3, eta_head 0.01: the limit's rule says so, and the flow does
@@ -54,6 +55,9 @@ def test_a_run_through_all_phases(cubic):
     assert finding.times["T_2"] == row["time_peak"] and finding.peak == pytest.approx(row["head_peak"], rel=1e-3)
     times = list(finding.times.values())
     assert times == sorted(times) and np.isfinite(times).all()
+    start = draw_start(finding.run.model, 1000, 0, finding.run.number)
+    back = head_return(finding.run.model, start, 0.01, until=1e12)
+    assert back <= finding.times["T_4"] <= back + 0.2 * (back - finding.times["T_3"]), "T_4 is the next record"
     assert finding.foretold.first == pytest.approx(finding.times["T_1"], rel=0.01)
     assert finding.foretold.peak == pytest.approx(finding.times["T_2"], rel=0.3)
     assert finding.foretold.merged is False
