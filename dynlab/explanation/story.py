@@ -11,6 +11,7 @@ from dynlab.explanation.phases import Finding, Moment
 from dynlab.explanation.words import NAMES, degree, direction, ratio, signal, unit, when
 
 MEANT = {"T_1": "first feature learnt", "T_2": "head at its peak", "T_3": "second feature learnt", "T_4": "head back"}
+MUCH = 10.0  # times learning, from which on borrowing is what makes a feature grow
 
 
 def story(finding: Finding) -> Iterator[str]:
@@ -130,6 +131,12 @@ def acceleration(finding: Finding) -> str:
         return f"{span(finding, 'III', 'T_3')}: the {NAMES[k]} feature is learnt."
     text = f"{span(finding, 'III', 'T_3')}: acceleration."
     borrow, learn = (at.rate(at.terms.own(name), o, k) * finding.run.pace for name in ("borrowing", "learning"))
+    whole = at.rate(at.terms.signal, o, k) * finding.run.pace
+    if not borrow > MUCH * abs(learn) or abs(whole - borrow) > 0.5 * borrow:
+        return (
+            f"{text} It is not clean here: at {when(finding, at.time)} borrowing pushes {signal(o, k)} at the relative rate "
+            f"{borrow:.2g} per {unit(finding)}, learning at {learn:.2g}, all terms together at {whole:.2g}."
+        )
     return (
         f"{text} Output {o + 1} has the {NAMES[l]} feature already, so the {NAMES[k]} one is next: at "
         f"{when(finding, at.time)} "
