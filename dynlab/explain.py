@@ -123,7 +123,8 @@ def _explained(run, at, trial, workers) -> Explained:
     found = shares.shares(run)
     suggested = advice.suggestions(finding)
     trials = [advice.try_out(run, one, workers) for one in suggested] if trial else []
-    shown = noise.gradient_noise(run, finding.index) if run.sampled and run.optimiser == "sgd" else None
+    measured = run.sampled and run.optimiser == "sgd" and finding.phase != "vanished"
+    shown = noise.gradient_noise(run, finding.index) if measured else None
     lines = [words.title(finding), words.headline(finding), *story.story(finding)]
     if at is not None or finding.phase not in phases.SETTLED:
         lines += words.forces(finding)

@@ -41,8 +41,8 @@ class GradientNoise:
         return float((self.deviation[neuron, feature] / force) ** 2) if force != 0.0 else float("inf")
 
 
-def gradient_noise(run: Recorded, index: int) -> GradientNoise:
-    """Measured on `BATCHES` fresh batches at a record, the noise parts in a random frame."""
+def gradient_noise(run: Recorded, index: int) -> GradientNoise | None:
+    """Measured on `BATCHES` fresh batches at a record, the noise parts in a random frame; None where a loss is undefined."""
     from dynlab.samples.gradient import Source, minibatch_class
     from dynlab.samples.train import dense_start
 
@@ -50,7 +50,10 @@ def gradient_noise(run: Recorded, index: int) -> GradientNoise:
     state = OrderParameters(run.signal[index], run.gram[index], run.head[index])
     weights = dense_start(model, state, run.dim, run.seed)
     work = minibatch_class("cpu")(model, run.training, run.dim, size, Source(run.seed, None), "float64", None)
-    drawn = np.array([work.gradient(step, weights, run.head[index]).d_weights for step in range(BATCHES)])
+    results = [work.gradient(step, weights, run.head[index]) for step in range(BATCHES)]
+    if any(result.problem is not None for result in results):
+        return None
+    drawn = np.array([result.d_weights for result in results])
     variance = drawn.var(0, ddof=1) * size / run.batch
     features = model.features
     _, d_signal, d_noise, _ = order_parameter_gradient(model, state)

@@ -22,13 +22,13 @@ import numpy as np
 from dynlab.explanation.read import Recorded
 from dynlab.population import limit, terms
 from dynlab.population.invariants import head_bound
-from dynlab.population.measures import RETURNED
+from dynlab.population.measures import RETURNED, sizes
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.sweep import DOMINANT, MERGED, effective_rank, squared_cosines
 
 TURNING = 0.25  # a neuron turns to a feature when its squared cosine with it exceeds this (as in dynlab.samples.watch)
 HELD = 0.9  # a head that ends above this share of its largest entry has not begun to return
-SETTLED = ("collapsed", "rest", "diverse", "stuck")  # phases after which nothing more happens
+SETTLED = ("collapsed", "rest", "diverse", "stuck", "vanished")  # phases after which nothing more happens
 GOOD = ("rest", "diverse")
 
 
@@ -198,6 +198,8 @@ def _known(run: Recorded, name: str, recorded: float) -> float:
 
 def phase_at(run: Recorded, index: int, times: dict, roles: Roles | None) -> str:
     """The phase of a record: "I" ... "IV", "rest", "collapsed", or without a head that trains "I", "alone", "diverse"."""
+    if not alive(run, index):
+        return "vanished"
     cosines, time = squared_cosines(run.signal[index], run.gram[index]), run.time[index]
 
     def after(name):
@@ -212,6 +214,11 @@ def phase_at(run: Recorded, index: int, times: dict, roles: Roles | None) -> str
     if not after("T_3"):
         return "III" if after("T_2") else "II"
     return "rest" if after("T_4") else "IV"
+
+
+def alive(run: Recorded, index: int) -> bool:
+    """Whether every neuron has some length left at a record."""
+    return bool((sizes(run.signal[index], run.gram[index]) > 0.0).all())
 
 
 def moments(run: Recorded, times: dict, roles: Roles | None) -> dict[str, Moment]:
@@ -260,7 +267,7 @@ def lost(run: Recorded, times: dict, roles: Roles) -> dict[str, Moment]:
 def moment(run: Recorded, index: int) -> Moment:
     """A record with the terms of its force."""
     state = run.signal[index], run.gram[index], run.head[index]
-    split = terms.terms(run.model, *state) if has_terms(run.training) else None
+    split = terms.terms(run.model, *state) if has_terms(run.training) and alive(run, index) else None
     return Moment(float(run.time[index]), *state, split)
 
 

@@ -160,9 +160,8 @@ def causes(settings: Pretraining) -> list[Cause]:
         return found
     if settings.stop_gradient != "target":
         seen = {
-            "none": "(encoder demo, 500 steps, one seed: rank 1.0, 5.7 with it stopped; in the theory all starts but 2 % "
-            "collapse)",
-            "online": "but on the online one: then the head does not train (the theory's starts collapse as without a head)",
+            "none": "(encoder demo, 500 steps, one seed: rank 1.0, 5.7 with it; in theory all starts but 2 % collapse)",
+            "online": "but on the online one: then the head does not train",
         }[settings.stop_gradient]
         fact = f"the gradient is not stopped on the target's side {seen}"
         found.append(Cause(fact, {"stop_gradient": "target"}))

@@ -152,11 +152,14 @@ def _sample_runs(place, record, activation, head) -> list[Recorded]:
         batch = int(rows["batch"].max())
         rows = rows[(rows["batch"] == batch) & (rows["seed"] == rows["seed"].min())]
         training = Training(head=rule, eta_head=float(settings["eta_head"]))
+        named = f"{one}, head {rule}, batch {batch}, seed {rows['seed'].iloc[0]}: "
+        stops = [line.removeprefix(named) for line in record["stopped"] if line.startswith(named)]
         runs.append(
             Recorded(
                 model=models[one], training=training, rate=training.head_rate / settings["lr"], method="sgd",
                 eta=float(settings["lr"]), dim=int(settings["dim"]), seed=int(settings["seed"]), number=0, **_arrays(rows),
                 batch=batch, optimiser=settings["optimiser"], data=settings["data"], seeds=int(settings["seeds"]),
+                ended=stops[0] if stops else "",
             )
         )  # fmt: skip
     return runs

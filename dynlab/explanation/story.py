@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from dynlab.explanation.phases import Finding, Moment
-from dynlab.explanation.words import NAMES, degree, direction, signal, unit, when
+from dynlab.explanation.words import NAMES, degree, direction, ratio, signal, unit, when
 
 MEANT = {"T_1": "first feature learnt", "T_2": "head at its peak", "T_3": "second feature learnt", "T_4": "head back"}
+MUCH = 10.0  # times learning, from which on borrowing is what makes a feature grow
 
 
 def story(finding: Finding) -> Iterator[str]:
     """The phases that the run has gone through by the time explained, and what pushed in each."""
-    if finding.roles is None or finding.phase == "I":
+    if finding.roles is None or finding.phase in ("I", "vanished"):
         return
     yield phase_one(finding)
     if not finding.run.training.head_trains:
@@ -64,6 +65,8 @@ def phase_one(finding: Finding) -> str:
     j, l = np.unravel_index(int(np.nanargmax(rates)), (2, 2))
     named = f"{signal(who.lender, who.first)} (how far neuron {who.lender + 1} reaches along {feature})"
     both = f"{mine:.2g} and {rates[j, l]:.2g} per {unit(finding)} at {when(finding, at.time)}"
+    if not np.isfinite(rates[j, l]):
+        return f"{text} {named} is the first."
     if degree(finding) == 1:
         return f"{text} {named} and {signal(j, l)} grow alike ({both}): no signal runs away from the others."
     if mine < rates[j, l]:
@@ -110,7 +113,8 @@ def bounded(finding: Finding, size: float) -> str:
     share = 100 * size / finding.bound
     if share > 100.5:
         return f" (beyond {finding.bound:.2g}, the bound for one entry alone: the other one is not 0)"
-    return f" ({share:.1f} % of its bound sqrt(eta_head/{degree(finding)})|w_{finding.roles.borrower + 1}(0)|)"
+    most = f"sqrt({ratio(finding)}/{degree(finding)}) times the length of neuron {finding.roles.borrower + 1} at the start"
+    return f" ({share:.1f} % of the most that the conservation law allows, {most})"
 
 
 def pushes(at: Moment, j: int, r: int) -> tuple[float, float]:
@@ -127,6 +131,12 @@ def acceleration(finding: Finding) -> str:
         return f"{span(finding, 'III', 'T_3')}: the {NAMES[k]} feature is learnt."
     text = f"{span(finding, 'III', 'T_3')}: acceleration."
     borrow, learn = (at.rate(at.terms.own(name), o, k) * finding.run.pace for name in ("borrowing", "learning"))
+    whole = at.rate(at.terms.signal, o, k) * finding.run.pace
+    if not borrow > MUCH * abs(learn) or abs(whole - borrow) > 0.5 * borrow:
+        return (
+            f"{text} It is not clean here: at {when(finding, at.time)} borrowing pushes {signal(o, k)} at the relative rate "
+            f"{borrow:.2g} per {unit(finding)}, learning at {learn:.2g}, all terms together at {whole:.2g}."
+        )
     return (
         f"{text} Output {o + 1} has the {NAMES[l]} feature already, so the {NAMES[k]} one is next: at "
         f"{when(finding, at.time)} "

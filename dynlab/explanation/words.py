@@ -14,6 +14,7 @@ from dynlab.explanation.phases import GOOD, Finding, follows_on
 from dynlab.explanation.shares import Shares
 from dynlab.formulas import masks
 from dynlab.sweep import DOMINANT
+from dynlab.trajectory import SUCCESS
 
 WIDTH = 100
 NAMES = ("strong", "weak")
@@ -50,16 +51,25 @@ def title(finding: Finding) -> str:
 
 
 def headline(finding: Finding) -> str:
-    """The most important sentence: where the run is."""
+    """The most important sentences: where the run is, and what stopped it if something did."""
+    ended, text = finding.run.ended, _headline(finding)
+    if ended in ("", *SUCCESS):
+        return text
+    return f"{text} The run did not end well: {ended}."
+
+
+def _headline(finding: Finding) -> str:
     phase, at = finding.phase, when(finding, finding.now.time)
     who = finding.roles
+    if phase == "vanished":
+        return f"VANISHED at {at}: a neuron has no length left, so its output is 0 and cannot be normalised."
     if phase == "collapsed":
         return (
             f"COLLAPSED at {at}: both neurons point along {direction(finding.cosines)}, so both outputs say the same "
             f"(effective rank {finding.rank:.2f} of 2).{loss(finding)}"
         )
     if phase in GOOD:
-        head = ", and the head has returned to the identity: phase IV is over" if phase == "rest" else ""
+        head = ", and the head lends nothing any more (it is the identity): phase IV is over" if phase == "rest" else ""
         return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}.{loss(finding)}{shrunk(finding)}"
     if phase == "I":
         best = finding.cosines.max()
@@ -176,7 +186,7 @@ def told_shares(finding: Finding, found: Shares) -> Iterator[str]:
     )
     text += f", and {percent(found.failed)} failed to be computed." if found.failed > 0.0 else "."
     if math.isfinite(found.merged_foretold):
-        law = f"(1/pi) arctan sqrt(eta_head/3) = {percent(found.law)} for large dim and small weak/strong"
+        law = f"(1/pi) arctan sqrt({ratio(finding)}/3) = {percent(found.law)} for large dim and small weak/strong"
         race = f"2p(1-p) = {percent(found.law)} both, p = (2/pi) arctan((weak/strong)^1.5), for large dim"
         theory = (
             f"{percent(found.merged_foretold)} the same ({law})" if finding.run.rate > 0.0
@@ -241,6 +251,11 @@ def percent(share: float) -> str:
 def signal(j: int, l: int) -> str:
     """<w_j, v_l> as it is written."""
     return f"<w_{j + 1}, v_{l + 1}>"
+
+
+def ratio(finding: Finding) -> str:
+    """The rate of the head over the learning rate, as it is written."""
+    return "eta_head" if finding.run.eta == 1.0 else f"eta_head/{finding.run.eta:g}"
 
 
 def degree(finding: Finding) -> int:

@@ -12,6 +12,7 @@ import pytest
 from dynlab import explain, run
 from dynlab.explanation import phases, read
 from dynlab.population import limit
+from dynlab.population.measures import head_return
 from dynlab.sweep import draw_start
 
 MERGING = 224  # its start 0 merges at dim 1000, weak 0.3, eta_head 0.01: the limit's rule says so, and the flow does
@@ -54,6 +55,9 @@ def test_a_run_through_all_phases(cubic):
     assert finding.times["T_2"] == row["time_peak"] and finding.peak == pytest.approx(row["head_peak"], rel=1e-3)
     times = list(finding.times.values())
     assert times == sorted(times) and np.isfinite(times).all()
+    start = draw_start(finding.run.model, 1000, 0, finding.run.number)
+    back = head_return(finding.run.model, start, 0.01, until=1e12)
+    assert back <= finding.times["T_4"] <= back + 0.2 * (back - finding.times["T_3"]), "T_4 is the next record"
     assert finding.foretold.first == pytest.approx(finding.times["T_1"], rel=0.01)
     assert finding.foretold.peak == pytest.approx(finding.times["T_2"], rel=0.3)
     assert finding.foretold.merged is False
@@ -196,6 +200,28 @@ def test_the_noise_of_a_batch_falls_as_its_root(samples):
     assert np.exp(np.log(ratio).mean()) == pytest.approx(4.0, rel=0.25)
     exact = phases.moment(recorded, 0).terms.signal
     assert np.allclose(small.force, exact, rtol=1e-9)
+
+
+def test_a_run_that_died_out_and_one_that_failed(cubic, tmp_path):
+    """The last states of a run at 0, and a solver that gave up."""
+
+    def dead(place):
+        table = pd.read_csv(place / "trajectory.csv")
+        ends = table.groupby("head").tail(1).index
+        table.loc[ends, [name for name in table if name.startswith(("signal", "noise"))]] = 0.0
+        table.to_csv(place / "trajectory.csv", index=False)
+        rewritten("ensemble.csv", lambda text: text.replace("stationary", "underflow"))(place)
+
+    said = only(spoiled(cubic, tmp_path, dead), "off-diagonal")
+    assert said.lines[1].startswith("VANISHED") and "did not end well: underflow" in " ".join(said.lines)
+
+
+def test_samples_that_were_stopped(samples, tmp_path):
+    line = "cubic, head none, batch 64, seed 0: stopped at step 7: the weights overflow"
+    place = spoiled(samples, tmp_path, record(lambda found: found.update(stopped=[line])))
+    said = {head: " ".join(only(place, head).lines) for head in ("none", "off-diagonal")}
+    assert "did not end well: stopped at step 7: the weights overflow." in said["none"]
+    assert "stopped" not in said["off-diagonal"]
 
 
 def test_in_python_and_in_a_notebook(cubic):
