@@ -136,5 +136,5 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def lost(solver: Mapping) -> str:
-    """The shares of a solver's trajectories that failed or ended wrong, where any did."""
-    return "".join(f", {solver[how]:.0%} {how}" for how in ("failed", "wrong") if solver[how])
+    """The shares of a solver's trajectories that failed or ended inaccurately, where any did."""
+    return "".join(f", {solver[how]:.0%} {how}" for how in ("failed", "inaccurate") if solver[how])

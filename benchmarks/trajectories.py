@@ -165,8 +165,8 @@ def our_ends(model: Model, z: NDArray, side: NDArray, until: float) -> NDArray:
 def agree(label: str, model: Model, side: NDArray, ends: dict[str, NDArray]) -> dict:
     """Refuse to time if a trajectory of ours fails, or ends otherwise than a peer's and no other peer ends as ours does.
 
-    Returns for each solver the shares that failed and that ended wrong (otherwise than we and another peer did, though its
-    solver reported success), and for the peers the largest difference from ours of the rest.
+    Returns for each solver the shares that failed and that are inaccurate (off by more than ALLOWED from where we and another
+    peer end, though its solver reported success), and for the peers the largest difference from ours of the rest.
     """
     peers = [name for name in ends if name != "dynlab"]
     failed = {name: ~np.isfinite(end).all(1) for name, end in ends.items()}
@@ -185,9 +185,9 @@ def agree(label: str, model: Model, side: NDArray, ends: dict[str, NDArray]) -> 
             allowed[f"{name}, end states"] = float(np.nanmax(apart[name][alone[name]], initial=0.0)), ALLOWED
             allowed[f"{name}, other outcomes"] = float((outcome[name] != outcome["dynlab"])[alone[name]].sum()), 0.0
     verified(label, allowed)
-    result = {"dynlab": {"failed": 0.0, "wrong": 0.0}}
+    result = {"dynlab": {"failed": 0.0, "inaccurate": 0.0}}
     for name in peers:
-        result[name] = {"failed": float(failed[name].mean()), "wrong": float((~failed[name] & ~same[name]).mean())}
+        result[name] = {"failed": float(failed[name].mean()), "inaccurate": float((~failed[name] & ~same[name]).mean())}
         if same[name].any():
             result[name]["difference"] = float(apart[name][same[name]].max())
     return result

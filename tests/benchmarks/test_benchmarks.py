@@ -77,7 +77,7 @@ def test_a_wrong_gradient_is_refused_and_the_exit_status_says_so(monkeypatch, tm
 def test_trajectories_agree_with_scipy():
     row = machine.timed_if_right(trajectories.one_case, 64, 1e4, 3, 1, ("LSODA", "Radau", "diffrax"))
     assert set(row["solvers"]) == {"dynlab", "SciPy LSODA", "SciPy Radau"}
-    assert all(solver["failed"] == solver["wrong"] == 0.0 for solver in row["solvers"].values())
+    assert all(solver["failed"] == solver["inaccurate"] == 0.0 for solver in row["solvers"].values())
 
 
 @pytest.mark.parametrize("fault", ["state", "head", "failed"])
@@ -106,7 +106,7 @@ def test_a_peer_that_is_wrong_alone_is_counted_not_believed():
     wrong[2, 3] += 2e-3
     gone[1] = np.nan
     found = trajectories.agree("ends", model, side, {"dynlab": ours, "A": ours + 1e-6, "B": wrong, "C": gone})
-    shares = {name: (solver["failed"], solver["wrong"]) for name, solver in found.items()}
+    shares = {name: (solver["failed"], solver["inaccurate"]) for name, solver in found.items()}
     assert shares == {"dynlab": (0, 0), "A": (0, 0), "B": (0, 0.25), "C": (0.25, 0)}
     gone[2] = np.nan  # then nobody confirms ours there
     with pytest.raises(machine.WrongResult, match="B, end states 0.002"):
