@@ -3,6 +3,7 @@
 The public names are loaded when they are first used, so that `import dynlab` stays instant.
 """
 
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
     from dynlab.trajectory import Trajectory as Trajectory
 
 __version__ = "0.1.0"
+_IMPORTED = time.time()  # `dynlab._cache` keeps no kernels of sources that were edited later
 
 _HOMES = {
     "Model": "dynlab.model",
@@ -37,6 +39,8 @@ _HOMES = {
     "Trajectory": "dynlab.trajectory",
     "ensemble": "dynlab.sweep",
     "Ensemble": "dynlab.sweep",
+    "register_activation": "dynlab.registration",
+    "activations": "dynlab.registration",
     "LinearModel": "dynlab.linear.model",
     "simulate_linear": "dynlab.linear.flow",
 }

@@ -23,7 +23,9 @@ COMMANDS = {
     "pretrain": ("dynlab.pretrain", "pretrain an encoder on pictures"),
     "evaluate": ("dynlab.evaluate", "what a pretrained encoder is worth"),
     "heads": ("dynlab.images.contest", "all heads under one budget, on pictures"),
+    "explain": ("dynlab.explain", "say in words what happened in a run, and what moves it"),
     "figures": ("dynlab.figures.__main__", "build the figures, each with its data and the check of its claim"),
+    "docs": ("dynlab.docs.__main__", "build the pages of theory, reference and tutorial"),
     "doctor": ("dynlab.doctor", "versions, threads, cache and device of this machine"),
 }
 

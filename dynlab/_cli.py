@@ -151,6 +151,9 @@ def run_command(call: Call, work: Callable[[], None]) -> int:
     0 done, 1 the files could not be written, 2 a setting is not allowed, 130 Ctrl-C, 128 + n for signal n.
     """
     program, arguments = call.program, call.arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         with termination_as_exception():
             work()

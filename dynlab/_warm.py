@@ -20,11 +20,11 @@ def compiling(activations: Sequence[str]) -> Iterator[None]:
 
     The process is ended with the block, whether it is done or not; without a cache folder none is started.
     """
-    from dynlab import _jit
+    from dynlab import _cache
 
-    folder = _jit.cache_folder()
+    folder = _cache.cache_folder()
     process = None
-    if len(activations) > 1 and folder is not None and not any(folder.glob("*flow_kernel*.nbi")):
+    if len(activations) > 1 and folder is not None and not any(folder.glob(f"*flow_kernel*{_cache.SUFFIX}")):
         words = "; ".join(COMPILE.format(name) for name in activations[1:])
         quiet = subprocess.DEVNULL
         process = subprocess.Popen([sys.executable, "-c", words], stdin=quiet, stdout=quiet, stderr=quiet)

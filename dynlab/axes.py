@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import SettingError, require
 
 MOST_VALUES = 1000
@@ -34,7 +35,10 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting and its increasing values; `log` says how they are spaced and drawn."""
+    """A setting, called `name`, and its increasing `values`; `log` says how they are spaced and drawn.
+
+    SettingError for a setting that cannot vary, and for values that do not increase.
+    """
 
     name: str
     values: tuple
@@ -44,6 +48,10 @@ class Axis:
         require(self.name in SETTINGS, "axis", self.name, "one of " + ", ".join(SETTINGS))
         ordered = all(a < b for a, b in zip(self.values, self.values[1:], strict=False))
         require(len(self.values) > 1 and ordered, "axis", self.values, "two or more increasing values")
+
+    def __repr__(self) -> str:
+        span = f"{self.values[0]:g} to {self.values[-1]:g}"
+        return _show.line("Axis", [f"{self.name}: {len(self.values)} values, {span}{', log' if self.log else ''}"])
 
     @property
     def label(self) -> str:

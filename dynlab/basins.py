@@ -16,7 +16,9 @@ CHUNK = 64  # trajectories a task; results do not depend on it
 
 
 def end_states(signal, failed) -> np.ndarray:
-    """Numbers (N,) in `END_STATES` of signals (N, 2, 2), the definitions being those of `dynlab.population.measures`.
+    """Numbers (N,) in `END_STATES` of signals (N, 2, 2), as `dynlab.population.measures` defines them.
+
+    failed (N,): whether the run did not come to its end.
 
     Squared cosines are taken within the span of the features: a neuron whose noise goes last is on its feature.
     """

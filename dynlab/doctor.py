@@ -1,33 +1,58 @@
 """What dynlab finds on this machine: versions, threads, cache folder, CUDA device or why there is none.
 
     python -m dynlab.doctor
+    python -m dynlab.doctor --clear-cache old
 
-prints a line for each; the exit status is 0 whatever is found.
+The first prints a line for each; the exit status is 0 whatever is found. The second removes compiled kernels of other
+versions than this one, or all of them (--clear-cache alone), and nothing that it did not write.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-from dynlab._cli import Parser
+from dynlab._checks import choice
+from dynlab._cli import Parser, run_command
+
+if TYPE_CHECKING:
+    from dynlab._cache import Kept
 
 PROGRAM = "dynlab.doctor"
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "pandas", "matplotlib", "tqdm", "numba-cuda", "distributed")
+WHICH = ("all", "old")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    Parser(
-        prog=PROGRAM,
-        description="Print versions, threads, cache folder, and the CUDA device or why there is none.",
-    ).parse_args(list(sys.argv[1:] if argv is None else argv))
+    call = parser().call(argv)
+    return run_command(call, lambda: run(call.arguments))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Clear the cache where that is asked for, otherwise print what is found."""
+    if arguments.clear_cache is not None:
+        return clear_cache(arguments.clear_cache)
     for name, found in findings().items():
-        print(f"{name + ':':10} {found}")
-    return 0
+        print(f"{name + ':':10} {found.replace(chr(10), chr(10) + ' ' * 11)}")
+
+
+def parser() -> Parser:
+    """The options."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Print versions, threads, the cache of kernels, and the CUDA device or why there is none.",
+        epilog="example: dynlab doctor --clear-cache old",
+    )
+    what = f"remove compiled kernels, of {', '.join(WHICH)}: old are those of other versions than this (default all)"
+    p.add_argument("--clear-cache", help=what, nargs="?", const="all", metavar="WHICH")
+    return p
 
 
 def findings() -> dict[str, str]:
@@ -58,14 +83,37 @@ def threads() -> str:
 
 
 def cache() -> str:
-    """Where compiled kernels are kept and how large that is, all versions together."""
-    from dynlab import _jit
+    """Where compiled kernels are kept, and a line for each version of them: size, and when it was used last."""
+    from dynlab import _cache
 
-    root = _jit.cache_root()
-    files = [path for path in root.rglob("*") if path.is_file()] if root.is_dir() else []
-    held = f"{sum(path.stat().st_size for path in files) / 2**20:.0f} MiB in {len(files)} files"
-    place = next(path for path in (root, *root.absolute().parents) if path.exists())
-    return f"{root}, {held}" + ("" if os.access(place, os.W_OK) else "; cannot be written: kernels are compiled anew")
+    root = _cache.cache_root().absolute()
+    found = _cache.kept()
+    held = f"{_size(sum(one.size for one in found))} in {sum(one.files for one in found)} files"
+    place = next(path for path in (root, *root.parents) if path.exists())
+    denied = "" if os.access(place, os.W_OK) else "; cannot be written: kernels are compiled anew"
+    return "\n".join([f"{root}, {held}{denied}", *map(_version, found)])
+
+
+def clear_cache(which: str) -> None:
+    """Remove compiled kernels, `which` of WHICH; say how much that was, and what else was found and left."""
+    from dynlab import _cache
+
+    choice("clear_cache", which, WHICH)
+    files, size, left = _cache.clear(old=which == "old")
+    print(f"removed {files} files, {_size(size)}, from {_cache.cache_root().absolute()}")
+    for path in left:
+        print(f"left, not the cache's: {path}")
+
+
+def _version(one: Kept) -> str:
+    now = "current, " if one.current else ""
+    left = f", {one.unfinished} of them not finished" if one.unfinished else ""
+    used = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used))
+    return f"{one.folder.name}: {now}{_size(one.size)} in {one.files} files{left}, last used {used}"
+
+
+def _size(bytes_: int) -> str:
+    return f"{bytes_ / 2**20:.1f} MiB"
 
 
 def device() -> str:

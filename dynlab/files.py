@@ -2,7 +2,8 @@
 
 A run folder is filled under the hidden name `.NAME.partial` beside its final place and takes its own name in
 one rename, after everything in it has reached the disk. Whatever stops the run before (an exception, Ctrl-C,
-SIGTERM) removes the partial folder; only a kill -9 leaves it, and the next run to the same place clears it.
+SIGTERM) removes the partial folder; only a kill -9 leaves it, and the next run to the same place clears it. (One at the
+very end may leave the empty file `.lock` in a complete folder.)
 """
 
 from __future__ import annotations
@@ -138,6 +139,16 @@ def growing_folder(place: str | os.PathLike[str], resume: bool = False) -> Itera
         except FolderTaken as error:
             hint = "; --resume goes on with it" if (place / "run.json").is_file() else ""
             raise FolderTaken(place, str(error).removeprefix(f"{place}: ") + hint) from None
+    with held_folder(place):
+        yield place
+
+
+@contextmanager
+def held_folder(place: Path) -> Iterator[None]:
+    """Hold a folder, created where it is missing, against other processes that would write to it.
+
+    Raises FolderTaken where another one holds it, FolderError where it cannot be written.
+    """
     try:
         place.mkdir(parents=True, exist_ok=True)
         lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT)
@@ -146,7 +157,7 @@ def growing_folder(place: str | os.PathLike[str], resume: bool = False) -> Itera
     try:
         if flock(lock) is False:
             raise FolderTaken(place, "another run is writing there")
-        yield place
+        yield
     finally:
         os.close(lock)
 

@@ -23,6 +23,9 @@ class PowerLaw:
     high: float
     offset: float
 
+    def __repr__(self) -> str:
+        return f"PowerLaw(exponent {self.exponent:.4g} [{self.low:.4g}, {self.high:.4g}], {self(1.0):.4g} at 1)"
+
     def __call__(self, x):
         return np.exp(self.offset) * np.asarray(x, dtype=float) ** self.exponent
 
@@ -44,7 +47,7 @@ def share_law(x, events, seed: int = 0) -> PowerLaw:
 
 
 def median_interval(values, z: float = 1.96) -> tuple[float, float, float]:
-    """(median, low, high): 95 % interval of the median by order statistics; nan are left out."""
+    """(median, low, high) of values (N,), nan left out: interval by order statistics, of 95 % for z = 1.96 deviations."""
     values = np.sort(np.asarray(values, dtype=float)[~np.isnan(values)])
     n = len(values)
     if n == 0:

@@ -25,12 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import SettingError, choice, integer, real, require
 from dynlab._device import of_flow
 from dynlab._stats import wilson
 from dynlab.axes import Axis
 from dynlab.blocks import BlockStore, open_store
 from dynlab.files import signals_deferred
+from dynlab.formulas.activations import require_built_in
 from dynlab.map_measures import Measure, merged, outcome_counts
 from dynlab.model import Model
 from dynlab.points import Point, run_jobs, sources_key
@@ -41,6 +43,7 @@ from dynlab.training import Training
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 PILOT = 16  # seeds of a point before refinement
 JOB = 256  # seeds computed in one go, at most
@@ -56,7 +59,7 @@ MODEL_SETTINGS = ("strong", "weak", "noise", "patches", "feature_patches", "neur
 
 @dataclass(frozen=True)
 class Grid:
-    """Two axes, and the settings that are the same at every point.
+    """Two axes x and y, and the settings that are the same at every point.
 
     fixed: values for settings of `Model`, and dim, eta_head, until, where the defaults are not meant. heads: the head
     rules to map. SettingError for what is not allowed at some point.
@@ -80,10 +83,15 @@ class Grid:
             choice("head", head, HEADS)
         self._check_points()
 
+    def __repr__(self) -> str:
+        fixed = ", ".join(f"{name}={_show.brief(value)}" for name, value in self.fixed.items())
+        return _show.line("Grid", [f"{self.x!r}", f"{self.y!r}", *([fixed] if fixed else []), f"seed={self.seed}"])
+
     def point(self, x: float, y: float) -> Point:
-        """The point at these values of the axes."""
+        """The point at the values x and y of the axes; SettingError where the model refuses one of them."""
         given = {"dim": 1000, "eta_head": 0.01, "until": None} | dict(self.fixed) | {self.x.name: x, self.y.name: y}
         model = Model(**{name: given.pop(name) for name in MODEL_SETTINGS if name in given})
+        require_built_in(model.activation, "in a phase map, whose store outlives what a process registers")
         until = given.pop("until")
         least = model.features + model.neurons
         dim = integer("dim", given.pop("dim"), at_least=least, why="features + neurons")
@@ -106,7 +114,7 @@ class Grid:
         return {"x axis": self.x.name, "y axis": self.y.name} | kept | rest
 
     def device(self, device: str) -> tuple[str, str]:
-        """`dynlab._device.of_flow` for all points of the grid."""
+        """Where all points of the grid are to be computed, "cpu" or "cuda", and that in words; device as in `phase_map`."""
         xs, ys = self.x.values, self.y.values
         models = {self.point(x, ys[0]).model for x in xs} | {self.point(xs[0], y).model for y in ys}
         return of_flow(device, [(model, Training(head=head)) for model in models for head in self.heads])
@@ -131,7 +139,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class PhaseMap:
-    """A finished map.
+    """A finished map of the number `measure` over a `grid`; `level`: where its boundary is (None: there is none).
 
     frame: a row a point and head: the axes' values, head, value, low, high (95 %), pooled, pooled_low, pooled_high (see
     the head of the module), predicted, seeds, the counts both, only_strong, only_weak, neither, failed, merged.
@@ -145,6 +153,29 @@ class PhaseMap:
     computed: int
     damage: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        size = f"{len(self.grid.x.values)} x {len(self.grid.y.values)} points"
+        parts = [f"{self.measure.name} over {self.grid.x.name} and {self.grid.y.name}", size]
+        parts += [f"heads {' and '.join(self.grid.heads)}", f"{int(self.frame['seeds'].sum())} trajectories"]
+        return _show.line("PhaseMap", parts)
+
+    def _repr_html_(self) -> str:
+        """For each head: the number mapped, at its smallest, median and largest, and where."""
+        x, y, rows = self.grid.x.name, self.grid.y.name, []
+        for head in self.grid.heads:
+            known = self.frame[self.frame["head"] == head].dropna(subset="value").sort_values("value", kind="stable")
+            for word, place in (("smallest", 0), ("median", len(known) // 2), ("largest", -1)):
+                if len(known):
+                    row = known.iloc[place]
+                    rows.append((f"head {head}, {word}", row["value"], row["low"], row["high"], row[x], row[y]))
+        return _show.table(rows, (self.measure.name, "value", "95 % from", "to", x, y), repr(self))
+
+    def plot(self) -> Figure:
+        """The map of each head, the boundary and its prediction; a matplotlib Figure that belongs to no window."""
+        from dynlab.map_figure import phase_figure
+
+        return phase_figure(self)
+
     def field(self, head: str, column: str = "value") -> np.ndarray:
         """A column as (rows, columns) = (values of y, values of x)."""
         values = self.frame.loc[self.frame["head"] == head, column].to_numpy(dtype=float)
@@ -153,7 +184,7 @@ class PhaseMap:
 
 def phase_map(
     grid: Grid,
-    folder: Path,
+    folder: str | Path,
     *,
     seeds: int = 64,
     measure: Measure | None = None,
@@ -169,18 +200,22 @@ def phase_map(
 
     Parameters
     ----------
+    grid : the two axes, and what is the same at every point.
+    folder : where the store of points is, or is to be.
     seeds : starts a point; with `refine` at most that many.
     measure : of `dynlab.map_measures` (None: the share that learns both features). A store serves every measure.
     level : where the boundary is (None: the measure's own), for `refine`.
+    refine : whether points near the boundary get more seeds, see the head of the module.
     executor : where tasks run: threads here (None), processes, a cluster. It is not shut down. Tasks are picklable.
     threads : of the executor that is made where none is given.
     ahead : tasks handed to the executor before their results are in; more for a large cluster.
     progress : called with trajectories done and to do, of this round.
     device : "cpu", "cuda" or "auto", as in `dynlab.ensemble`; a store of a device's points is its own.
 
-    The result is the same, to the last bit, for any executor and for any history of interruptions: a killed process
-    loses the tasks that were running, no more. Raises `dynlab.files.FolderTaken` for a store of other settings or
-    sources, or one in use, and `dynlab.blocks.StoreFull` where the disk is full.
+    Returns a `PhaseMap`, the same to the last bit for any executor and for any history of interruptions: a killed process
+    loses the tasks that were running, no more. Raises SettingError for values that are not allowed,
+    `dynlab.files.FolderTaken` for a store of other settings or sources, or one in use, and `dynlab.blocks.StoreFull` where
+    the disk is full.
     """
     measure = Measure.named("both") if measure is None else measure
     level = measure.level if level is None else level

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dynlab.axes import WHOLE, Axis
 from dynlab.grid import PhaseMap
-from dynlab.plotting import WIDTH, style
+from dynlab.plotting import WIDTH, Picture, style
 
 COLOURS = "cividis"  # told apart by colour-blind readers, and in grey
 TITLES = {"off-diagonal": "with prediction head", "none": "without head"}
@@ -27,10 +27,10 @@ MOST_VECTORS = 20_000  # cells drawn one by one in the PDF; beyond, the map (not
 
 
 def phase_figure(found: PhaseMap) -> Figure:
-    """A panel for each head, with common axes and colours."""
+    """A panel for each head of the map found, with common axes and colours."""
     with style():
         heads = found.grid.heads
-        figure = Figure(figsize=(WIDTH, 3.25), layout="constrained")
+        figure = Picture(figsize=(WIDTH, 3.25), layout="constrained")
         grid = figure.subplots(1, len(heads), sharex=True, sharey=True, squeeze=False)[0]
         norm = norm_of(found.measure, [found.field(head) for head in heads])
         drawn = set()

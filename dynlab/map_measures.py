@@ -39,7 +39,7 @@ LEVELS = {"rank": 1.5}  # of the boundary; 1/2 for shares, none for other median
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a point with its 95 % interval; `named` makes one."""
+    """A number of a point with its interval; `named` makes one. name, label of its axis, level of the boundary or None."""
 
     name: str
     label: str
@@ -47,7 +47,10 @@ class Measure:
 
     @classmethod
     def named(cls, name: object) -> Measure:
-        """The measure of this name; dashes and underscores, and the frame's own names of columns, are taken too."""
+        """The measure of this name; dashes and underscores, and the frame's own names of columns, are taken too.
+
+        SettingError for a name that there is not.
+        """
         word = str(name).replace("_", "-")
         by_column = {column.replace("_", "-"): short for short, (column, _) in MEDIANS.items()}
         word = by_column.get(word, word)
@@ -60,6 +63,7 @@ class Measure:
 
     @property
     def is_share(self) -> bool:
+        """Whether it is the share of starts with an outcome, not a median."""
         return self.name in SHARES
 
     @property

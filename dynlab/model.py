@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from dynlab import _show
 from dynlab._checks import SettingError, choice, integer, real, require
+from dynlab.formulas import activations
 
+# What commands offer; a script may have registered more.
 ACTIVATIONS = ("relu", "cubic", "relu3", "linear")
 MASKS = ("half", "independent")
 
@@ -34,7 +37,8 @@ class Model:
     noise : float
         Standard deviation sigma >= 0 of the noise in each direction.
     activation : str
-        phi: "relu" max(0, z), "cubic" z^3 (the paper's theorem), "relu3" max(0, z)^3 or "linear" z.
+        phi: "relu" max(0, z), "cubic" z^3 (the paper's theorem), "relu3" max(0, z)^3 or
+        "linear" z; or one that `dynlab.register_activation` has added in this process.
     neurons : int
         Number m >= 1 of neurons, and so of outputs.
     mask : str
@@ -73,13 +77,24 @@ class Model:
             "patches": patches,
             "feature_patches": carriers,
             "noise": real("noise", self.noise, at_least=0.0),
-            "activation": choice("activation", self.activation, ACTIVATIONS),
+            "activation": choice("activation", self.activation, activations.ACTIVATIONS),
             "neurons": integer("neurons", self.neurons, at_least=1),
             "mask": mask,
             "strengths": strengths,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, as it could be typed."""
+        return _show.line("Model", _show.changed(self, self._implied()))
+
+    def _repr_html_(self) -> str:
+        return _show.settings_table(self, self._implied())
+
+    def _implied(self) -> tuple[str, ...]:
+        """The settings that others say already."""
+        return ("strengths",) if self.features == 2 else ("strong", "weak")
 
     @property
     def features(self) -> int:

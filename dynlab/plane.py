@@ -31,6 +31,7 @@ from math import isfinite
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import SettingError, require
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.model import Model
@@ -52,7 +53,7 @@ LABELS |= {f"w{j}": rf"$|w_{j}|$" for j in (1, 2)}
 
 @dataclass(frozen=True)
 class Side:
-    """One axis of a plane: a coordinate and its range."""
+    """One axis of a plane: the name of a coordinate, and its range from low to high."""
 
     name: str
     low: float
@@ -63,14 +64,17 @@ class Side:
         edges = np.linspace(self.low, self.high, count + 1)
         return (edges[1:] + edges[:-1]) / 2
 
+    __repr__ = _show.fields_line
+
     @property
     def span(self) -> float:
+        """The length of the range."""
         return self.high - self.low
 
 
 @dataclass(frozen=True)
 class Point:
-    """A fixed point of the plane: place (2,), kind of `KINDS`, the two eigenvalues (complex), whether they tell the kind
+    """A fixed point of the plane: place (2,), kind of `KINDS`, the two eigenvalues (complex), by: whether they tell the kind
     ("eigenvalues") or the motion nearby does ("motion"), residual: largest rate there."""
 
     place: np.ndarray
@@ -78,6 +82,12 @@ class Point:
     eigenvalues: np.ndarray
     by: str
     residual: float
+
+    def __repr__(self) -> str:
+        values = ", ".join(_show.number(complex(value)) for value in self.eigenvalues)
+        return f"Point({self.place[0]:.4g}, {self.place[1]:.4g}: {self.kind}, eigenvalues {values})"
+
+    _repr_html_ = _show.fields_table
 
 
 class Plane:
@@ -113,8 +123,19 @@ class Plane:
         self._unknowns = (x.name, y.name, *self.slaved)
         self._cubed = ACTIVATIONS[model.activation].degree == 3
 
+    def __repr__(self) -> str:
+        sides = [f"{side.name} from {side.low:g} to {side.high:g}" for side in (self.x, self.y)]
+        held = [f"{name}={value:.4g}" for name, value in self.held.items()]
+        return _show.line("Plane", [*sides, *held, *(f"{name} slaved" for name in self.slaved)])
+
+    def _repr_html_(self) -> str:
+        rows = [(side.name, f"from {side.low:g} to {side.high:g}") for side in (self.x, self.y)]
+        rows += [(name, f"held at {value:.6g}") for name, value in self.held.items()]
+        rows += [(name, "slaved") for name in self.slaved]
+        return _show.table([*rows, ("eta_head", self.eta_head)], (), f"Plane of {self.model!r}")
+
     def values(self, x, y) -> dict:
-        """All coordinates (N,) at points of the plane; nan where a length has no room. Slaved ones are left at 0."""
+        """All coordinates (N,) at points x, y (N,) of the plane; nan where a length has no room. Slaved ones stay 0."""
         given = {self.x.name: x, self.y.name: y}
         return self._complete({name: given.get(name, 0.0 * x + self.held.get(name, 0.0)) for name in COORDINATES})
 
@@ -128,7 +149,7 @@ class Plane:
         return values
 
     def states(self, x, y):
-        """signal (N, 2, 2), noise norms (N, 2), head (N, 2, 2) at points (N,), and whether (N,) there is such a state."""
+        """signal (N, 2, 2), noise norms (N, 2), head (N, 2, 2) at points x, y (N,), and whether (N,) there is such one."""
         x, y = (np.asarray(part, dtype=float).ravel() for part in (x, y))
         values = self.values(x, y)
         signal, norm, head = _arrays(values)
@@ -147,7 +168,7 @@ class Plane:
         return signal, norm, head, inside
 
     def rates(self, x, y):
-        """(dx/dt, dy/dt, the same two divided by what cannot change sign) at points (N,), each (N,); nan outside."""
+        """(dx/dt, dy/dt, the same two divided by what cannot change sign) at points x, y (N,), each (N,); nan outside."""
         signal, norm, head, inside = self.states(x, y)
         weights = np.zeros((len(signal), 2, 4))
         weights[:, :, :2] = signal
@@ -211,7 +232,7 @@ class Plane:
         return np.array(rates)
 
     def linearised(self, unknowns):
-        """Rates (n,) and their exact Jacobian (n, n) at real values (n,) of the coordinates and the slaved entries."""
+        """Rates (n,) and their exact Jacobian (n, n) at real values `unknowns` (n,) of coordinates and slaved entries."""
         unknowns = np.array(unknowns, dtype=complex)
         moved = unknowns + 1j * STEP * np.eye(len(unknowns))
         return self._exact(unknowns).real, np.array([self._exact(row).imag / STEP for row in moved]).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ PALE = 0.65  # strength of the colour of broad lines
 PHASE_NAMES = {"I": "first feature", "II": "substitution", "III": "acceleration", "IV": "head returns"}
 PHASE_SHADES = {"I": "#ffffff", "II": "#ebebeb", "III": "#d9d9d9", "IV": "#f5f5f5"}
 PHASE_INCHES = 0.37  # of the time axis that a phase gets, however short it is: room for its name
+SCREEN_DPI = 130  # of a picture in a notebook
 TICK_INCHES = 0.36  # from one tick to the next: room for its label
 BELOW = -0.03  # lower end of an axis of sizes, in units of its upper end
 MARGIN = 1.5  # decades of time shown before anything moves and after everything rests
@@ -49,6 +51,17 @@ def style() -> Iterator[None]:
         yield
 
 
+class Picture(Figure):
+    """A figure that a notebook shows by itself, without pyplot: it is in no list of open windows, so nothing leaks."""
+
+    def _repr_png_(self) -> bytes:
+        """The picture as a notebook asks for it."""
+        buffer = io.BytesIO()
+        with style():
+            self.savefig(buffer, format="png", dpi=SCREEN_DPI)
+        return buffer.getvalue()
+
+
 def save(
     figure: Figure,
     stem: Path,
@@ -58,7 +71,8 @@ def save(
 ) -> list[Path]:
     """Write `stem`.png and `stem`.pdf, whole or not at all, without time stamps: equal figures give equal bytes.
 
-    The version of dynlab and, where given, the settings (as JSON) are in the files' metadata.
+    The title, the version of dynlab and, where given, the settings (as JSON) are in the files' metadata. formats: of "png",
+    "pdf". Returns the paths.
     """
     made_by = f"dynlab {dynlab.__version__}"
     text = json.dumps(settings or {}, sort_keys=True)
@@ -108,7 +122,7 @@ def phases_figure(runs: Mapping[str, tuple[Trajectory, Trajectory]]) -> Figure:
         phases that would be slivers widened to `PHASE_INCHES`; it is the same down a column.
     """
     with style():
-        figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
+        figure = Picture(figsize=(WIDTH, 5.2), layout="constrained")
         grid = figure.subplots(3, len(runs), sharex="col", squeeze=False, height_ratios=(1.0, 0.6, 1.0))
         inches = WIDTH / len(runs) - 0.55  # of a time axis, about
         for column, (title, pair) in zip(grid.T, runs.items(), strict=True):

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from dynlab.basins import END_STATES
 from dynlab.plane import LABELS
-from dynlab.plotting import style
+from dynlab.plotting import Picture, style
 from dynlab.portrait_report import Portrait
 
 SIZE = (6.9, 5.2)
@@ -31,9 +31,9 @@ PATH: dict[str, Any] = {"color": "0.15", "linewidth": 0.7}
 
 
 def portrait_figure(found: Portrait) -> Figure:
-    """One panel, its legend beside it, and what is held or slaved as the title."""
+    """One panel of the portrait found, its legend beside it, and what is held or slaved as the title."""
     with style():
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = Picture(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
         draw_portrait(axes, found)
         axes.set_ylabel(LABELS[found.names[1]])

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from dynlab import _show
 from dynlab.basins import END_STATES, basins, trajectories
 from dynlab.files import write_csv, write_json
 from dynlab.plane import LABELS, Plane
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from dynlab._cli import Call
     from dynlab.portrait import Settings
 
@@ -22,9 +25,9 @@ if TYPE_CHECKING:
 class Portrait:
     """The tables of a portrait, with x and y for the two coordinates whatever they are.
 
-    names (2,): of the coordinates. field, one row a cell: x, y, rate_x, rate_y (nan outside the plane), end_state ("").
-    nullclines: branch, at_rest (a coordinate's name), x, y. fixed_points: x, y, stability, told_by, real_1, imag_1, real_2,
-    imag_2, residual. paths: trajectory, time and all coordinates.
+    names (2,): of the coordinates. caption: what is held and slaved. field, one row a cell: x, y, rate_x, rate_y (nan
+    outside the plane), end_state (""). nullclines: branch, at_rest (a coordinate's name), x, y. fixed_points: x, y,
+    stability, told_by, real_1, imag_1, real_2, imag_2, residual. paths: trajectory, time and all coordinates.
     """
 
     names: tuple[str, str]
@@ -33,6 +36,22 @@ class Portrait:
     nullclines: pd.DataFrame
     fixed_points: pd.DataFrame
     paths: pd.DataFrame
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.field)} cells, {len(self.fixed_points)} fixed points"
+        return _show.line("Portrait", [" x ".join(self.names), counts, *(f"{s:.1%} {n}" for n, s in shares(self).items())])
+
+    def _repr_html_(self) -> str:
+        basins = _show.table(shares(self).items(), ("end state", "share of the plane"), " x ".join(self.names))
+        head = (*self.names, "stability", "eigenvalues", "")
+        points = [(row.x, row.y, row.stability, row.real_1, row.real_2) for row in self.fixed_points.itertuples()]
+        return basins + (_show.table(points, head, "fixed points") if points else "")
+
+    def plot(self) -> Figure:
+        """Basins, field, nullclines, fixed points and trajectories; a matplotlib Figure that belongs to no window."""
+        from dynlab.portrait_figure import portrait_figure
+
+        return portrait_figure(self)
 
     @property
     def tables(self) -> dict:
@@ -110,7 +129,7 @@ def write_files(folder: Path, settings: Settings, found: Portrait, call: Call) -
 
 
 def shares(found: Portrait) -> dict:
-    """Share of the plane from which each end state is reached."""
+    """Share of the plane of a portrait, `found`, from which each end state is reached."""
     inside = found.field["end_state"][found.field["end_state"] != ""]
     counts = inside.value_counts()
     return {name: float(counts[name] / len(inside)) for name in END_STATES if name in counts}

@@ -1,7 +1,8 @@
 """A store of finished ensembles, so that a long run that is interrupted goes on where it was.
 
 Each ensemble is one file, written completely or not at all, named by a hash of its settings and of the sources that
-decide its numbers: after an edit to the dynamics nothing old is taken for new.
+decide its numbers: after an edit to the dynamics nothing old is taken for new. The last bytes of a file are a digest of
+those before: one that is damaged counts as not there, and is named.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ import hashlib
 import io
 import json
 import os
+import weakref
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dynlab.files import FolderError, FolderTaken, flock, whole_file
+from dynlab.formulas.activations import require_built_in
 from dynlab.model import Model
 from dynlab.sweep import Ensemble
 
 SOURCES = ("model.py", "training.py", "heads.py", "sweep.py", "formulas", "population")
 STATES = ("signal", "gram", "head")
+LOCK = ".lock"
+DIGEST = 32  # bytes
 
 
 @cache
@@ -37,19 +43,41 @@ def physics_key() -> str:
 
 
 class Store:
-    """Ensembles by their settings (JSON-able dicts, the model among them) in a folder."""
+    """Ensembles by their settings (JSON-able dicts, the model among them) in a folder, which it holds as long as it lives.
+
+    damage : list of str, a line for each file found damaged.
+
+    Raises FolderTaken where another process has it open, FolderError where it cannot be written.
+    """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.damage: list[str] = []
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise FolderError(self.folder, f"cannot be written ({error.strerror})") from error
+        weakref.finalize(self, os.close, lock)
+        if flock(lock) is False:
+            raise FolderTaken(self.folder, "another process is working there")
+        for leftover in self.folder.glob(".*.partial"):  # of a process that was killed
+            leftover.unlink()
 
     def path(self, settings: dict) -> Path:
         """Where the ensemble of these settings is, or would be."""
+        require_built_in(settings["model"]["activation"], "in a store, which outlives what a process registers")
         text = json.dumps(settings, sort_keys=True) + physics_key()
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
 
     def __contains__(self, settings: dict) -> bool:
-        return self.path(settings).exists()
+        path = self.path(settings)
+        if not path.exists():
+            return False
+        if self._content(path) is None:
+            self.damage.append(f"{path}: is damaged: computed again")
+            return False
+        return True
 
     def put(self, settings: dict, run: Ensemble) -> None:
         """Keep an ensemble."""
@@ -62,29 +90,31 @@ class Store:
         arrays["settings"] = np.array(json.dumps(run.settings))
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
-        path = self.path(settings)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            with open(partial, "wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        content = buffer.getvalue()
+        with whole_file(self.path(settings)) as partial:
+            partial.write_bytes(content + hashlib.sha256(content).digest())
 
     def get(self, settings: dict) -> Ensemble:
         """The ensemble of these settings, as it was put; KeyError where there is none."""
-        path = self.path(settings)
-        if not path.exists():
+        content = self._content(self.path(settings))
+        if content is None:
             raise KeyError(f"no ensemble of {settings}")
         import pandas as pd
 
-        with np.load(path) as stored:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             groups = {name: tuple(stored[f"{name}.{part}"] for part in STATES) for name in ("starts", "ends", "snapshots")}
             columns = {name[6:]: stored[name] for name in stored.files if name.startswith("frame.")}
             own = json.loads(str(stored["settings"]))
             marks = stored["marks"]
         frame = pd.DataFrame({k: v.astype(object) if v.dtype.kind == "U" else v for k, v in columns.items()})
         return Ensemble(model=Model(**settings["model"]), settings=own, frame=frame, marks=marks, **groups)
+
+    @staticmethod
+    def _content(path: Path) -> bytes | None:
+        """A file without its digest; None where it is missing, cannot be read or does not match."""
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        whole = hashlib.sha256(content[:-DIGEST]).digest() == content[-DIGEST:]
+        return content[:-DIGEST] if whole else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import integer, real
 from dynlab._device import of_flow
 from dynlab._stats import wilson
@@ -25,6 +26,7 @@ from dynlab.training import Training
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
     from dynlab._types import Array
@@ -49,12 +51,21 @@ def draw_start(model: Model, dim: int, seed: int, index: int, scale: float = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Trajectories from many starts.
+    """Trajectories from many starts, as `dynlab.ensemble` returns them.
 
-    model, settings (dict: dim, seeds, seed, head, eta_head, until, method, rtol); `starts` and `ends`: OrderParameters as
-    arrays (signal (N, m, K), noise_gram (N, m, m), head (N, m, m)); `marks` (N, 3): times of the first and of the second
-    feature learnt and of the head's peak; `snapshots`: the states there, arrays as `starts` with a second axis of 3;
-    `frame`: one row a seed.
+    Parameters
+    ----------
+    model : Model
+    settings : dict
+        dim, seeds, seed, head, eta_head, until, method, rtol or eta; training and device where not the defaults.
+    frame : DataFrame
+        One row a seed: outcome, squared cosines at the end, times of the events, head's peak, bound and end, loss, status.
+    starts, ends : tuples of arrays
+        OrderParameters: signal (N, m, K), noise Gram matrices (N, m, m), heads (N, m, m).
+    marks : (N, 3) array
+        Times of the first and of the second feature learnt and of the head's peak; nan where there was none.
+    snapshots : tuple of arrays
+        The states there, arrays as `starts` with a second axis of 3.
     """
 
     model: Model
@@ -67,8 +78,24 @@ class Ensemble:
 
     def __repr__(self) -> str:
         counts = self.frame["outcome"].value_counts()
-        shares = ", ".join(f"{name} {count}" for name, count in counts.items())
-        return f"Ensemble({self.model.activation}, head {self.settings['head']}, {len(self.frame)} seeds: {shares})"
+        shares = [f"{name} {count}" for name, count in counts.items()]
+        first = f"{self.model.activation}, head {self.settings['head']}, {len(self.frame)} seeds: {shares[0]}"
+        return _show.line("Ensemble", [first, *shares[1:]])
+
+    def _repr_html_(self) -> str:
+        frame = self.frame
+        counts = {name: int((frame["outcome"] == name).sum()) for name in outcome_names(self.model)}
+        counts["merged"] = int((frame["rank"] < MERGED).sum())
+        shares = [(name, n, n / len(frame), *wilson(n, len(frame))) for name, n in counts.items()]
+        medians = self.summary().iloc[0][["time_first", "head_peak", "head_bound", "head_end", "time_second"]]
+        head = ("outcome", "seeds", "share", "95 % from", "to")
+        return _show.table(shares, head, repr(self)) + _show.table(medians.items(), ("median of", "value"))
+
+    def plot(self) -> Figure:
+        """Shares of the outcomes, and how T_1 and the head's peak are distributed; a matplotlib Figure without a window."""
+        from dynlab.object_figures import ensemble_figure
+
+        return ensemble_figure(self)
 
     def summary(self) -> pd.DataFrame:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.

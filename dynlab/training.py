@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from dynlab import _show
 from dynlab._checks import SettingError, choice, real, require
 from dynlab.heads import HEADS, TRAINED
 
@@ -143,6 +144,13 @@ class Training:
         if self.head == "symmetric" and self.head_matrix is not None:
             equal = self.head_matrix == tuple(zip(*self.head_matrix, strict=True))
             require(equal, "head_matrix", self.head_matrix, 'a symmetric one with head "symmetric"')
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, as it could be typed."""
+        return _show.line("Training", _show.changed(self))
+
+    def _repr_html_(self) -> str:
+        return _show.settings_table(self)
 
     @property
     def head_trains(self) -> bool:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab import _show
 from dynlab.files import csv_text, write_whole
+from dynlab.formulas.activations import definition
 from dynlab.model import Model
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from dynlab.population.order_parameters import OrderParameters
 
@@ -85,6 +88,21 @@ class Trajectory:
         when = f"{len(self.time)} times to {self.time[-1]:.3g}"
         return f"Trajectory({what}, {when}, {self.status} after {self.steps} steps)"
 
+    def _repr_html_(self) -> str:
+        rows = [("time", self.time[0], self.time[-1]), ("loss", self.loss[0], self.loss[-1])]
+        for array, name, members in _columns(self.model, self.settings):
+            values = getattr(self, array)
+            rows += [(f"{name}_{j + 1}_{r + 1}", values[0, j, r], values[-1, j, r]) for j, r in members[:8]]
+        events = {f"time of {name}": time for name, time in self.events.items() if not math.isnan(time)}
+        told = events | {"status": self.status, "steps": self.steps, "rejected": self.rejected}
+        return _show.table(rows, ("", "start", "end"), repr(self)) + _show.pairs_table(told)
+
+    def plot(self) -> Figure:
+        """Signals, head entries and loss against time, phases shaded; a matplotlib Figure that belongs to no window."""
+        from dynlab.object_figures import trajectory_figure
+
+        return trajectory_figure(self)
+
     @property
     def success(self) -> bool:
         """Whether the run ended where it should: at `until` or at stationarity."""
@@ -117,7 +135,7 @@ class Trajectory:
         return pd.DataFrame(columns)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `frame` as CSV, floats exactly, under one comment line with all the rest as JSON."""
+        """Write `frame` as CSV to the file `path`, floats exactly, under one comment line with all the rest as JSON."""
         rest = {
             "model": dataclasses.asdict(self.model),
             "settings": self.settings,
@@ -126,18 +144,25 @@ class Trajectory:
             "steps": self.steps,
             "rejected": self.rejected,
         }
+        if definition(self.model.activation) is not None:
+            rest["phi"] = definition(self.model.activation)
         heading = HEADING + json.dumps(rest, allow_nan=False)
         write_whole(Path(path), heading + "\n" + csv_text(self.frame))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trajectory:
-        """Read what `save` wrote, to the last bit; ValueError of one line for any other file."""
-        heading, _, table = Path(path).read_text(encoding="utf-8").partition("\n")
+        """The trajectory that `save` wrote to `path`, to the last bit; ValueError of one line for any other file."""
+        try:
+            heading, _, table = Path(path).read_text(encoding="utf-8").partition("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: is not a trajectory of dynlab ({error})") from None
         if not heading.startswith(HEADING):
             raise ValueError(f"{path}: is not a trajectory of dynlab")
         try:
             rest = json.loads(heading.removeprefix(HEADING))
-            model = Model(**rest.pop("model"))
+            model, phi = Model(**rest.pop("model")), rest.pop("phi", None)
+            if definition(model.activation) != phi:
+                raise ValueError(f"activation {model.activation} was {phi}, here it is {definition(model.activation)}")
             events = {name: math.nan if time is None else time for name, time in rest.pop("events").items()}
             names, *rows = table.splitlines()
             values = np.array([[float(word) for word in row.split(",")] for row in rows])

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from dynlab._checks import choice, require
 from dynlab._cli import Parser, run_command
-from dynlab.files import FolderError
+from dynlab.files import FolderError, held_folder
 
 from . import NAMES
-from .parts import build
 
 PROGRAM = "figures"
 GALLERY = Path(__file__).parent / "gallery"
@@ -33,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build the figures asked for, saying how long each took."""
+    from .parts import build  # with pandas and matplotlib, which --help does without
+
     names = [choice("name", name, NAMES) for name in dict.fromkeys(arguments.name)] or list(NAMES)
     require(arguments.out != "", "out", "", "the name of a folder")
     shown = arguments.out is not None or (GALLERY.parent.parent / "README.md").is_file()
@@ -40,20 +41,21 @@ def run(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.out or ("runs/figures-fast" if arguments.fast else "runs/figures"))
     if folder.exists() and not folder.is_dir():
         raise FolderError(folder, "holds a file; must be a folder")
-    for name in names:
-        started = time.perf_counter()
-        build(name, folder, arguments.fast)
-        if arguments.gallery:
-            place = GALLERY if arguments.out is None else folder / "gallery"
-            place.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / f"{name}.png", place / f"{name}.png")
-        print(f"{name:<24} {time.perf_counter() - started:6.1f} s  {folder / name}.pdf, .png, .csv", flush=True)
+    with held_folder(folder):
+        for name in names:
+            started = time.perf_counter()
+            build(name, folder, arguments.fast)
+            if arguments.gallery:
+                place = GALLERY if arguments.out is None else folder / "gallery"
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / f"{name}.png", place / f"{name}.png")
+            print(f"{name:<24} {time.perf_counter() - started:6.1f} s  {folder / name}.pdf, .png, .csv", flush=True)
 
 
 def parser() -> Parser:
     """The options."""
     what = "Build the figures, each with its data and the check of its claim."
-    p = Parser(prog=PROGRAM, description=what)
+    p = Parser(prog=PROGRAM, description=what, epilog="example: dynlab figures scaling --fast")
     p.add_argument("name", nargs="*", help=f"of {', '.join(NAMES)} (default all)", metavar="NAME")
     p.add_argument("--fast", action="store_true", help="small sizes, as the tests use them")
     where = "folder for figures and data (default runs/figures, with --fast runs/figures-fast)"

@@ -8,7 +8,7 @@ head entries from 1e-14 to 10 and 0; signals down to 1e-8; neurons that nearly o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ class State:
 
     def __repr__(self):
         return (
-            f"State({self.model!r},\n weights={self.weights.tolist()!r},\n head={self.head.tolist()!r},"
+            f"State(Model(**{asdict(self.model)!r}),\n weights={self.weights.tolist()!r},\n head={self.head.tolist()!r},"
             f"\n edges={self.edges})"
         )
 

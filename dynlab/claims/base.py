@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from dynlab import _show
 from dynlab._stats import wilson
 from dynlab.model import Model
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from dynlab.sweep import Ensemble
 
 HOLDS, FAILS, OUT_OF_REACH = "holds", "fails", "out of reach"
@@ -67,7 +70,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Record:
-    """One statement with its number: a row of theorem.json and theorem.csv.
+    """One statement with its number: a row of theorem.json and theorem.csv; `claim` and `name` say where it belongs.
 
     predicted, measured, low, high: numbers or None; low and high bound what was measured (95 % unless the statement
     says otherwise). verdict: "holds", "fails", or "out of reach" where the interval does not tell.
@@ -88,10 +91,18 @@ class Record:
             value = None if value is None or not math.isfinite(value) else float(value)
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        known = [(name, getattr(self, name)) for name in ("predicted", "measured", "low", "high")]
+        numbers = [f"{name} {value:.4g}" for name, value in known if value is not None]
+        return _show.line("Record", [f"{self.claim} {self.name}", self.verdict, *numbers])
+
+    def _repr_html_(self) -> str:
+        return _show.fields_table(self)
+
 
 @dataclass(frozen=True)
 class Curve:
-    """Points with intervals, or a line, of a panel."""
+    """Points (x, y) of a panel with intervals from low to high, or a line through them, and its label in the legend."""
 
     label: str
     x: list
@@ -100,10 +111,15 @@ class Curve:
     high: list | None = None
     line: bool = False
 
+    __repr__ = _show.fields_line
+
 
 @dataclass(frozen=True)
 class Panel:
-    """What a panel of the figure shows."""
+    """What a panel of the figure shows: title, x_label, y_label, curves, whether its axes are logarithmic (x_log, y_log).
+
+    spread: shift in x (relative on a log axis) from one set of points to the next, so that all show.
+    """
 
     title: str
     x_label: str
@@ -111,15 +127,36 @@ class Panel:
     curves: list[Curve] = field(default_factory=list)
     x_log: bool = True
     y_log: bool = True
-    spread: float = 0.0  # shift in x (relative on a log axis) from one set of points to the next, so that all show
+    spread: float = 0.0
+
+    def __repr__(self) -> str:
+        return _show.line("Panel", [_show.brief(self.title), f"{len(self.curves)} curves"])
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a claim."""
+    """What became of a claim: its records, and the panel that shows them."""
 
     records: list[Record]
     panel: Panel
+
+    def __repr__(self) -> str:
+        verdicts = [record.verdict for record in self.records]
+        counts = [f"{verdicts.count(word)} {word}" for word in (HOLDS, FAILS, OUT_OF_REACH) if word in verdicts]
+        number = self.records[0].claim if self.records else "?"
+        return _show.line("Finding", [f"claim {number}: {len(verdicts)} statements", *counts])
+
+    def _repr_html_(self) -> str:
+        names = ("name", "statement", "predicted", "measured", "low", "high", "verdict")
+        found = [[getattr(record, name) for name in names] for record in self.records]
+        rows = [["" if value is None else value for value in row] for row in found]
+        return _show.table(rows, names, repr(self))
+
+    def plot(self) -> Figure:
+        """The claim's panel; a matplotlib Figure that belongs to no window."""
+        from dynlab.claims.figure import theorem_figure
+
+        return theorem_figure({self.records[0].claim: self.panel})
 
 
 def within(low: float, high: float, least: float = -math.inf, most: float = math.inf) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynlab.claims.base import Curve, Panel
-from dynlab.plotting import COLOURS, WIDTH, style
+from dynlab.plotting import COLOURS, WIDTH, Picture, style
 
 COLUMNS = 3
 ROW_INCHES = 2.35
@@ -24,7 +24,7 @@ def theorem_figure(panels: Mapping[int, Panel]) -> Figure:
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     with style():
-        figure = Figure(figsize=(WIDTH * columns / COLUMNS * 1.25, ROW_INCHES * rows), layout="constrained")
+        figure = Picture(figsize=(WIDTH * columns / COLUMNS * 1.25, ROW_INCHES * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for place, (number, panel) in zip(axes, panels.items(), strict=False):
             draw_panel(place, number, panel)

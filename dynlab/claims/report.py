@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict
@@ -44,11 +45,14 @@ def scale_of(settings: Settings) -> Scale:
 
 
 def open_folder(out: Path) -> Store:
-    """The store inside the results' folder; FolderTaken where something else stands there."""
+    """The store inside the results' folder; FolderTaken where something else stands there or another process has it open."""
     ours = (out / POINTS).is_dir()
-    if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
+    if (out.exists() or out.is_symlink()) and not ours and (not out.is_dir() or any(out.iterdir())):
         raise FolderTaken(out, "holds other files; must be a new or an empty folder, or one of dynlab.theorem")
-    return Store(out / POINTS)
+    store = Store(out / POINTS)
+    for leftover in out.glob(".*.partial"):  # of a process that was killed
+        leftover.unlink()
+    return store
 
 
 def judge(settings: Settings, store: Store) -> dict[int, Finding]:
@@ -58,6 +62,8 @@ def judge(settings: Settings, store: Store) -> dict[int, Finding]:
     scale = scale_of(settings)
     asked = list(dict.fromkeys(point for n in settings.claims for point in CLAIMS[n].points(scale)))
     missing = [point for point in asked if point.settings() not in store]
+    for line in store.damage:
+        print(line, file=sys.stderr)
     done = 0
     with progress(sum(point.seeds for point in missing), "trajectories", settings.quiet) as show:
         for point in missing:

@@ -42,8 +42,22 @@ at small theta, of which again the series is used:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import factorial, pi, sqrt
+
+from dynlab._checks import SettingError, require
+from dynlab.formulas.expansions import (
+    DEGREE,
+    MEAN,
+    REGISTERED,
+    SELF,
+    registered_antiparallel_gap,
+    registered_covariance,
+    registered_number,
+    registered_parallel_gap,
+    registered_power,
+    registered_slope,
+)
 
 RELU, CUBIC, RELU3, LINEAR = 0, 1, 2, 3
 
@@ -95,8 +109,46 @@ def linear_slope(z):
     return 1.0 + 0.0 * z
 
 
+def is_odd(kind):
+    """Whether phi(-z) = -phi(z)."""
+    return kind == CUBIC or kind == LINEAR or (kind >= REGISTERED and kind % 2 == 1)
+
+
+def is_cubed(kind):
+    """Whether phi is z^3 on a half-line."""
+    return kind == CUBIC or kind == RELU3
+
+
+def is_steep(kind):
+    """Whether phi is of degree 2 or more: signals keep their signs, so their logarithms can be followed."""
+    return kind == CUBIC or kind == RELU3 or kind >= REGISTERED
+
+
+def degree_of(kind):
+    """The degree q, as a float."""
+    if kind >= REGISTERED:
+        return registered_number(kind, DEGREE)
+    return 3.0 if is_cubed(kind) else 1.0
+
+
+def power(kind, u):
+    """sign(u) |u|^q: phi on the half-line where it is not 0, continued as an odd function."""
+    if kind >= REGISTERED:
+        return registered_power(kind, u)
+    return u * u * u if is_cubed(kind) else u
+
+
+def power_slope(kind, u):
+    """Derivative of `power` by u."""
+    if kind >= REGISTERED:
+        return registered_slope(kind, u)
+    return 3.0 * u * u if is_cubed(kind) else 1.0 + 0.0 * u
+
+
 def self_covariance(kind, sigma):
     """C_jj / Q_jj^q, a number that depends on sigma only."""
+    if kind >= REGISTERED:
+        return registered_number(kind, SELF) * registered_power(kind, sigma * sigma)
     s2 = sigma * sigma
     if kind == RELU:
         return s2 * (0.5 - 0.5 / pi)
@@ -110,6 +162,8 @@ def self_covariance(kind, sigma):
 
 def mean_factor(kind, sigma):
     """mu_j / |w_j|^q, a number that depends on sigma only (0 for odd activations)."""
+    if kind >= REGISTERED:
+        return registered_number(kind, MEAN) * registered_power(kind, sigma)
     if kind == RELU:
         return sigma / sqrt(2.0 * pi)
     if kind == RELU3:
@@ -141,6 +195,8 @@ def pair_covariance(kind, sigma, k, dot, wedge, eps):
     parallel parts), eps = pi - theta. Units: sigma^(2q) |w|^(2q). k must be positive unless the activation is
     linear or cubic.
     """
+    if kind >= REGISTERED:
+        return registered_covariance(kind, sigma, k, dot, wedge, eps)
     s2 = sigma * sigma
     if kind == LINEAR:
         return s2 * dot, s2 + 0.0 * dot
@@ -161,6 +217,9 @@ def pair_covariance(kind, sigma, k, dot, wedge, eps):
 
 def variance_ratio(kind):
     """C_jj / mu_j^2 of a rectified activation, a pure number."""
+    if kind >= REGISTERED:
+        mean = registered_number(kind, MEAN)
+        return registered_number(kind, SELF) / (mean * mean)
     return pi - 1.0 if kind == RELU else 0.25 * (15.0 * pi - 4.0)
 
 
@@ -182,8 +241,10 @@ def complement(kind, x, c, s):
 
 
 def parallel_gap(kind, theta, c, s):
-    """1 - kappa: 0 for parallel noise parts, as theta^2; theta is not looked at for odd activations."""
+    """1 - kappa: 0 for parallel noise parts, as theta^2; theta is not looked at for odd built-in ones."""
     gap = s * s / (1.0 + c) if c.real > 0.0 else 1.0 - c
+    if kind >= REGISTERED:
+        return registered_parallel_gap(kind, gap, theta)
     if kind == LINEAR:
         return gap
     if kind == CUBIC:
@@ -196,8 +257,10 @@ def parallel_gap(kind, theta, c, s):
 
 def antiparallel_gap(kind, eps, c, s):
     """kappa - kappa(pi): 0 for antiparallel noise parts; eps = pi - theta."""
-    if kind == LINEAR or kind == CUBIC:
+    if is_odd(kind):
         return parallel_gap(kind, eps, -c, s)
+    if kind >= REGISTERED:
+        return registered_antiparallel_gap(kind, eps, c, s)
     return complement(kind, eps, -c, s) / (pi - 1.0 if kind == RELU else 15.0 * pi - 4.0)
 
 
@@ -205,15 +268,17 @@ def antiparallel_gap(kind, eps, c, s):
 class Activation:
     """What the theory needs to know of an activation.
 
+    Equal if they are one function under one name, whatever code computes it: that is name, degree and odd.
+
     name: as in `Model(activation=...)`. kind: the number by which compiled code tells it. function, slope:
     phi and phi'. degree: q of phi(lambda z) = lambda^q phi(z). odd: phi(-z) = -phi(z), else phi(z) = 0 for z
     < 0.
     """
 
     name: str
-    kind: int
-    function: Callable
-    slope: Callable
+    kind: int = field(compare=False)
+    function: Callable = field(compare=False)
+    slope: Callable = field(compare=False)
     degree: int
     odd: bool
 
@@ -232,9 +297,32 @@ class Activation:
         return mu_1, mu_2, covariance + mu_1 * mu_2
 
 
-ACTIVATIONS = {
+class Known(dict):
+    """Activations by name; a name that is not known here is told in one line (a model may come from another process)."""
+
+    def __missing__(self, name):
+        raise SettingError("activation", name, "one of " + ", ".join(self) + ", or registered first")
+
+
+# Those that are registered (`dynlab.registration`) join them; BUILT_IN stays what it is.
+ACTIVATIONS = Known({
     "relu": Activation("relu", RELU, relu, relu_slope, 1, False),
     "cubic": Activation("cubic", CUBIC, cubic, cubic_slope, 3, True),
     "relu3": Activation("relu3", RELU3, relu3, relu3_slope, 3, False),
     "linear": Activation("linear", LINEAR, linear, linear_slope, 1, True),
-}
+})
+BUILT_IN = tuple(ACTIVATIONS)
+
+
+def definition(name):
+    """What a registered activation is, as z^5 or max(0, z)^2; None for a built-in one, whose name says it."""
+    record = ACTIVATIONS[name]
+    if name in BUILT_IN:
+        return None
+    plain = f"z^{record.degree}" if record.degree % 2 else f"sign(z) |z|^{record.degree}"
+    return plain if record.odd else f"max(0, z)^{record.degree}"
+
+
+def require_built_in(name, where):
+    """SettingError for an activation that is registered, where only the built-in ones are known."""
+    require(name in BUILT_IN, "activation", name, f"one of {', '.join(BUILT_IN)} {where}")

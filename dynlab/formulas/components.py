@@ -24,29 +24,19 @@ For odd activations t = y = g = 0 and there is no component mu.
 from math import atan, pi, sqrt
 
 from dynlab.formulas.activations import (
-    CUBIC,
     LINEAR,
-    RELU3,
     antiparallel_gap,
+    is_odd,
     mean_factor,
     pair_covariance,
     parallel_gap,
+    power,
     self_covariance,
 )
 
 # Layout of the parameter vector that compiled code receives: six count moments, sigma, the head's rate,
 # strengths.
 SAME, ACROSS, NOISE_PATCHES, S1, S2, S3, SIGMA, HEAD_RATE, STRENGTHS = 0, 1, 2, 3, 4, 5, 6, 7, 8
-
-
-def is_odd(kind):
-    """Whether phi(-z) = -phi(z)."""
-    return kind == CUBIC or kind == LINEAR
-
-
-def is_cubed(kind):
-    """Whether phi is of degree 3."""
-    return kind == CUBIC or kind == RELU3
 
 
 def responses(kind, m, features, par, signal, side, norm, raw, mean, spread, pull, target, across):
@@ -65,14 +55,14 @@ def responses(kind, m, features, par, signal, side, norm, raw, mean, spread, pul
         total = 0.0 * signal[j, 0]
         for f in range(features):
             u = par[STRENGTHS + f] * signal[j, f]
-            value = u * u * u if is_cubed(kind) else u
+            value = power(kind, u)
             if odd:
                 raw[j, f] = value
             else:
                 raw[j, 2 * f] = value if side[j, f] > 0 else 0.0 * value
                 raw[j, 2 * f + 1] = -value if side[j, f] < 0 else 0.0 * value
                 total = total + raw[j, 2 * f] + raw[j, 2 * f + 1]
-        mu = mean_unit * (norm[j] * norm[j] * norm[j] if is_cubed(kind) else norm[j])
+        mu = mean_unit * power(kind, norm[j])
         raw[j, count] = mu
         mean[j] = total / count
         spread[j] = par[S1] * mean[j] + par[S2] * mu
@@ -110,8 +100,8 @@ def noise_covariances(kind, m, par, norm, dot, wedge, eps, cov, cross):
     sigma = par[SIGMA]
     unit = self_covariance(kind, sigma)
     for j in range(m):
-        power = norm[j] * norm[j] * norm[j] if is_cubed(kind) else norm[j]
-        cov[j, j] = unit * power * power
+        size = power(kind, norm[j])
+        cov[j, j] = unit * size * size
         for r in range(j):
             k = norm[j] * norm[r]
             c = 0.0 * k
@@ -134,7 +124,7 @@ def noise_moments(kind, m, par, norm, dot, wedge, eps, cov, cross, gap, rise, de
     noise_covariances(kind, m, par, norm, dot, wedge, eps, cov, cross)
     root = sqrt(self_covariance(kind, par[SIGMA]))
     for j in range(m):
-        deviation[j] = root * (norm[j] * norm[j] * norm[j] if is_cubed(kind) else norm[j])
+        deviation[j] = root * power(kind, norm[j])
         for r in range(j):
             k = norm[j] * norm[r]
             near = 1.0 + 0.0 * k

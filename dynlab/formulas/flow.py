@@ -3,7 +3,7 @@ r"""Gradient flow in the coordinates in which it is tame: dw/dt = -dL/dw, dE/dt 
 Over 18 decades of time signals grow from d^(-1/2) to 1 and noise parts decay like t^(-1/4) for ever, so relative
 size is what must be resolved. State vector z, for m neurons and K features:
 
-    signals   m K        log|A_jl| for degree 3 (the sign of A_jl can not change: dA/dt has a factor A^2),
+    signals   m K        log|A_jl| for degree 2 and more (the sign of A_jl can not change: dA/dt has a factor A^(q-1)),
                          A_jl itself for degree 1
     norms     m          log |w~_j|
     angles    1          atanh of the correlation of w~_1 and w~_2         (pair layout, m = K = 2)
@@ -18,22 +18,27 @@ the general layout du_p/dt = -sum_{q != p} D_pq (|w~_q|/|w~_p|) (u_q - (u_q . u_
 Im f(z + i h e_k)/h with h = 1e-30 (complex step, Squire & Trapp, SIAM Review 1998), free of cancellation.
 """
 
-from math import atan, cosh, exp, pi, tanh
+from math import atan, cosh, exp, expm1, pi, tanh
 
 from dynlab.formulas.activations import (
-    CUBIC,
-    LINEAR,
-    RELU3,
+    degree_of,
+    is_cubed,
+    is_odd,
+    is_steep,
     mean_factor,
     pair_covariance,
     parallel_gap,
+    power,
+    power_slope,
     self_covariance,
     variance_ratio,
 )
-from dynlab.formulas.components import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS, is_cubed
+from dynlab.formulas.components import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS
+from dynlab.formulas.expansions import REGISTERED
 from dynlab.formulas.objective import forces
 from dynlab.formulas.pair import odd_forces, rectified_forces
 
+LOWEST = -200.0
 # Layouts of the state vector.
 PAIR, GENERAL = 0, 1
 
@@ -45,7 +50,7 @@ def state_size(layout, m, features):
 
 def signal_of(kind, z, side):
     """A_jl from its coordinate; side is the sign of A_jl."""
-    if is_cubed(kind):
+    if is_steep(kind):
         return side * exp(z)
     return z
 
@@ -65,17 +70,21 @@ def pair_noise(kind, par, z):
         eps = 2.0 * atan(exp(z[6]))
         theta = pi - eps
     cov, cross = pair_covariance(kind, par[SIGMA], k, k * cosine, k * sine, eps)
-    gap = 0.0 * k if kind == CUBIC or kind == LINEAR else parallel_gap(kind, theta, cosine, sine)
+    gap = 0.0 * k if is_odd(kind) else parallel_gap(kind, theta, cosine, sine)
     unit = self_covariance(kind, par[SIGMA])
     s1 = n1 * n1
     s2 = n2 * n2
     if is_cubed(kind):
         return n1, n2, unit * s1 * s1 * s1, cov, unit * s2 * s2 * s2, cross, gap
-    return n1, n2, unit * s1, cov, unit * s2, cross, gap
+    return n1, n2, unit * power(kind, s1), cov, unit * power(kind, s2), cross, gap
 
 
-def pair_rates(kind, par, z, side, rates):
-    """dz/dt of the pair layout (9 numbers) for any activation; side (4,): signs of A_11, A_12, A_21, A_22."""
+def pair_rates(kind, par, z, side, delta, rates):
+    """dz/dt of the pair layout (9 numbers) for any activation; side (4,): signs of A_11, A_12, A_21, A_22.
+
+    delta: log|A_11 A_22 / (A_12 A_21)|, by which D (`dynlab.formulas.cubic_flow`) is exact; looked at where signals are
+    logarithms and phi is odd.
+    """
     n1, n2, cxx, cxy, cyy, cross, gap = pair_noise(kind, par, z)
     a11 = signal_of(kind, z[0], side[0])
     a12 = signal_of(kind, z[1], side[1])
@@ -85,15 +94,18 @@ def pair_rates(kind, par, z, side, rates):
     p12, d12 = response(kind, par[STRENGTHS + 1], a12)
     p21, d21 = response(kind, par[STRENGTHS], a21)
     p22, d22 = response(kind, par[STRENGTHS + 1], a22)
-    degree = 3.0 if is_cubed(kind) else 1.0
-    if kind == CUBIC or kind == LINEAR:
+    degree = degree_of(kind)
+    if is_odd(kind):
+        det = p11 * p22 - p12 * p21
+        if is_steep(kind) and side[0] * side[1] * side[2] * side[3] > 0:
+            det = p12 * p21 * expm1(degree * delta)
         _, x1, x2, y1, y2, radial1, radial2, gxy, h1, h2 = odd_forces(
-            p11, p12, p21, p22, cxx, cxy, cyy, z[7], z[8], par[SAME], par[ACROSS], par[NOISE_PATCHES]
+            p11, p12, p21, p22, det, cxx, cxy, cyy, z[7], z[8], par[SAME], par[ACROSS], par[NOISE_PATCHES]
         )
     else:
         unit = mean_factor(kind, par[SIGMA])
-        mu1 = unit * (n1 * n1 * n1 if kind == RELU3 else n1)
-        mu2 = unit * (n2 * n2 * n2 if kind == RELU3 else n2)
+        mu1 = unit * power(kind, n1)
+        mu2 = unit * power(kind, n2)
         x = (upper(p11, side[0]), lower(p11, side[0]), upper(p12, side[1]), lower(p12, side[1]))
         y = (upper(p21, side[2]), lower(p21, side[2]), upper(p22, side[3]), lower(p22, side[3]))
         counts = (par[0], par[1], par[2], par[3], par[4], par[5])
@@ -109,11 +121,14 @@ def pair_rates(kind, par, z, side, rates):
     rates[1] = -x2 * d12
     rates[2] = -y1 * d21
     rates[3] = -y2 * d22
-    if is_cubed(kind):
+    if is_steep(kind):
         rates[0] = rates[0] / a11
         rates[1] = rates[1] / a12
         rates[2] = rates[2] / a21
         rates[3] = rates[3] / a22
+    if is_quadratic(kind):
+        for i in range(4):
+            rates[i] = rates[i] * faded_signal(z[i])
     rates[4] = -degree * radial1 / (n1 * n1)
     rates[5] = -degree * radial2 / (n2 * n2)
     rates[6] = -gxy * cross * (n2 / n1 + n1 / n2)
@@ -121,12 +136,22 @@ def pair_rates(kind, par, z, side, rates):
     rates[8] = -par[HEAD_RATE] * h2
 
 
+def is_quadratic(kind):
+    """Whether phi is of degree 2: then a signal that loses falls exponentially, its logarithm without end."""
+    return kind >= REGISTERED and degree_of(kind) < 2.5
+
+
+def faded_signal(z):
+    """Factor that holds the logarithm of such a signal near LOWEST; 1 to rounding where it is ordinary."""
+    return 1.0 / (1.0 + exp(LOWEST - z))
+
+
 def response(kind, alpha, signal):
     """(phi(u), dphi(u)/dA) for u = alpha A on its own half-line, continued smoothly through 0."""
     u = alpha * signal
     if is_cubed(kind):
         return u * u * u, 3.0 * alpha * u * u
-    return u, alpha + 0.0 * u
+    return power(kind, u), alpha * power_slope(kind, u)
 
 
 def upper(value, side):
@@ -179,8 +204,10 @@ def general_rates(kind, m, features, par, z, side, geometry, work, rates):
     entry = first + m * m
     for p in range(m):
         for f in range(features):
-            slope = d_signal[p, f] / signal[p, f] if is_cubed(kind) else d_signal[p, f]
+            slope = d_signal[p, f] / signal[p, f] if is_steep(kind) else d_signal[p, f]
             rates[p * features + f] = -slope
+            if is_quadratic(kind):
+                rates[p * features + f] = -slope * faded_signal(z[p * features + f])
         rates[base + p] = -d_noise[p, p] / (norm[p] * norm[p])
         unit_rates(m, first, p, z, norm, dot, d_noise, rates)
         for q in range(m):

@@ -56,6 +56,7 @@ where, again, X_r's own share of F drops out of every term. All of it is closed 
 
 from math import sqrt
 
+from dynlab.formulas.activations import degree_of, is_odd, power_slope
 from dynlab.formulas.components import (  # noqa: F401 (the layout of the parameters is offered here too)
     ACROSS,
     HEAD_RATE,
@@ -67,8 +68,6 @@ from dynlab.formulas.components import (  # noqa: F401 (the layout of the parame
     SIGMA,
     STRENGTHS,
     determinants,
-    is_cubed,
-    is_odd,
     noise_moments,
     responses,
 )
@@ -310,7 +309,7 @@ def radial_forces(
 ):  # fmt: skip
     """Add output j's share of dL/d log|w~_p| to the diagonal of d_noise (m, m)."""
     odd = is_odd(kind)
-    weight = scale * (3.0 if is_cubed(kind) else 1.0)
+    weight = scale * degree_of(kind)
     lift = 0.0 * aligned
     if not odd:
         for i in range(count):
@@ -380,7 +379,7 @@ def signal_gradient(kind, m, features, par, signal, side, d_comp, d_signal):
         for f in range(features):
             alpha = par[STRENGTHS + f]
             u = alpha * signal[p, f]
-            slope = 3.0 * u * u if is_cubed(kind) else 1.0 + 0.0 * u
+            slope = power_slope(kind, u)
             if odd:
                 d_signal[p, f] = alpha * slope * d_comp[p, f]
             elif side[p, f] > 0:

@@ -19,8 +19,8 @@ mu_y C_xF - mu_x C_yF = v mu_x mu_y (mu_x - e mu_y)(1 - kappa).
 from math import sqrt
 
 
-def odd_neuron(x1, x2, y1, y2, cxx, cxy, cyy, e, same, across, noise):
-    """One neuron x with partner y: (rho, dL/dF_1, dL/dF_2, radial_x, radial_y, dL/dC_xy, dL/de).
+def odd_neuron(x1, x2, y1, y2, det, cxx, cxy, cyy, e, same, across, noise):
+    """One neuron x with partner y, det = x1 y2 - x2 y1: (rho, dL/dF_1, dL/dF_2, radial_x, radial_y, dL/dC_xy, dL/de).
 
     States are weighted 1/2; radial_. = dL/d log|w~| / q.
     """
@@ -33,7 +33,6 @@ def odd_neuron(x1, x2, y1, y2, cxx, cxy, cyy, e, same, across, noise):
     cff = noise * (cfx + e * cfy)
     v = a * (f1 * f1 + f2 * f2) + cff
     u = a * (x1 * x1 + x2 * x2) + noise * cxx
-    det = x1 * y2 - x2 * y1
     xx = x1 * x1 + x2 * x2
     xy = x1 * y1 + x2 * y2
     inverse = 1.0 / v
@@ -53,15 +52,15 @@ def odd_neuron(x1, x2, y1, y2, cxx, cxy, cyy, e, same, across, noise):
     )
 
 
-def odd_forces(x1, x2, y1, y2, cxx, cxy, cyy, e1, e2, same, across, noise):
+def odd_forces(x1, x2, y1, y2, det, cxx, cxy, cyy, e1, e2, same, across, noise):
     """Loss and its derivatives for an odd activation.
 
-    x, y: responses of neuron 1 and 2 to features 1, 2; c..: noise covariances of one patch; e1 = E_12,
+    x, y: responses of neuron 1 and 2 to features 1, 2; det: x1 y2 - x2 y1; c..: noise covariances of one patch; e1 = E_12,
     e2 = E_21. Returns (L, dL/dx1, dL/dx2, dL/dy1, dL/dy2, radial_1, radial_2, dL/dcxy, dL/de1, dL/de2) with
     radial_j = dL/d log|w~_j| / q.
     """
-    rho1, p1, p2, px, py, v1, h1 = odd_neuron(x1, x2, y1, y2, cxx, cxy, cyy, e1, same, across, noise)
-    rho2, q1, q2, qy, qx, v2, h2 = odd_neuron(y1, y2, x1, x2, cyy, cxy, cxx, e2, same, across, noise)
+    rho1, p1, p2, px, py, v1, h1 = odd_neuron(x1, x2, y1, y2, det, cxx, cxy, cyy, e1, same, across, noise)
+    rho2, q1, q2, qy, qx, v2, h2 = odd_neuron(y1, y2, x1, x2, -det, cyy, cxy, cxx, e2, same, across, noise)
     return (
         4.0 - 2.0 * (rho1 + rho2),
         p1 + e2 * q1,

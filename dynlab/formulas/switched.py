@@ -32,14 +32,12 @@ Noise parts: with S = dL/dC, cross = dC/dQ and q the degree, dL/d log|w~_p| = q 
 dL/dQ_pr = 2 S_pr cross_pr turns w~_p.
 """
 
-from dynlab.formulas.activations import self_covariance
+from dynlab.formulas.activations import degree_of, is_odd, power, self_covariance
 from dynlab.formulas.components import (
     ACROSS,
     NOISE_PATCHES,
     SAME,
     SIGMA,
-    is_cubed,
-    is_odd,
     noise_covariances,
     responses,
 )
@@ -153,8 +151,8 @@ def similarity(kind, m, count, par, choice, numbers, raw, goal, goal_norm, cov, 
         d_u = 0.0 * loss
         if normalisation != LENGTH:
             noise = patches * inner(m, head[j], mixed_cov[j])
-            power = goal_norm[j] * goal_norm[j] * goal_norm[j] if is_cubed(kind) else goal_norm[j]
-            goal_noise = unit * power * power
+            size = power(kind, goal_norm[j])
+            goal_noise = unit * size * size
             for i in range(width):
                 # F - E_jj G: what the head adds, and how far the target is behind.
                 lent[j, i] = lent[j, i] + head[j, j] * (raw[j, i] - goal[j, i])
@@ -323,7 +321,7 @@ def unit_length(m, count, numbers, out, goal, d_out, d_goal):
 
 def noise_forces(kind, m, count, odd, raw, cov, cross, d_cov, d_raw, d_noise):
     """Fill d_noise (m, m) from S = dL/dC and dL/dmu."""
-    degree = 3.0 if is_cubed(kind) else 1.0
+    degree = degree_of(kind)
     for p in range(m):
         total = 0.0 * d_cov[p, p] if odd else raw[p, count] * d_raw[p, count]
         for r in range(m):

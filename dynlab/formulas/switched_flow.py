@@ -2,7 +2,7 @@ r"""Gradient flow under any `Training`, in coordinates in which it is tame, with
 
 State vector z for m neurons and K features, in the coordinates of `dynlab.formulas.flow` for the general layout:
 
-    signals   m K      log|A_jl| for degree 3 (its sign can not change), A_jl for degree 1
+    signals   m K      log|A_jl| for degree 2 and more (its sign can not change), A_jl for degree 1
     norms     m        log |w~_j|
     units     m * m    unit vectors u_j = w~_j/|w~_j| in a fixed basis of the span of the noise parts
     target    the same three again, if the target is a moving average: dw'/dt = target_rate (w - w') keeps w~' in that span
@@ -24,7 +24,8 @@ the target d log|w~'|/dt = beta ((|w~|/|w~'|) u.u' - 1), du'/dt = beta (|w~|/|w~
 
 from math import exp
 
-from dynlab.formulas.components import HEAD_RATE, is_cubed
+from dynlab.formulas.activations import is_steep
+from dynlab.formulas.components import HEAD_RATE
 from dynlab.formulas.flow import signal_of, unit_pair, unit_rates
 from dynlab.formulas.switched import AVERAGE, HEAD_RULE, TARGET_RATE, WEIGHT_DECAY, switched_forces
 from dynlab.heads import DIRECTCOPY, DIRECTPRED, trains
@@ -60,7 +61,7 @@ def faded(kind, z):
 
     Noise parts of degree 1 can reach 0 in finite time, like signals, at a rate that grows like their inverse.
     """
-    if not is_cubed(kind):
+    if not is_steep(kind):
         if z.real < -3.0 * FADED_LINEAR:
             return 0.0 * z
         return 1.0 / (1.0 + exp(-STEEP * (z + FADED_LINEAR)))
@@ -133,7 +134,7 @@ def weights_rates(kind, m, features, decay, z, signal, sides, norm, dot, d_signa
     for p in range(m):
         for f in range(features):
             place = p * features + f
-            if is_cubed(kind):
+            if is_steep(kind):
                 rates[place] = (-d_signal[p, f] / signal[p, f] - decay) * faded(kind, z[place])
             elif sides[p, f] == 0:
                 rates[place] = 0.0 * d_signal[p, f]
@@ -151,7 +152,7 @@ def target_rates(kind, m, features, speed, block, z, signal, goal, norm, goal_no
         for f in range(features):
             place = block + p * features + f
             behind = speed * (signal[p, f] - goal[p, f])
-            rates[place] = behind / goal[p, f] * faded(kind, z[place]) if is_cubed(kind) else behind
+            rates[place] = behind / goal[p, f] * faded(kind, z[place]) if is_steep(kind) else behind
         cosine = 0.0 * norm[p]
         for i in range(m):
             cosine = cosine + z[first + p * m + i] * z[block + first + p * m + i]

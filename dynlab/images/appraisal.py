@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab import _show
 from dynlab.images import datasets, evaluation
 from dynlab.images.augment import PRESETS, evaluation_view, preset
 from dynlab.images.networks import Networks
@@ -20,6 +21,7 @@ from dynlab.images.settings import REPRESENTATIONS, Pretraining
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from dynlab.images.datasets import ImageSet
 
@@ -27,18 +29,59 @@ ROWS = 500  # pictures at a time
 HEADING = f"{'features':<16}{'size':>6}  {'kNN':<24}{'linear probe':<24}{'rank':>8}{'corr. rank':>12}{'|corr|':>8}"
 
 
+class Appraisal(list):
+    """What `appraise` returns: a list of dicts, one for each representation: representation, dimensions, `Accuracy` knn and
+    probe, `Shape` shape."""
+
+    def __repr__(self) -> str:
+        known = [f"{row['representation']} kNN {row['knn'].share:.3f}, probe {row['probe'].share:.3f}" for row in self]
+        return _show.line("Appraisal", known)
+
+    def _repr_html_(self) -> str:
+        interval = ("95 % from", "to")
+        head = ("features", "size", "kNN", *interval, "linear probe", *interval, "rank", "mean |correlation|")
+        rows = []
+        for row in self:
+            accuracies = [x for kind in ("knn", "probe") for x in (row[kind].share, *row[kind].interval)]
+            shape = row["shape"]
+            rows.append((row["representation"], row["dimensions"], *accuracies, shape.rank, shape.mean_abs_correlation))
+        return _show.table(rows, head, "Frozen features")
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each representation: accuracies with 95 % intervals over test pictures, ranks, mean correlation."""
+        import pandas as pd
+
+        rows = []
+        for row in self:
+            numbers = {name: row[name] for name in ("representation", "dimensions")}
+            for kind in ("knn", "probe"):
+                numbers[kind] = row[kind].share
+                numbers[f"{kind}_low"], numbers[f"{kind}_high"] = row[kind].interval
+            names = ("rank", "covariance_rank", "singular_rank", "mean_abs_correlation", "dead")
+            rows.append(numbers | {name: getattr(row["shape"], name) for name in names})
+        return pd.DataFrame(rows)
+
+    def plot(self) -> Figure:
+        """Accuracies with intervals, and the spectra; a matplotlib Figure that belongs to no window."""
+        from dynlab.images.curves import appraisal_figure
+
+        return appraisal_figure(self)
+
+
 def appraise(
     settings: Pretraining, weights: dict, train: ImageSet, test: ImageSet, *, which: Sequence[str] = REPRESENTATIONS,
     ops: Any | None = None, told: Callable[[str], None] = lambda line: None,
-) -> list[dict]:  # fmt: skip
+) -> Appraisal:  # fmt: skip
     """A row for each representation: accuracies with intervals, spectrum, protocol.
 
     settings, weights: of a run; train, test: `ImageSet` with labels, the neighbours and the probe learn from the first.
+    which: names of `REPRESENTATIONS`. ops: where the layers compute (None: here). told: called with a line for each.
     """
     from dynlab.images import layers
 
     ops = layers if ops is None else ops
-    rows, labels = [], (train.labels, test.labels)
+    rows, labels = Appraisal(), (train.labels, test.labels)
     if labels[0] is None or labels[1] is None:
         raise ValueError(f"{train.name}: has no labels to learn from")
     for name, (inside, outside) in representations(settings, weights, train, test, which, ops):
@@ -50,7 +93,10 @@ def appraise(
 def appraise_features(
     train_features: np.ndarray, train_labels: np.ndarray, test_features: np.ndarray, test_labels: np.ndarray
 ) -> dict:
-    """Accuracies and spectrum of features (n, D): `Accuracy` knn and probe, `Shape` shape."""
+    """Accuracies and spectrum of features: `Accuracy` knn and probe, `Shape` shape.
+
+    train_features (N, D), test_features (n, D); train_labels (N,), test_labels (n,): integers from 0.
+    """
     learnt = (train_features, train_labels, test_features, test_labels)
     return {
         "dimensions": train_features.shape[1], "knn": evaluation.knn(*learnt), "probe": evaluation.linear_probe(*learnt),
@@ -114,7 +160,10 @@ def features_of(networks: Networks, pictures: np.ndarray, settings: Pretraining)
 def labelled(
     dataset: str, folder: str | Path, limit: int | None = None, verify: bool = True
 ) -> tuple[ImageSet, ImageSet]:
-    """(train, test) with labels: what neighbours and the probe learn from, at most `limit` pictures, and are asked."""
+    """(train, test) with labels: what neighbours and the probe learn from, at most `limit` pictures, and are asked.
+
+    dataset: name. folder: where its files are. verify: whether they are compared with known md5 sums.
+    """
     train, test = (datasets.load(dataset, folder, split, verify=verify) for split in ("train", "test"))
     if limit is not None and limit < len(train):
         labels = None if train.labels is None else train.labels[:limit]

@@ -160,8 +160,17 @@ def _keep(path: Path, found: list[dict], more: dict) -> None:
 
 
 def _rows(path: Path, normalisation: str, head: str, seed: int) -> list[dict]:
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return [{"normalisation": normalisation, "head": head, "seed": seed, **row} for row in rows]
+    from dynlab.files import FolderError
+    from dynlab.images import tables
+
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        found = [{"normalisation": normalisation, "head": head, "seed": seed, **row} for row in rows]
+        tables.frame(found)[list(tables.MEASURES)].astype(float)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        why = f"cannot be read ({type(error).__name__}: {error}); remove it, and the run is measured again"
+        raise FolderError(path, why) from None
+    return found
 
 
 def _line(name: str, found: list[dict], trained: float, measured: float) -> str:

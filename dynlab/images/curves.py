@@ -39,7 +39,7 @@ def curves(runs: dict[str, pd.DataFrame], columns: Sequence[str] | None = None) 
     with plotting.style():
         across = min(3, len(shown))
         down = -(-len(shown) // across)
-        figure = Figure(figsize=(plotting.WIDTH, 2.0 * down + 0.3), layout="constrained")
+        figure = plotting.Picture(figsize=(plotting.WIDTH, 2.0 * down + 0.3), layout="constrained")
         grid = figure.subplots(down, across, squeeze=False, sharex=True)
         for axes, (column, label, bottom) in zip(grid.flat, shown, strict=False):
             draw(axes, runs, column)
@@ -63,3 +63,34 @@ def draw(axes, runs: dict[str, pd.DataFrame], column: str) -> None:
         colour = plotting.COLOURS[place % len(plotting.COLOURS)]
         axes.plot(known["epoch"], known[column], color=colour, marker=marker, markersize=3.0, label=label, linewidth=1.0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def appraisal_figure(rows) -> Figure:
+    """Accuracies with Wilson's intervals, and the eigenvalues of the features' covariances (those above 0).
+
+    rows: as `dynlab.images.appraisal.appraise` returns them.
+    """
+    names = [row["representation"] for row in rows]
+    with plotting.style():
+        figure = plotting.Picture(figsize=(plotting.WIDTH, 2.7), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for shift, kind, label in ((-0.12, "knn", "kNN"), (0.12, "probe", "linear probe")):
+            shares = [row[kind].share for row in rows]
+            bounds = [row[kind].interval for row in rows]
+            reach = [[y - low for y, (low, _) in zip(shares, bounds, strict=True)],
+                     [high - y for y, (_, high) in zip(shares, bounds, strict=True)]]  # fmt: skip
+            places = [i + shift for i in range(len(rows))]
+            left.errorbar(places, shares, reach, linestyle="none", marker="o", markersize=3.5, capsize=2.0, label=label)
+        left.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+        left.set_xlabel("features")
+        left.set_ylabel("accuracy")
+        left.legend()
+        for name, row in zip(names, rows, strict=True):
+            values = [x for x in row["shape"].spectrum if x > 0.0]
+            right.plot(range(1, len(values) + 1), values, label=name, linewidth=1.0)
+        right.set_xscale("log")
+        right.set_yscale("log")
+        right.set_xlabel("number of the eigenvalue")
+        right.set_ylabel("eigenvalue of the covariances")
+        right.legend(fontsize=7.0)
+    return figure

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize
 
+from dynlab import _show
 from dynlab._checks import integer, real, require
 from dynlab._stats import wilson
 from dynlab.images import neighbours
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
 CHUNK_ENTRIES = 1 << 24  # cosines held at a time: 64 MB in float32
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 ITERATIONS, TOLERANCE = 200, 1e-5
+WORDS = 30  # characters of a protocol in the one line of an accuracy
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of `total` test pictures are right; low, high: Wilson's 95 % interval over test pictures alone.
+    """How many (`correct`) of `total` test pictures are right.
 
     protocol: how it was found, in words; details: further numbers by name.
     """
@@ -55,6 +57,16 @@ class Accuracy:
     total: int
     protocol: str
     details: dict
+
+    def __repr__(self) -> str:
+        low, high = self.interval
+        words = self.protocol.partition(":")[0]
+        return f"Accuracy({self.share:.4g} [{low:.4g}, {high:.4g}], {self.correct} of {self.total}, {words[:WORDS]})"
+
+    def _repr_html_(self) -> str:
+        low, high = self.interval
+        told = {"accuracy": self.share, "95 % from": low, "to": high, "correct": self.correct, "total": self.total}
+        return _show.pairs_table(told | {"protocol": self.protocol} | self.details, "Accuracy")
 
     @property
     def share(self) -> float:
@@ -73,7 +85,11 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a cloud of features looks like; see the module. spectrum: eigenvalues of the covariances, largest first."""
+    """What a cloud of features looks like; see the module for rank, covariance_rank, singular_rank.
+
+    mean_abs_correlation: over pairs of features. dead: how many features are constant. spectrum: eigenvalues of the
+    covariances, largest first. protocol: how it was found, in words.
+    """
 
     rank: float
     covariance_rank: float
@@ -82,6 +98,14 @@ class Shape:
     dead: int
     spectrum: tuple[float, ...]
     protocol: str
+
+    def __repr__(self) -> str:
+        ranks = f"rank {self.rank:.4g} of {len(self.spectrum)}, singular {self.singular_rank:.4g}"
+        return f"Shape({ranks}, mean |correlation| {self.mean_abs_correlation:.4g}, {self.dead} dead)"
+
+    def _repr_html_(self) -> str:
+        names = ("rank", "covariance_rank", "singular_rank", "mean_abs_correlation", "dead", "protocol")
+        return _show.pairs_table({name: getattr(self, name) for name in names}, f"Shape of {len(self.spectrum)} features")
 
     def as_json(self) -> dict:
         """Plain values."""
@@ -92,7 +116,10 @@ def knn(
     train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike, k: int = 200,
     temperature: float = 0.1,
 ) -> Accuracy:  # fmt: skip
-    """Weighted kNN of test (n, d) among train (N, d); labels are integers from 0. With N < k all of them vote."""
+    """Weighted kNN of test (n, d) among train (N, d), votes exp(cosine/temperature). With N < k all of them vote.
+
+    train_labels (N,), test_labels (n,): integers from 0. SettingError for features that do not fit, k or temperature <= 0.
+    """
     train, test = _unit(_checked("train", train)), _unit(_checked("test", test))
     train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
     require(train.shape[1] == test.shape[1], "test", test.shape, f"of {train.shape[1]} columns, as train")
@@ -126,7 +153,11 @@ def linear_probe(
     train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike,
     strengths: Sequence[float] = STRENGTHS, held_out: float = 0.1, iterations: int = ITERATIONS,
 ) -> Accuracy:  # fmt: skip
-    """The linear probe on frozen features train (N, d) and test (n, d); strengths: the values of C that are tried."""
+    """The linear probe on frozen features train (N, d) and test (n, d).
+
+    train_labels (N,), test_labels (n,): integers from 0. strengths: the values of C that are tried. held_out: the share of
+    each class that decides between them. iterations: of L-BFGS, at most. SettingError for what is not allowed.
+    """
     train, test = _checked("train", train), _checked("test", test)
     train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
     require(train.shape[1] == test.shape[1], "test", test.shape, f"of {train.shape[1]} columns, as train")

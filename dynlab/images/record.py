@@ -10,31 +10,45 @@
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 import sys
 import time
+import zipfile
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from dynlab import checkpoint
+from dynlab import _show, checkpoint
+from dynlab._checks import SettingError
 from dynlab.files import FolderError, growing_folder, json_text, whole_file, write_whole
 from dynlab.images.settings import Pretraining
 from dynlab.images.where import ops_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
     from dynlab.images.datasets import ImageSet
     from dynlab.images.train import Trainer
 
 KEPT = 3
+# What the readers of zip and npy raise where a file is damaged; RuntimeError: it looks encrypted.
+ARCHIVE_ERRORS = (ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn")
 CHECKPOINTS, METRICS, TIMES, RUN, WEIGHTS = "checkpoints", "metrics.csv", "times.csv", "run.json", "weights.npz"
 
 
 def settings_of(place: Path) -> Pretraining:
-    """The settings in run.json of a run's folder."""
-    return Pretraining(**run_of(place)["settings"])
+    """The settings in run.json of a run's folder; one line where they are none that a run can have."""
+    try:
+        return Pretraining(**run_of(place)["settings"])
+    except (SettingError, TypeError) as error:
+        raise FolderError(place / RUN, f"is damaged ({error})") from None
 
 
 def run_of(place: Path) -> dict:
@@ -48,7 +62,60 @@ def run_of(place: Path) -> dict:
         raise FolderError(path, f"cannot be read ({error})") from None
     if not isinstance(found, dict) or found.get("kind") != "pretraining":
         raise FolderError(path, "is not the record of a run of dynlab.pretrain")
+    for name, kind in (("settings", dict), ("status", str), ("data", str)):
+        if not isinstance(found.get(name), kind):
+            raise FolderError(path, f"is damaged ({name})")
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A run read from its folder `place`, finished or not; `read` makes it.
+
+    settings: as it was started with. status: "running" (or stopped) or "finished". metrics: metrics.csv as it is now.
+    """
+
+    place: Path
+    settings: Pretraining
+    status: str
+    metrics: pd.DataFrame
+
+    def __repr__(self) -> str:
+        if not len(self.metrics):
+            return _show.line("Recorded", [str(self.place)[-60:], f"{self.status}, no step recorded"])
+        last = self.metrics.iloc[-1]
+        numbers = f"loss {last['loss']:.4g}, rank of z {last['rank']:.4g}, head {last['head_norm']:.4g}"
+        return _show.line("Recorded", [str(self.place)[-40:], f"{self.status}, step {last['step']:.0f}", numbers])
+
+    def _repr_html_(self) -> str:
+        settings = _show.pairs_table(self.settings.plain(), "settings")
+        if not len(self.metrics):
+            return settings
+        rows = [(name, self.metrics[name].iloc[0], self.metrics[name].iloc[-1]) for name in self.metrics]
+        return _show.table(rows, ("", "first line", "last line"), repr(self)) + settings
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Encoder, projector and head at the end, by name; FolderError of one line where the run has not ended."""
+        return read_weights(self.place)
+
+    def plot(self) -> Figure:
+        """Loss, spectrum, head and accuracy against the epoch; a matplotlib Figure that belongs to no window."""
+        from dynlab.images.curves import curves
+
+        return curves({"": self.metrics})
+
+
+def read(place: str | Path) -> Recorded:
+    """The run in the folder `place`. Raises `dynlab.files.FolderError`, of one line, where there is none."""
+    import pandas as pd
+
+    place = Path(place)
+    status = run_of(place)["status"]
+    try:
+        metrics = pd.read_csv(place / METRICS)
+    except (OSError, ValueError) as error:
+        raise FolderError(place / METRICS, f"cannot be read ({error})") from None
+    return Recorded(place, settings_of(place), status, metrics)
 
 
 def pretrain(
@@ -56,10 +123,25 @@ def pretrain(
     every: int | None = None, device: str = "cpu", quiet: bool = False, plots: bool = True, command: str = "",
     data: str = "",
 ) -> list[str]:  # fmt: skip
-    """Train and fill the folder `place`; lines saying what stopped the training, none where it reached its end.
+    """Train and fill the folder `place`, which `read` reads.
 
-    data_set: `dynlab.images.datasets.ImageSet`. every: steps between checkpoints (None: an epoch). device: where to compute,
-    of cpu, cuda, auto.
+    Parameters
+    ----------
+    settings : Pretraining
+    data_set : `dynlab.images.datasets.ImageSet`.
+    place : a new or an empty folder, or with `resume` that of a run which was stopped.
+    resume : whether to go on from the last checkpoint there.
+    threads : to compute with (None: all cores).
+    every : steps between checkpoints (None: an epoch).
+    device : where to compute, of "cpu", "cuda", "auto".
+    quiet, plots : whether to print nothing; whether to draw curves.png and curves.pdf at the end.
+    command, data : words for run.json: how the run was started, and where its pictures are.
+
+    Returns
+    -------
+    list of str : lines saying what stopped the training, none where it reached its end.
+
+    Raises SettingError for settings that do not fit the pictures, FolderError for a folder that is not to be had.
     """
     started = time.perf_counter()
     ops, where = ops_of(device, threads)
@@ -213,9 +295,9 @@ def read_weights(place: Path) -> dict:
     if not path.is_file():
         raise FolderError(place, f"the run is not finished (no {WEIGHTS}); go on with it by dynlab.pretrain --resume")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
+    except (*ARCHIVE_ERRORS, OSError) as error:
         raise FolderError(path, f"cannot be read ({error})") from None
 
 

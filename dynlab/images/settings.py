@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from dynlab import heads
+from dynlab import _show, heads
 from dynlab._checks import SettingError, choice, integer, real, require
 from dynlab.training import STOP_GRADIENTS, TARGETS
 
@@ -40,7 +40,8 @@ class Pretraining:
     normalisation : of the outputs in "similarity": "batch" (each output standardised over the batch, as in the theory) or
         "length" (each row divided by its length, as in BYOL and SimSiam).
     stop_gradient, target, target_momentum : as in the theory; momentum of the moving average a step.
-    decorrelation, loss_weight : the weights above. temperature : of "simclr".
+    decorrelation, loss_weight : the weights above.
+    temperature : of "simclr".
     optimiser, lr, momentum, weight_decay : "sgd" (with momentum), "adam" or "lars"; the decay leaves norms and biases out.
     head_lr, head_decay : rate of the head in units of lr, and its own weight decay.
     schedule, warm_up : "constant", "cosine" or "step"; epochs of linear growth at the start.
@@ -102,6 +103,12 @@ class Pretraining:
         object.__setattr__(self, "projector", widths)
         self._check_together()
 
+    def __repr__(self) -> str:
+        return _show.line("Pretraining", _show.changed(self))
+
+    def _repr_html_(self) -> str:
+        return _show.settings_table(self)
+
     def _check_numbers(self) -> None:
         for name in ("decorrelation", "weight_decay", "head_decay", "head_lr", "warm_up"):
             object.__setattr__(self, name, real(name, getattr(self, name), at_least=0.0))
@@ -138,7 +145,7 @@ class Pretraining:
         return self.steps if self.steps is not None else self.epochs * self.epoch_steps(pictures)
 
     def epoch_steps(self, pictures: int) -> int:
-        """Steps of an epoch."""
+        """Steps of an epoch of so many pictures; SettingError where they are fewer than a batch."""
         if pictures < self.batch:
             raise SettingError("batch", self.batch, f"an integer <= {pictures}, the number of training pictures")
         return pictures // self.batch
@@ -181,7 +188,7 @@ RECIPES: dict[str, dict] = {
 
 
 def pretraining(recipe: str | None = None, **given: Any) -> Pretraining:
-    """The settings of a recipe with some of them given otherwise.
+    """The settings of a recipe with some of them given otherwise; SettingError for a recipe that there is not.
 
     With another loss than "similarity" head, stop-gradient and target take the only values that it allows, unless given.
     """

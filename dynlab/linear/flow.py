@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from dynlab import _show
 from dynlab._checks import SettingError, choice, real
 from dynlab.linear.laws import balance, misalignment
 from dynlab.linear.model import LinearModel, check_state, loss
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
     from dynlab._types import Array, Triple
@@ -94,7 +96,20 @@ class LinearTrajectory:
 
     def __repr__(self) -> str:
         when = f"{len(self.time)} times to {self.time[-1]:.3g}"
-        return f"LinearTrajectory({self.model}, {when}, {self.status} after {self.evaluations} evaluations)"
+        sizes = f"{self.W.shape[2]} inputs, {self.W.shape[1]} outputs"
+        return f"LinearTrajectory({sizes}, {when}, {self.status} after {self.evaluations} evaluations)"
+
+    def _repr_html_(self) -> str:
+        table = self.frame()
+        rows = [(name, table[name].iloc[0], table[name].iloc[-1]) for name in table]
+        told = {"status": self.status, "method": self.method, "evaluations": self.evaluations}
+        return _show.table(rows, ("", "start", "end"), repr(self)) + _show.pairs_table(told)
+
+    def plot(self) -> Figure:
+        """Norms, loss and misalignment against time; a matplotlib Figure that belongs to no window."""
+        from dynlab.object_figures import linear_figure
+
+        return linear_figure(self)
 
     @property
     def final(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

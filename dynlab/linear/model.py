@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import choice, integer, real, require
 
 if TYPE_CHECKING:
@@ -156,8 +157,11 @@ class LinearModel:
         n = self.inputs
         data = f"X={n}" if np.array_equal(self.X, np.eye(n)) else f"X=<{n} x {n}>"
         data += f", X_prime=<{n} x {n}>" if self.sigma is None else f", sigma={self.sigma!r}"
-        names = ("alpha_p", "eta", "beta", "stop_gradient", "predictor", "symmetric_predictor")
-        return f"LinearModel({data}, " + ", ".join(f"{name}={getattr(self, name)!r}" for name in names) + ")"
+        return _show.line("LinearModel", [data, *_show.changed(self, ("X", "X_prime", "sigma"))])
+
+    def _repr_html_(self) -> str:
+        X, X_prime = _show.matrix_table(self.X, "X"), _show.matrix_table(self.X_prime, "X_prime")
+        return _show.settings_table(self, ("X", "X_prime")) + X + X_prime
 
     @property
     def inputs(self) -> int:

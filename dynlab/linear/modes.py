@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import SettingError, integer, require
 from dynlab.linear.laws import overlap
 from dynlab.linear.model import ROUNDING, LinearModel
@@ -60,6 +61,13 @@ class Spectrum(NamedTuple):
     x_prime: np.ndarray
     vectors: np.ndarray
 
+    def __repr__(self) -> str:
+        return _show.line("Spectrum", [f"{name}={_show.brief(part)}" for name, part in self._asdict().items()])
+
+    def _repr_html_(self) -> str:
+        rows = zip(range(1, len(self.x) + 1), self.x, self.x_prime, strict=True)
+        return _show.table(rows, ("mode", "of X", "of X'"), "Spectrum")
+
 
 class FixedPoint(NamedTuple):
     """Where a balanced mode rests: p, s = p^2/alpha_p, growth rate of a small displacement of p, and its kind."""
@@ -68,6 +76,12 @@ class FixedPoint(NamedTuple):
     s: float
     rate: float
     kind: str
+
+    def __repr__(self) -> str:
+        return f"FixedPoint({self.kind}, p={self.p:.6g}, s={self.s:.6g}, rate={self.rate:.6g})"
+
+    def _repr_html_(self) -> str:
+        return _show.pairs_table(self._asdict(), "FixedPoint")
 
 
 def spectrum(model: LinearModel) -> Spectrum:
@@ -86,12 +100,12 @@ def spectrum(model: LinearModel) -> Spectrum:
 
 
 def mode_threshold(x: Array, x_prime: Array) -> Array:
-    """x^2 / (4 (x + x')), the weight decay above which a mode collapses; 0 where x is."""
+    """x^2 / (4 (x + x')), x' = x_prime, the weight decay above which a mode collapses; 0 where x is."""
     return np.where(x > 0.0, x**2 / np.where(x > 0.0, 4 * (x + x_prime), 1.0), 0.0)
 
 
 def mode_rates(model: LinearModel, p: ArrayLike, s: ArrayLike, tau: ArrayLike = 1.0) -> Triple:
-    """(dp/dt, ds/dt, dtau/dt) of the first k modes of `spectrum`, all of shape (..., k); per unit of time.
+    """(dp/dt, ds/dt, dtau/dt) of the first k modes of `spectrum` at p, s, tau, all of shape (..., k); per unit of time.
 
     Tian et al. 2021, section 3 (isotropic data there). tau must be 1 where beta is None. SettingError where it is not or
     X and X' do not commute.
@@ -116,6 +130,7 @@ def commuting_start(
     """(W, W_p, W_a) with eigenvalues p (k,) of W_p, s (k,) of F, W_a = tau W; s None: balanced, p^2/alpha_p.
 
     Mode j is the j-th of `spectrum`; k <= n1 and k <= outputs (None: k). U is drawn from `rng` (None: the first axes).
+    SettingError for more modes than that.
     """
     p = np.atleast_1d(np.asarray(p, dtype=np.float64))
     s = p**2 / model.alpha_p if s is None else np.broadcast_to(np.asarray(s, dtype=np.float64), p.shape)

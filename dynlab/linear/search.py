@@ -35,7 +35,10 @@ def has_collapsed(
     model: LinearModel, W: ArrayLike, W_p: ArrayLike | None, W_a: ArrayLike | None = None, *, patience: float,
     rtol: float = 1e-9,
 ) -> bool:  # fmt: skip
-    """Whether |W| falls below a thousandth of its start within the time patience / eta; the full flow, eta > 0."""
+    """Whether |W| falls below a thousandth of its start within the time patience / eta, by the full flow.
+
+    SettingError for eta 0.
+    """
     limit = GONE * np.linalg.norm(W)
     run = simulate_linear(
         model, W, W_p, W_a, until=patience / real("eta", model.eta, above=0.0), rtol=rtol, method="implicit",

@@ -20,6 +20,7 @@ from dynlab.formulas.activations import (
     mean_factor,
     pair_covariance,
     parallel_gap,
+    require_built_in,
     self_covariance,
     variance_ratio,
 )
@@ -57,8 +58,9 @@ def _odd_loop(kind, par, w, head, loss, d_w, d_head):
             cxy, cross = six * dot * (9.0 * n1 * n2 + 6.0 * dot * dot), six * (9.0 * n1 * n2 + 18.0 * dot * dot)
         else:
             cxx, cyy, cxy, cross = unit * n1, unit * n2, unit * dot, unit
+        x1, x2, y1, y2 = u11 * s11, u12 * s12, u21 * s21, u22 * s22
         value, x1, x2, y1, y2, r1, r2, gxy, h1, h2 = _odd_forces(
-            u11 * s11, u12 * s12, u21 * s21, u22 * s22, cxx, cxy, cyy, head[0, n], head[1, n], same, across, noise
+            x1, x2, y1, y2, x1 * y2 - x2 * y1, cxx, cxy, cyy, head[0, n], head[1, n], same, across, noise
         )
         loss[n] = value
         d_w[0, n], d_w[1, n] = degree * alpha * s11 * x1, degree * beta * s12 * x2
@@ -131,6 +133,7 @@ def columns(weights, head):
 
 def pair_loop(model):
     """The loop for the model's activation: f(kind, par, w, head, loss, d_w, d_head), all arrays as columns."""
+    require_built_in(model.activation, "for gradients of many states at once")
     return _odd_loop if ACTIVATIONS[model.activation].odd else _rectified_loop
 
 

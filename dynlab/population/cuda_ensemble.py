@@ -20,7 +20,7 @@ import numpy as np
 
 from dynlab import _gpu
 from dynlab._gpu import cuda
-from dynlab.formulas import activations, components, cubic_flow, flow, objective, pair
+from dynlab.formulas import activations, components, cubic_flow, expansions, flow, objective, pair
 from dynlab.formulas.activations import ACTIVATIONS, CUBIC, RELU, RELU3
 from dynlab.population import gradient, integrate, solver
 from dynlab.population.flow import MAX_STEPS, FlowResult, layout_of, method_table, scales
@@ -38,7 +38,7 @@ AXES = (0,) * N
 NOTHING = (None, None)
 float64, int64, complex128 = np.float64, np.int64, np.complex128
 
-for _part in (activations, components, objective, pair, flow):
+for _part in (expansions, activations, components, objective, pair, flow):
     _gpu.compile_module(_part)
 _gpu.compile_module(cubic_flow, inlined=tuple(name for name in vars(cubic_flow) if name != "cubic_pair_jacobian"))
 _gpu.compile_module(solver, inlined=("flow_rates", "factor", "substitute", "log_speed", "elapsed", "size", "log_signal"))
@@ -183,7 +183,7 @@ def missing(model, training, method: str = "flow") -> str | None:
     if method != "flow":
         return f'method "{method}" of ensembles has no kernel'
     if layout_of(model) != flow.PAIR or ACTIVATIONS[model.activation].kind not in BY_KIND:
-        return "kernels are for two neurons and two features, relu, cubic or relu3"
+        return f"kernels are for two neurons and two features, relu, cubic or relu3 (here: {model.activation})"
     if not closed_form(model, training):
         return "kernels are for the paper's training (head off-diagonal or none)"
     return None

@@ -72,11 +72,11 @@ def encode(model, state: OrderParameters) -> tuple[np.ndarray, np.ndarray]:
 def encode_arrays(model, signal, gram, head) -> tuple[np.ndarray, np.ndarray]:
     """`encode` for N states: signal (N, m, K), noise Gram matrices (N, m, m), heads (N, m, m) -> (N, n), (N, m K)."""
     m, count = model.neurons, len(signal)
-    cubed = ACTIVATIONS[model.activation].degree == 3
+    steep = ACTIVATIONS[model.activation].degree > 1
     signal = signal.reshape(count, -1)
     norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
-    signals = log_size(signal) if cubed else np.array(signal)
-    if cubed and layout_of(model) == flow.PAIR:
+    signals = log_size(signal) if steep else np.array(signal)
+    if steep and layout_of(model) == flow.PAIR:
         # delta of `formulas.cubic_flow` in place of log|A_22|
         signals[:, 3] += signals[:, 0] - signals[:, 1] - signals[:, 2]
     if layout_of(model) == flow.PAIR:
@@ -89,7 +89,7 @@ def encode_arrays(model, signal, gram, head) -> tuple[np.ndarray, np.ndarray]:
     else:
         angles = np.array([unit_rows(*pair).ravel() for pair in zip(gram, norm, strict=True)]).reshape(count, -1)
     side = np.sign(signal).astype(np.int64)
-    if cubed:
+    if steep:
         side[side == 0] = 1
     return np.concatenate([signals, log_size(norm), angles, head[:, ~np.eye(m, dtype=bool)]], axis=1), side
 
@@ -106,7 +106,7 @@ def unit_rows(gram, norm):
 
 
 def log_signals(model, z):
-    """log|A| (..., m K) of state vectors of degree 3."""
+    """log|A| (..., m K) of state vectors of degree 2 and more."""
     logs = np.array(z[..., : model.neurons * model.features])
     if layout_of(model) == flow.PAIR:
         logs[..., 3] += logs[..., 2] + logs[..., 1] - logs[..., 0]
@@ -116,10 +116,10 @@ def log_signals(model, z):
 def decode(model, z: np.ndarray, side: np.ndarray):
     """Arrays (signal (..., m, K), noise_gram (..., m, m), head (..., m, m)) of state vectors (..., n)."""
     m, features = model.neurons, model.features
-    cubed = ACTIVATIONS[model.activation].degree == 3
+    steep = ACTIVATIONS[model.activation].degree > 1
     cut = m * features
-    signal = log_signals(model, z) if cubed else z[..., :cut]
-    if cubed:
+    signal = log_signals(model, z) if steep else z[..., :cut]
+    if steep:
         signal = side * np.where(signal <= TINY_LOG, 0.0, np.exp(signal))
     norm = z[..., cut : cut + m]
     norm = np.where(norm <= TINY_LOG, 0.0, np.exp(norm))
@@ -149,7 +149,7 @@ def scales(model, starts: np.ndarray, head_rate: float) -> tuple[np.ndarray, np.
     m, features = model.neurons, model.features
     degree = ACTIVATIONS[model.activation].degree
     cut = m * features
-    signal = np.exp(log_signals(model, starts)) if degree == 3 else starts[:, :cut]
+    signal = np.exp(log_signals(model, starts)) if degree > 1 else starts[:, :cut]
     square = np.exp(2 * starts[:, cut : cut + m]) + (signal.reshape(-1, m, features) ** 2).sum(-1)
     size = np.sqrt(square.max(1))[:, None]
     arc, floors = np.ones_like(starts), np.zeros_like(starts)

@@ -6,13 +6,13 @@ The formulas are in `dynlab.formulas.objective`; here they are compiled and give
 from __future__ import annotations
 
 from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dynlab import _jit
+from dynlab import _jit, _show
 from dynlab._twofloat import TwoFloat, two_floats
-from dynlab.formulas import activations, components, masks, objective
+from dynlab.formulas import activations, components, expansions, masks, objective
 from dynlab.population.order_parameters import OrderParameters, check_head, check_weights
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dynlab._types import Array
     from dynlab.model import Model
 
+_jit.compile_module(expansions)
 _jit.compile_module(activations)
 _jit.compile_module(components, entries=())
 compiled = _jit.compile_module(objective, entries=("gradient", "forces"))
@@ -60,6 +61,23 @@ def forces_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the 
     return _forces(
         kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
     )
+
+
+class Gradient(NamedTuple):
+    """Loss and gradient: loss, d_weights (m, d), d_head (m, m); it unpacks like a plain tuple of the three."""
+
+    loss: float
+    d_weights: Array
+    d_head: Array
+
+    def __repr__(self) -> str:
+        sizes = [f"|{name}| {np.linalg.norm(part):.4g} <{part.shape[0]} x {part.shape[1]}>"
+                 for name, part in (("d_weights", self.d_weights), ("d_head", self.d_head))]  # fmt: skip
+        return _show.line("Gradient", [f"loss {self.loss:.6g}", *sizes])
+
+    def _repr_html_(self) -> str:
+        loss = _show.table([("loss", self.loss)], (), "Gradient")
+        return loss + _show.matrix_table(self.d_weights, "d_weights") + _show.matrix_table(self.d_head, "d_head")
 
 
 def _evaluate(
@@ -110,7 +128,7 @@ def _extend(kind: int, par: Array, state: tuple, out: tuple) -> None:
 
 
 def order_parameter_gradient(model: Model, state: OrderParameters) -> tuple[float, Array, Array, Array]:
-    """Return (loss, dL/dA (m, K), D (m, m), dL/dE (m, m)) with dL/dw~_p = sum_q D_pq w~_q.
+    """Return (loss, dL/dA (m, K), D (m, m), dL/dE (m, m)) at `state`, OrderParameters, with dL/dw~_p = sum_q D_pq w~_q.
 
     Raises ValueError where an output has zero variance.
     """
@@ -182,9 +200,22 @@ def population_gradient(model: Model, weights: ArrayLike, head: ArrayLike | None
     signal, noise = weights[:, : model.features], weights[:, model.features :]
     norm, dot, wedge = noise_geometry(noise)
     loss, d_signal, forces, d_head = _evaluate(model, signal, norm, dot, wedge, head)
-    return loss, np.hstack([d_signal, noise_gradient(noise, norm, forces)]), d_head
+    return Gradient(loss, np.hstack([d_signal, noise_gradient(noise, norm, forces)]), d_head)
 
 
 def population_loss(model: Model, weights: ArrayLike, head: ArrayLike | None) -> float:
-    """Exact loss over the population for dense weights (m, d); otherwise as `population_gradient`."""
+    """Exact loss over the population for dense weights.
+
+    Parameters
+    ----------
+    model : Model
+    weights : (m, d) array, d >= K; its first K axes are the features v_1..v_K, the others carry noise only.
+    head : (m, m) array with unit diagonal.
+
+    Returns
+    -------
+    float : sum_j (2 - 2 rho_j), 0 <= loss <= 4 m
+
+    Raises ValueError as `population_gradient` does, which costs the same.
+    """
     return population_gradient(model, weights, head)[0]

@@ -6,8 +6,7 @@ any neuron with it first passes 1/2; the head's peak is the largest |E_jr| (j !=
 
 from math import log
 
-from dynlab.formulas.activations import RELU, RELU3
-from dynlab.formulas.components import is_cubed
+from dynlab.formulas.activations import RELU, is_odd, is_steep
 from dynlab.population.solver import (
     GROW,
     LOG_SPEED_STEP,
@@ -310,8 +309,8 @@ def advance(system, axes, table, z, side, weights, limits, stop_at, times, at_ti
             fresh = False
             fastest = max(fastest, speed)
             remaining = until - clock[0]
-            resting = not is_cubed(kind) and speed < FIXED_POINT * fastest
-            if speed == 0.0 or resting or (kind == RELU3 and at_rounding(n, z, jac)):
+            resting = not is_steep(kind) and speed < FIXED_POINT * fastest
+            if speed == 0.0 or resting or (not is_odd(kind) and is_steep(kind) and at_rounding(n, z, jac)):
                 return finish(n, z, times, at_times, counts, tally, until, UNTIL)
             if stop_when_settled and settled(kind, m, features, z, side, rates, speed, remaining):
                 return finish(n, z, times, at_times, counts, tally, clock[0], STATIONARY)
@@ -360,7 +359,7 @@ def advance(system, axes, table, z, side, weights, limits, stop_at, times, at_ti
                 gap = middle_gap(system, arc, side, scratch, pace, point, normal)
                 pace = (h * top, log0, start, log1, end, 16.0 * gap)
                 step_time = elapsed(1.0, pace)
-            if change > LOG_SPEED_STEP and not in_time and (is_cubed(kind) or speed1 > FIXED_POINT * fastest):
+            if change > LOG_SPEED_STEP and not in_time and (is_steep(kind) or speed1 > FIXED_POINT * fastest):
                 accepted = False
                 factor = max(SHRINK, min(factor, 0.8 * LOG_SPEED_STEP / change))
             time_error = abs(gap) * step_time / ((clock[0] + step_time) * CLOCK * rtol)

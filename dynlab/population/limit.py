@@ -57,6 +57,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import require
 from dynlab.formulas import masks
 
@@ -99,6 +100,9 @@ class Fate:
     merged: np.ndarray
     cosine: np.ndarray
 
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
+
     def learns_both(self, margin: float) -> np.ndarray:
         """(N,) whether both features are learnt when a squared cosine above `margin` counts as learnt."""
         return ~self.merged | ((self.cosine > margin) & (self.cosine < 1.0 - margin))
@@ -139,9 +143,12 @@ class Substitution:
     duration: np.ndarray
     noise: np.ndarray
 
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
+
 
 def substitution(model, signal, gram, head_rate: float, points: int = 400) -> Substitution:
-    """Phase II of starts signal (N, 2, 2), noise Gram (N, 2, 2), E = I, at rate r > 0; Gauss-Legendre in theta."""
+    """Phase II of starts signal (N, 2, 2), noise Gram (N, 2, 2), E = I, at rate r > 0; by Gauss-Legendre with `points`."""
     found = fate(model, signal, gram, head_rate)
     rows, i, l = np.arange(len(signal)), found.lender, found.feature
     o, k = 1 - i, 1 - l
@@ -168,7 +175,7 @@ def substitution(model, signal, gram, head_rate: float, points: int = 400) -> Su
 
 
 def limit_starts(count: int, seed: int = 0):
-    """Signals (N, 2, 2) times sqrt(d), and noise Gram matrices, of starts in the limit d -> infinity."""
+    """Signals (N, 2, 2) times sqrt(d), and noise Gram matrices, of `count` starts in the limit d -> infinity."""
     signal = np.random.default_rng(seed).standard_normal((count, 2, 2))
     return signal, np.broadcast_to(np.eye(2), (count, 2, 2))
 

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlab import _show
 from dynlab.formulas import masks
 from dynlab.population.gradient import population_gradient
 from dynlab.population.integrate import FIRST, PEAK, SECOND
@@ -53,7 +54,8 @@ def sizes(signal, gram):
 
 @dataclass(frozen=True)
 class Roles:
-    """Who does what in each of N trajectories: row numbers, and indices of neurons and features (N,).
+    """Who does what in each of N trajectories: their numbers `rows` (N,), the neurons `lender` and `borrower` (N,), the
+    features learnt `first` and `second` (N,).
 
     Where nothing was learnt, the neuron and the feature with the largest squared cosine at the end stand in.
     """
@@ -64,8 +66,11 @@ class Roles:
     first: np.ndarray
     second: np.ndarray
 
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
+
     def of(self, array, neuron: str, feature: str):
-        """Entries (N,) of array (N, m, K) for a role of each kind."""
+        """Entries (N,) of array (N, m, K) for a role of each kind: neuron "lender", feature "first", and so on."""
         return array[self.rows, getattr(self, neuron), getattr(self, feature)]
 
 
@@ -90,7 +95,7 @@ def times(ensemble) -> dict:
 
 
 def at_event(ensemble, event: int):
-    """(signal (N, m, K), noise Gram (N, m, m), head (N, m, m)) at FIRST, SECOND or PEAK."""
+    """(signal (N, m, K), noise Gram (N, m, m), head (N, m, m)) at an event, FIRST, SECOND or PEAK."""
     return tuple(part[:, event] for part in ensemble.snapshots)
 
 
@@ -121,6 +126,9 @@ class Acceleration:
     second: np.ndarray
     first: np.ndarray
     predicted: np.ndarray
+
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
 
 
 def acceleration(model, who: Roles, signal, gram, head) -> Acceleration:

@@ -16,20 +16,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.formulas import activations, masks
+from dynlab.formulas import activations, expansions, masks
 
 if TYPE_CHECKING:
     from dynlab._types import Array
     from dynlab.model import Model
 
 
-def _noise_moments(model: Model, gram: Array) -> tuple[Array, Array]:
+def noise_moments(model: Model, gram: Array) -> tuple[Array, Array]:
     """Means mu (..., m) and covariances C (..., m, m) of phi(<w~_j, xi>)."""
     record = activations.ACTIVATIONS[model.activation]
     norm = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
     k = norm[..., :, None] * norm[..., None, :]
     s2 = model.noise**2
     mean = activations.mean_factor(record.kind, model.noise) * norm**record.degree
+    if record.kind >= expansions.REGISTERED:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            c = np.where(k > 0, np.clip(gram / k, -1.0, 1.0), 1.0)
+        bracket = expansions.expansion(record.kind, expansions.COVARIANCE, np.pi - np.arccos(c))
+        return mean, (s2 * k) ** record.degree * c * bracket
     if model.activation == "linear":
         return mean, s2 * gram
     if model.activation == "cubic":
@@ -50,14 +55,14 @@ def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Arr
     record = activations.ACTIVATIONS[model.activation]
     u = np.asarray(model.strengths) * signal
     if record.odd:
-        states = u**record.degree
+        states = np.sign(u) * np.abs(u) ** record.degree if record.degree % 2 == 0 else u**record.degree
         centred, mean = states, np.zeros(u.shape[:-1])
     else:
         states = np.concatenate([np.maximum(u, 0) ** record.degree, np.maximum(-u, 0) ** record.degree], axis=-1)
         mean = states.mean(-1)
         centred = states - mean[..., None]
     feature = centred @ np.swapaxes(centred, -1, -2) / states.shape[-1]
-    mu, noise = _noise_moments(model, gram)
+    mu, noise = noise_moments(model, gram)
     same, across, patches, s1, s2, s3 = masks.count_moments(
         model.patches, model.feature_patches, model.mask == "half"
     )
@@ -73,7 +78,7 @@ def output_means(model: Model, signal: Array, gram: Array) -> Array:
         return np.zeros(np.shape(signal)[:-1])
     u = np.asarray(model.strengths) * signal
     mean = (np.maximum(u, 0) ** record.degree + np.maximum(-u, 0) ** record.degree).mean(-1) / 2
-    mu, _ = _noise_moments(model, gram)
+    mu, _ = noise_moments(model, gram)
     return model.feature_patches / 2 * mean + (model.patches - model.feature_patches) / 2 * mu
 
 
@@ -88,13 +93,13 @@ def losses(model: Model, signal: Array, gram: Array, head: Array) -> Array:
 
 
 def spectral_rank(matrix: Array) -> Array:
-    """exp of the entropy of the spectrum of matrices (..., m, m) with unit diagonal (or zero rows): between 1 and m."""
+    """exp of the entropy of the spectrum of each matrix (..., m, m) with unit diagonal (or zero rows): between 1 and m."""
     share = np.maximum(np.linalg.eigvalsh(matrix), 1e-300) / matrix.shape[-1]
     return np.exp(-(share * np.log(share)).sum(-1))
 
 
 def correlation_rank(covariance: Array) -> Array:
-    """`spectral_rank` of the correlations of covariances (..., m, m); what has no variance counts as a zero row."""
+    """`spectral_rank` of the correlations of each covariance (..., m, m); what has no variance counts as a zero row."""
     deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.nan_to_num(covariance / (deviation[..., :, None] * deviation[..., None, :]))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynlab import _show
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
@@ -41,12 +43,19 @@ def check_head(head: ArrayLike | None, neurons: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OrderParameters:
-    """A state of the theory: signal (m, K), noise_gram (m, m), head (m, m).
+    """A state of the theory: frozen, its arrays read-only copies.
 
-    signal and noise_gram are in units of the weights (noise_gram: squared); the noise's standard deviation is in the
-    model, not here. Raises ValueError for shapes that do not fit, values that are not finite, a Gram matrix that is
-    not symmetric and positive semidefinite (to rounding). Only
-    heads with unit diagonal can start a run of the paper's training.
+    Parameters
+    ----------
+    signal : (m, K) array
+        <w_j, v_l>, in units of the weights.
+    noise_gram : (m, m) array
+        <w~_j, w~_r>, in units of the weights squared; the noise's standard deviation is in the model, not here.
+    head : (m, m) array
+        E (None: the identity). Only heads with unit diagonal can start a run of the paper's training.
+
+    Raises ValueError for shapes that do not fit, values that are not finite, a Gram matrix that is not symmetric and
+    positive semidefinite (to rounding).
     """
 
     signal: np.ndarray
@@ -71,18 +80,28 @@ class OrderParameters:
         if np.linalg.eigvalsh(gram / np.outer(unit, unit)).min() < -1e-12 * neurons:
             raise ValueError("noise_gram: must be positive semidefinite")
 
+    def __repr__(self) -> str:
+        (m, k), off = self.signal.shape, np.linalg.norm(self.head - np.eye(len(self.head)))
+        sizes = f"largest signal {np.abs(self.signal).max():.4g}, largest noise {np.sqrt(self.noise_gram.max()):.4g}"
+        return f"OrderParameters({m} neurons, {k} features: {sizes}, |head - I| {off:.4g})"
+
+    def _repr_html_(self) -> str:
+        parts = {"signal: neurons by features": self.signal, "noise Gram matrix": self.noise_gram, "head": self.head}
+        return "".join(_show.matrix_table(values, caption) for caption, values in parts.items())
+
     @classmethod
     def from_weights(cls, model: Model, weights: ArrayLike, head: ArrayLike | None = None) -> OrderParameters:
-        """Measure dense weights (m, d), d >= K, whose first K axes are the features."""
-        rows = check_weights(model, weights)
-        noise = rows[:, model.features :]
-        return cls(rows[:, : model.features], noise @ noise.T, head)  # type: ignore[arg-type]  # made an array there
+        """The state of dense weights (m, d), d >= K, whose first K axes are the features; ValueError for other shapes."""
+        weights = check_weights(model, weights)
+        noise = weights[:, model.features :]
+        matrix_e = np.eye(model.neurons) if head is None else np.asarray(head)
+        return cls(weights[:, : model.features], noise @ noise.T, matrix_e)
 
     @classmethod
     def sample(cls, model: Model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> OrderParameters:
-        """Draw the start w_j ~ N(0, scale^2 I/dim), E = I; dim = 10**12 costs what dim = 10 costs.
+        """A random start w_j ~ N(0, scale^2 I/dim), E = I, drawn by `rng`; dim = 10**12 costs what dim = 10 costs.
 
-        dim must be at least K + m, so that the noise parts are linearly independent.
+        dim must be at least K + m, so that the noise parts are linearly independent; ValueError otherwise.
         """
         least = model.features + model.neurons
         if not dim >= least:

@@ -45,7 +45,7 @@ import numpy as np
 from dynlab import heads
 from dynlab._checks import require
 from dynlab.formulas import activations, components, decorrelation, objective, switched
-from dynlab.formulas.activations import ACTIVATIONS
+from dynlab.formulas.activations import ACTIVATIONS, require_built_in
 from dynlab.population.gradient import activation_kind, parameter_vector
 from dynlab.population.switches import choices, new_workspace, numbers, start_head
 
@@ -82,6 +82,7 @@ class Forces:
 
     def __init__(self, model, training):
         training.check_model(model)
+        require_built_in(model.activation, "for fixed points and portraits")
         kind = activation_kind(model)
         self._choice = choices(training).tolist()
         self._fixed = kind, model.neurons, model.features, parameter_vector(model), self._choice, numbers(model, training)

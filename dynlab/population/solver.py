@@ -26,8 +26,7 @@ held there (sliding, side = 0) until one of them points away.
 
 from math import exp, log, sqrt
 
-from dynlab.formulas.activations import RELU
-from dynlab.formulas.components import is_cubed
+from dynlab.formulas.activations import RELU, degree_of, is_steep
 from dynlab.formulas.cubic_flow import cubic_pair_jacobian, cubic_pair_rates
 from dynlab.formulas.flow import general_rates, pair_rates
 
@@ -69,19 +68,19 @@ def other_rates(system, z, side, geometry, work, rates):
 
 
 def tie_rates(kind, par, z, side, rates):
-    """`pair_rates` with the coordinate delta of `formulas.cubic_flow` in place of log|A_22| (degree 3 only)."""
-    if not is_cubed(kind):
-        pair_rates(kind, par, z, side, rates)
+    """`pair_rates` with the coordinate delta of `formulas.cubic_flow` in place of log|A_22| (signals as logarithms)."""
+    if not is_steep(kind):
+        pair_rates(kind, par, z, side, 0.0 * z[3], rates)
         return
     tie = z[3]
     z[3] = tie + z[2] + z[1] - z[0]
-    pair_rates(kind, par, z, side, rates)
+    pair_rates(kind, par, z, side, tie, rates)
     z[3] = tie
     rates[3] = rates[3] - rates[2] - rates[1] + rates[0]
 
 
 def log_signal(kind, m, features, z, i):
-    """log|A| of the i-th signal of degree 3; the pair layout holds the last one as delta."""
+    """log|A| of the i-th signal, of degree 2 or more; the pair layout holds the last one as delta."""
     if i == 3 and m == 2 and features == 2:
         return z[3] + z[2] + z[1] - z[0]
     return z[i]
@@ -90,7 +89,7 @@ def log_signal(kind, m, features, z, i):
 def hold_faded(kind, m, features, z, rates):
     """Slow down, smoothly, what has passed every rounding and would move for ever: noise parts of degree 1, which decay
     exponentially, near e^-FADED, and (pair layout) atanh(c), which grows where two noise parts align, near PARALLEL."""
-    if not is_cubed(kind):
+    if not is_steep(kind):
         for i in range(m * features, m * features + m):
             rates[i] = rates[i] / (1.0 + sixteenth_power(z[i] / FADED))
     if m == 2 and features == 2:
@@ -181,7 +180,7 @@ def slaved_floors(kind, n, m, features, jac, caps, floors):
     head = n - m * (m - 1)
     for k in range(head, n):
         floors[k] = caps[k] / (1.0 + caps[k] * largest_effect(head, k, jac))
-    if is_cubed(kind) and m == 2 and features == 2:
+    if is_steep(kind) and m == 2 and features == 2:
         floors[3] = 1.0 / (1.0 + largest_effect(head, 3, jac))
 
 
@@ -283,7 +282,7 @@ def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scra
 
 def step_error(kind, m, features, rtol, floors, z, new, stages):
     """Root mean square error of the step in units of the tolerance; not a number if anything is not finite."""
-    logs = m * features if is_cubed(kind) else 0
+    logs = m * features if is_steep(kind) else 0
     n = len(z)
     head = n - m * (m - 1)
     total = 0.0
@@ -376,7 +375,7 @@ def cosine_square(kind, m, features, z, side, j, f):
     wanted = 0.0
     for k in range(features):
         x = z[j * features + k]
-        x = exp(2.0 * log_signal(kind, m, features, z, j * features + k)) if is_cubed(kind) else x * x
+        x = exp(2.0 * log_signal(kind, m, features, z, j * features + k)) if is_steep(kind) else x * x
         total += x
         if k == f:
             wanted = x
@@ -401,13 +400,13 @@ def head_size(n, m, z):
 
 def invariants(kind, m, features, par_rate, z, out):
     """The m conserved quantities |w_j|^2/q + sum_r (E_jr^2 - E_rj^2)/r (`dynlab.population.invariants`)."""
-    degree = 3.0 if is_cubed(kind) else 1.0
+    degree = degree_of(kind)
     head = len(z) - m * (m - 1)
     for j in range(m):
         total = exp(2.0 * z[m * features + j])
         for f in range(features):
             x = z[j * features + f]
-            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_cubed(kind) else x * x
+            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_steep(kind) else x * x
         total = total / degree
         if par_rate > 0.0:
             for r in range(m):
@@ -497,12 +496,12 @@ def settled(kind, m, features, z, side, rates, speed, remaining):
         total = noise
         for f in range(features):
             x = z[j * features + f]
-            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_cubed(kind) else x * x
+            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_steep(kind) else x * x
         if noise > 1e-2 * total and abs(rates[m * features + j]) * speed * remaining > 1e-2:
             return False
         for f in range(features):
             i = j * features + f
-            if is_cubed(kind):
+            if is_steep(kind):
                 change = log_signal(kind, m, features, rates, i) * speed * remaining
                 share = exp(2.0 * log_signal(kind, m, features, z, i)) / total
                 if change > 1e-2 or (change < -1e-2 and share > 1e-6):

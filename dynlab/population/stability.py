@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import integer, require
 from dynlab.formulas import masks
 from dynlab.formulas.activations import ACTIVATIONS
@@ -96,6 +97,18 @@ class FixedPoint:
     symmetries: int
     degenerate: int
     images: int = 1
+
+    def __repr__(self) -> str:
+        values = ", ".join(_show.number(complex(value), 3) for value in self.eigenvalues[:3])
+        more = ", ..." if len(self.eigenvalues) > 3 else ""
+        return f"FixedPoint({self.end_state}, {self.stability}, loss {self.loss:.6g}, eigenvalues {values}{more})"
+
+    def _repr_html_(self) -> str:
+        told = ("end_state", "stability", "loss", "residual", "removed", "symmetries", "degenerate", "images")
+        rows = [(name, getattr(self, name)) for name in told]
+        rows += [(f"eigenvalue {i + 1}", _show.number(complex(x), 6)) for i, x in enumerate(self.eigenvalues[:8])]
+        matrices = _show.matrix_table(self.signal, "signal") + _show.matrix_table(self.head, "head")
+        return _show.table(rows, (), "FixedPoint") + matrices
 
     @property
     def unstable_modes(self) -> int:

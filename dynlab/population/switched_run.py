@@ -93,13 +93,13 @@ def encode(model, training: Training, signal, gram):
     """State vectors (N, n), without the clock's offset, and sides (N, m K or 2 m K), for signals (N, m, K), noise Gram
     matrices (N, m, m). The head starts where the training says; the target where the online weights are."""
     count = len(signal)
-    cubed = ACTIVATIONS[model.activation].degree == 3
+    steep = ACTIVATIONS[model.activation].degree > 1
     flat = np.asarray(signal, dtype=np.float64).reshape(count, -1)
     norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
     units = np.array([flow.unit_rows(*pair).ravel() for pair in zip(gram, norm, strict=True)]).reshape(count, -1)
-    block = np.concatenate([flow.log_size(flat) if cubed else flat, flow.log_size(norm), units], axis=1)
+    block = np.concatenate([flow.log_size(flat) if steep else flat, flow.log_size(norm), units], axis=1)
     side = np.sign(flat).astype(np.int64)
-    if cubed:
+    if steep:
         side[side == 0] = 1
     blocks = [block] * (2 if training.target == "average" else 1)
     entries = switches.start_head(model, training)[trained_mask(model, training)]
@@ -118,7 +118,7 @@ def decode(model, training: Training, z, side):
     m, features = model.neurons, model.features
     cut = m * features
     signal, norm = z[..., :cut], z[..., cut : cut + m]
-    if ACTIVATIONS[model.activation].degree == 3:
+    if ACTIVATIONS[model.activation].degree > 1:
         signal = side[..., :cut] * np.where(signal <= flow.TINY_LOG, 0.0, np.exp(signal))
     norm = np.where(norm <= flow.TINY_LOG, 0.0, np.exp(norm))
     rows = z[..., cut + m : cut + m + m * m].reshape(*z.shape[:-1], m, m)
@@ -160,15 +160,15 @@ def system_of(model, training: Training) -> tuple:
 def weights_of(model, training: Training, z) -> tuple:
     """Arc-length weights (N, n), error floors (N, n) and which errors count relative to the value (n,)."""
     m, features = model.neurons, model.features
-    cubed = ACTIVATIONS[model.activation].degree == 3
+    steep = ACTIVATIONS[model.activation].degree > 1
     cut, block = m * features, switched_flow.block_size(m, features)
     first = switched_flow.head_start(m, features, switches.choices(training))
     arc, caps = np.ones_like(z), np.zeros_like(z)
     relative = np.zeros(z.shape[1])
-    signal = np.exp(z[:, :cut]) if cubed else z[:, :cut]
+    signal = np.exp(z[:, :cut]) if steep else z[:, :cut]
     square = np.exp(2 * z[:, cut : cut + m]) + (signal.reshape(-1, m, features) ** 2).sum(-1)
     size = np.sqrt(square.max(1))[:, None]
-    if not cubed:
+    if not steep:
         for start in range(0, first, block):
             arc[:, start : start + cut] = 1.0 / size
             smallest = np.abs(signal).min(1, keepdims=True)

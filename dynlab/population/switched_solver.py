@@ -11,8 +11,7 @@ entries. A step whose error is not a finite number is rejected. relu signals tha
 
 from math import exp, log, sqrt
 
-from dynlab.formulas.activations import RELU
-from dynlab.formulas.components import is_cubed
+from dynlab.formulas.activations import RELU, is_steep
 from dynlab.formulas.switched import HEAD_RULE
 from dynlab.formulas.switched_flow import head_start, switched_rates
 from dynlab.heads import trains
@@ -170,7 +169,7 @@ def squared_cosine(kind, m, features, z, j, f):
     wanted = 0.0
     for k in range(features):
         x = z[j * features + k]
-        x = exp(2.0 * x) if is_cubed(kind) else x * x
+        x = exp(2.0 * x) if is_steep(kind) else x * x
         total += x
         if k == f:
             wanted = x
@@ -183,7 +182,7 @@ def smallest_neuron(kind, m, features, z):
     for j in range(m):
         largest = z[m * features + j]
         for i in range(j * features, (j + 1) * features):
-            largest = max(largest, z[i] if is_cubed(kind) else log(abs(z[i]) + 1e-300))
+            largest = max(largest, z[i] if is_steep(kind) else log(abs(z[i]) + 1e-300))
         least = min(least, largest)
     return least
 

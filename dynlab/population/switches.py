@@ -9,9 +9,9 @@ import numpy as np
 
 from dynlab import _jit, heads
 from dynlab._twofloat import TwoFloat, arc_tangent, extended, two_floats
-from dynlab.formulas import activations, components, decorrelation, masks, objective, second_moments, switched
+from dynlab.formulas import activations, components, decorrelation, expansions, masks, objective, second_moments, switched
 from dynlab.population import moments
-from dynlab.population.gradient import activation_kind, noise_geometry, noise_gradient, parameter_vector
+from dynlab.population.gradient import Gradient, activation_kind, noise_geometry, noise_gradient, parameter_vector
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 compiled_helpers = tuple(_jit.compile_module(part) for part in (heads, decorrelation, second_moments))
 compiled_formulas = _jit.compile_module(switched)
 _forces = compiled_formulas.switched_forces
-_extended = extended(activations, components, heads, decorrelation, second_moments, objective, switched)
+_extended = extended(expansions, activations, components, heads, decorrelation, second_moments, objective, switched)
 
 EXTENDED_WORK = 3000  # if m^2 (m + 2K) + 4 m K^2 is at most this, the dense gradient is evaluated with twice the digits
 
@@ -156,7 +156,7 @@ def training_gradient(
         model, training, weights[:, :features], *geometry, target[:, :features], other, entries
     )
     d_weights = np.hstack([d_signal, noise_gradient(weights[:, features:], geometry[0], forces)])
-    return loss, d_weights + training.weight_decay * weights, d_head
+    return Gradient(loss, d_weights + training.weight_decay * weights, d_head)
 
 
 def evaluate(

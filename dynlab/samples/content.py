@@ -5,7 +5,7 @@ Undecorated functions of numbers and arrays, as in `dynlab.formulas`; compiled b
 """
 
 from dynlab._rng import CONTENT, DOMAIN, VIEWS, philox
-from dynlab.formulas.activations import CUBIC, LINEAR, RELU
+from dynlab.formulas.activations import is_odd, power, power_slope
 
 
 def draw_subset(size, wanted, domain, sample, step, k0, k1, chosen):
@@ -48,21 +48,13 @@ def draw_views(half, patches, sample, step, k0, k1, view):
 
 def phi(kind, u):
     """The activation of that number at u = <w, X_p>."""
-    if kind == CUBIC:
-        return u * u * u
-    if kind == LINEAR:
-        return u
-    if u <= 0.0:
+    if u <= 0.0 and not is_odd(kind):
         return 0.0 * u
-    return u if kind == RELU else u * u * u
+    return power(kind, u)
 
 
 def slope(kind, u):
     """Its derivative."""
-    if kind == CUBIC:
-        return 3.0 * u * u
-    if kind == LINEAR:
-        return 1.0 + 0.0 * u
-    if u <= 0.0:
+    if u <= 0.0 and not is_odd(kind):
         return 0.0 * u
-    return 1.0 + 0.0 * u if kind == RELU else 3.0 * u * u
+    return power_slope(kind, u)

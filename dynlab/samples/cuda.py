@@ -27,6 +27,8 @@ import numpy as np
 from dynlab import _gpu, _rng
 from dynlab._checks import SettingError
 from dynlab._gpu import cuda
+from dynlab.formulas import activations, expansions
+from dynlab.formulas.activations import BUILT_IN
 from dynlab.samples import content, gradient, objective
 from dynlab.samples.kernels import (
     BLOCKS,
@@ -49,6 +51,8 @@ VIEW, CARRIES = 1, 2  # bits of what is kept of a patch
 float64, int64 = np.float64, np.int64
 
 _draws = _gpu.compile_module(_rng)
+_gpu.compile_module(expansions)
+_gpu.compile_module(activations)
 _content = _gpu.compile_module(content)
 _philox, _normal_pair, _normal_pair_32 = _draws.philox, _draws.normal_pair, _draws.normal_pair_32
 _draw_content, _draw_views, _phi, _slope = _content.draw_content, _content.draw_views, _content.phi, _content.slope
@@ -285,6 +289,8 @@ def noise_sums(neurons: int, single: bool):
 
 def missing(model) -> str | None:
     """What keeps minibatches of a model from running on a device, in words; None where nothing does."""
+    if model.activation not in BUILT_IN:
+        return f"kernels of the device are for {', '.join(BUILT_IN)}, not for {model.activation}"
     return None if model.neurons <= MOST_NEURONS else f"minibatch kernels are for up to {MOST_NEURONS} neurons"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import integer
 from dynlab.samples import kernels
 from dynlab.samples.gradient import PRECISIONS, Minibatch, Source, check_batch
@@ -21,11 +22,14 @@ class Samples:
     feature: np.ndarray
     sign: np.ndarray
 
+    __repr__ = _show.fields_line
+    _repr_html_ = _show.fields_table
+
 
 def samples(model, dim, batch, *, seed=0, step=0, data=None, precision="float64") -> Samples:
     """The samples of a step, as a minibatch of `dynlab.samples.gradient` sees them; arguments as there.
 
-    The features are the first K axes. Memory: n P d numbers.
+    The features are the first K axes. Memory: n P d numbers. SettingError for values that are not allowed.
     """
     dim = integer("dim", dim, at_least=model.features + 1, why="features + 1")
     source = Source(integer("seed", seed, at_least=0), data)

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab import _rng, heads
+from dynlab import _rng, _show, heads
 from dynlab._checks import SettingError, choice, integer, require, threads
 from dynlab._device import of_samples
+from dynlab.population.gradient import Gradient
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.samples import kernels, objective
 from dynlab.training import Training
@@ -300,6 +301,8 @@ class Result:
     moments: objective.Moments
     problem: str | None
 
+    __repr__ = _show.fields_line
+
 
 def _problem(training: Training, loss: float, d_weights: Array, moments: objective.Moments) -> str | None:
     """What makes the loss or its gradient undefined, in words."""
@@ -356,4 +359,4 @@ def minibatch_gradient(
     result = work.gradient(integer("step", step, at_least=0, at_most=_rng.WORD - 1), rows, entries, target, correlation)
     if result.problem is not None:
         raise ValueError(result.problem)
-    return result.loss, result.d_weights, result.d_head
+    return Gradient(result.loss, result.d_weights, result.d_head)

@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab import _jit, _rng
-from dynlab.formulas import activations
+from dynlab.formulas import activations, expansions
 from dynlab.samples import content
 
 FORWARD, ONE_PASS, BACKWARD = 0, 1, 2
@@ -35,6 +35,8 @@ SEGMENT = 1024
 KIND, FEATURES, PATCHES, CARRIERS, HALF, BLOCKS, KEY_0, KEY_1, STEP, CONTENT_STEP, MODE, TILE = range(12)
 
 _draws = _jit.compile_module(_rng, entries=("fill_normals", "fill_normals_32"))
+_jit.compile_module(expansions)
+_jit.compile_module(activations)
 _content = _jit.compile_module(content, entries=("draw_content", "draw_views"))
 _philox, fill_normals, fill_normals_32 = _draws.philox, _draws.fill_normals, _draws.fill_normals_32
 draw_content, draw_views, _phi, _slope = _content.draw_content, _content.draw_views, _content.phi, _content.slope

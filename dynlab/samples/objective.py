@@ -5,11 +5,11 @@ means and covariances (divided by n, as batch normalisation does) are all that t
 the batch, except unit length. With F = E x, for one direction
 
     V_j = E_j Cov(x) E_j^T,    U_j = Var(y_j),    B_j = E_j Cov(x, y_j)          (batch; plus products of means: scale, none)
-    batch, scale    L = sum_j 2 - 2 rho_j,   rho_j = B_j/sqrt(V_j U_j):   dL/dV = rho/V,  dL/dU = rho/U,  dL/dB = -2/sqrt(V
-    U) none            L = sum_j V_j - 2 B_j + U_j,
+    batch, scale    L = sum_j 2 - 2 rho_j,   rho_j = B_j/sqrt(V_j U_j):  dL/dV = rho/V, dL/dU = rho/U, dL/dB = -2/sqrt(V U)
+    none            L = sum_j V_j - 2 B_j + U_j,
 
-from which D = dL/dCov (entries as if all were separate numbers) and dL/dmean. Since cov = (1/n) sum_s (z - mean)(z -
-mean)^T, whose derivative through the mean vanishes,
+from which D = dL/dCov (entries as if all were separate numbers) and dL/dmean. Since
+cov = (1/n) sum_s (z - mean)(z - mean)^T, whose derivative through the mean vanishes,
 
     dL/dz(s) = [dL/dmean + (D + D^T)(z(s) - mean)]/n :
 

@@ -10,15 +10,20 @@ adds to the weights, eta t d/batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynlab import _show
 from dynlab._checks import SettingError
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.simulate import simulate
 from dynlab.samples.train import follow
 from dynlab.training import Training
 from dynlab.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESAMPLED = 400  # bootstrap draws for the error of an exponent
 
@@ -30,6 +35,21 @@ class Overlay:
     exact: Trajectory | None
     runs: dict[int, list[Trajectory]]
 
+    def __repr__(self) -> str:
+        counts = [f"{len(runs)} runs of batches of {batch}" for batch, runs in self.runs.items()]
+        return _show.line("Overlay", [f"theory: {'none' if self.exact is None else self.exact.status}", *counts])
+
+    def _repr_html_(self) -> str:
+        """The distance of each run from the theory."""
+        rows = [(str(batch), i, one) for batch, some in self.distances().items() for i, one in enumerate(some)]
+        return _show.table(rows, ("batch", "run", "distance from the theory"), repr(self))
+
+    def plot(self) -> Figure:
+        """Signals and head entries of the smallest batch over the theory; a matplotlib Figure that belongs to no window."""
+        from dynlab.samples.picture import overlay_figure
+
+        return overlay_figure({"": self})
+
     def distances(self) -> dict[int, np.ndarray]:
         """For each batch size the distance (seeds,) of its runs from the theory."""
         if self.exact is None:
@@ -40,7 +60,7 @@ class Overlay:
 def overlay(
     model, training: Training, start: OrderParameters, batches, seeds: int, *, eta, steps, told=None, **options
 ) -> Overlay:
-    """Runs for every batch size and seed 0, 1, ... from one start, and the exact descent.
+    """Runs for every batch size in `batches` and for `seeds` seeds 0, 1, ... from one start, and the exact descent.
 
     told(batch, seed) gives further options of `follow` for one run, such as its checkpoints. Other arguments: `follow`'s.
     """
@@ -72,7 +92,7 @@ def order_parameters(run: Trajectory) -> np.ndarray:
 
 
 def distance(run: Trajectory, exact: Trajectory) -> float:
-    """Root mean square distance over the common times; nan for a run that stopped."""
+    """Root mean square distance of a run from the exact one over the common times; nan for a run that stopped."""
     if not run.success or exact is None:
         return float("nan")
     times, here, there = np.intersect1d(run.time, exact.time, return_indices=True)
@@ -81,7 +101,10 @@ def distance(run: Trajectory, exact: Trajectory) -> float:
 
 
 def exponent(distances: dict[int, np.ndarray]) -> tuple[float, float]:
-    """Slope of log(root mean square distance) against log(batch), and its standard error by resampling the seeds."""
+    """Slope of log(root mean square distance) against log(batch), and its standard error by resampling the seeds.
+
+    distances: for each batch size (seeds,), as `Overlay.distances` gives them.
+    """
     batches = np.log(np.array(list(distances), dtype=np.float64))
     values = [np.asarray(some)[np.isfinite(some)] for some in distances.values()]
     if len(batches) < 2 or not all(len(some) for some in values):

@@ -18,7 +18,7 @@ THEORY: dict[str, Any] = {"color": "black", "linewidth": 0.8, "linestyle": (0, (
 def overlay_figure(overlays: dict[str, Overlay]) -> Figure:
     """Signals |<w_j, v_l>| and |E_jr| of the smallest batch's mean with its band, and of the theory (dashed), by title."""
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 3.9), layout="constrained")
+        figure = plotting.Picture(figsize=(plotting.WIDTH, 3.9), layout="constrained")
         grid = figure.subplots(2, len(overlays), sharex="col", squeeze=False, height_ratios=(1.0, 0.7))
         for column, (title, some) in zip(grid.T, overlays.items(), strict=True):
             draw_band(column[0], some, min(some.runs), signals)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 from dynlab import _rng, checkpoint, heads
 from dynlab._checks import choice, integer, real, require
 from dynlab._device import of_samples
+from dynlab.formulas.activations import definition
 from dynlab.population.descent import RECORDS, noise_rows
 from dynlab.population.integrate import DOMINANT
 from dynlab.population.order_parameters import OrderParameters
@@ -258,10 +259,17 @@ def _trajectory(model: Model, settings: dict, records: Records, state: State, st
 
 def _fingerprint(model: Model, training: Training, start: OrderParameters, settings: dict, record_at: set[int]) -> dict:
     """What a checkpoint must agree with; the threads may differ."""
+    phi = definition(model.activation)  # what the name means here, if it is not built in
+    named = _spelt(model) + (f", {phi}" if phi else "")
     return {
-        "settings": settings, "model": repr(model), "training": repr(training), "record_at": sorted(record_at),
+        "settings": settings, "model": named, "training": _spelt(training), "record_at": sorted(record_at),
         "start": [part.tolist() for part in (start.signal, start.noise_gram, start.head)],
     }  # fmt: skip
+
+
+def _spelt(settings: Model | Training) -> str:
+    """All settings with all digits; their `repr` is made to be short."""
+    return repr(asdict(settings))
 
 
 def _pack(state: State, records: Records, step: int) -> dict:

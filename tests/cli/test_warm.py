@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from dynlab import _jit, _warm
+from dynlab import _cache, _warm
 
 
 class Process:
@@ -27,7 +27,7 @@ class Process:
 def processes(monkeypatch, tmp_path):
     Process.started = []
     monkeypatch.setattr(subprocess, "Popen", Process)
-    monkeypatch.setattr(_jit, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(_cache, "cache_folder", lambda: tmp_path)
     return Process.started
 
 
@@ -44,10 +44,10 @@ def test_nothing_is_started_for_one_activation(processes):
 
 
 def test_nothing_is_started_with_a_filled_cache_or_none(processes, monkeypatch, tmp_path):
-    (tmp_path / "flow._flow_kernel-1.py311.nbi").touch()
+    (tmp_path / f"dynlab.population.flow._flow_kernel.0123456789abcdef{_cache.SUFFIX}").touch()
     with _warm.compiling(["relu", "cubic"]):
         assert processes == []
-    monkeypatch.setattr(_jit, "cache_folder", lambda: None)
+    monkeypatch.setattr(_cache, "cache_folder", lambda: None)
     with _warm.compiling(["relu", "cubic"]):
         assert processes == []
 

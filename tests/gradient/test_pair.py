@@ -20,8 +20,8 @@ _rates = compiled_flow.pair_rates
 
 
 @_jit.kernel
-def rates_kernel(kind, par, z, side, rates):
-    _rates(kind, par, z, side, rates)
+def rates_kernel(kind, par, z, side, delta, rates):
+    _rates(kind, par, z, side, delta, rates)
 
 
 def candidate(model, weights, head):
@@ -41,7 +41,7 @@ def candidate(model, weights, head):
     if record.odd:
         x, y = u**q
         loss, x1, x2, y1, y2, *rest = compiled_pair.odd_forces(
-            *x, *y, *moments, head[0, 1], head[1, 0], *counts[:3]
+            *x, *y, x[0] * y[1] - x[1] * y[0], *moments, head[0, 1], head[1, 0], *counts[:3]
         )
         d_signal = slope * np.array([[x1, x2], [y1, y2]])
     else:
@@ -90,10 +90,10 @@ def test_rates_are_minus_the_gradient(activation):
         coordinates = np.log(np.abs(signal)) if q == 3 else signal
         correlation = np.arctanh(dot[0, 1] / (norm[0] * norm[1]))
         z = np.array([*coordinates, *np.log(norm), correlation, state.head[0, 1], state.head[1, 0]])
-        rates = np.empty(9)
+        rates, delta = np.empty(9), z[0] + z[3] - z[1] - z[2]
         side = np.sign(signal).astype(np.int64)
         kind = activations.ACTIVATIONS[activation].kind
-        rates_kernel(kind, gradient.parameter_vector(model, head_rate=0.3), z, side, rates)
+        rates_kernel(kind, gradient.parameter_vector(model, head_rate=0.3), z, side, delta, rates)
         _, d_weights, d_head = dynlab.population_gradient(model, state.weights, state.head)
         d_signal, d_noise = d_weights[:, :2].ravel(), d_weights[:, 2:]
         # d atanh(c)/dt = dc/dt / (1 - c^2), the unit vectors turning with -dL/dw~ across them.

@@ -29,8 +29,10 @@ from tests.oracles.tape import Node, differentiate, dot, inverse_sqrt, record, s
 DIGITS = 200
 """Working digits: 50 to be right, the others for differences between 1 and the sixth power of 1e-10."""
 
-DEGREE = {"relu": 1, "cubic": 3, "relu3": 3, "linear": 1}
-ODD = {"relu": False, "cubic": True, "relu3": False, "linear": True}
+DEGREE = {"relu": 1, "cubic": 3, "relu3": 3, "linear": 1, "quintic": 5, "relu2": 2}
+ODD = {"relu": False, "cubic": True, "relu3": False, "linear": True, "quintic": True, "relu2": False}
+SQUARE = {1: 1, 2: 3, 3: 15, 5: 945}
+"""E z^(2 degree) of a standard normal."""
 
 
 def precision():
@@ -76,6 +78,8 @@ def noise_mean(activation: str, noise, q_jj):
     """mu = E phi(w.xi) for a noise part of squared norm q_jj."""
     if ODD[activation]:
         return mpf(0)
+    if activation == "relu2":
+        return q_jj * (noise * noise / 2)
     factor = noise ** DEGREE[activation] / mp.sqrt(2 * mp.pi)
     length = sqrt(q_jj)
     return length * factor if activation == "relu" else length**3 * (2 * factor)
@@ -97,13 +101,17 @@ def noise_moment(activation: str, noise, q_jj, q_rr, q_jr):
         return q_jr * noise**2
     if activation == "cubic":
         return (q_jj * q_rr * q_jr * 9 + q_jr**3 * 6) * noise**6
+    if activation == "quintic":
+        # Isserlis: 1, 3 or 5 of the pairs join z_1 and z_2.
+        k = q_jj * q_rr
+        return (k * k * q_jr * 225 + k * q_jr**3 * 600 + q_jr**5 * 120) * noise**10
     return _rectified_moment(DEGREE[activation], noise, q_jj, q_rr, q_jr)
 
 
 def noise_square(activation: str, noise, q_jj):
     """E phi(w.xi)^2 of one patch: (2 degree - 1)!! (noise |w|)^(2 degree), halved if phi is rectified."""
     degree = DEGREE[activation]
-    factor = (1 if degree == 1 else 15) * noise ** (2 * degree)
+    factor = SQUARE[degree] * noise ** (2 * degree)
     return q_jj**degree * (factor if ODD[activation] else factor / 2)
 
 
@@ -121,7 +129,7 @@ def _rectified_moment(degree: int, noise, q_jj, q_rr, q_jr):
     if degree == 1:
         by_jr = factor * (mp.pi - angle)
     else:
-        by_jr = factor * 9 * length**2 * angular_kernel(2, angle)
+        by_jr = factor * degree**2 * length ** (degree - 1) * angular_kernel(degree - 1, angle)
     rest = degree * value - jr * by_jr
     return record(value, (q_jj, rest / (2 * jj)), (q_rr, rest / (2 * rr)), (q_jr, by_jr))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from mpmath import mpf
@@ -25,6 +25,11 @@ class Case:
     weights: np.ndarray
     head: np.ndarray | None
     target_weights: np.ndarray | None
+
+    def __repr__(self):
+        """All of it, to be typed again; models and trainings show themselves shortly."""
+        states = [None if part is None else part.tolist() for part in (self.weights, self.head, self.target_weights)]
+        return f"Case(Model(**{asdict(self.model)}), Training(**{asdict(self.training)}), *{states})"
 
     def arguments(self):
         return self.model, self.training, self.weights, self.head, self.target_weights

@@ -1,0 +1,58 @@
+"""The settings of Sphinx. Nothing is fetched from elsewhere: no remote fonts, scripts or inventories."""
+
+from pathlib import Path
+
+import dynlab
+from dynlab.docs import cells, plain_text
+
+HERE = Path(dynlab.__file__).parent / "docs"
+
+project = "dynlab"
+author = "dynlab contributors"
+copyright = author
+release = version = dynlab.__version__
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["*.py", "__pycache__"]
+html_theme = "alabaster"
+html_theme_options = {
+    "description": "Exact training dynamics of non-contrastive self-supervised learning",
+    "page_width": "1240px",  # formulas are up to 120 characters wide
+    "body_max_width": "none",
+    "show_powered_by": False,
+    "font_family": "Georgia, serif",
+}
+html_show_sourcelink = False
+html_copy_source = False
+smartquotes = False  # a prime is no quotation mark
+highlight_language = "none"  # blocks are formulas, but for those that name a language
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # docstrings say more than annotations
+autoclass_content = "class"
+add_module_names = False
+napoleon_google_docstring = False
+
+
+def plain_docstring(app, what, name, obj, options, lines):
+    """Docstrings are plain text; this runs before napoleon, which reads their sections."""
+    text = plain_text.docstring(lines)
+    # A property's first line is taken for "type: words" where it holds a colon, unless it is empty.
+    lines[:] = ["", *text] if what in ("property", "attribute") else text
+
+
+def fields_of_tuples(app, what, name, obj, skip, options):
+    """Fields of named tuples are in the docstrings of their classes."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
+def tutorial_page(app, docname, source):
+    """The page of the tutorial is made from the script that the tests execute."""
+    if docname == "tutorial":
+        source[0] = cells.page((HERE / "tutorial.py").read_text(encoding="utf-8"))
+
+
+def setup(app):
+    """Connect the three."""
+    app.connect("autodoc-process-docstring", plain_docstring, priority=100)
+    app.connect("autodoc-skip-member", fields_of_tuples)
+    app.connect("source-read", tutorial_page)
+    return {"parallel_read_safe": True}

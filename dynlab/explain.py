@@ -1,0 +1,189 @@
+"""What happened in a run, in plain words.
+
+    python -m dynlab.explain RUN
+
+says where in the four phases a run is, which terms of the gradient push where, what comes next and which setting moves it:
+for the folders of dynlab.run (also on finite samples), dynlab.compare and dynlab.pretrain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynlab._checks import SettingError, real, require, threads
+from dynlab._cli import Parser, number, run_command
+
+if TYPE_CHECKING:
+    from dynlab.explanation.advice import Suggestion, Trial
+    from dynlab.explanation.noise import GradientNoise
+    from dynlab.explanation.phases import Finding
+    from dynlab.explanation.pictures import PictureFinding
+    from dynlab.explanation.shares import Shares
+
+PROGRAM = "dynlab.explain"
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """One trajectory: the numbers, and `lines` made from them."""
+
+    finding: Finding | PictureFinding
+    shares: Shares | None
+    noise: GradientNoise | None
+    suggestions: list[Suggestion]
+    trials: list[Trial]
+    lines: list[str] = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"Explained({self.lines[0]})"
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What `explain` found: `runs`, one for each trajectory, and their `text`."""
+
+    place: Path
+    runs: list[Explained]
+
+    @property
+    def text(self) -> str:
+        """All lines, an empty one between runs."""
+        return "\n\n".join("\n".join(run.lines) for run in self.runs)
+
+    def __repr__(self) -> str:
+        return f"Explanation({str(self.place)!r}, {len(self.runs)} runs)"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.text)}</pre>"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the command, checked."""
+
+    run: Path
+    at: float | None
+    activation: str | None
+    head: str | None
+    trial: bool
+    threads: int
+
+
+def explain(
+    place, *, at: float | None = None, activation: str | None = None, head: str | None = None, trial: bool = False,
+    workers: int | None = None,
+) -> Explanation:  # fmt: skip
+    """Explain the run in a folder.
+
+    Parameters
+    ----------
+    place : folder of a run of dynlab.run, dynlab.compare or dynlab.pretrain (the last one finished or not).
+    at : time of the flow, step of a run on finite samples, or epoch of one on pictures to explain (None: the end).
+    activation, head : of the trajectories to explain (None: all).
+    trial : try every suggestion on `advice.STARTS` starts of the exact flow; the theory's runs only.
+    workers : threads for that (None: all).
+
+    Raises FolderError of one line where the folder holds no such run or is damaged, SettingError for a choice that it lacks.
+    """
+    from dynlab.explanation import read
+
+    place = Path(place)
+    record = read.record_of(place)
+    kind = read.kind_of(place, record)
+    at = None if at is None else real("at", at, at_least=0.0)
+    if kind == "pictures":
+        from dynlab.explanation import pictures
+
+        for name, asked in (("activation", activation), ("head", head)):
+            require(asked is None, name, asked, "left out for a run on pictures")
+        require(not trial, "try", True, "left out for a run on pictures")
+        finding = pictures.find(place, record, at)
+        lines = pictures.lines(finding)
+        return Explanation(place, [Explained(finding, None, None, [], [], lines)])
+    reader = read.main_runs if kind == "main" else read.sample_runs
+    return Explanation(place, [_explained(run, at, trial, workers) for run in reader(place, record, activation, head)])
+
+
+def _explained(run, at, trial, workers) -> Explained:
+    """One trajectory of the theory or of finite samples."""
+    from dynlab.explanation import advice, noise, phases, shares, story, words
+
+    if at is not None:
+        at = at * run.pace
+        last = run.time[-1]
+        if at > last:
+            raise SettingError("at", at / run.pace, f"at most {last / run.pace:.6g}, where {_name(run)} ends")
+    finding = phases.find(run, at)
+    found = shares.shares(run)
+    suggested = advice.suggestions(finding)
+    trials = [advice.try_out(run, one, workers) for one in suggested] if trial else []
+    shown = noise.gradient_noise(run, finding.index) if run.sampled and run.optimiser == "sgd" else None
+    lines = [words.title(finding), words.headline(finding), *story.story(finding)]
+    if at is not None or finding.phase not in phases.SETTLED:
+        lines += words.forces(finding)
+    lines += story.ahead(finding)
+    if shown is not None:
+        lines.append(words.told_noise(finding, shown))
+    if found is not None:
+        lines += words.told_shares(finding, found)
+    lines += [*words.advice(finding, suggested), *(words.tried(one) for one in trials)]
+    return Explained(finding, found, shown, suggested, trials, words.wrapped(lines))
+
+
+def _name(run) -> str:
+    return f"{run.model.activation}, head {run.training.head}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    call = parser().call(argv)
+    return run_command(call, lambda: run(check(call.arguments)))
+
+
+def run(settings: Settings) -> None:
+    """Explain and print."""
+    found = explain(
+        settings.run, at=settings.at, activation=settings.activation, head=settings.head, trial=settings.trial,
+        workers=settings.threads,
+    )  # fmt: skip
+    print(found.text, flush=True)
+
+
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    at = number(arguments.at)
+    return Settings(
+        run=Path(arguments.run),
+        at=None if at is None else real("at", at, at_least=0.0),
+        activation=arguments.activation,
+        head=arguments.head,
+        trial=getattr(arguments, "try"),
+        threads=threads(number(arguments.threads)),
+    )
+
+
+def parser() -> Parser:
+    """The options. Values stay words here: `check` turns them into numbers and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Say in plain words where in the four phases a run is, which terms of the gradient push where, what "
+        "comes next, and which setting moves it.",
+        epilog="example: dynlab explain runs/x --activation cubic --head none --try",
+    )
+    p.add_argument("run", help="folder of a run of dynlab.run, dynlab.compare or dynlab.pretrain", metavar="RUN")
+    p.option("--at", "time (step, epoch) to explain (default: the end)", metavar="TIME")
+    p.option("--activation", "explain this one of the run's activations (default: all)", metavar="NAME")
+    p.option("--head", "explain this one of the run's heads (default: all)", metavar="RULE")
+    p.add_argument("--try", action="store_true", help="try every suggested change on 256 starts of the exact flow")
+    p.option("--threads", "threads to compute with (default: all cores)")
+    return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())

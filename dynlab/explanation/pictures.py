@@ -1,0 +1,276 @@
+"""A run of dynlab.pretrain from its metrics.csv: is it collapsing, what does the head do, which setting is known for it.
+
+Collapsed: the outputs z have effective rank below `FEW`, or a mean absolute correlation above `ALIKE`, by the median of the
+last `LAST` lines (of the last quarter, where these are fewer); the table of heads in README.md has 1.0 to 2.0 and 0.85 to
+1.00 for what collapsed there, 10 to 28 and at most 0.56 for the rest. In its first `DIP` steps a run that goes well passes
+through such values too, when the head has only begun.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dynlab._checks import SettingError
+from dynlab.explanation.words import WIDTH, wrapped
+from dynlab.files import FolderError
+from dynlab.images.record import COLUMNS, METRICS
+from dynlab.images.settings import Pretraining
+
+FEW, ALIKE = 2.0, 0.8
+LAST, DIP = 5, 100
+SAFE_RANK, SAFE_CORRELATION = 3.0, 0.6  # between these and the above nothing is said for certain
+FALLEN, RISEN = 0.9, 1.05  # of the peak; of what the head was three quarters of the way
+NEAR = 0.01  # share of the outputs' energy below which the head counts as the identity
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A setting that is known to cause collapse: what was seen, and the change."""
+
+    fact: str
+    change: dict
+
+
+@dataclass(frozen=True)
+class PictureFinding:
+    """Numbers about a run at a line of its metrics.
+
+    verdict : "collapsed", "dip" (in the first steps), "unclear" or "healthy". since : step from which on the criterion holds
+    without a break, where it does. first : (rank, correlation) at the first line. lowest : (step, rank) of the least rank.
+    head_norm, head_peak, peak_epoch, asymmetry : of the head's entries off the diagonal, nan for no such head; lent : their
+    share of the outputs' energy if the z were uncorrelated and alike; trend : "near the identity", "rising", "falling" or
+    "steady". causes : settings of this run that are known for collapse. total : steps of the whole run.
+    """
+
+    place: Path = field(repr=False)
+    data: str = field(repr=False)
+    settings: Pretraining = field(repr=False)
+    status: str
+    step: int
+    epoch: float
+    total: int
+    loss: float
+    rank: float
+    correlation: float
+    verdict: str
+    since: int | None
+    first: tuple[float, float]
+    lowest: tuple[int, float]
+    head_norm: float
+    head_peak: float
+    peak_epoch: float
+    asymmetry: float
+    lent: float
+    trend: str
+    knn: float
+    causes: tuple[Cause, ...] = field(repr=False)
+
+
+def find(place: Path, record: dict, at: float | None = None) -> PictureFinding:
+    """Read a run's folder; `at`: the epoch to explain (None: the last). FolderError of one line where it is damaged."""
+    try:
+        settings = Pretraining(**record["settings"])
+        total = settings.total_steps(int(record["pictures"]))
+        status = str(record["status"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FolderError(place / "run.json", f"is damaged ({error})") from error
+    table = _metrics(place / METRICS)
+    if at is not None:
+        ends = float(table["epoch"].iloc[-1])
+        if at > ends:
+            raise SettingError("at", at, f"at most {ends:.4g}, the epoch that the run has reached")
+        table = table.iloc[: int(np.abs(table["epoch"] - at).argmin()) + 1]
+    now, last = table.iloc[-1], table.tail(min(LAST, max(1, len(table) // 4)))
+    rank, correlation = float(last["rank"].median()), float(last["correlation"].median())
+    poor = ((table["rank"] < FEW) | (table["correlation"] > ALIKE)).to_numpy()
+    broken = np.flatnonzero(~poor)
+    since = None if not poor[-1] else int(table["step"].iloc[broken[-1] + 1 if len(broken) else 0])
+    lowest = table.iloc[int(table["rank"].argmin())]
+    return PictureFinding(
+        place=place, data=str(record.get("data", "DIR")), settings=settings, status=status, step=int(now["step"]),
+        epoch=float(now["epoch"]), total=total, loss=float(now["loss"]), rank=rank, correlation=correlation,
+        verdict=_verdict(rank, correlation, int(now["step"])), since=since,
+        first=(float(table["rank"].iloc[0]), float(table["correlation"].iloc[0])),
+        lowest=(int(lowest["step"]), float(lowest["rank"])), **_head(settings, table), knn=_last_known(table["knn"]),
+        causes=tuple(causes(settings)),
+    )  # fmt: skip
+
+
+def _metrics(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError:
+        raise FolderError(path, "is missing") from None
+    except (OSError, ValueError) as error:
+        raise FolderError(path, f"cannot be read ({error})") from None
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise FolderError(path, f"is damaged (no column {missing[0]})")
+    numbers = table.apply(pd.to_numeric, errors="coerce")
+    numbers = numbers[numbers["step"].notna()]
+    if numbers.empty:
+        raise FolderError(path, "has no line yet")
+    if numbers[["epoch", "rank", "loss"]].isna().all().any():
+        raise FolderError(path, "is damaged (no numbers)")
+    return numbers
+
+
+def _verdict(rank: float, correlation: float, step: int) -> str:
+    if rank < FEW or correlation > ALIKE:
+        return "dip" if step < DIP else "collapsed"
+    return "healthy" if rank >= SAFE_RANK and correlation <= SAFE_CORRELATION else "unclear"
+
+
+def _last_known(column) -> float:
+    known = column.dropna()
+    return float(known.iloc[-1]) if len(known) else math.nan
+
+
+def _head(settings: Pretraining, table) -> dict:
+    """What the off-diagonal entries of the head do."""
+    norm = table["head_norm"].to_numpy(dtype=float)
+    names = ("head_norm", "head_peak", "peak_epoch", "asymmetry", "lent")
+    if settings.head in ("none", "mlp") or not np.isfinite(norm).any():
+        return dict.fromkeys(names, math.nan) | {"trend": ""}
+    norm = np.nan_to_num(norm)
+    place, now = int(norm.argmax()), float(norm[-1])
+    outputs = settings.projector[-1] if settings.projector else math.nan
+    lent = now**2 / (now**2 + outputs)
+    before = norm[(3 * (len(norm) - 1)) // 4]
+    if lent < NEAR:
+        trend = "near the identity"
+    elif now < FALLEN * norm[place]:
+        trend = "falling" if now <= before else "rising again"
+    else:
+        trend = "rising" if now > RISEN * before else "steady"
+    values = (now, float(norm[place]), float(table["epoch"].iloc[place]), float(table["head_asymmetry"].iloc[-1]), lent)
+    return dict(zip(names, values, strict=True)) | {"trend": trend}
+
+
+def causes(settings: Pretraining) -> list[Cause]:
+    """The settings that are known for collapse; what was seen is on CIFAR-10, in README.md where not said otherwise."""
+    found = []
+    if settings.loss != "similarity":
+        return found
+    if settings.stop_gradient != "target":
+        seen = {
+            "none": "(encoder demo, 500 steps, one seed: rank 1.0, 5.7 with it stopped; in the theory all starts but 2 % "
+            "collapse)",
+            "online": "but on the online one: then the head does not train (the theory's starts collapse as without a head)",
+        }[settings.stop_gradient]
+        fact = f"the gradient is not stopped on the target's side {seen}"
+        found.append(Cause(fact, {"stop_gradient": "target"}))
+    if settings.head == "none":
+        fact = "there is no head: in the table of heads this collapsed in every seed (rank 1.0, probe .38), and with the "
+        found.append(Cause(fact + "off-diagonal head none did (rank 19, probe .68)", {"head": "off-diagonal"}))
+    if settings.head == "directpred" and settings.optimiser == "adam":
+        fact = "DirectPred under Adam without a moving-average target collapsed in every seed (rank 2.0)"
+        found.append(Cause(fact, {"head": "off-diagonal"}))
+    if settings.head_decay > 0.0 and settings.normalisation == "length":
+        fact = "the head decays while outputs have unit length: at --head-decay 1e-3 rank fell to 1.9; "
+        found.append(Cause(fact + "with batch norm it did not", {"head_decay": 0.0}))
+    slow = settings.head in ("off-diagonal", "linear", "symmetric", "mlp") and settings.head_lr < 1.0
+    if slow and settings.normalisation == "length":
+        fact = "the head learns more slowly than the encoder (encoder demo, 500 steps, one seed: rank 1.0 at --head-lr 0.1, "
+        found.append(Cause(fact + "5.7 at 1)", {"head_lr": 1.0}))
+    return found
+
+
+def lines(finding: PictureFinding) -> list[str]:
+    """What there is to say, the most important sentence first after the title."""
+    s = finding.settings
+    head = f"head {s.head}" if s.loss == "similarity" else f"loss {s.loss}"
+    outputs = {"batch": "batch norm", "length": "unit length"}[s.normalisation]
+    out = [f"{s.dataset}, encoder {s.encoder}, {head}, outputs by {outputs}: pretraining on pictures", _headline(finding)]
+    out.append(
+        f"  The outputs z of the projector: effective rank {finding.rank:.1f}{_of(s)} (how many directions they use), mean "
+        f"absolute correlation {finding.correlation:.2f} (1: all say the same); at the first step {finding.first[0]:.1f} "
+        f"and "
+        f"{finding.first[1]:.2f}, lowest rank {finding.lowest[1]:.1f} at step {finding.lowest[0]}."
+    )
+    out.append(
+        f"  The loss, {finding.loss:.3g}, does not tell: outputs that are copies agree as well as any, or better."
+        + (f" kNN accuracy {finding.knn:.3f}." if math.isfinite(finding.knn) else "")
+    )
+    out += _head_words(finding) + _change(finding)
+    return [row for line in out for row in (line.split("\n") if line.startswith("    ") else wrapped([line]))]
+
+
+def _of(settings: Pretraining) -> str:
+    return f" of {settings.projector[-1]}" if settings.projector else ""
+
+
+def _headline(finding: PictureFinding) -> str:
+    at = f"step {finding.step} of {finding.total} (epoch {finding.epoch:.3g})"
+    words = {
+        "collapsed": f"COLLAPSED at {at}: the outputs have become copies of one another",
+        "dip": f"TOO EARLY TO TELL at {at}: the outputs are alike, but runs that go well pass through this in their first "
+        f"{DIP} steps",
+        "unclear": f"UNCLEAR at {at}: the outputs use few directions, but they are not copies of one another",
+        "healthy": f"NO COLLAPSE at {at}: the outputs use several directions",
+    }
+    text = words[finding.verdict]
+    if finding.verdict == "collapsed" and finding.since is not None:
+        text += f" (rank below {FEW:g} or correlation above {ALIKE:g} ever since step {finding.since})"
+    if finding.status.startswith("stopped"):
+        return f"STOPPED: {finding.status.removeprefix('stopped: ')}. {text}."
+    return text + ("." if finding.status == "finished" else "; the run is not finished.")
+
+
+def _head_words(finding: PictureFinding) -> list[str]:
+    """What the head does, in the terms of the theory."""
+    name = finding.settings.head
+    if finding.settings.loss != "similarity" or name == "none":
+        return ["  There is no head: nothing can be borrowed, so nothing makes the next feature the faster one."]
+    if not math.isfinite(finding.head_norm):
+        return [f"  The head ({name}) is no matrix, so its phases cannot be told by a norm."]
+    if name in ("directpred", "directcopy"):
+        return [f"  The head ({name}) is set from the correlations of z, not trained: it goes through no phases."]
+    meaning = {
+        "near the identity": "there is nothing borrowed to speak of",
+        "rising": "outputs borrow from one another: substitution, phase II",
+        "steady": "what is borrowed stays",
+        "falling": "what was borrowed is given back, as in phase IV",
+        "rising again": "what was given back is borrowed again",
+    }[finding.trend]
+    return [
+        f"  Head: ||off-diag(E)||, the size of what outputs borrow, is {finding.head_norm:.2f} (asymmetry "
+        f"{finding.asymmetry:.2f}), {finding.trend}: {meaning}. Its largest was {finding.head_peak:.2f} at epoch "
+        f"{finding.peak_epoch:.3g}; were the z uncorrelated and alike, {100 * finding.lent:.1f} % of the outputs' energy "
+        "would be borrowed."
+    ]
+
+
+def _change(finding: PictureFinding) -> list[str]:
+    """The settings known for collapse, and the command that changes the first of them."""
+    known, verdict = finding.causes, finding.verdict
+    if verdict == "healthy":
+        more = [f"  All the same: {cause.fact}." for cause in known]
+        return more or ["  Nothing needs changing: none of the settings known for collapse is set."]
+    if not known:
+        why = "none of the settings known for collapse here is set"
+        return [f"  Why: {why}." if verdict != "dip" else f"  Go on: {why}."]
+    lead = "Why" if verdict == "collapsed" else "A reason to watch it"
+    return [*(f"  {lead}: {cause.fact}." for cause in known), "  Try instead:", command(finding)]
+
+
+def command(finding: PictureFinding) -> str:
+    """The command of this run with the settings known for collapse changed, for a shell, broken where it is long."""
+    change = {name: value for cause in finding.causes for name, value in cause.change.items()}
+    changed = replace(finding.settings, **change)
+    given = {"data": finding.data} | changed.changed() | change | {"out": f"{finding.place}-changed"}
+    parts = ["python -m dynlab.pretrain"]
+    for name, value in given.items():
+        if value is not None:
+            text = ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
+            parts.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+    rows = [parts[0]]
+    for part in parts[1:]:
+        rows = [*rows[:-1], f"{rows[-1]} {part}"] if len(rows[-1]) + len(part) < WIDTH - 8 else [*rows, "  " + part]
+    return "    " + " \\\n    ".join(rows)

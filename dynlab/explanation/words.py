@@ -1,0 +1,250 @@
+"""The words for a `Finding`: short lines a newcomer can read, made from the numbers alone."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+
+import numpy as np
+
+from dynlab.explanation.advice import Suggestion, Trial
+from dynlab.explanation.noise import GradientNoise
+from dynlab.explanation.phases import GOOD, Finding, follows_on
+from dynlab.explanation.shares import Shares
+from dynlab.formulas import masks
+from dynlab.sweep import DOMINANT
+
+WIDTH = 100
+NAMES = ("strong", "weak")
+EXPLAINED = {
+    "learning": "its own answer grows while its output is noisy",
+    "borrowing": "its output has borrowed one feature, so the other one is next (acceleration)",
+    "centring": "from the mean that the normalisation takes off",
+    "lending": "the other output borrows from it and asks the same of it",
+}
+
+
+def wrapped(lines: list[str]) -> list[str]:
+    """The lines at `WIDTH` columns, continued under their text."""
+    out = []
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        out += textwrap.wrap(line, WIDTH, subsequent_indent=" " * (indent + 2 if indent else 0)) if line else [""]
+    return out
+
+
+def title(finding: Finding) -> str:
+    """What run it is."""
+    run, model = finding.run, finding.run.model
+    how = "samples" if run.sampled else f"exact {run.method} of start {run.number}"
+    equal = " (as strong: here strong is v_1, weak v_2)" if model.weak == model.strong else ""
+    parts = [f"strong {model.strong:g}", f"weak {model.weak:g}{equal}", f"dim {run.dim:g}"]
+    if run.training.head != "none":
+        parts.append(f"eta_head {run.training.eta_head:g}")
+    if run.sampled:
+        parts += [f"batch {run.batch}", f"lr {run.eta:g}"] + ([run.optimiser] if run.optimiser != "sgd" else [])
+    changed = run.training.changed()
+    parts += [f"{name.replace('_', '-')} {value}" for name, value in changed.items() if name not in ("eta_head", "head")]
+    return f"{model.activation}, head {run.training.head}: {how} ({', '.join(parts)})"
+
+
+def headline(finding: Finding) -> str:
+    """The most important sentence: where the run is."""
+    phase, at = finding.phase, when(finding, finding.now.time)
+    who = finding.roles
+    if phase == "collapsed":
+        return (
+            f"COLLAPSED at {at}: both neurons point along {direction(finding.cosines)}, so both outputs say the same "
+            f"(effective rank {finding.rank:.2f} of 2).{loss(finding)}"
+        )
+    if phase in GOOD:
+        head = ", and the head has returned to the identity: phase IV is over" if phase == "rest" else ""
+        return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}.{loss(finding)}{shrunk(finding)}"
+    if phase == "I":
+        best = finding.cosines.max()
+        where = f"no neuron has learnt a feature (largest squared cosine {best:.3g}; learnt is above 0.5)"
+        return f"PHASE I at {at}: {where}{turning(finding)}."
+    learnt = f"neuron {who.lender + 1} has learnt the {NAMES[who.first]} feature"
+    if phase == "stuck":
+        return f"STUCK at {at}: nothing moves any more, and {number_learnt(finding)}.{shrunk(finding)}"
+    if phase == "alone":
+        return f"HALF-WAY at {at}: {learnt}, neuron {who.borrower + 1} nothing yet{turning(finding)}."
+    entry = f"E_{who.borrower + 1}{who.lender + 1}"
+    now = abs(finding.now.head[who.borrower, who.lender])
+    doing = {
+        "II": f"PHASE II (substitution) at {at}: {learnt} and lends it to output {who.borrower + 1} through head entry "
+        f"{entry}",
+        "III": f"PHASE III (acceleration) at {at}: the head is past its peak, and neuron {who.borrower + 1} is learning the "
+        f"{NAMES[who.second]} feature",
+        "IV": f"PHASE IV (the head returns) at {at}: both features are learnt",
+    }
+    return f"{doing[phase]}; |{entry}| = {now:.3g}{turning(finding)}.{shrunk(finding)}"
+
+
+def number_learnt(finding: Finding) -> str:
+    """What the neurons have learnt, each by itself."""
+    parts = []
+    for j, row in enumerate(finding.cosines):
+        taken = f"the {NAMES[int(row.argmax())]} feature" if row.max() > DOMINANT else "no feature"
+        parts.append(f"neuron {j + 1} has learnt {taken}")
+    return " and ".join(parts)
+
+
+def shrunk(finding: Finding) -> str:
+    """That weights die out, which happens where nothing is normalised."""
+    if finding.run.training.normalisation != "none":
+        return ""
+    run = finding.run
+    square = [(run.signal[i] ** 2).sum() + np.trace(run.gram[i]) for i in (0, finding.index)]
+    return f" Nothing is normalised: the weights are {math.sqrt(square[1] / square[0]):.2g} times as long as at the start."
+
+
+def loss(finding: Finding) -> str:
+    """That the loss tells nothing, where it is at the minimum that healthy and collapsed runs share (odd activations)."""
+    same, across, *_ = masks.count_moments(
+        finding.run.model.patches, finding.run.model.feature_patches, finding.run.model.mask == "half"
+    )
+    value = float(finding.run.loss[finding.index])
+    if finding.run.sampled or degree(finding) != 3 or abs(value - (4.0 - 4.0 * across / same)) > 1e-3:
+        return ""
+    return f" The loss, {value:.3f}, is the lowest there is, for healthy and collapsed runs alike: it does not tell."
+
+
+def turning(finding: Finding) -> str:
+    """A warning where both neurons turn to one feature."""
+    if finding.turning is None or finding.phase == "IV":
+        return ""
+    text = f"; both neurons lean to the {NAMES[finding.turning]} feature"
+    return f"{text}, ON THE WAY TO COLLAPSE" if finding.final == "collapsed" or not follows_on(finding.run) else text
+
+
+def direction(cosines: np.ndarray) -> str:
+    """Where neurons with these squared cosines (2, 2) point, in words."""
+    for l, name in enumerate(NAMES):
+        if (cosines[:, l] > 0.95 * cosines.sum(1)).all():
+            return f"the {name} feature"
+    return f"one mixture of the features ({100 * cosines[0, 1] / cosines[0].sum():.0f} % weak by squared cosine)"
+
+
+def when(finding: Finding, time: float) -> str:
+    """A time, or for finite samples the step."""
+    value = time / finding.run.pace
+    return f"step {value:.0f}" if finding.run.sampled else f"time {value:.3g}"
+
+
+def unit(finding: Finding) -> str:
+    """What rates are per."""
+    return "step" if finding.run.sampled else "unit of time"
+
+
+def forces(finding: Finding) -> Iterator[str]:
+    """The table of what pushes at the state explained."""
+    at, pace = finding.now, finding.run.pace
+    if at.terms is None:
+        return
+    names = ["learning", "borrowing"] + ([] if finding.run.model.activation in ("cubic", "linear") else ["centring"])
+    rows = [*names, "lending", "all"]
+    yield f"  What pushes at {when(finding, at.time)} (relative growth per {unit(finding)}):"
+    yield " " * 18 + "".join(f"{name:>12}" for name in ("now", *rows)).rstrip()
+    for j in (0, 1):
+        for l in (0, 1):
+            parts = [at.terms.own(name) for name in names] + [at.terms.lending, at.terms.signal]
+            cells = [f"{at.signal[j, l]:>12.2g}"]
+            cells += [f"{shown(pace * at.rate(part, j, l)):>12}" for part in parts]
+            yield f"    {signal(j, l)} {NAMES[l]:<6}" + "".join(cells)
+    if finding.run.training.head_trains:
+        for j, r in ((0, 1), (1, 0)):
+            t = at.terms
+            yield (
+                f"    E_{j + 1}{r + 1} = {at.head[j, r]:.2g}, times eta_head: drive {shown(t.drive[j, r])}, lender's noise "
+                f"{shown(t.noise[j, r])}, mismatch {shown(t.mismatch[j, r])}"
+            )
+    meaning = "; ".join(f"{name}: {EXPLAINED[name]}" for name in rows[:-1])
+    yield f"    (<w_j, v_l>: how far neuron j reaches along feature l; {meaning})"
+
+
+def told_shares(finding: Finding, found: Shares) -> Iterator[str]:
+    """The ensemble beside the theory; nothing for one start alone, of which all else speaks."""
+    if found.starts == 1:
+        return
+    text = (
+        f"  Of {found.starts} starts {percent(found.both)} learn both features (95 % interval {100 * found.both_low:.1f} to "
+        f"{100 * found.both_high:.1f}), {percent(found.only_strong)} the strong one alone, {percent(found.only_weak)} "
+        f"the weak "
+        f"one alone; {percent(found.merged)} end with both outputs the same"
+    )
+    text += f", and {percent(found.failed)} failed to be computed." if found.failed > 0.0 else "."
+    if math.isfinite(found.merged_foretold):
+        law = f"(1/pi) arctan sqrt(eta_head/3) = {percent(found.law)} for large dim and small weak/strong"
+        race = f"2p(1-p) = {percent(found.law)} both, p = (2/pi) arctan((weak/strong)^1.5), for large dim"
+        theory = (
+            f"{percent(found.merged_foretold)} the same ({law})" if finding.run.rate > 0.0
+            else f"{percent(found.both_foretold)} both (race law: {race})"
+        )  # fmt: skip
+        text += f" The theory says of these starts: {theory}."
+    yield text
+
+
+def told_noise(finding: Finding, noise: GradientNoise) -> str:
+    """The minibatch against the force."""
+    who = finding.roles
+    j, l = (who.borrower, who.second) if who is not None else (0, 0)
+    coming = [time - finding.now.time for time in finding.times.values() if time > finding.now.time]
+    text = (
+        f"  Noise of the samples: that of one batch of {noise.batch} is {math.sqrt(noise.scale / noise.batch):.2g} times "
+        f"the "
+        f"gradient (as large as it at a batch of {noise.scale:.2g}); the force on {signal(j, l)} outgrows it in "
+        f"{noise.steps(j, l):.2g} steps."
+    )
+    if coming and noise.steps(j, l) > min(coming) / finding.run.eta:
+        text += " That is later than what comes next: do not rely on its steps, which leave the noise out, at this batch."
+    return text
+
+
+def advice(finding: Finding, found: list[Suggestion]) -> Iterator[str]:
+    """Which setting moves it."""
+    good = finding.final in GOOD
+    for number, one in enumerate(found):
+        lead = "What to change: " if finding.final in ("collapsed", "stuck") else "What moves it: "
+        yield "  " + (lead if number == 0 else "") + one.words + "."
+    if good and finding.run.model.activation == "cubic":
+        yield "  When: T_1 goes like dim^2 (noise/strong)^6: a smaller dim or less noise is sooner."
+
+
+def tried(trial: Trial) -> str:
+    """The outcome of a trial."""
+    (low, high), (low_after, high_after) = trial.intervals
+    verdict = "it helps" if low_after > high else ("it harms" if high_after < low else "no difference beyond chance")
+    text = (
+        f"  Tried {trial.change}, exact flow, {trial.starts} starts: both features {percent(trial.both[0])} "
+        f"({100 * low:.1f} to {100 * high:.1f}) before, {percent(trial.both[1])} ({100 * low_after:.1f} to "
+        f"{100 * high_after:.1f}) after: {verdict}; outputs the same {percent(trial.merged[0])} before, "
+        f"{percent(trial.merged[1])} after."
+    )
+    if trial.start:
+        learnt = {"both": "both features", "only_strong": "the strong feature alone", "only_weak": "the weak one alone"}
+        text += f" This very start now learns {learnt.get(trial.start, trial.start)}."
+    return text
+
+
+def shown(rate: float) -> str:
+    """A rate with its sign; a dash for a signal that is 0."""
+    return "-" if math.isnan(rate) else (f"{rate:+.1e}" if rate != 0.0 else "0")
+
+
+def percent(share: float) -> str:
+    """A share as 98.2 %."""
+    return f"{100 * share:.1f} %"
+
+
+def signal(j: int, l: int) -> str:
+    """<w_j, v_l> as it is written."""
+    return f"<w_{j + 1}, v_{l + 1}>"
+
+
+def degree(finding: Finding) -> int:
+    """Of the activation."""
+    from dynlab.formulas.activations import ACTIVATIONS
+
+    return ACTIVATIONS[finding.run.model.activation].degree

@@ -1,0 +1,140 @@
+"""The figures behind `.plot()` of a trajectory, an ensemble and a linear trajectory. They draw what they are given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dynlab import plotting
+from dynlab._stats import wilson
+from dynlab.plotting import COLOURS, WIDTH, Picture, style
+from dynlab.sweep import Ensemble, outcome_names
+from dynlab.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from dynlab.linear.flow import LinearTrajectory
+
+MOST_LINES = 16  # named in a legend; with more neurons the labels of the axes must do
+FLAT = 0.01  # a loss that changes by less than this part is drawn as a flat line
+TIME = "time $t$ (log scale)"
+OUTCOME_WORDS = {"only_strong": "only strong", "only_weak": "only weak"}
+NORMS = {"encoder": r"$\|W\|_F$", "predictor": r"$\|W_p\|_F$", "target": r"$\|W_a\|_F$"}
+DRIFTS = {"misalignment": "misalignment", "asymmetry": "asymmetry of $W_p$"}
+
+
+def trajectory_figure(run: Trajectory) -> Figure:
+    """Signals, head entries (where there is a head) and loss against time, one above the other.
+
+    Phases are shaded where they have a meaning: with a head, for two neurons and two features.
+    """
+    headed = run.settings.get("head") != "none" and run.model.neurons > 1
+    windows = plotting.phase_windows(run) if headed and run.signal.shape[1:] == (2, 2) else {}
+    shown = plotting.shown_times([run])
+    with style():
+        figure = Picture(figsize=(WIDTH, 4.6 if headed else 3.4), layout="constrained")
+        heights = (1.0, 0.6, 0.6) if headed else (1.0, 0.6)
+        panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+        plotting.draw_signals(panels[0], run, shown[1])
+        panels[0].set_ylabel(r"signals $|\langle w_j, v_l\rangle|$")
+        if headed:
+            plotting.draw_head(panels[1], run, shown[1])
+            panels[1].set_ylabel("head $|E_{jr}|$")
+        _draw_loss(panels[-1], run)
+        plotting.set_time_axis(panels[0], shown, windows, WIDTH - 0.7)  # shared
+        for axes in panels:
+            plotting.draw_phases(axes, windows, named=axes is panels[0])
+        panels[-1].set_xlabel(TIME if not windows else "time $t$ (log scale, short phases widened)")
+        figure.align_ylabels(panels)
+        lines = [line for line in plotting.line_handles([run]) if headed or "E_" not in str(line.get_label())]
+        if len(lines) <= MOST_LINES:
+            figure.legend(handles=lines, loc="outside lower center", ncols=6)
+        if windows:
+            figure.legend(handles=plotting.phase_handles(list(windows)), loc="outside upper center", ncols=4)
+    return figure
+
+
+def _draw_loss(axes: Axes, run: Trajectory) -> None:
+    axes.plot(run.time, run.loss, color="black")
+    known = run.loss[np.isfinite(run.loss)]
+    if len(known) and np.ptp(known) < FLAT * np.abs(known).max():  # rounding would fill the panel
+        axes.set_ylim(known.mean() - FLAT * np.abs(known).max(), known.mean() + FLAT * np.abs(known).max())
+    axes.set_ylabel("loss")
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.ticklabel_format(axis="y", useOffset=False)
+
+
+def ensemble_figure(found: Ensemble) -> Figure:
+    """Shares of the outcomes found with 95 % intervals; distributions of T_1 and, where a head trained, of its peak."""
+    frame = found.frame
+    peaks = bool((frame["head_peak"] > 0.0).any())
+    with style():
+        figure = Picture(figsize=(WIDTH, 2.5), layout="constrained")
+        panels = figure.subplots(1, 3 if peaks else 2, width_ratios=(1.35, 1.0, 1.0) if peaks else (1.0, 1.0))
+        _draw_outcomes(panels[0], found)
+        distribution(panels[1], frame["time_first"].to_numpy(), COLOURS[0], "")
+        panels[1].set_xlabel("time to the first feature $T_1$")
+        if peaks:
+            distribution(panels[2], frame["head_peak"].to_numpy(), COLOURS[0], "peak")
+            distribution(panels[2], frame["head_bound"].to_numpy(), COLOURS[1], "its bound")
+            panels[2].set_xlabel(r"head's peak, largest $|E_{jr}|$")
+            panels[2].legend(loc="upper left", fontsize=7.0)
+        for axes in panels[1:]:
+            axes.set_ylabel("share of seeds below")
+    return figure
+
+
+def _draw_outcomes(axes: Axes, found: Ensemble) -> None:
+    """A bar for each outcome."""
+    outcome, total = found.frame["outcome"], len(found.frame)
+    names = list(outcome_names(found.model))
+    counts = [int((outcome == name).sum()) for name in names]
+    shares = np.array(counts) / total
+    low, high = np.array([wilson(count, total) for count in counts]).T
+    reach = np.abs(np.stack([shares - low, high - shares]))
+    axes.bar(range(len(names)), shares, yerr=reach, color=COLOURS[0], error_kw={"elinewidth": 0.8, "capsize": 2.0})
+    axes.set_xticks(range(len(names)), [OUTCOME_WORDS.get(name, name).replace(" ", "\n") for name in names], fontsize=7.0)
+    axes.set_xlabel("features learnt")
+    axes.set_ylabel("share of seeds")
+    axes.set_ylim(0.0, 1.0)
+
+
+def distribution(axes: Axes, values: np.ndarray, colour: str, label: str) -> None:
+    """The share of all seeds (values, nan where there is none) that is below x, as a step for each seed; x logarithmic.
+
+    colour, label: of the line.
+    """
+    known = np.sort(values[np.isfinite(values) & (values > 0.0)])
+    share = np.arange(1, len(known) + 1) / max(len(values), 1)
+    axes.plot(known, share, drawstyle="steps-post", color=colour, label=label, linewidth=1.0)
+    if len(known):
+        axes.set_xscale("log")
+    axes.set_ylim(0.0, 1.02)
+
+
+def linear_figure(run: LinearTrajectory) -> Figure:
+    """Norms of encoder, predictor and target; loss; misalignment and asymmetry: against time."""
+    table = run.frame()
+    with style():
+        figure = Picture(figsize=(WIDTH, 2.6), layout="constrained")
+        panels = figure.subplots(1, 3, sharex=True)
+        wanted = dict(NORMS)
+        if run.model.beta is None:
+            del wanted["target"]  # it is the encoder
+        for name, label in wanted.items():
+            panels[0].plot(table["time"], table[name], label=label)
+        panels[0].set_ylabel("norm")
+        panels[1].plot(table["time"], table["loss"], color="black")
+        panels[1].set_ylabel("loss")
+        for name, label in DRIFTS.items():
+            panels[2].plot(table["time"], table[name], label=label)
+        panels[2].set_ylabel("misalignment, asymmetry")
+        for axes in panels:
+            axes.set_xlabel("time $t$")
+            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        for axes in (panels[0], panels[2]):
+            axes.legend(fontsize=7.0)
+    return figure

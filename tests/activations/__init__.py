@@ -1,0 +1,1 @@
+"""Activations that are registered from outside the package."""

@@ -1,0 +1,14 @@
+"""Every test of this folder finds the examples registered; other folders do not."""
+
+import pytest
+
+from dynlab.formulas.activations import ACTIVATIONS, BUILT_IN
+from tests.activations.examples import register_all
+
+
+@pytest.fixture(autouse=True, scope="package")
+def registered():
+    register_all()
+    yield
+    for name in set(ACTIVATIONS) - set(BUILT_IN):
+        del ACTIVATIONS[name]

@@ -1,0 +1,51 @@
+"""The tutorial runs as a script and cell by cell, with what it asserts; and a cell that fails is named."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from dynlab.docs.cells import cells, page
+
+TUTORIAL = Path(__file__).parents[2] / "dynlab" / "docs" / "tutorial.py"
+
+
+def run_cells(script: Path, figures: Path) -> subprocess.CompletedProcess:
+    """The cells in a process of their own, elsewhere than in the checkout."""
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"DYNLAB_FIGURES": str(figures), "PYTHONPATH": str(root), "MPLBACKEND": "Agg"}
+    words = [sys.executable, "-m", "tests.docs.run_cells", str(script)]
+    return subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, timeout=400)
+
+
+def test_every_cell_runs_and_what_it_asserts_holds(tmp_path):
+    before = set(TUTORIAL.parent.rglob("*")) | set((Path(__file__).parents[2]).iterdir())
+    done = run_cells(TUTORIAL, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) < 10, "it prints little"
+    names = {path.name for path in tmp_path.glob("*.png")}
+    assert {"with_head.png", "without_head.png", "ensemble.png", "phase_diagram.png"} <= names
+    after = set(TUTORIAL.parent.rglob("*")) | set((Path(__file__).parents[2]).iterdir())
+    assert {path for path in after - before if "__pycache__" not in path.parts} <= {TUTORIAL.parents[2] / ".pytest_cache"}
+
+
+def test_a_failing_cell_is_named(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("# %%\nx = 1\n# %% [markdown]\n# text\n# %%\n\nassert x == 2, 'x is not two'\n# %%\nx = 3\n")
+    done = run_cells(script, tmp_path)
+    assert done.returncode == 1
+    assert "cell 2 of 3, line 7, failed: assert x == 2" in done.stderr and "x is not two" in done.stderr
+    assert 'script.py", line 7' in done.stderr, "the line of the script"
+
+
+def test_cells_are_told_apart():
+    found = cells("import a\n\n# %% [markdown]\n# # Title\n#\n# text\n# %%\n# a comment\nb = 1\n# %%\n")
+    assert found == [("code", "import a", 1), ("markdown", "# Title\n\ntext", 4), ("code", "# a comment\nb = 1", 8)]
+
+
+def test_text_becomes_a_page():
+    text = page("# %% [markdown]\n# ## A `b_` title\n# |w| and *one* `code` **two** 3*4*5 name_ z^3\n# %%\nx = 1\n\ny = 2\n")
+    assert text == (
+        "A ``b_`` title\n--------------\n\n\\|w\\| and *one* ``code`` **two** 3\\*4\\*5 name\\_ z^3\n\n"
+        ".. code-block:: python\n\n    x = 1\n\n    y = 2\n"
+    )

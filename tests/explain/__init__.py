@@ -1,0 +1,1 @@
+"""`dynlab.explain`: terms of the force, phases, theory beside runs, pictures, bad input."""

@@ -1,0 +1,297 @@
+"""What explain says of runs of the theory and of finite samples: numbers against the runs' own files, and the words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynlab import explain, run
+from dynlab.explanation import phases, read
+from dynlab.population import limit
+from dynlab.sweep import draw_start
+
+MERGING = 224  # its start 0 merges at dim 1000, weak 0.3, eta_head 0.01: the limit's rule says so, and the flow does
+
+
+def made(folder, words: str):
+    assert run.main([*words.split(), "--no-plots", "--quiet", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cubic(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("cubic") / "run", "--activation cubic --seeds 40")
+
+
+@pytest.fixture(scope="module")
+def merging(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("merging") / "run", f"--activation cubic --seeds 1 --seed {MERGING}")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    words = "--method sgd --activation cubic --seeds 1 --batch 64 --dim 8 --steps 300 --lr 0.05"
+    return made(tmp_path_factory.mktemp("samples") / "run", words)
+
+
+def only(folder, head: str, **more):
+    """The one trajectory with that head, explained."""
+    found = explain.explain(folder, head=head, **more)
+    assert len(found.runs) == 1
+    return found.runs[0]
+
+
+def test_a_run_through_all_phases(cubic):
+    """Times are those that the run's solver located; the theory's are near; every phase has its own main push."""
+    said = only(cubic, "off-diagonal")
+    finding, row = said.finding, pd.read_csv(cubic / "ensemble.csv").iloc[0]
+    assert finding.phase == "rest" and finding.final == "rest" and not finding.ahead
+    assert finding.times["T_1"] == row["time_first"] and finding.times["T_3"] == row["time_second"]
+    assert finding.times["T_2"] == row["time_peak"] and finding.peak == pytest.approx(row["head_peak"], rel=1e-3)
+    times = list(finding.times.values())
+    assert times == sorted(times) and np.isfinite(times).all()
+    assert finding.foretold.first == pytest.approx(finding.times["T_1"], rel=0.01)
+    assert finding.foretold.peak == pytest.approx(finding.times["T_2"], rel=0.3)
+    assert finding.foretold.merged is False
+    who = finding.roles
+    at = finding.moments["II"]
+    assert at.terms.drive[who.borrower, who.lender] * at.head[who.borrower, who.lender] > 0.0
+    at = finding.moments["III"].terms
+    mine = (who.borrower, who.second)
+    assert abs(at.own("borrowing")[mine]) > 1e3 * abs(at.own("learning")[mine]), "acceleration is what borrowing makes"
+    at = finding.moments["IV"]
+    pull = (at.terms.mismatch * at.head)[who.borrower, who.lender]
+    assert pull < 0.0 and abs(pull) > 1e3 * abs((at.terms.drive * at.head)[who.borrower, who.lender])
+    assert "HEALTHY" in said.lines[1] and "COLLAPSED" not in "\n".join(said.lines)
+    for number in ("I    to", "II   to", "III ", "IV  "):
+        assert sum(line.startswith(f"  {number}") for line in said.lines) == 1
+
+
+def test_the_same_start_without_a_head(cubic):
+    said = only(cubic, "none")
+    finding = said.finding
+    assert finding.phase == "collapsed" and said.lines[1].startswith("COLLAPSED") and "the strong feature" in said.lines[1]
+    assert finding.foretold.times[finding.roles.borrower, 0] == pytest.approx(finding.alone, rel=0.01)
+    assert np.isnan(finding.times["T_2"]) and finding.foretold.merged is None
+    assert said.suggestions[0].training["head"] == "off-diagonal"
+
+
+def test_the_text_fits_a_screen(cubic, merging, samples):
+    for folder in (cubic, merging, samples):
+        for said in explain.explain(folder).runs:
+            assert max(map(len, said.lines)) <= 100
+            assert len(said.lines) <= 33, "\n".join(said.lines)
+
+
+def test_the_shares_are_those_of_the_folder_and_of_the_limit(cubic):
+    """The theory's shares are of the run's own starts: drawn again here one at a time."""
+    summary = pd.read_csv(cubic / "summary.csv").set_index("head")
+    for head in ("off-diagonal", "none"):
+        said = only(cubic, head)
+        assert said.shares.both == summary.loc[head, "both"] and said.shares.merged == summary.loc[head, "merged"]
+        starts = [draw_start(said.finding.run.model, 1000, 0, i) for i in range(40)]
+        taken = [limit.head_free_features(said.finding.run.model, s.signal, s.noise_gram) for s in starts]
+        if head == "none":
+            assert said.shares.both_foretold == np.mean([a != b for a, b in taken])
+        else:
+            told = [limit.fate(said.finding.run.model, s.signal[None], s.noise_gram[None], 0.01).merged[0] for s in starts]
+            assert said.shares.merged_foretold == np.mean(told)
+
+
+@pytest.mark.parametrize(("share", "phase"), [(0.5, "I"), (20.0, "II")])
+def test_an_earlier_time(cubic, share, phase):
+    """--at: what has not happened by then is not told as happened, and the forces sum to the whole."""
+    whole = only(cubic, "off-diagonal").finding
+    said = only(cubic, "off-diagonal", at=share * whole.times["T_1"])
+    finding = said.finding
+    assert finding.phase == phase and said.lines[1].startswith(f"PHASE {phase}") and finding.final == "rest"
+    text = " ".join(" ".join(said.lines).split())
+    assert "What pushes at" in text and "Next (the run, later on)" in text and "III to" not in text
+    at = finding.now.terms
+    own = sum(at.own(name) for name in ("learning", "borrowing", "centring"))
+    assert np.allclose(own + at.lending, at.signal, rtol=1e-12, atol=0.0)
+
+
+def test_a_run_that_was_ended_early_is_followed_on(tmp_path, cubic):
+    """What comes next, from the last record, is what the longer run of the same start did."""
+    folder = made(tmp_path / "run", "--activation cubic --seeds 3 --until 1e6")
+    finding, whole = only(folder, "off-diagonal").finding, only(cubic, "off-diagonal").finding
+    assert finding.phase == "II" and finding.final == "rest" and set(finding.ahead) == {"T_2", "T_3", "T_4"}
+    for name in ("T_2", "T_3", "T_4"):
+        assert finding.times[name] == pytest.approx(whole.times[name], rel=0.01)
+
+
+def test_a_start_that_the_head_does_not_rescue(merging):
+    """The lender wins the race for the second feature, as the rule says; below the threshold it is rescued (tried)."""
+    said = only(merging, "off-diagonal", trial=True, workers=1)
+    finding = said.finding
+    assert finding.phase == "collapsed" and finding.foretold.merged and finding.foretold.lead < 1.0
+    assert "one mixture of the features" in " ".join(said.lines)
+    at, who = finding.moments["lost"], finding.roles
+    lender = at.rate(at.terms.signal, who.lender, who.second)
+    assert lender > at.rate(at.terms.signal, who.borrower, who.second) > 0.0
+    changed = said.suggestions[0].training["eta_head"]
+    assert changed < finding.foretold.threshold < 0.01
+    assert said.trials[0].start == "both" and "This very start now learns both features" in " ".join(said.lines)
+
+
+def test_the_threshold_is_where_the_fate_changes(merging):
+    """Just below it the exact flow rescues the start, just above it does not."""
+    from dynlab import simulate
+
+    finding = only(merging, "off-diagonal").finding
+    start = draw_start(finding.run.model, 1000, MERGING, 0)
+    ranks = []
+    for factor in (0.8, 1.25):
+        end = simulate(finding.run.model, start, eta_head=factor * finding.foretold.threshold)
+        ranks.append(np.linalg.matrix_rank(end.signal[-1], tol=0.1))
+    assert ranks == [2, 1]
+
+
+def test_relu_is_said_to_be_outside_the_theorem(merging, tmp_path):
+    """The states of another run, called relu's: saves compiling its kernels."""
+
+    def called_relu(place):
+        for path in (place / "run.json", *place.glob("*.csv")):
+            path.write_text(path.read_text().replace("cubic", "relu"))
+
+    said = only(spoiled(merging, tmp_path, called_relu), "off-diagonal")
+    text = " ".join(" ".join(said.lines).split())
+    assert said.finding.phase == "collapsed" and said.finding.foretold is None
+    assert "does not cover relu" in text and "grow alike" in text and "--activation cubic" in text
+
+
+def test_switches_are_explained_by_what_was_measured(merging, tmp_path):
+    """A training whose force has no such split is told without it, and with the table of ablations."""
+    switch = record(lambda found: found["settings"].update(training={"stop_gradient": "none"}))
+    said = only(spoiled(merging, tmp_path, switch), "off-diagonal")
+    assert said.finding.now.terms is None and said.suggestions[0].training == {"stop_gradient": "target"}
+    assert "2 % of the starts" in " ".join(said.lines)
+
+
+def test_finite_samples(samples):
+    """Steps, not times; the noise of a batch against the force; the theory from the last record on."""
+    said = only(samples, "off-diagonal")
+    finding = said.finding
+    assert finding.run.batch == 64 and finding.run.rate == pytest.approx(0.2) and finding.run.time[-1] == pytest.approx(15.0)
+    assert "PHASE II (substitution) at step 300" in said.lines[1] and "do not rely on its steps" in " ".join(said.lines)
+    assert said.noise.scale > 0.0 and (said.noise.deviation > 0.0).all()
+    at = only(samples, "off-diagonal", at=100).finding
+    assert at.now.time == pytest.approx(5.0, rel=0.05)
+
+
+def test_the_noise_of_a_batch_falls_as_its_root(samples):
+    """Deviation times sqrt(batch) is one number, and the force is the exact one."""
+    from dataclasses import replace
+
+    from dynlab.explanation.noise import gradient_noise
+
+    recorded = read.sample_runs(samples, read.record_of(samples), None, "none")[0]
+    small, large = (gradient_noise(replace(recorded, batch=batch), 0) for batch in (128, 2048))
+    ratio = small.deviation / large.deviation
+    assert np.exp(np.log(ratio).mean()) == pytest.approx(4.0, rel=0.25)
+    exact = phases.moment(recorded, 0).terms.signal
+    assert np.allclose(small.force, exact, rtol=1e-9)
+
+
+def test_in_python_and_in_a_notebook(cubic):
+    found = explain.explain(cubic, activation="cubic")
+    assert len(repr(found)) < 200 and len(repr(found.runs[0])) < 200 and found._repr_html_().startswith("<pre>cubic, head")
+    assert found.text.count("\n\n") == 1
+
+
+def test_the_command_prints_the_text(cubic, capsys):
+    assert explain.main([str(cubic), "--head", "none"]) == 0
+    assert capsys.readouterr().out == explain.explain(cubic, head="none").text + "\n"
+
+
+# --- folders that cannot be explained ---
+
+
+def spoiled(folder, tmp_path, how):
+    """A copy of a folder, spoiled."""
+    place = tmp_path / "spoiled"
+    shutil.copytree(folder, place)
+    how(place)
+    return place
+
+
+def without(name):
+    return lambda place: (place / name).unlink()
+
+
+def rewritten(name, change):
+    def how(place):
+        path = place / name
+        path.write_text(change(path.read_text()))
+
+    return how
+
+
+def record(change):
+    """run.json changed as a dict."""
+
+    def how(text):
+        found = json.loads(text)
+        change(found)
+        return json.dumps(found)
+
+    return rewritten("run.json", how)
+
+
+SPOILED = {
+    "no run.json": (without("run.json"), "holds no run (run.json is missing)"),
+    "run.json cut short": (rewritten("run.json", lambda text: text[:200]), "run.json: cannot be read"),
+    "run.json a list": (rewritten("run.json", lambda text: "[1]"), "is not the record of a run"),
+    "of another command": (record(lambda found: found.pop("seed_followed")), "is a run of dynlab.run; explain reads"),
+    "no dimension": (record(lambda found: found["settings"].pop("dim")), "is damaged (dim is missing)"),
+    "a bad model": (record(lambda found: found["settings"].update(weak=7)), "is damaged"),
+    "settings a word": (record(lambda found: found.update(settings="x")), "explain reads"),
+    "no trajectory": (without("trajectory.csv"), "trajectory.csv: is missing"),
+    "no ensemble": (without("ensemble.csv"), "ensemble.csv: is missing"),
+    "trajectory empty": (rewritten("trajectory.csv", lambda text: ""), "trajectory.csv: cannot be read"),
+    "only a heading": (rewritten("trajectory.csv", lambda text: text.split("\n")[0]), "is damaged (no rows)"),
+    "a column less": (rewritten("trajectory.csv", lambda text: text.replace("noise_1_2", "x")), "noise_1_2 is missing"),
+    "a word in it": (rewritten("trajectory.csv", lambda text: text.replace("off-diagonal,0.0", "off-diagonal,x", 1)),
+                     "is damaged"),
+    "no row": (rewritten("summary.csv", lambda text: text.replace("off-diagonal", "linear")), "summary.csv has no row"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_damaged_folder_is_one_line(cubic, tmp_path, capsys, name):
+    how, message = SPOILED[name]
+    place = spoiled(cubic, tmp_path, how)
+    assert explain.main([str(place)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and said.err.startswith("dynlab.explain: error: ")
+    assert message in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--head linear", "--head linear: must be one of off-diagonal, none, which this run has"),
+        ("--activation relu", "--activation relu: must be one of cubic, which this run has"),
+        ("--at -1", "--at -1: must be a finite number >= 0"),
+        ("--at soon", "--at soon: must be"),
+        ("--at 1e30", "--at 1e30: must be at most"),
+        ("--threads 0", "--threads 0: must be"),
+    ],
+)
+def test_a_wrong_option_is_one_line(cubic, capsys, words, message):
+    assert explain.main([str(cubic), *words.split()]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and message in said.err
+
+
+def test_no_folder(tmp_path, capsys):
+    assert explain.main([str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: does not exist" in capsys.readouterr().err
+    (tmp_path / "file").write_text("x")
+    assert explain.main([str(tmp_path / "file")]) == 2
+    assert "is no folder" in capsys.readouterr().err

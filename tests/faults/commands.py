@@ -1,0 +1,151 @@
+"""The table of commands, with settings so small that each takes about a second.
+
+A new command is a line of COMMANDS: then every test of this folder is made for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+OUT = "out"  # the folder that commands write to, below the desk
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of dynlab.
+
+    module: its `main(words)`. words: options of a small run; they write to OUT. same: names below the desk, as patterns, of
+    the files that equal runs give equal bytes. resume: words added where a run that was stopped is gone on with; None where
+    there is nothing to go on with. stays: what a run that was killed may leave behind, as patterns of names in the desk.
+    lay: puts on the desk what the command reads, given a folder to keep it in. small: on the small pictures of the tests.
+    shared: several may write to one folder.
+    """
+
+    module: str
+    words: str
+    same: tuple[str, ...] = (f"{OUT}/*.csv",)
+    resume: tuple[str, ...] | None = None
+    stays: tuple[str, ...] = (f".{OUT}.partial",)
+    lay: Callable[[Path, Path], None] | None = None
+    small: bool = False
+    shared: bool = False
+
+    @property
+    def program(self) -> str:
+        """The name that its errors begin with."""
+        return importlib.import_module(self.module).PROGRAM
+
+    @property
+    def prepare(self) -> str:
+        """What `processes` calls before the command."""
+        return "tests.faults.commands:use_small_pictures" if self.small else ""
+
+
+def use_small_pictures() -> None:
+    """Let commands on pictures find the small set of the tests instead of the published files."""
+    from dynlab.images import datasets
+    from tests.images import small
+
+    datasets.load = small.load
+
+
+SAMPLES = "--method sgd --activation cubic --head none --batch 16 --steps 40 --dim 6 --seeds 1 --quiet --no-plots"
+PRETRAIN = (
+    "--encoder demo --projector 8,4 --batch 16 --steps 6 --record 2 --every 2 --limit 48 --augmentation demo --data nowhere "
+    f"--no-plots --out {OUT}"
+)
+
+
+def pretrained(desk: Path, kept: Path) -> None:
+    """Lay a finished run of pretraining on the desk."""
+    from tests.faults.processes import Running
+
+    if not (kept / OUT).exists():
+        kept.mkdir(exist_ok=True)
+        made, notes = COMMANDS["pretrain"], kept.with_name("notes-of-pretrained")
+        ended = Running(made.module, made.words.split(), kept, notes, prepare=made.prepare).wait()
+        assert ended.status == 0, ended
+    shutil.copytree(kept / OUT, desk / OUT)
+
+
+COMMANDS = {
+    "run": Command("dynlab.run", f"--activation cubic --seeds 8 --dim 64 --no-plots --out {OUT}"),
+    "descent": Command(
+        "dynlab.run", f"--method descent --activation cubic --seeds 2 --dim 16 --until 300 --no-plots --out {OUT}"
+    ),
+    "sgd": Command("dynlab.run", f"{SAMPLES} --out {OUT}"),
+    "sgd with checkpoints": Command("dynlab.run", f"{SAMPLES} --every 10 --checkpoints kept --out {OUT}",
+                                    stays=(f".{OUT}.partial", "kept")),
+    "compare": Command("dynlab.compare", f"--batch 8,16 --steps 8 --seeds 2 --head none --quiet --no-plots --out {OUT}"),
+    "theorem": Command("dynlab.theorem", f"--quick --claims 9 --no-plots --out {OUT}",
+                       same=(f"{OUT}/*.csv", f"{OUT}/*.json", f"{OUT}/*.md"), resume=(), stays=(OUT,)),
+    "ablate": Command("dynlab.ablate", f"--seeds 2 --dim 64 --groups paper --until 1e6 --out {OUT}"),
+    "phase": Command("dynlab.phase", f"--x weak=0.2:0.8:2 --y eta-head=0.01:0.1:2 --seeds 8 --no-plots --out {OUT}",
+                     resume=(), stays=(OUT,)),
+    "portrait": Command("dynlab.portrait", f"--points 4 --trajectories 2 --no-plots --out {OUT}"),
+    "pretrain": Command("dynlab.pretrain", PRETRAIN, same=(f"{OUT}/metrics.csv", f"{OUT}/weights.npz"),
+                        resume=("--resume",), stays=(OUT,), small=True),
+    "evaluate": Command("dynlab.evaluate", f"{OUT} --of z", same=(f"{OUT}/spectrum.csv",), resume=(), stays=(OUT,),
+                        lay=pretrained, small=True, shared=True),
+    "heads": Command("dynlab.images.contest", "--recipe demo --heads none --normalisations length --steps 4 --batch 16 "
+                     f"--limit 48 --data nowhere --no-plots --out {OUT}",
+                     same=(f"{OUT}/heads.csv", f"{OUT}/runs.csv", f"{OUT}/*/metrics.csv", f"{OUT}/*/weights.npz"),
+                     resume=(), stays=(OUT,), small=True),
+    "figures": Command("figures.__main__", f"--fast --out {OUT} scaling", resume=(), stays=(OUT,)),
+}  # fmt: skip
+
+TABLE = COMMANDS | {"doctor": Command("dynlab.doctor", "")}
+"""All commands: those that write, and `doctor`, which only reads and prints."""
+
+STUBS = {
+    "run": ("dynlab.run:compute",),
+    "descent": ("dynlab.run:compute",),
+    "sgd": ("dynlab.samples.command:compute",),
+    "sgd with checkpoints": ("dynlab.samples.command:compute",),
+    "compare": ("dynlab.samples.command:compute",),
+    "theorem": ("dynlab.claims.report:judge",),
+    "ablate": ("dynlab.ablations:run_ablation",),
+    "phase": ("dynlab.grid:phase_map", "dynlab.phase:executor"),
+    "portrait": ("dynlab.portrait_report:compute",),
+    "pretrain": ("dynlab.images.train:Trainer", "dynlab.images.download:fetch"),
+    "evaluate": ("dynlab.images.appraisal:labelled",),
+    "heads": ("dynlab.images.record:pretrain", "dynlab.images.appraisal:appraise"),
+    "figures": ("figures.parts:build",),
+    "doctor": ("dynlab.doctor:findings", "dynlab._cache:clear"),
+}
+"""What begins the work of each command, "module:function": input that comes so far was accepted."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Files that a command reads: names as patterns, after it ran once; words it goes on with; what ends the reading."""
+
+    command: str
+    files: tuple[str, ...]
+    stubs: tuple[str, ...]
+    more: tuple[str, ...] = ()
+
+
+READING = {
+    "the run that evaluate measures": Reading(
+        "evaluate", (f"{OUT}/run.json", f"{OUT}/weights.npz"), ("dynlab.images.appraisal:features_of",)
+    ),
+    "the run that pretrain goes on with": Reading(
+        "pretrain", (f"{OUT}/run.json", f"{OUT}/checkpoints/*.npz"), ("dynlab.images.record:Run.go_on",), ("--resume",)
+    ),
+    "checkpoints of minibatches": Reading(
+        "sgd with checkpoints", ("kept/*/*.npz",), ("dynlab.samples.train:_go_on",), ("--out", "other")
+    ),
+    "the points of a map": Reading("phase", (f"{OUT}/store/*.*",), ("dynlab.grid:_executor",)),
+    "the points of the theorem": Reading(
+        "theorem", (f"{OUT}/points/*.npz",), ("dynlab.claims.report:compute", "dynlab.claims.report:write_files")
+    ),
+    "the runs of a contest": Reading(
+        "heads", (f"{OUT}/*.json", f"{OUT}/*/run.json", f"{OUT}/*/evaluate.json"),
+        ("dynlab.images.appraisal:appraise", "dynlab.images.tables:text"),
+    ),
+}  # fmt: skip
