@@ -165,8 +165,8 @@ def our_ends(model: Model, z: NDArray, side: NDArray, until: float) -> NDArray:
 def agree(label: str, model: Model, side: NDArray, ends: dict[str, NDArray]) -> dict:
     """Refuse to time if a trajectory of ours fails, or ends otherwise than a peer's and no other peer ends as ours does.
 
-    Returns for each solver the shares that failed and that are inaccurate (off by more than ALLOWED from where we and another
-    peer end, though its solver reported success), and for the peers the largest difference from ours of the rest.
+    Returns for each solver the shares that failed and that are inaccurate (more than ALLOWED from where we and another peer
+    end, though its solver reported success), and for the peers the largest difference from ours of the rest.
     """
     peers = [name for name in ends if name != "dynlab"]
     failed = {name: ~np.isfinite(end).all(1) for name, end in ends.items()}

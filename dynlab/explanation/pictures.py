@@ -155,7 +155,7 @@ def _head(settings: Pretraining, table) -> dict:
 
 def causes(settings: Pretraining) -> list[Cause]:
     """The settings that are known for collapse; what was seen is on CIFAR-10, in README.md where not said otherwise."""
-    found = []
+    found: list[Cause] = []
     if settings.loss != "similarity":
         return found
     if settings.stop_gradient != "target":

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -204,7 +205,7 @@ def _chosen(table, activation, head):
     return [(key, rows) for key, rows in groups if activation in (None, key[0]) and head in (None, key[1])]
 
 
-def _arrays(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+def _arrays(rows: pd.DataFrame) -> dict[str, Any]:
     """The arrays of a trajectory from its rows; the head's diagonal is 1 where it is not recorded."""
     n = len(rows)
 

@@ -52,7 +52,6 @@ def title(finding: Finding) -> str:
 def headline(finding: Finding) -> str:
     """The most important sentence: where the run is."""
     phase, at = finding.phase, when(finding, finding.now.time)
-    who = finding.roles
     if phase == "collapsed":
         return (
             f"COLLAPSED at {at}: both neurons point along {direction(finding.cosines)}, so both outputs say the same "
@@ -65,6 +64,7 @@ def headline(finding: Finding) -> str:
         best = finding.cosines.max()
         where = f"no neuron has learnt a feature (largest squared cosine {best:.3g}; learnt is above 0.5)"
         return f"PHASE I at {at}: {where}{turning(finding)}."
+    who = finding.who
     learnt = f"neuron {who.lender + 1} has learnt the {NAMES[who.first]} feature"
     if phase == "stuck":
         return f"STUCK at {at}: nothing moves any more, and {number_learnt(finding)}.{shrunk(finding)}"
