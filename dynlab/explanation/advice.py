@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dynlab._stats import wilson
 from dynlab.explanation.phases import GOOD, Finding
 from dynlab.explanation.read import Recorded
 from dynlab.population import limit
+
+if TYPE_CHECKING:
+    from dynlab.model import Model
 
 STARTS = 256  # of a trial
 PAPERS = {"stop_gradient": "target", "normalisation": "batch", "target": "same", "objective": "similarity"}
@@ -170,7 +176,7 @@ def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -
     return Trial(suggestion.changes, STARTS, (both, both_after), (wide, wide_after), (merged, merged_after), start)
 
 
-def _end(model, dim: int) -> float:
+def _end(model: Model, dim: int) -> float:
     from dynlab.ablate import default_end
 
     return default_end(model, dim)

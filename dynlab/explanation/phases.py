@@ -16,7 +16,7 @@ half its peak; of a start that the head did not rescue, "lost": where lending pu
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from dynlab.population.measures import RETURNED
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.terms import Terms
 from dynlab.sweep import DOMINANT, MERGED, effective_rank, squared_cosines
+
+if TYPE_CHECKING:
+    from dynlab.training import Training
 
 TURNING = 0.25  # a neuron turns to a feature when its squared cosine with it exceeds this (as in dynlab.samples.watch)
 HELD = 0.9  # a head that ends above this share of its largest entry has not begun to return
@@ -221,7 +224,7 @@ def phase_at(run: Recorded, index: int, times: dict, roles: Roles | None) -> str
     """The phase of a record: "I" ... "IV", "rest", "collapsed", or without a head that trains "I", "alone", "diverse"."""
     cosines, time = squared_cosines(run.signal[index], run.gram[index]), run.time[index]
 
-    def after(name):
+    def after(name: str) -> bool:
         return np.isfinite(times[name]) and time >= times[name]
 
     if (cosines.sum(-1) > DOMINANT).all() and effective_rank(run.signal[index]) < MERGED:
@@ -285,7 +288,7 @@ def moment(run: Recorded, index: int) -> Moment:
     return Moment(float(run.time[index]), *state, split)
 
 
-def has_terms(training) -> bool:
+def has_terms(training: Training) -> bool:
     """Whether the force splits into the terms of `dynlab.population.terms`: nothing but the head and decays is switched."""
     allowed = {"head", "eta_head", "head_matrix", "symmetric", "start_scale", "weight_decay", "head_decay", "directpred_eps"}
     return training.changed().keys() <= allowed
