@@ -133,3 +133,8 @@ def number(value: float, digits: int = 3) -> str:
         return f"{value:g}"
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:.{places}f}"
+
+
+def lost(solver: Mapping) -> str:
+    """The shares of a solver's trajectories that failed or ended inaccurately, where any did."""
+    return "".join(f", {solver[how]:.0%} {how}" for how in ("failed", "inaccurate") if solver[how])

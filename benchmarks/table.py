@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.machine import number, shown
+from benchmarks.machine import lost, number, shown
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 HEADINGS = ("what", "dynlab", "peer", "its time in dynlab's", "goal")
@@ -64,11 +64,6 @@ def trajectories(results: list[dict]) -> Iterator[Row]:
                 first = "the same", ""
         if first[0] == what:
             yield Row(*first)
-
-
-def lost(solver: dict) -> str:
-    """The share of trajectories that failed, where any did."""
-    return f", {solver['failed']:.0%} failed" if solver["failed"] else ""
 
 
 def ensembles(results: dict) -> Iterator[Row]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
     from dynlab.population.order_parameters import OrderParameters as OrderParameters
     from dynlab.population.simulate import simulate as simulate
     from dynlab.population.switches import training_gradient as training_gradient
+    from dynlab.registration import activations as activations
+    from dynlab.registration import register_activation as register_activation
     from dynlab.samples.gradient import minibatch_gradient as minibatch_gradient
     from dynlab.sweep import Ensemble as Ensemble
     from dynlab.sweep import ensemble as ensemble

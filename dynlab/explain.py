@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dynlab.explanation.noise import GradientNoise
     from dynlab.explanation.phases import Finding
     from dynlab.explanation.pictures import PictureFinding
+    from dynlab.explanation.read import Recorded
     from dynlab.explanation.shares import Shares
 
 PROGRAM = "dynlab.explain"
@@ -76,8 +77,8 @@ class Settings:
 
 
 def explain(
-    place, *, at: float | None = None, activation: str | None = None, head: str | None = None, trial: bool = False,
-    workers: int | None = None,
+    place: Path | str, *, at: float | None = None, activation: str | None = None, head: str | None = None,
+    trial: bool = False, workers: int | None = None,
 ) -> Explanation:  # fmt: skip
     """Explain the run in a folder.
 
@@ -110,7 +111,7 @@ def explain(
     return Explanation(place, [_explained(run, at, trial, workers) for run in reader(place, record, activation, head)])
 
 
-def _explained(run, at, trial, workers) -> Explained:
+def _explained(run: Recorded, at: float | None, trial: bool, workers: int | None) -> Explained:
     """One trajectory of the theory or of finite samples."""
     from dynlab.explanation import advice, noise, phases, shares, story, words
 
@@ -137,7 +138,7 @@ def _explained(run, at, trial, workers) -> Explained:
     return Explained(finding, found, shown, suggested, trials, words.wrapped(lines))
 
 
-def _name(run) -> str:
+def _name(run: Recorded) -> str:
     return f"{run.model.activation}, head {run.training.head}"
 
 

@@ -124,18 +124,18 @@ def register_activation(
     return ACTIVATIONS[name]
 
 
-def _sinc(x):
+def _sinc(x: np.ndarray) -> np.ndarray:
     return np.sinc(x / math.pi)
 
 
-def _wedge(q: int, eps):
+def _wedge(q: int, eps: np.ndarray) -> np.ndarray:
     """M_q(eps) / sin(eps/2)^(2q+1) at angles eps (n,) in [0, pi]."""
     half = np.asarray(eps)[..., None] / 2
     shape = (1 - _NODES**2) * _sinc(half * (1 + _NODES)) * _sinc(half * (1 - _NODES))
     return 2.0**q * math.factorial(q) / (2 * math.pi) * (shape**q @ _WEIGHTS) / _sinc(half[..., 0]) ** (2 * q + 1)
 
 
-def _wedge_moment(q: int, eps):
+def _wedge_moment(q: int, eps: np.ndarray) -> np.ndarray:
     return np.sin(np.asarray(eps) / 2) ** (2 * q + 1) * _wedge(q, eps)
 
 
@@ -148,14 +148,14 @@ def numbers_of(q: int, odd: bool) -> tuple[float, float]:
     return mean, double_factorial / 2 - mean * mean
 
 
-def cross_of(q: int, odd: bool, eps):
+def cross_of(q: int, odd: bool, eps: np.ndarray) -> np.ndarray:
     """dC/dQ at angles eps (...), unit noise parts, sigma = 1."""
     if odd:
         return 2.0 * q * q * (_wedge_moment(q - 1, eps) + _wedge_moment(q - 1, math.pi - np.asarray(eps)))
     return q * q * _wedge_moment(q - 1, eps)
 
 
-def functions_of(q: int, odd: bool, eps):
+def functions_of(q: int, odd: bool, eps: np.ndarray) -> tuple[np.ndarray, ...]:
     """(B, X, G, F) of `dynlab.formulas.expansions` at angles eps (n,); F is 0 for odd activations."""
     eps = np.asarray(eps, dtype=np.float64)
     _, variance = numbers_of(q, odd)
@@ -171,7 +171,7 @@ def functions_of(q: int, odd: bool, eps):
     return covariance, cross, near, far
 
 
-def _powers(values) -> np.ndarray:
+def _powers(values: np.ndarray) -> np.ndarray:
     """Coefficients, the highest first, of a polynomial in x = 2 eps/pi - 1 through values at the Chebyshev points, cut
     where what is left out is below rounding of the function everywhere."""
     vander, series = _CHEBYSHEV, values @ _CHEBYSHEV * (2.0 / expansions.LENGTH)

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dynlab._stats import wilson
 from dynlab.explanation.phases import GOOD, Finding
 from dynlab.explanation.read import Recorded
 from dynlab.population import limit
+
+if TYPE_CHECKING:
+    from dynlab.model import Model
 
 STARTS = 256  # of a trial
 PAPERS = {"stop_gradient": "target", "normalisation": "batch", "target": "same", "objective": "similarity"}
@@ -156,8 +162,8 @@ def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -
     shares = []
     for training, model in ((run.training, run.model), after):
         flowing = replace(training, eta_head=training.eta_head / run.eta)
-        kind = {"until": run.until if flowing.is_papers else run.until or _end(model, run.dim)}
-        made = ensemble(model, run.dim, STARTS, run.seed, training=flowing, threads=threads, **kind)
+        until = run.until if flowing.is_papers else run.until or _end(model, run.dim)
+        made = ensemble(model, run.dim, STARTS, run.seed, training=flowing, threads=threads, until=until)
         row = made.summary().iloc[0]
         shares.append((float(row["both"]), wilson(round(row["both"] * STARTS), STARTS), float(row["merged"]), flowing))
     start = ""
@@ -165,12 +171,12 @@ def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -
         origin = draw_start(run.model, run.dim, run.seed, run.number, run.training.start_scale)
         again = simulate(after[1], origin, training=shares[1][3])
         cosines = squared_cosines(again.signal[-1:], again.noise_gram[-1:])
-        start = str(outcomes(after[1], cosines, [not again.success])[0])
+        start = str(outcomes(after[1], cosines, np.array([not again.success]))[0])
     (both, wide, merged, _), (both_after, wide_after, merged_after, _) = shares
     return Trial(suggestion.changes, STARTS, (both, both_after), (wide, wide_after), (merged, merged_after), start)
 
 
-def _end(model, dim: int) -> float:
+def _end(model: Model, dim: int) -> float:
     from dynlab.ablate import default_end
 
     return default_end(model, dim)

@@ -46,6 +46,8 @@ def gradient_noise(run: Recorded, index: int) -> GradientNoise | None:
     from dynlab.samples.gradient import Source, minibatch_class
     from dynlab.samples.train import dense_start
 
+    if run.batch is None:
+        raise ValueError(f"{run!r}: has no batches, whose noise could be measured")
     model, size = run.model, min(run.batch, MOST)
     state = OrderParameters(run.signal[index], run.gram[index], run.head[index])
     weights = dense_start(model, state, run.dim, run.seed)

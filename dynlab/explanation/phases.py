@@ -16,6 +16,7 @@ half its peak; of a start that the head did not rescue, "lost": where lending pu
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +25,11 @@ from dynlab.population import limit, terms
 from dynlab.population.invariants import head_bound
 from dynlab.population.measures import RETURNED, sizes
 from dynlab.population.order_parameters import OrderParameters
+from dynlab.population.terms import Terms
 from dynlab.sweep import DOMINANT, MERGED, effective_rank, squared_cosines
+
+if TYPE_CHECKING:
+    from dynlab.training import Training
 
 TURNING = 0.25  # a neuron turns to a feature when its squared cosine with it exceeds this (as in dynlab.samples.watch)
 HELD = 0.9  # a head that ends above this share of its largest entry has not begun to return
@@ -51,6 +56,12 @@ class Moment:
     gram: np.ndarray
     head: np.ndarray
     terms: terms.Terms | None
+
+    @property
+    def split(self) -> Terms:
+        """`terms`, of a training that has them (`has_terms`)."""
+        assert self.terms is not None
+        return self.terms
 
     def rate(self, part: np.ndarray, neuron: int, feature: int) -> float:
         """A force (m, K) on a signal, relative to the signal: its share of d log|A|/dt; nan for a signal that is 0."""
@@ -100,7 +111,19 @@ class Finding:
     bound: float = np.nan
     ahead: tuple = ()
     final: str = ""
-    final_cosines: np.ndarray | None = None
+    final_cosines: np.ndarray = field(default_factory=lambda: np.full((2, 2), np.nan))
+
+    @property
+    def who(self) -> Roles:
+        """`roles`, of a run in which a feature was learnt."""
+        assert self.roles is not None
+        return self.roles
+
+    @property
+    def theory(self) -> Foretold:
+        """`foretold`, of a run that there is a theory of."""
+        assert self.foretold is not None
+        return self.foretold
 
     @property
     def cosines(self) -> np.ndarray:
@@ -152,11 +175,12 @@ def followed(run: Recorded) -> Recorded:
     more = simulate(run.model, start, head=run.training.head, eta_head=run.rate, until=horizon(run.model, run.dim))
     if not more.success:
         return run
-    parts = {
+    parts: dict[str, Any] = {
         "time": run.time[-1] + more.time[1:], "loss": more.loss[1:], "signal": more.signal[1:], "gram": more.noise_gram[1:],
         "head": more.head[1:],
     }  # fmt: skip
-    return replace(run, marks={}, **{name: np.concatenate([getattr(run, name), part]) for name, part in parts.items()})
+    joined: dict[str, Any] = {name: np.concatenate([getattr(run, name), part]) for name, part in parts.items()}
+    return replace(run, marks={}, **joined)
 
 
 def events(run: Recorded) -> tuple[dict, float, Roles | None]:
@@ -202,7 +226,7 @@ def phase_at(run: Recorded, index: int, times: dict, roles: Roles | None) -> str
         return "vanished"
     cosines, time = squared_cosines(run.signal[index], run.gram[index]), run.time[index]
 
-    def after(name):
+    def after(name: str) -> bool:
         return np.isfinite(times[name]) and time >= times[name]
 
     if (cosines.sum(-1) > DOMINANT).all() and effective_rank(run.signal[index]) < MERGED:
@@ -225,7 +249,7 @@ def moments(run: Recorded, times: dict, roles: Roles | None) -> dict[str, Moment
     """The representative state of every phase that the run has gone through."""
     found = {}
     first = times["T_1"]
-    before = np.flatnonzero(run.time <= first / 2) if np.isfinite(first) else []
+    before = np.flatnonzero(run.time <= first / 2) if np.isfinite(first) else np.empty(0, int)
     if len(before):
         found["I"] = moment(run, int(before[-1]))
     if roles is None or not run.training.head_trains:
@@ -254,11 +278,11 @@ def moments(run: Recorded, times: dict, roles: Roles | None) -> dict[str, Moment
 def lost(run: Recorded, times: dict, roles: Roles) -> dict[str, Moment]:
     """The state at which lending pushes the lender most towards the second feature; {} where it never does."""
     best, found = 0.0, {}
-    for index in np.flatnonzero(run.time >= times["T_1"]):
+    for index in np.flatnonzero(run.time >= times["T_1"]).tolist():
         if phase_at(run, index, times, roles) == "collapsed":
             break
-        at = moment(run, int(index))
-        rate = at.rate(at.terms.lending, roles.lender, roles.second)
+        at = moment(run, index)
+        rate = at.rate(at.split.lending, roles.lender, roles.second)
         if rate > best:
             best, found = rate, {"lost": at}
     return found
@@ -271,7 +295,7 @@ def moment(run: Recorded, index: int) -> Moment:
     return Moment(float(run.time[index]), *state, split)
 
 
-def has_terms(training) -> bool:
+def has_terms(training: Training) -> bool:
     """Whether the force splits into the terms of `dynlab.population.terms`: nothing but the head and decays is switched."""
     allowed = {"head", "eta_head", "head_matrix", "symmetric", "start_scale", "weight_decay", "head_decay", "directpred_eps"}
     return training.changed().keys() <= allowed

@@ -127,12 +127,12 @@ def _verdict(rank: float, correlation: float, step: int) -> str:
     return "healthy" if rank >= SAFE_RANK and correlation <= SAFE_CORRELATION else "unclear"
 
 
-def _last_known(column) -> float:
+def _last_known(column: pd.Series) -> float:
     known = column.dropna()
     return float(known.iloc[-1]) if len(known) else math.nan
 
 
-def _head(settings: Pretraining, table) -> dict:
+def _head(settings: Pretraining, table: pd.DataFrame) -> dict:
     """What the off-diagonal entries of the head do."""
     norm = table["head_norm"].to_numpy(dtype=float)
     names = ("head_norm", "head_peak", "peak_epoch", "asymmetry", "lent")
@@ -155,7 +155,7 @@ def _head(settings: Pretraining, table) -> dict:
 
 def causes(settings: Pretraining) -> list[Cause]:
     """The settings that are known for collapse; what was seen is on CIFAR-10, in README.md where not said otherwise."""
-    found = []
+    found: list[Cause] = []
     if settings.loss != "similarity":
         return found
     if settings.stop_gradient != "target":

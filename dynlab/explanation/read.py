@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -119,7 +121,7 @@ def _damaged(place: Path, error: Exception) -> Exception:
     return FolderError(place, f"is damaged ({what})")
 
 
-def _main_runs(place, record, activation, head) -> list[Recorded]:
+def _main_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[Recorded]:
     settings = record["settings"]
     names = {field.name for field in dataclasses.fields(Model)} - {"activation"}
     shapes = {name: settings[name] for name in names}
@@ -143,7 +145,7 @@ def _main_runs(place, record, activation, head) -> list[Recorded]:
     return runs
 
 
-def _sample_runs(place, record, activation, head) -> list[Recorded]:
+def _sample_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[Recorded]:
     settings = record["settings"]
     models = {one["activation"]: Model(**one) for one in record["models"]}
     table = _table(place / "trajectory.csv")
@@ -170,7 +172,7 @@ def _training(values: dict) -> Training:
     return Training(**{name: _tuples(value) for name, value in values.items()})
 
 
-def _tuples(value):
+def _tuples(value: Any) -> Any:
     return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
 
 
@@ -187,7 +189,7 @@ def _table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _row(table, activation, head, name: str, **more) -> dict:
+def _row(table: pd.DataFrame, activation: str, head: str, name: str, **more: Any) -> dict:
     """The row of a table for an activation, a head and perhaps a seed."""
     rows = table[(table["activation"] == activation) & (table["head"] == head)]
     for column, value in more.items():
@@ -197,7 +199,7 @@ def _row(table, activation, head, name: str, **more) -> dict:
     return rows.iloc[0].to_dict()
 
 
-def _chosen(table, activation, head):
+def _chosen(table: pd.DataFrame, activation: str | None, head: str | None) -> list:
     """((activation, head), rows) of the trajectories asked for, in the order of the table."""
     for name, asked in (("activation", activation), ("head", head)):
         there = list(dict.fromkeys(table[name]))
@@ -207,17 +209,17 @@ def _chosen(table, activation, head):
     return [(key, rows) for key, rows in groups if activation in (None, key[0]) and head in (None, key[1])]
 
 
-def _arrays(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+def _arrays(rows: pd.DataFrame) -> dict[str, Any]:
     """The arrays of a trajectory from its rows; the head's diagonal is 1 where it is not recorded."""
     n = len(rows)
 
-    def entry(name, j, r, default=None):
+    def entry(name: str, j: int, r: int, default: Any | None = None) -> np.ndarray:
         column = f"{name}_{j + 1}_{r + 1}"
         if default is not None and (column not in rows or rows[column].isna().all()):
             return np.full(n, default)
         return rows[column].to_numpy(dtype=float)
 
-    def square(make):
+    def square(make: Callable) -> np.ndarray:
         return np.array([[make(j, r) for r in range(2)] for j in range(2)]).transpose(2, 0, 1)
 
     found = {

@@ -53,7 +53,7 @@ def seen(finding: Finding, name: str) -> Moment:
 
 def phase_one(finding: Finding) -> str:
     """The race for the first feature."""
-    who, told, at = finding.roles, finding.foretold, finding.moments.get("I")
+    who, told, at = finding.who, finding.foretold, finding.moments.get("I")
     law = f" (theory for large dim: {told.first / finding.run.pace:.3g})" if told is not None else ""
     text = f"{span(finding, 'I', 'T_1')}{law}: nothing is learnt."
     feature = f"the {NAMES[who.first]} feature"
@@ -62,7 +62,7 @@ def phase_one(finding: Finding) -> str:
     rates = np.array([[at.rate(at.terms.signal, j, l) for l in (0, 1)] for j in (0, 1)]) * finding.run.pace
     mine = rates[who.lender, who.first]
     rates[who.lender, who.first] = -np.inf
-    j, l = np.unravel_index(int(np.nanargmax(rates)), (2, 2))
+    j, l = divmod(int(np.nanargmax(rates)), 2)
     named = f"{signal(who.lender, who.first)} (how far neuron {who.lender + 1} reaches along {feature})"
     both = f"{mine:.2g} and {rates[j, l]:.2g} per {unit(finding)} at {when(finding, at.time)}"
     if not np.isfinite(rates[j, l]):
@@ -87,7 +87,7 @@ def substitution(finding: Finding) -> str:
 
 def borrowing(finding: Finding, over: bool) -> str:
     """What drives the head up; with `over`, how far it went."""
-    who, at = finding.roles, seen(finding, "II")
+    who, at = finding.who, seen(finding, "II")
     o, i, l = who.borrower, who.lender, who.first
     entry, text = f"E_{o + 1}{i + 1}", ""
     if at.terms is not None:
@@ -113,19 +113,19 @@ def bounded(finding: Finding, size: float) -> str:
     share = 100 * size / finding.bound
     if share > 100.5:
         return f" (beyond {finding.bound:.2g}, the bound for one entry alone: the other one is not 0)"
-    most = f"sqrt({ratio(finding)}/{degree(finding)}) times the length of neuron {finding.roles.borrower + 1} at the start"
+    most = f"sqrt({ratio(finding)}/{degree(finding)}) times the length of neuron {finding.who.borrower + 1} at the start"
     return f" ({share:.1f} % of the most that the conservation law allows, {most})"
 
 
 def pushes(at: Moment, j: int, r: int) -> tuple[float, float]:
     """Drive on a head entry and what holds it back, positive where they make it larger."""
     sign = math.copysign(1.0, at.head[j, r])
-    return sign * at.terms.drive[j, r], sign * (at.terms.noise + at.terms.mismatch)[j, r]
+    return sign * at.split.drive[j, r], sign * (at.split.noise + at.split.mismatch)[j, r]
 
 
 def acceleration(finding: Finding) -> str:
     """Phase III."""
-    who, at = finding.roles, seen(finding, "III")
+    who, at = finding.who, seen(finding, "III")
     o, l, k = who.borrower, who.first, who.second
     if at.terms is None:
         return f"{span(finding, 'III', 'T_3')}: the {NAMES[k]} feature is learnt."
@@ -147,7 +147,7 @@ def acceleration(finding: Finding) -> str:
 
 def returning(finding: Finding) -> str:
     """Phase IV."""
-    who, at = finding.roles, seen(finding, "IV")
+    who, at = finding.who, seen(finding, "IV")
     o, i = who.borrower, who.lender
     text = f"{span(finding, 'IV', 'T_4')}: the head returns."
     if at.terms is None:
@@ -162,7 +162,7 @@ def returning(finding: Finding) -> str:
 
 def alone(finding: Finding) -> str:
     """What the other neuron does without a head that trains."""
-    who, told = finding.roles, finding.foretold
+    who, told = finding.who, finding.foretold
     o = who.borrower
     rule = finding.run.training.head
     text = f"  Then nobody lends: neuron {o + 1} learns by itself."
@@ -199,7 +199,7 @@ def too_late(finding: Finding) -> str:
     place = int(np.abs(run.time - finding.alone).argmin())
     size = np.abs(run.head[place] - np.eye(2)).max()
     return (
-        f" When neuron {finding.roles.borrower + 1} had learnt something too, at {when(finding, finding.alone)}, the "
+        f" When neuron {finding.who.borrower + 1} had learnt something too, at {when(finding, finding.alone)}, the "
         f"largest head entry was {size:.2g} (its largest "
         f"ever: {finding.peak:.2g}): too late to lend."
     )
@@ -207,7 +207,7 @@ def too_late(finding: Finding) -> str:
 
 def race(finding: Finding) -> Iterator[str]:
     """Why the lender, not the borrower, turned to the second feature."""
-    who, at, told = finding.roles, finding.moments.get("lost"), finding.foretold
+    who, at, told = finding.who, finding.moments.get("lost"), finding.foretold
     o, i, k = who.borrower, who.lender, who.second
     if at is not None and at.terms is not None:
         asked, own = at.rate(at.terms.signal, i, k), at.rate(at.terms.signal, o, k)
@@ -226,8 +226,8 @@ def race(finding: Finding) -> Iterator[str]:
 
 def unforeseen(finding: Finding) -> str:
     """A collapse that the rule for large dim does not foretell."""
-    told, who = finding.foretold, finding.roles
-    own = told.times[who.borrower, who.first]
+    told, who = finding.theory, finding.who
+    own = float(told.times[who.borrower, who.first])
     text = f"The rule for large dim foretells no collapse of this start, but dim is {finding.run.dim:g}"
     if own < told.peak:
         return (
@@ -239,7 +239,7 @@ def unforeseen(finding: Finding) -> str:
 
 def rule(finding: Finding) -> str:
     """The law of the race for the second feature, of this start."""
-    told, who = finding.foretold, finding.roles
+    told, who = finding.theory, finding.who
     o, i, k = who.borrower, who.lender, who.second
     if not told.same_sign:
         text = "the product of the four signals is negative, so the lender is driven away from that feature: no collapse"
@@ -287,6 +287,6 @@ def sequence(finding: Finding) -> list[str]:
 
 def leading(at: Moment, j: int, l: int) -> str:
     """The term that pushes a signal most."""
-    parts = {name: abs(at.terms.own(name)[j, l]) for name in ("learning", "borrowing", "centring")}
-    parts["lending"] = abs(at.terms.lending[j, l])
-    return max(parts, key=parts.get)
+    parts = {name: abs(at.split.own(name)[j, l]) for name in ("learning", "borrowing", "centring")}
+    parts["lending"] = abs(at.split.lending[j, l])
+    return max(parts, key=lambda name: parts[name])

@@ -60,7 +60,6 @@ def headline(finding: Finding) -> str:
 
 def _headline(finding: Finding) -> str:
     phase, at = finding.phase, when(finding, finding.now.time)
-    who = finding.roles
     if phase == "vanished":
         return f"VANISHED at {at}: a neuron has no length left, so its output is 0 and cannot be normalised."
     if phase == "collapsed":
@@ -75,6 +74,7 @@ def _headline(finding: Finding) -> str:
         best = finding.cosines.max()
         where = f"no neuron has learnt a feature (largest squared cosine {best:.3g}; learnt is above 0.5)"
         return f"PHASE I at {at}: {where}{turning(finding)}."
+    who = finding.who
     learnt = f"neuron {who.lender + 1} has learnt the {NAMES[who.first]} feature"
     if phase == "stuck":
         return f"STUCK at {at}: nothing moves any more, and {number_learnt(finding)}.{shrunk(finding)}"

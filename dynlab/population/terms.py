@@ -40,12 +40,17 @@ The head relaxes towards equilibrium = -drive/((noise + mismatch)/E_jr), where t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynlab.formulas import masks
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population.moments import noise_moments
+
+if TYPE_CHECKING:
+    from dynlab._types import Array
+    from dynlab.model import Model
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Terms:
         return np.einsum("jjl->jl", getattr(self, name))
 
 
-def terms(model, signal, gram, head) -> Terms:
+def terms(model: Model, signal: Array, gram: Array, head: Array) -> Terms:
     """Split the force at signal (m, K), noise Gram (m, m), head (m, m). ValueError where an output has no variance."""
     signal, gram, head = (np.asarray(array, dtype=np.float64) for array in (signal, gram, head))
     raw, slopes = _responses(model, signal, gram)
@@ -111,7 +116,7 @@ def terms(model, signal, gram, head) -> Terms:
     return Terms(**found)
 
 
-def _add_output(j, form, raw, slopes, noise, head, found) -> None:
+def _add_output(j: int, form: Any, raw: Any, slopes: Any, noise: Any, head: Array, found: Any) -> None:
     """Fill in what output j contributes."""
     row, own = head[j], raw[j]
     online, borrowed = row @ raw, np.delete(row, j) @ np.delete(raw, j, axis=0)
@@ -147,7 +152,7 @@ def _add_output(j, form, raw, slopes, noise, head, found) -> None:
                 found["equilibrium"][j, r] = -drive / (shared + turned)
 
 
-def _responses(model, signal, gram):
+def _responses(model: Model, signal: Array, gram: Array) -> tuple[Array, Array]:
     """X (m, N) for odd activations, else (m, N + 1) with mu last; df/dA (m, K, N/K)."""
     record = ACTIVATIONS[model.activation]
     alpha, degree = np.asarray(model.strengths), record.degree
@@ -165,7 +170,7 @@ def _responses(model, signal, gram):
 class _Form:
     """The bilinear forms P and R of a model, on vectors X of raw components."""
 
-    def __init__(self, model, width: int):
+    def __init__(self, model: Model, width: int) -> None:
         same, across, self.patches, *self.factors = masks.count_moments(
             model.patches, model.feature_patches, model.mask == "half"
         )
@@ -175,12 +180,12 @@ class _Form:
         # (E N1)^2/N as one number: for two feature patches its parts cancel in b exactly.
         self.square = 0.5 * (self.a + self.b)
 
-    def _spread(self, x):
+    def _spread(self, x: Array) -> tuple[Array, Array]:
         """Mean t and y = s1 t + s2 mu."""
         t = x[: self.count].mean()
         return t, self.factors[0] * t + self.factors[1] * x[-1]
 
-    def same(self, x, z) -> float:
+    def same(self, x: Array, z: Array) -> float:
         """x^T P z."""
         if self.odd:
             return self.a * float(x @ z)
@@ -188,7 +193,7 @@ class _Form:
         centred = (x[: self.count] - t) @ (z[: self.count] - t_z)
         return float(self.a * centred + y * y_z + self.factors[2] ** 2 * x[-1] * z[-1])
 
-    def apply_across(self, x):
+    def apply_across(self, x: Array) -> Array:
         """R x."""
         if self.odd:
             return self.b * x
@@ -197,7 +202,7 @@ class _Form:
         states = self.b * x[:-1] - self.square * t - s1 * s2 * x[-1] / self.count
         return np.append(states, -(s2 * y + s3**2 * x[-1]))
 
-    def turn(self, x, f):
+    def turn(self, x: Array, f: Array) -> Array:
         """T(x, f), antisymmetric, of the size of x; what cancels in (R x)(P f)^T - (P f)(R x)^T is left out."""
         ab = self.a * self.b
         if self.odd:

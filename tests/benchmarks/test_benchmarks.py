@@ -77,7 +77,7 @@ def test_a_wrong_gradient_is_refused_and_the_exit_status_says_so(monkeypatch, tm
 def test_trajectories_agree_with_scipy():
     row = machine.timed_if_right(trajectories.one_case, 64, 1e4, 3, 1, ("LSODA", "Radau", "diffrax"))
     assert set(row["solvers"]) == {"dynlab", "SciPy LSODA", "SciPy Radau"}
-    assert all(solver["failed"] == 0.0 for solver in row["solvers"].values())
+    assert all(solver["failed"] == solver["inaccurate"] == 0.0 for solver in row["solvers"].values())
 
 
 @pytest.mark.parametrize("fault", ["state", "head", "failed"])
@@ -96,6 +96,21 @@ def test_wrong_trajectories_are_refused(monkeypatch, fault):
     row = machine.timed_if_right(trajectories.one_case, 64, 100.0, 3, 1, ("LSODA",))
     assert row["refused"] == "trajectories, dim 64 to 100"
     assert list(row["differences"]) == ["dynlab, failed" if fault == "failed" else "SciPy LSODA, end states"]
+
+
+def test_a_peer_that_is_wrong_alone_is_counted_not_believed():
+    model = Model()
+    z, side = trajectories.draw_starts(model, 64, 4)
+    ours = trajectories.our_ends(model, z, side, 100.0)
+    wrong, gone = ours.copy(), ours.copy()
+    wrong[2, 3] += 2e-3
+    gone[1] = np.nan
+    found = trajectories.agree("ends", model, side, {"dynlab": ours, "A": ours + 1e-6, "B": wrong, "C": gone})
+    shares = {name: (solver["failed"], solver["inaccurate"]) for name, solver in found.items()}
+    assert shares == {"dynlab": (0, 0), "A": (0, 0), "B": (0, 0.25), "C": (0.25, 0)}
+    gone[2] = np.nan  # then nobody confirms ours there
+    with pytest.raises(machine.WrongResult, match="B, end states 0.002"):
+        trajectories.agree("ends", model, side, {"dynlab": ours, "B": wrong, "C": gone})
 
 
 def test_a_wrong_right_hand_side_is_refused(monkeypatch):

@@ -1,4 +1,4 @@
-"""What users write, for a type checker alone (see `test_types`): `# wrong: CODE` marks the lines that it must refuse."""
+"""What users write, for a type checker alone (see `test_hints`): `# wrong: CODE` marks the lines that it must refuse."""
 
 from typing import assert_type
 
