@@ -49,7 +49,7 @@ def trajectory_figure(run: Trajectory) -> Figure:
             plotting.draw_phases(axes, windows, named=axes is panels[0])
         panels[-1].set_xlabel(TIME if not windows else "time $t$ (log scale, short phases widened)")
         figure.align_ylabels(panels)
-        lines = [line for line in plotting.line_handles([run]) if headed or "E_" not in line.get_label()]
+        lines = [line for line in plotting.line_handles([run]) if headed or "E_" not in str(line.get_label())]
         if len(lines) <= MOST_LINES:
             figure.legend(handles=lines, loc="outside lower center", ncols=6)
         if windows:

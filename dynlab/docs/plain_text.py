@@ -15,7 +15,7 @@ ENTRIES = ("Parameters", "Returns", "Raises", "Attributes", "Yields")
 MARKUP = re.compile(
     r"(``[^`]+``|`[^`]+`|(?<![\w*])\*\*[^*\s](?:[^*]|\n)*?\*\*(?![\w*])|(?<![\w*^])\*[A-Za-z](?:[^*`|=]*?[\w.)])?\*(?![\w*]))"
 )
-ITEM = re.compile(r"([*-]|\d+[.)]) +(?=\S)")
+ITEM = re.compile(r"^([*-]|\d+[.)]) +(?=\S)")
 ENUMERATOR = re.compile(r"(\(?(?:[A-Za-z]|[ivxlcdmIVXLCDM]+|#)[.)]) ")
 NAMES = r"\*{0,2}\w+(?:, *\*{0,2}\w+)*"  # of an entry
 ENTRY = re.compile(rf"({NAMES}) +:(?: +(.*))?$")
@@ -40,7 +40,7 @@ def _prose(lines: list[str]) -> list[str]:
             block, i = _block(lines, i, 1)
             found += ["", "::", "", *("   " + one if one else "" for one in _dedented(block)), ""]
         elif ITEM.match(line):
-            width = len(ITEM.match(line)[0])
+            width = len(line) - len(ITEM.sub("", line, count=1))
             block, i = _block(lines, i + 1, 1)
             inside = [line[width:], *(one[min(width, len(one) - len(one.lstrip())) :] for one in block)]
             body = _prose(inside)
@@ -112,7 +112,8 @@ def _split(lines: list[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
 
 def _entries(body: list[str]) -> tuple[list[tuple[str, list[str]]], list[str]]:
     """The entries of a section, (first line, the indented lines below it), and what follows them after a blank line."""
-    entries, i = [], 0
+    entries: list[tuple[str, list[str]]] = []
+    i = 0
     while i < len(body):
         if not body[i].strip():
             after = next((j for j in range(i, len(body)) if body[j].strip()), len(body))

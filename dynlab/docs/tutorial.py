@@ -125,7 +125,8 @@ from dynlab.axes import parse_axis
 from dynlab.grid import Grid, phase_map
 
 grid = Grid(parse_axis("x", "weak=0.1:0.9:7"), parse_axis("y", "eta-head=1e-3:1:4:log"), fixed={"dim": 10**6})
-shares = phase_map(grid, tempfile.mkdtemp(prefix="dynlab-map-"), seeds=64)  # a folder to resume from
+folder = Path(tempfile.mkdtemp(prefix="dynlab-map-"))  # of the points; computed once, they are there for any other map
+shares = phase_map(grid, folder, seeds=64)
 assert shares.field("off-diagonal").min() > shares.field("none").max()
 slow, fast = shares.field("off-diagonal")[[0, -1]].mean(axis=1)
 assert slow > fast
