@@ -125,7 +125,8 @@ from dynlab.axes import parse_axis
 from dynlab.grid import Grid, phase_map
 
 grid = Grid(parse_axis("x", "weak=0.1:0.9:7"), parse_axis("y", "eta-head=1e-3:1:4:log"), fixed={"dim": 10**6})
-shares = phase_map(grid, tempfile.mkdtemp(prefix="dynlab-map-"), seeds=64)  # a folder to resume from
+folder = Path(tempfile.mkdtemp(prefix="dynlab-map-"))  # of the points; computed once, they are there for any other map
+shares = phase_map(grid, folder, seeds=64)
 assert shares.field("off-diagonal").min() > shares.field("none").max()
 slow, fast = shares.field("off-diagonal")[[0, -1]].mean(axis=1)
 assert slow > fast
@@ -151,3 +152,43 @@ for batch in (64, 1024):
     apart[batch] = np.sqrt(np.mean([distance(one, exact) ** 2 for one in runs]))
 assert apart[1024] < apart[64] / 2
 print("distance from the theory: " + ", ".join(f"{d:.2f} with batches of {batch}" for batch, d in apart.items()))
+
+# %% [markdown]
+# ## An activation of your own
+#
+# An activation is a homogeneous function: of degree q if phi(a z) = a^q phi(z) for a > 0. `register_activation` adds one
+# from outside of the package. Name, function and degree are enough: the Gaussian moments that the exact loss needs follow
+# from the degree. If you give your own derivation of them, here the covariance of phi(z_1) and phi(z_2) at correlation c, it
+# is checked against quadrature, and a wrong one is refused.
+
+# %%
+def covariance_of_quintics(c, s, eps):
+    """Of z_1^5 and z_2^5, standard normals with correlation c (s, eps: its sine, and how far it is from antiparallel)."""
+    return 225 * c + 600 * c**3 + 120 * c**5
+
+
+dynlab.register_activation("quintic", lambda z: z**5, degree=5, covariance=covariance_of_quintics)
+try:
+    dynlab.register_activation("septic", lambda z: z**7, degree=7, covariance=covariance_of_quintics)
+except dynlab.SettingError as error:
+    assert "covariance" in str(error)
+else:
+    raise AssertionError("a wrong covariance must be refused")
+
+# %% [markdown]
+# The race law of degree q: a signal blows up after a time proportional to 1/(alpha_l^(2q) A_l^(2q-2)), so a neuron takes
+# the weak feature where |A_2/A_1| > (strong/weak)^(q/(q-1)) at the start. For the quintic that is the power 5/4, and signals
+# take d^4 units of time to grow.
+
+# %%
+quintic = dynlab.Model(activation="quintic", weak=0.5)
+raced = dynlab.ensemble(quintic, dim=1000, seeds=200, head="none")
+signal = raced.starts[0]
+takes_weak = np.abs(signal[:, :, 1] / signal[:, :, 0]) > (quintic.strong / quintic.weak) ** (5 / 4)
+foretold = takes_weak[:, 0] != takes_weak[:, 1]
+found = raced.frame["outcome"].to_numpy() == "both"
+assert (raced.frame["outcome"] != "failed").all()
+assert (foretold == found).mean() > 0.98
+rescued = dynlab.ensemble(quintic, dim=1000, seeds=200, eta_head=0.01)
+assert (rescued.frame["outcome"] == "both").mean() > found.mean() + 0.2, "the head rescues the weak feature here too"
+keep(rescued.plot(), "quintic")
