@@ -28,14 +28,13 @@ def charges(trajectory, degree, rate):
     return square / degree + (head - np.swapaxes(head, 1, 2)).sum(-1) / rate
 
 
-@every_example
-@pytest.mark.parametrize("dim", [30, 10**6])
+@pytest.mark.parametrize(("activation", "dim"), [("quintic", 30), ("quintic", 10**6), ("relu2", 30), ("relu2", 1000)])
 def test_conservation_along_the_flow(activation, dim):
-    model, degree = Model(activation=activation, weak=0.6), ACTIVATIONS[activation].degree
+    model, degree = Model(activation=activation), ACTIVATIONS[activation].degree
     for index in range(3):
-        run = dynlab.simulate(model, draw_start(model, dim, 1, index), eta_head=0.1, rtol=1e-9)
+        run = dynlab.simulate(model, draw_start(model, dim, 1, index), eta_head=0.01, rtol=1e-9)
         assert run.success
-        found = charges(run, degree, 0.1)
+        found = charges(run, degree, 0.01)
         assert np.abs(found / found[0] - 1).max() < 1e-6
 
 
@@ -71,12 +70,12 @@ def test_a_built_in_one_registered_again_has_its_trajectories(built_in, dim):
     np.testing.assert_allclose(runs[1].head, runs[0].head, rtol=1e-5, atol=1e-12)
 
 
-@pytest.mark.parametrize("features", [2, 3])
-def test_three_neurons(features):
+@pytest.mark.parametrize("built_in", TWINS)
+def test_three_neurons(built_in):
     """The general layout, with the gaps at both ends."""
     runs = []
-    for name in ("cubic", TWINS["cubic"]):
-        model = Model(activation=name, neurons=3, strengths=(1.0, 0.8, 0.6)[:features])
+    for name in (built_in, TWINS[built_in]):
+        model = Model(activation=name, neurons=3, strengths=(1.0, 0.8, 0.6))
         runs.append(dynlab.simulate(model, draw_start(model, 50, 0, 0), times=[10.0, 100.0], rtol=1e-9))
     np.testing.assert_allclose(runs[1].signal, runs[0].signal, rtol=1e-6)
 
