@@ -269,6 +269,10 @@ def _lock(folder: RunFolder) -> int:
             lock = os.open(partial / LOCK, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
             continue  # its owner has just finished
+        except OSError:
+            with suppress(OSError):  # not empty: it is not the one just made
+                partial.rmdir()
+            raise
         held = flock(lock)
         if not (new if held is None else held):
             os.close(lock)
