@@ -8,6 +8,7 @@ very end may leave the empty file `.lock` in a complete folder.)
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -76,8 +77,14 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` to write to, which takes its name when the block ends well."""
+    """Yield a temporary name beside `path` to write to, which takes its name when the block ends well.
+
+    What killed processes left of the same file is removed first.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if not _alive(leftover.name.split(".")[-2]):
+            leftover.unlink(missing_ok=True)
     try:
         yield partial
         _to_disk(partial)
@@ -198,6 +205,19 @@ def signals_deferred() -> Iterator[None]:
             signal.raise_signal(arrived[0])
 
 
+def _alive(process: str) -> bool:
+    """Whether a process of this number may still run; True where that cannot be told."""
+    if os.name != "posix" or not process.isdecimal():
+        return True
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
+
+
 def _claim_numbered(place: Path, made: list[Path]) -> tuple[RunFolder, int]:
     number = 1
     while True:
@@ -249,6 +269,10 @@ def _lock(folder: RunFolder) -> int:
             lock = os.open(partial / LOCK, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
             continue  # its owner has just finished
+        except OSError:
+            with suppress(OSError):  # not empty: it is not the one just made
+                partial.rmdir()
+            raise
         held = flock(lock)
         if not (new if held is None else held):
             os.close(lock)

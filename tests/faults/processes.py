@@ -28,7 +28,7 @@ PRELOADED = (
 EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")
 FREEING = ("os.remove", "os.rmdir", "shutil.rmtree")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-LONGEST = 120  # seconds that a command may take, kernels being compiled
+LONGEST = 400  # seconds that a command may take, kernels being compiled on a busy machine
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(PRELOADED))

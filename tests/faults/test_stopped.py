@@ -128,7 +128,8 @@ def second_of_two(quiet: Place) -> None:
 
 def stop(troubled: Place, kind: str, draw: random.Random, events: int, whole: Tree) -> None:
     """Let the command run into a fault at a moment drawn; it may have been done before, where there was less to do."""
-    command = troubled.command
+    command, partial = troubled.command, troubled.desk / f".{OUT}.partial"
+    before = partial.exists()
     if kind == "size":
         sizes = [len(content) for content in chosen(whole, command.same).values() if content]
         at = draw.randrange(max(sizes) // 2, max(sizes))
@@ -141,6 +142,7 @@ def stop(troubled: Place, kind: str, draw: random.Random, events: int, whole: Tr
         assert ended.status == -9, (kind, at, ended)
     else:
         said = refused(command, ended)
+        assert before or not partial.exists(), (kind, at, ended)
         assert {"full": "No space left", "size": "File too large", "read-only": "Read-only file system"}[kind] in said, said
 
 

@@ -265,3 +265,14 @@ def test_killed_runs_hold_no_lock(tmp_path):
         (folder.partial / "run.json").write_text("{}")
     assert time.monotonic() - began < 5.0
     assert names(tmp_path) == ["one"]
+
+
+def test_a_file_written_again_clears_what_a_killed_process_left_of_it(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    dead, alive = (tmp_path / f".table.csv.{number}.partial" for number in (process.pid, os.getppid()))
+    other = tmp_path / f".other.csv.{process.pid}.partial"
+    for path in (dead, alive, other):
+        path.write_text("half")
+    files.write_whole(tmp_path / "table.csv", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", alive.name, other.name}
