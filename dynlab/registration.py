@@ -130,7 +130,7 @@ def register_activation(
     return ACTIVATIONS[name]
 
 
-def _forms(kind: int):
+def _forms(kind: int) -> tuple[float, Callable, Callable]:
     """Mean, covariance and cross of a kind as the formulas compute them, for standard normals."""
     return (
         formulas.mean_factor(kind, 1.0),
