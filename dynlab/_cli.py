@@ -80,15 +80,17 @@ class Parser(argparse.ArgumentParser):
         options = {name: value for name, value in given.items() if value is not None and value is not False}
         return Call(self.prog, words, arguments, options, started)
 
-    def elsewhere(self, words: Sequence[str]) -> dict[str, Any]:
-        """The options that --config and --set give, by name; not yet looked at."""
+    def elsewhere(self, words: Sequence[str]) -> dict[str, tuple[Any, str]]:
+        """The options that --config and --set give, by name, each with the words it comes from; not yet looked at."""
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         first.error = self.error  # type: ignore[method-assign]
         first.add_argument("--config")
         first.add_argument("--set", action="append", default=[])
         given, _ = first.parse_known_args(words)
         try:
-            return configuration(self.prog, given.config) | assignments(given.set)
+            found = configuration(self.prog, given.config)
+            of_file = {name: (value, f"--config {given.config}: {name}") for name, value in found.items()}
+            return of_file | assignments(given.set)
         except ValueError as error:
             self.error(str(error))
 
@@ -97,14 +99,14 @@ class Parser(argparse.ArgumentParser):
         actions = {spelled(name): action for name, action in self._option_string_actions.items() if name.startswith("--")}
         taken = {spelled(word.partition("=")[0]) for word in words if word.startswith("--")}
         made: list[str] = []
-        for name, value in self.elsewhere(words).items():
+        for name, (value, source) in self.elsewhere(words).items():
             if name not in actions or name in ("config", "set", "help"):
-                self.error(f"{name}: is no option of {self.prog}{nearest(name, actions)}")
+                self.error(f"{source}: is no option of {self.prog}{nearest(name, actions)}")
             if name not in taken:
                 try:
                     made += option_words(actions[name], value)
                 except ValueError as error:
-                    self.error(f"{name}: {error}")
+                    self.error(f"{source}: {error}")
         return made
 
     def option(self, name: str, what: str, default: str | None = None, metavar: str = "N", **more: Any) -> None:

@@ -37,14 +37,14 @@ def configuration(program: str, path: str | None) -> dict[str, Any]:
     return {spelled(name): value for name, value in chosen.items()}
 
 
-def assignments(words: Sequence[str]) -> dict[str, str]:
-    """{name: word} of the words NAME=VALUE; ValueError of one line for any other."""
+def assignments(words: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """{name: (value, words as typed)} of the words NAME=VALUE; ValueError of one line for any other."""
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise ValueError(f"--set {word or repr(word)}: must be NAME=VALUE")
-        found[spelled(name)] = value
+        found[spelled(name)] = value, f"--set {word}"
     return found
 
 

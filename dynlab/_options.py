@@ -79,7 +79,7 @@ def training_of(given: dict) -> Training:
     """The Training of parsed options, numbers as numbers. With another objective than similarity the head and stop-gradient
     are "none" unless they are given otherwise than by default. SettingError names what is not allowed."""
     values = {name: given[name] for name in (*NAMES, *NUMBERS)}
-    values["vicreg_weights"] = tuple(number(word) for word in given["vicreg_weights"].split(","))
+    values["vicreg_weights"] = tuple(number(word) for word in str(given["vicreg_weights"]).split(","))
     choice("head", values["head"], COMMAND_HEADS)
     if values["objective"] in OBJECTIVES[1:]:
         plain = Training()

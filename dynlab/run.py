@@ -89,7 +89,7 @@ def _sampled(words: Sequence[str]) -> bool:
     """Whether training on minibatches is asked for, which has options of its own."""
     if any(word.partition("=")[0] == "--method" for word in words):
         return "--method=sgd" in words or ("--method", "sgd") in pairwise(words)
-    return parser().elsewhere(words).get("method") == "sgd"
+    return parser().elsewhere(words).get("method", ("", ""))[0] == "sgd"
 
 
 def _run_samples(words: Sequence[str]) -> int:

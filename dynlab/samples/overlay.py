@@ -51,9 +51,9 @@ class Overlay:
         return overlay_figure({"": self})
 
     def distances(self) -> dict[int, np.ndarray]:
-        """For each batch size the distance (seeds,) of its runs from the theory."""
+        """For each batch size the distance (seeds,) of its runs from the theory; nan where there is none."""
         if self.exact is None:
-            raise ValueError("the theory has no run of these settings to measure distances from")
+            return {batch: np.full(len(runs), np.nan) for batch, runs in self.runs.items()}
         return {batch: np.array([distance(run, self.exact) for run in runs]) for batch, runs in self.runs.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 import types
 import warnings
 from pathlib import Path
@@ -25,6 +26,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(_cache, "cache_folder", lambda: place)
     monkeypatch.setattr(_cache, "sources_unchanged", lambda: True)
     monkeypatch.setattr(_cache.KernelFiles, "broken", False)
+    monkeypatch.setitem(sys.modules, "dynlab.toy", types.ModuleType("dynlab.toy"))  # numba imports a kernel's module
     return place
 
 

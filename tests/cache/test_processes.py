@@ -47,7 +47,7 @@ def test_sources_that_are_edited_while_a_process_runs_leave_nothing_wrong(toy, e
 
 def test_ten_processes_with_an_empty_cache_one_of_them_killed(toy):
     processes = [toy.start() for _ in range(10)]
-    while not toy.cache.exists():  # until one of them has come to its first kernel
+    while not toy.cache.exists() and processes[4].poll() is None:  # until one of them has come to its first kernel
         time.sleep(0.001)
     processes[4].send_signal(signal.SIGKILL)
     processes[4].communicate()

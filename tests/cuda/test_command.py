@@ -54,9 +54,9 @@ def test_one_module_imports_cuda():
 
 @pytest.mark.parametrize("program", ["run", "theorem", "compare", "pretrain"])
 def test_a_wrong_device_is_one_line(program):
-    done = run(f"dynlab.{program}", "--device", "tpu")
+    done = run(f"dynlab.{program}", "--device", "metal")
     assert done.returncode == 2
-    assert done.stderr == f"dynlab.{program}: error: --device tpu: must be one of cpu, cuda, auto\n"
+    assert done.stderr == f"dynlab.{program}: error: --device metal: must be one of cpu, cuda, auto\n"
 
 
 def test_auto_says_why_it_chose(monkeypatch):

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dynlab
 from dynlab.docs.cells import cells, page
 
-TUTORIAL = Path(__file__).parents[2] / "dynlab" / "docs" / "tutorial.py"
+TUTORIAL = Path(dynlab.__file__).parent / "docs" / "tutorial.py"
 
 
 def run_cells(script: Path, figures: Path) -> subprocess.CompletedProcess:

@@ -62,11 +62,21 @@ PRETRAIN = (
 
 def pretrained(desk: Path, kept: Path) -> None:
     """Lay a finished run of pretraining on the desk."""
+    finished("pretrain", desk, kept)
+
+
+def followed(desk: Path, kept: Path) -> None:
+    """Lay a finished run of the exact flow on the desk."""
+    finished("run", desk, kept)
+
+
+def finished(name: str, desk: Path, kept: Path) -> None:
+    """Lay what a command makes on the desk."""
     from tests.faults.processes import Running
 
     if not (kept / OUT).exists():
         kept.mkdir(exist_ok=True)
-        made, notes = COMMANDS["pretrain"], kept.with_name("notes-of-pretrained")
+        made, notes = COMMANDS[name], kept.with_name("notes-of-what-was-laid")
         ended = Running(made.module, made.words.split(), kept, notes, prepare=made.prepare).wait()
         assert ended.status == 0, ended
     shutil.copytree(kept / OUT, desk / OUT)
@@ -98,8 +108,12 @@ COMMANDS = {
     "figures": Command("figures.__main__", f"--fast --out {OUT} scaling", resume=(), stays=(OUT,)),
 }  # fmt: skip
 
-TABLE = COMMANDS | {"doctor": Command("dynlab.doctor", "")}
-"""All commands: those that write, and `doctor`, which only reads and prints."""
+TABLE = COMMANDS | {
+    "doctor": Command("dynlab.doctor", ""),
+    "explain": Command("dynlab.explain", OUT, lay=followed),
+    "explain pictures": Command("dynlab.explain", OUT, lay=pretrained, small=True),
+}
+"""All commands: those that write, and those that only read and print."""
 
 STUBS = {
     "run": ("dynlab.run:compute",),
@@ -116,6 +130,8 @@ STUBS = {
     "heads": ("dynlab.images.record:pretrain", "dynlab.images.appraisal:appraise"),
     "figures": ("figures.parts:build",),
     "doctor": ("dynlab.doctor:findings", "dynlab._cache:clear"),
+    "explain": ("dynlab.explain:_explained",),
+    "explain pictures": ("dynlab.explanation.pictures:find",),
 }
 """What begins the work of each command, "module:function": input that comes so far was accepted."""
 
@@ -131,6 +147,10 @@ class Reading:
 
 
 READING = {
+    "the run that explain explains": Reading("explain", (f"{OUT}/run.json", f"{OUT}/*.csv"), ("dynlab.explain:_explained",)),
+    "the pretraining that explain explains": Reading(
+        "explain pictures", (f"{OUT}/run.json", f"{OUT}/metrics.csv"), ("dynlab.explanation.pictures:lines",)
+    ),
     "the run that evaluate measures": Reading(
         "evaluate", (f"{OUT}/run.json", f"{OUT}/weights.npz"), ("dynlab.images.appraisal:features_of",)
     ),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.commands import COMMANDS, READING, STUBS, TABLE
+from tests.faults.commands import READING, STUBS, TABLE
 from tests.faults.processes import Running
 
 TIMES = int(os.environ.get("DYNLAB_FAULTS", "1"))
@@ -50,7 +50,7 @@ def test_bad_options_are_one_line(name, desk, tmp_path):
 
 @pytest.mark.parametrize("name", READING)
 def test_damaged_files_are_named(name, tmp_path):
-    desk, command = tmp_path / "desk", COMMANDS[READING[name].command]
+    desk, command = tmp_path / "desk", TABLE[READING[name].command]
     desk.mkdir()
     if command.lay is not None:
         command.lay(desk, tmp_path / "kept")

@@ -166,7 +166,7 @@ def test_a_run_is_read_from_its_folder(tmp_path):
     from dynlab.images import record
 
     found = objects.recorded()
-    kept = {"kind": "pretraining", "status": "running", "settings": found.settings.plain()}
+    kept = {"kind": "pretraining", "status": "running", "data": "", "settings": found.settings.plain()}
     (tmp_path / record.RUN).write_text(json.dumps(kept))
     with pytest.raises(FolderError, match=r"metrics\.csv.*cannot be read"):
         record.read(tmp_path)
