@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dynlab._checks import SettingError
+from dynlab.explanation.read import table_of
 from dynlab.explanation.words import WIDTH, wrapped
 from dynlab.files import FolderError
 from dynlab.images.record import COLUMNS, METRICS
@@ -103,15 +104,7 @@ def find(place: Path, record: dict, at: float | None = None) -> PictureFinding:
 
 
 def _metrics(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise FolderError(path, "is missing") from None
-    except (OSError, ValueError) as error:
-        raise FolderError(path, f"cannot be read ({error})") from None
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
-        raise FolderError(path, f"is damaged (no column {missing[0]})")
+    table = table_of(path, COLUMNS)
     numbers = table.apply(pd.to_numeric, errors="coerce")
     numbers = numbers[numbers["step"].notna()]
     if numbers.empty:

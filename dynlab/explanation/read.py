@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,16 +176,24 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
 
 
-def _table(path: Path) -> pd.DataFrame:
+def table_of(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    """A table that must have these columns; FolderError of one line where it is missing, damaged or has none of them."""
     try:
         table = pd.read_csv(path)
     except FileNotFoundError:
         raise FolderError(path, "is missing") from None
     except (OSError, ValueError) as error:
         raise FolderError(path, f"cannot be read ({error})") from None
-    missing = [name for name in ("activation", "head") if name not in table]
-    if missing or table.empty:
-        raise FolderError(path, f"is damaged ({'no column ' + missing[0] if missing else 'no rows'})")
+    for name in columns:
+        if name not in table:
+            raise FolderError(path, f"is damaged (no column {name})")
+    return table
+
+
+def _table(path: Path) -> pd.DataFrame:
+    table = table_of(path, ("activation", "head"))
+    if table.empty:
+        raise FolderError(path, "is damaged (no rows)")
     return table
 
 
