@@ -1,15 +1,18 @@
 """The cache of compiled kernels on disk: it saves time, and can never change a result.
 
 The folder $DYNLAB_CACHE_DIR, or $XDG_CACHE_HOME/dynlab, or ~/.cache/dynlab holds one folder for each key: a hash of
-everything that decides what a kernel computes: dynlab's sources, Python, numba, llvmlite, NumPy, the C library (the
-compiler folds constants with it), the processor and numba's switches. An edit to any helper gives another folder.
+everything that can decide what a kernel computes: dynlab's sources, Python, numba, llvmlite, NumPy, the C library (the
+compiler folds constants with it), the processor and numba's switches. An edit to any source gives another folder.
 
-A kernel is a file for each signature: a digest, then what the compiler made. The digest covers the content, the cache's
-key and the kernel's name, and is compared before anything else is done with the bytes, so a file that is damaged, cut
-short, of another kernel or of another version is refused: with one line of warning the kernel is compiled anew and the
-file replaced. (Numba's own cache keeps an index and unpickles whatever it finds; and two processes that add a signature
-at the same time give both the same number in it.) Files are written under another name and renamed, so processes may
-share a folder; what a killed one leaves behind is never read, and `python -m dynlab.doctor --clear-cache` removes it.
+A kernel is a file for each signature: a digest, then what the compiler made. The digest covers the content, the kernel's
+name and its stamp, a hash of all that but of those sources alone that its module loads (`dynlab._closure`), and is
+compared before anything else is done with the bytes, so a file that is damaged, cut short, of another kernel or of
+another version is refused: with one line of warning the kernel is compiled anew and the file replaced. A kernel that the
+folder does not have yet is looked for in the others: after an edit to a source that it does not depend on it is there,
+with the same stamp, and is copied instead of compiled. (Numba's own cache keeps an index and unpickles whatever it
+finds; and two processes that add a signature at the same time give both the same number in it.) Files are written under
+another name and renamed, so processes may share a folder; what a killed one leaves behind is never read, and `python -m
+dynlab.doctor --clear-cache` removes it.
 
 The digest guards against damage, not against malice: a folder that belongs to another user is not used.
 """
@@ -32,7 +35,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+from dynlab import _closure
+
+PACKAGE = _closure.PACKAGE
 SUFFIX = ".kernel"
 DIGEST = 32  # bytes
 KEY = re.compile(r"[0-9a-f]{20}")
@@ -110,7 +115,7 @@ def cache_folder() -> Path | None:
     folder = cache_root().absolute() / cache_key()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if hasattr(os, "geteuid") and folder.stat().st_uid != os.geteuid():
+        if not owned(folder):
             warn(f"kernels are not cached: {folder} belongs to another user")
             return None
         tempfile.TemporaryFile(dir=folder).close()
@@ -119,6 +124,11 @@ def cache_folder() -> Path | None:
         warn(f"kernels are not cached: {folder} cannot be written ({error.strerror})")
         return None
     return folder
+
+
+def kernel_stamp(module: str) -> str:
+    """Hash of the sources that a kernel of this module can depend on, and of `surroundings`."""
+    return hashlib.sha256(_closure.digest_of(module) + repr(surroundings()).encode()).hexdigest()[:20]
 
 
 def attach(dispatcher, function) -> None:
@@ -145,7 +155,7 @@ def _kernel_cache(function, folder: Path):
         def __init__(self, function):
             self._name, self._py_func, self._impl = name, function, Implementation(function)
             self._cache_path = str(folder)
-            self._cache_file = KernelFiles(folder, name, cache_key())  # type: ignore[assignment]  # in place of numba's
+            self._cache_file = KernelFiles(folder, name, kernel_stamp(function.__module__))  # type: ignore[assignment]  # in place of numba's
             self.enable()
 
     name = f"{function.__module__}.{function.__qualname__}".replace("<", "").replace(">", "")
@@ -169,7 +179,7 @@ class KernelFiles:
     Parameters
     ----------
     folder, name, stamp
-        Where the files are, what the kernel is called, and the cache's key; name and stamp are part of every digest.
+        Where the files are, what the kernel is called, and of which version; name and stamp are part of every digest.
     """
 
     broken = False  # no more files are written by this process, which it has said
@@ -186,11 +196,11 @@ class KernelFiles:
         """What was saved for the key; None where there is nothing, or nothing that could be trusted."""
         path = self.path(key)
         try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
+            content = path.read_bytes() if path.exists() else self._elsewhere(path)
         except OSError as error:
             return self._refuse(path, f"cannot be read ({error.strerror})")
+        if content is None:
+            return None
         body = content[DIGEST:]
         if content[:DIGEST] != self._digest(path, body):
             return self._refuse(path, "is damaged")
@@ -198,20 +208,36 @@ class KernelFiles:
         return data if found == key else self._refuse(path, "is of another signature")
 
     def save(self, key: object, data: object) -> None:
-        """Keep data under the key, whole or not at all; not where sources have changed since this process read them."""
+        """Keep data under the key."""
         from numba.core.serialize import dumps
 
+        path, body = self.path(key), dumps((key, data))
+        self._write(path, self._digest(path, body) + body)
+
+    def _elsewhere(self, path: Path) -> bytes | None:
+        """The file as another version's folder has it, copied to this one's; None where none has one of this stamp."""
+        for folder in sorted(_keyed_folders(self.folder.parent), key=_used, reverse=True):
+            try:
+                content = (folder / path.name).read_bytes() if owned(folder) else b""
+            except OSError:
+                continue
+            if content[:DIGEST] == self._digest(path, content[DIGEST:]):
+                self._write(path, content)
+                return content
+        return None
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Put the file in its place, whole or not at all; not where sources have changed since this process read them."""
         if KernelFiles.broken:
             return
         if not sources_unchanged():
             KernelFiles.broken = True
             return warn("kernels are not cached: sources of dynlab were edited since this process began")
-        path, body = self.path(key), dumps((key, data))
         partial = path.with_name(f"{path.name}.writing.{uuid.uuid4().hex}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                partial.write_bytes(self._digest(path, body) + body)
+                partial.write_bytes(content)
                 if path.is_dir() and not path.is_symlink():
                     path.rmdir()
                 os.replace(partial, path)
@@ -307,8 +333,21 @@ def clear(old: bool = False) -> tuple[int, int, list[Path]]:
     return number, size, _foreign()
 
 
-def _keyed_folders() -> list[Path]:
-    root = cache_root()
+def owned(folder: Path) -> bool:
+    """Whether the folder is this user's; where systems do not say, it is."""
+    return not hasattr(os, "geteuid") or folder.stat().st_uid == os.geteuid()
+
+
+def _used(folder: Path) -> float:
+    """When a folder was used last; long ago if it has vanished meanwhile."""
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _keyed_folders(root: Path | None = None) -> list[Path]:
+    root = cache_root() if root is None else root
     found = sorted(root.iterdir()) if root.is_dir() else []
     return [path for path in found if KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
 

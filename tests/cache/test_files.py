@@ -112,7 +112,7 @@ def test_files_swapped_between_signatures_are_refused(folder):
 
 def test_a_file_of_another_version_is_refused(folder, monkeypatch):
     with monkeypatch.context() as other:
-        other.setattr(_cache, "cache_key", lambda: "1" * 20)
+        other.setattr(_cache, "kernel_stamp", lambda _: "1" * 20)
         assert outcome("factor", 5.0) == (16.0, 0, [])
     path = stored(folder, "factor")
     assert outcome("factor", 2.0) == (7.0, 0, [f"{path} is damaged: the kernel is compiled anew"])

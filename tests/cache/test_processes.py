@@ -25,6 +25,29 @@ def test_an_edit_to_a_helper_is_noticed_in_both_directions(toy):
     assert len(list(toy.cache.iterdir())) == 2
 
 
+def test_an_edit_to_a_source_that_a_kernel_does_not_depend_on_costs_nothing(toy):
+    assert toy.run() == ("7.0 0", "")
+    other = toy.package / "other.py"
+    other.write_text("x = 1\n")
+    assert toy.run() == ("7.0 1", "")
+    assert len(list(toy.cache.iterdir())) == 2  # a copy under the new key, which an old version's removal leaves
+    other.write_text("x = 2\n")
+    toy.edit(5.0)
+    assert toy.run() == ("16.0 0", "")
+    assert len(list(toy.cache.iterdir())) == 3
+
+
+def test_a_damaged_file_of_another_version_is_passed_over_in_silence(toy):
+    assert toy.run() == ("7.0 0", "")
+    (path,) = toy.cache.rglob("*.kernel")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (toy.package / "other.py").write_text("x = 1\n")
+    assert toy.run() == ("7.0 0", "")
+    assert toy.run() == ("7.0 1", "")
+
+
 @pytest.mark.parametrize("early", [True, False], ids=["before the key", "after the key"])
 def test_sources_that_are_edited_while_a_process_runs_leave_nothing_wrong(toy, early):
     """The process compiles what it finds in the end; kept under the key of what it found at first, or the reverse, that

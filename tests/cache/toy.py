@@ -31,7 +31,7 @@ class Toy:
         self.package, self.cache = root / "source" / "dynlab", root / "cache"
         self.package.mkdir(parents=True)
         (self.package / "formulas").mkdir()
-        for name in ("__init__.py", "_cache.py", "_jit.py", "formulas/__init__.py", "formulas/table.py"):
+        for name in ("__init__.py", "_cache.py", "_closure.py", "_jit.py", "formulas/__init__.py", "formulas/table.py"):
             shutil.copy(Path(dynlab.__file__).parent / name, self.package / name)
         (self.package / "toy.py").write_text(TOY)
         self.edit(2.0)
