@@ -17,6 +17,7 @@ SHARES = {
     "only_strong": "share that learns only the strong feature",
     "only_weak": "share that learns only the weak feature",
     "neither": "share that learns neither feature",
+    "waiting": "share that still waits for a feature",
     "failed": "share that failed",
     "merged": "share of merged neurons",
 }

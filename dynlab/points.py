@@ -85,11 +85,12 @@ def _run_together(jobs: Sequence[tuple[Point, str, int, int]], seed: int, rtol: 
         end = horizon(model, point.dim) if point.until is None else point.until
         groups.append(cuda_ensemble.Group(model, z, side, training.head_rate, end))
         pieces.append((model, training, np.arange(first, stop)))
-    result = cuda_ensemble.run_groups(groups, rtol=rtol, settle=jobs[0][0].until is None)
+    settle = jobs[0][0].until is None
+    result = cuda_ensemble.run_groups(groups, rtol=rtol, settle=settle)
     made, begun = [], 0
     for group, piece in zip(groups, pieces, strict=True):
         stop = begun + len(group.starts)
-        made.append(_kept(piece_frame(*piece, (group.starts, group.sides, result.part(begun, stop)))))
+        made.append(_kept(piece_frame(*piece, (group.starts, group.sides, result.part(begun, stop)), settle)))
         begun = stop
     return made
 

@@ -30,6 +30,7 @@ OUTCOMES = {
     "only_weak": "only the weak one",
     "neither": "neither",
 }
+WITH_WAITING = OUTCOMES | {"waiting": "waiting at the end"}  # shown where any are
 NAMED = 20  # failed seeds that are named on the screen; ensemble.csv and run.json have them all
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "pandas", "matplotlib")
 
@@ -137,7 +138,7 @@ def number(value: float) -> str:
 
 def _column(row: pd.Series) -> dict[str, str]:
     cells = {}
-    for outcome, label in OUTCOMES.items():
+    for outcome, label in OUTCOMES.items() if row.waiting == 0.0 else WITH_WAITING.items():
         low, high = 100 * row[f"{outcome}_low"], 100 * row[f"{outcome}_high"]
         cells[label] = f"{percent(row[outcome])} ({low:.1f} to {high:.1f})"
     return cells | {

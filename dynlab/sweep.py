@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 
 # Arrays signal, noise_gram, head.
 States = tuple[np.ndarray, np.ndarray, np.ndarray]
-OUTCOMES = ("both", "only_strong", "only_weak", "neither", "failed")
+# "waiting": the end came before any feature was learnt, and the state was not at rest; no word about what is learnt.
+OUTCOMES = ("both", "only_strong", "only_weak", "neither", "waiting", "failed")
 # A feature counts as learnt when some neuron's squared cosine with it exceeds this at the end; times of events are those
 # of a squared cosine above DOMINANT = 1/2.
 LEARNT = 0.05
 # Neurons are merged, the outputs of dimension one, when the effective rank of their signal directions is below this.
 MERGED = 1.05
-SWITCHED_FIELDS = ("marks", "peak", "loss", "time", "steps", "rejected", "status")
+SWITCHED_FIELDS = ("marks", "peak", "loss", "time", "steps", "rejected", "status", "rest")
 CHUNK = 64  # trajectories a task; results do not depend on it
 DEVICE_CHUNK = 1 << 17  # the same on a CUDA device
 
@@ -100,8 +101,8 @@ class Ensemble:
     def summary(self) -> pd.DataFrame:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.
 
-        Columns: activation, head, dim, seeds, eta_head, until, then both, only_strong, only_weak, neither, failed (shares in
-        [0, 1]), X_low and X_high for each, merged (share of the seeds whose neurons end on one direction), time_first,
+        Columns: activation, head, dim, seeds, eta_head, until, then both, only_strong, only_weak, neither, waiting, failed
+        (shares in [0, 1]), X_low and X_high for each, merged (share of the seeds whose neurons end on one direction), time_first,
         head_peak, head_bound, head_end, time_second, steps (medians).
         For K != 2 features the shares are of the outcomes "0".."K" features learnt, in columns learnt_0..learnt_K.
         """
@@ -127,7 +128,9 @@ def outcome_names(model: Model) -> dict:
     """Outcomes in `frame` and the columns of the summary that count them."""
     if model.features == 2:
         return {name: name for name in OUTCOMES}
-    return {str(n): f"learnt_{n}" for n in range(model.features + 1)} | {"failed": "failed"}
+    return {str(n): f"learnt_{n}" for n in range(model.features + 1)} | {
+        "waiting": "waiting", "failed": "failed"
+    }  # fmt: skip
 
 
 def available_threads() -> int:
@@ -160,7 +163,7 @@ def ensemble(
     seeds : number of starts (0, 1, ...), or the numbers of the starts wanted.
     seed : which stream of starts; the start number i of a seed is the same in every ensemble.
     head, eta_head, until, rtol, method, eta : as in `dynlab.simulate`; until None for the flow: until nothing can change any
-        more, at most 1e6 dim^(q-1); for descent: `descent.DEFAULT_STEPS` steps.
+        more, at most `dynlab.population.scaling.horizon`; for descent: `descent.DEFAULT_STEPS` steps.
     training : Training, every switch of the mechanism; head and eta_head are then its own. None: the paper's.
     threads : number of threads (None: all that are available). Results are the same bits for any number.
     device : "cpu"; "cuda"; or "auto", cuda where there is one that can do this, else cpu. settings["device"] says in words
@@ -180,7 +183,7 @@ def ensemble(
     threads = available_threads() if threads is None else integer("threads", threads, at_least=1)
     where, words = of_flow(device, [(model, training)], method)
     settle = until is None
-    end = default_end(model, dim, method, eta) if settle else real("until", until, above=0.0)
+    end = default_end(model, dim, method, eta, training.start_scale) if settle else real("until", until, above=0.0)
 
     def task(some: np.ndarray) -> Any:
         if method == "descent":
@@ -200,7 +203,7 @@ def ensemble(
         settings["training"] = training.changed()
     if device != "cpu":
         settings["device"] = words
-    frame = _frame(model, numbers, rate, parts)
+    frame = _frame(model, numbers, rate, parts, settle)
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
 
 
@@ -212,12 +215,12 @@ def flow_frame(
 
     until, rtol, settle: as in `dynlab.population.flow.run_flow`. On the calling thread, without the GIL.
     """
-    return piece_frame(model, training, numbers, _flow(model, training, signal, gram, until, rtol, settle))
+    return piece_frame(model, training, numbers, _flow(model, training, signal, gram, until, rtol, settle), settle)
 
 
-def piece_frame(model: Model, training: Training, numbers: np.ndarray, piece: Any) -> pd.DataFrame:
+def piece_frame(model: Model, training: Training, numbers: np.ndarray, piece: Any, settle: bool) -> pd.DataFrame:
     """The same from what the solver made of them: (z (N, n), sides (N, m K), FlowResult) where it has a closed form."""
-    return _frame(model, numbers, training.head_rate, _collect(model, training, [piece]))
+    return _frame(model, numbers, training.head_rate, _collect(model, training, [piece]), settle)
 
 
 def _flow(
@@ -241,9 +244,9 @@ def _on_device() -> Callable:
     return cuda_ensemble.run_flow
 
 
-def default_end(model: Model, dim: float, method: str, eta: float) -> float:
-    """End time where none is given."""
-    return descent.DEFAULT_STEPS * eta if method == "descent" else horizon(model, dim)
+def default_end(model: Model, dim: float, method: str, eta: float, scale: float = 1.0) -> float:
+    """End time where none is given; scale: of the random starts."""
+    return descent.DEFAULT_STEPS * eta if method == "descent" else horizon(model, dim, scale)
 
 
 def _run(task: Callable, chunks: list, threads: int, progress: Callable[[int], object] | None) -> list:
@@ -281,7 +284,7 @@ def _collect(model: Model, training: Training, pieces: list) -> dict:
         return _collect_switched(pieces)
     starts = np.concatenate([z for z, _, _ in pieces])
     side = np.concatenate([side for _, side, _ in pieces])
-    fields = ("end", "snapshots", "marks", "peak", "drift", "time", "steps", "rejected", "status")
+    fields = ("end", "snapshots", "marks", "peak", "drift", "time", "steps", "rejected", "status", "rest")
     flat: dict[str, Any] = {name: np.concatenate([getattr(result, name) for *_, result in pieces]) for name in fields}
     flat["status"] = [STATUS.get(name, name) for name in (flow.STATUS[code] for code in flat["status"])]
     flat["starts"] = flow.decode(model, starts, side)
@@ -329,14 +332,20 @@ def outcomes(model: Model, cosines: Array, failed: np.ndarray) -> np.ndarray:
     return result
 
 
-def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict) -> pd.DataFrame:
+def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict, settle: bool) -> pd.DataFrame:
+    """`Ensemble.frame`; settle: whether the end is the default horizon."""
     import pandas as pd
 
     signal, gram, head = parts["ends"]
     cosines = squared_cosines(signal, gram)
     failed = np.array([status not in flow.SUCCESS for status in parts["status"]])
+    found = outcomes(model, cosines, failed)
+    nothing = np.isin(found, ("neither", "0"))
+    waiting = nothing & ~parts["rest"] & np.array([status in ("until", "waiting") for status in parts["status"]])
+    found[waiting] = "waiting"
+    status = np.where(waiting & settle, "waiting", np.array(parts["status"], dtype=object))
     m = model.neurons
-    columns = {"seed": numbers, "outcome": outcomes(model, cosines, failed)}
+    columns = {"seed": numbers, "outcome": found}
     for j in range(m):
         for f in range(model.features):
             columns[f"cosine_{j + 1}_{f + 1}"] = cosines[:, j, f]
@@ -354,7 +363,7 @@ def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict) -> pd.Da
         "time_end": parts["time"],
         "loss_end": parts["loss"] if "loss" in parts else moments.losses(model, signal, gram, head),
         "drift": parts.get("drift", np.full(len(numbers), np.nan)),
-        "status": parts["status"],
+        "status": status,
         "steps": parts["steps"],
         "rejected": parts["rejected"],
     }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from dynlab.population.order_parameters import OrderParameters
 
-SUCCESS = ("until", "stationary", "vanished")
+SUCCESS = ("until", "stationary", "waiting", "vanished")
 HEADING = "# dynlab trajectory "
 
 
@@ -50,7 +50,8 @@ class Trajectory:
         Times of "first", "second" (nth feature learnt), "peak" (largest off-diagonal |E_jr|), "stationary";
         nan where it did not happen.
     status : str
-        "until" or "stationary" (success), "steps", "underflow" or "not finite".
+        "until" (the end asked for, or at rest), "stationary" (nothing can change any more), "waiting" (the default horizon
+        came before any feature was learnt); or failures, "steps", "underflow", "not finite".
     steps, rejected : int
         Accepted and rejected steps of the solver.
     """

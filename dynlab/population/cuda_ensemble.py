@@ -23,7 +23,8 @@ from dynlab._gpu import cuda
 from dynlab.formulas import activations, components, cubic_flow, expansions, flow, objective, pair
 from dynlab.formulas.activations import ACTIVATIONS, CUBIC, RELU, RELU3
 from dynlab.population import gradient, integrate, solver
-from dynlab.population.flow import MAX_STEPS, FlowResult, layout_of, method_table, scales
+from dynlab.population.flow import MAX_STEPS, FlowResult, by_units, layout_of, method_table, result_of, scales
+from dynlab.population.scaling import in_strength_units
 from dynlab.population.simulate import closed_form
 
 N, M, SIGNALS, CONTROLS = 9, 2, 4, 10  # coordinates of the state; neurons and features; signals; entries of control
@@ -209,7 +210,8 @@ def arguments(groups, *, rtol, settle, times=(), trace_points=0, max_steps=MAX_S
     sizes = [len(group.starts) for group in groups]
     which = np.repeat(np.arange(len(groups)), sizes)
     until = np.repeat([float(group.until) for group in groups], sizes)
-    pars = np.array([gradient.parameter_vector(group.model, group.head_rate) for group in groups])
+    small = [in_strength_units(group.model) for group in groups]
+    pars = np.array([gradient.parameter_vector(model, group.head_rate) for model, group in zip(small, groups, strict=True)])
     times, count = np.asarray(times, dtype=np.float64), len(z)
     room = ROOM if trace_points else 0
     records = times, np.full((count, len(times), N), np.nan), np.zeros(room), np.zeros((room, N)), int(trace_points)
@@ -221,12 +223,16 @@ def arguments(groups, *, rtol, settle, times=(), trace_points=0, max_steps=MAX_S
     return pars, method_table(), limits, (z, side, arcs, caps, which, until), records, results
 
 
-def run_flow(model, starts, sides, *, head_rate, until, trace_points=0, **options) -> FlowResult:
+def run_flow(model, starts, sides, *, head_rate, until, times=(), trace_points=0, **options) -> FlowResult:
     """`dynlab.population.flow.run_flow` on the device; a trace for a single start only."""
     if trace_points and len(starts) != 1:
         raise ValueError("a trace is of one trajectory")
-    group = Group(model, np.asarray(starts, np.float64), np.asarray(sides, np.int64), head_rate, until)
-    return run_groups([group], trace_points=trace_points, **options)
+
+    def run(model, starts, sides, *, head_rate, until, times):
+        group = Group(model, starts, sides, head_rate, until)
+        return run_groups([group], trace_points=trace_points, times=times, **options)
+
+    return by_units(model, starts, sides, run, head_rate=head_rate, until=until, times=times)
 
 
 def run_groups(groups, **options) -> FlowResult:
@@ -236,13 +242,7 @@ def run_groups(groups, **options) -> FlowResult:
     launch(BY_KIND[ACTIVATIONS[groups[0].model.activation].kind], len(host[3][0]), device)
     *_, (z, side, *_), (_, at_times, trace_time, trace, _), results = _gpu.to_host(device)
     learnt, marks, snapshots, tally, counts, status = results
-    learnt[learnt < 0] = np.nan
-    marks[marks < 0] = np.nan
-    traced = counts[-1, integrate.TRACED]
-    return FlowResult(
-        z, side, at_times, trace_time[:traced], trace[:traced], learnt, marks, snapshots, tally[:, 0], tally[:, 1],
-        tally[:, 2], counts[:, 0], counts[:, 1], status,
-    )  # fmt: skip
+    return result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status)
 
 
 def launch(kernel, count, device, block=BLOCK, per_processor=PER_PROCESSOR) -> None:

@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from dynlab import _jit
 from dynlab.formulas import cubic_flow, flow, pair, rodas5p
 from dynlab.formulas.activations import ACTIVATIONS, CUBIC
-from dynlab.population import gradient, integrate, solver
+from dynlab.population import gradient, integrate, scaling, solver
 from dynlab.population.order_parameters import OrderParameters, check_head
 
 _jit.compile_module(pair)
@@ -34,10 +35,11 @@ _follow = _integrate.integrate
 
 # The last only under a `Training` that shrinks the weights: see `switched_solver.VANISHED`.
 STATUS = ("until", "stationary", "too many steps", "step underflow", "not finite", "vanished")
-SUCCESS = ("until", "stationary", "vanished")
+SUCCESS = ("until", "stationary", "waiting", "vanished")
 MAX_STEPS = 200_000
 # Stand-ins for exact zeros and exactly parallel noise parts in logarithmic coordinates.
 TINY_LOG, LARGEST_ATANH = -276.0, 40.0
+SLACK = 1e-6  # by which sums of logarithms may miss TINY_LOG
 
 
 def method_table() -> tuple:
@@ -120,9 +122,9 @@ def decode(model, z: np.ndarray, side: np.ndarray):
     cut = m * features
     signal = log_signals(model, z) if steep else z[..., :cut]
     if steep:
-        signal = side * np.where(signal <= TINY_LOG, 0.0, np.exp(signal))
+        signal = side * np.where(signal <= TINY_LOG + SLACK, 0.0, np.exp(signal))
     norm = z[..., cut : cut + m]
-    norm = np.where(norm <= TINY_LOG, 0.0, np.exp(norm))
+    norm = np.where(norm <= TINY_LOG + SLACK, 0.0, np.exp(norm))
     first = cut + m
     head_at = z.shape[-1] - m * (m - 1)
     shape = z.shape[:-1]
@@ -149,14 +151,12 @@ def scales(model, starts: np.ndarray, head_rate: float) -> tuple[np.ndarray, np.
     m, features = model.neurons, model.features
     degree = ACTIVATIONS[model.activation].degree
     cut = m * features
-    signal = np.exp(log_signals(model, starts)) if degree > 1 else starts[:, :cut]
-    square = np.exp(2 * starts[:, cut : cut + m]) + (signal.reshape(-1, m, features) ** 2).sum(-1)
-    size = np.sqrt(square.max(1))[:, None]
+    size = sizes(model, starts)[:, None]
     arc, floors = np.ones_like(starts), np.zeros_like(starts)
     head_at = starts.shape[1] - m * (m - 1)
     if degree == 1:
         arc[:, :cut] = 1.0 / size
-        smallest = np.abs(signal).min(1, keepdims=True)
+        smallest = np.abs(starts[:, :cut]).min(1, keepdims=True)
         floors[:, :cut] = np.maximum(1e-3 * smallest, 1e-9 * size)
     head_scale = np.sqrt(head_rate / degree) * size if head_rate > 0.0 else np.ones_like(size)
     arc[:, head_at:] = 0.0
@@ -203,7 +203,8 @@ class FlowResult:
     """Plain arrays for N trajectories with n coordinates: `end` (N, n), `side` (N, m K), `at_times` (N, T, n),
     `trace_time` (P,), `trace` (P, n) (the last trajectory's), `learnt` (N, K), `marks` (N, 3) times of the first and
     second feature learnt and of the head's peak (nan: never), `snapshots` (N, 3, n) states there, `peak`, `drift`,
-    `time` (N,), `steps`, `rejected`, `status` (N,), the last an index into `STATUS`."""
+    `time` (N,), `steps`, `rejected`, `status` (N,), an index into `STATUS`, `rest` (N,) whether nothing moved any more
+    before the end."""
 
     end: np.ndarray
     side: np.ndarray
@@ -219,11 +220,73 @@ class FlowResult:
     steps: np.ndarray
     rejected: np.ndarray
     status: np.ndarray
+    rest: np.ndarray
 
     def part(self, first: int, stop: int) -> FlowResult:
         """The trajectories first ... stop - 1; the trace stays what it is."""
         kept = {name: value if name.startswith("trace") else value[first:stop] for name, value in vars(self).items()}
         return FlowResult(**kept)
+
+
+def sizes(model, starts):
+    """The largest |w_j| (N,) of encoded starts (N, n)."""
+    m, features = model.neurons, model.features
+    cut = m * features
+    signal = np.exp(log_signals(model, starts)) if ACTIVATIONS[model.activation].degree > 1 else starts[:, :cut]
+    square = np.exp(2 * starts[:, cut : cut + m]) + (signal.reshape(-1, m, features) ** 2).sum(-1)
+    return np.sqrt(square.max(1))
+
+
+def in_units(model, z, unit):
+    """Encoded states (..., n) with weights divided by `unit`; what stands for zero stays."""
+    if unit == 1.0:
+        return z
+    m, cut = model.neurons, model.neurons * model.features
+    z = np.array(z)
+    logs = list(range(cut, cut + m))
+    if ACTIVATIONS[model.activation].degree > 1:
+        # delta of the pair layout, in place of the last signal, does not change
+        logs += range(cut - 1 if layout_of(model) == flow.PAIR else cut)
+    else:
+        z[..., :cut] /= unit
+    z[..., logs] = np.where(np.abs(z[..., logs] - TINY_LOG) < SLACK, TINY_LOG, z[..., logs] - np.log(unit))
+    return z
+
+
+def by_units(model, starts, sides, run, *, head_rate, until, times=()) -> FlowResult:
+    """A runner's result in units in which weights, strengths and noise are of order one (`dynlab.population.scaling`).
+
+    run(model, starts, sides, head_rate=, until=, times=) -> FlowResult. Ordinary weights and strengths pass as they are.
+    """
+    starts, times = np.asarray(starts, dtype=np.float64), np.asarray(times, dtype=np.float64)
+    sides = np.asarray(sides, dtype=np.int64)
+    small = scaling.in_strength_units(model)
+    units = scaling.weight_units(sizes(model, starts))
+    places, parts = [], []
+    for unit in np.unique(units):
+        rows = np.flatnonzero(units == unit)
+        square = float(unit * unit)
+        found = run(
+            small, in_units(model, starts[rows], unit), sides[rows], head_rate=head_rate * square, until=until / square,
+            times=times / square,
+        )  # fmt: skip
+        places.append(rows)
+        parts.append(_out_of_units(model, found, unit))
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(np.concatenate(places))
+    names = [name for name in vars(parts[0]) if not name.startswith("trace")]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in names}
+    return FlowResult(**joined, trace_time=parts[-1].trace_time, trace=parts[-1].trace)
+
+
+def _out_of_units(model, found: FlowResult, unit: float) -> FlowResult:
+    """A result in weights of `unit` turned into that in weights of 1."""
+    if unit == 1.0:
+        return found
+    states = {name: in_units(model, getattr(found, name), 1.0 / unit) for name in ("end", "at_times", "trace", "snapshots")}
+    clocks = {name: getattr(found, name) * unit * unit for name in ("trace_time", "learnt", "marks", "time")}
+    return replace(found, **states, **clocks)
 
 
 def run_flow(model, starts, sides, *, head_rate, until, rtol, settle, times=(), trace_points=0, max_steps=MAX_STEPS):
@@ -232,12 +295,17 @@ def run_flow(model, starts, sides, *, head_rate, until, rtol, settle, times=(), 
     head_rate: r, 0 for a frozen head. until: end time. settle: stop when nothing can change any more before `until`.
     times: increasing times to record, at most until. trace_points: points recorded of every step (single starts).
     """
+    run = partial(_run, rtol=rtol, settle=settle, trace_points=trace_points, max_steps=max_steps)
+    return by_units(model, starts, sides, run, head_rate=head_rate, until=until, times=times)
+
+
+def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_points, max_steps) -> FlowResult:
+    """`run_flow` in the units given."""
     m, features = model.neurons, model.features
     z = np.array(starts, dtype=np.float64)
     side = np.array(sides, dtype=np.int64)
     count, n = z.shape
     arcs, floors = scales(model, z, head_rate)
-    times = np.asarray(times, dtype=np.float64)
     room = 100_000 if trace_points else 0
     trace_time, trace = np.zeros(room), np.zeros((room, n))
     at_times = np.full((count, len(times), n), np.nan)
@@ -255,10 +323,16 @@ def run_flow(model, starts, sides, *, head_rate, until, rtol, settle, times=(), 
         system, axes, method_table(), z, side, arcs, floors, limits, times, at_times, trace_time, trace,
         int(trace_points), learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, _buffers(m, n),
     )  # fmt: skip
+    return result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status)
+
+
+def result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status) -> FlowResult:
+    """`FlowResult` of the arrays that kernels fill, in which -1 stands for never."""
     learnt[learnt < 0] = np.nan
     marks[marks < 0] = np.nan
     traced = counts[-1, integrate.TRACED]
+    rest = status == solver.AT_REST
     return FlowResult(
         z, side, at_times, trace_time[:traced], trace[:traced], learnt, marks, snapshots, tally[:, 0], tally[:, 1],
-        tally[:, 2], counts[:, 0], counts[:, 1], status,
+        tally[:, 2], counts[:, 0], counts[:, 1], np.where(rest, solver.UNTIL, status), rest,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from math import log
 
 from dynlab.formulas.activations import RELU, is_odd, is_steep
 from dynlab.population.solver import (
+    AT_REST,
     GROW,
     LOG_SPEED_STEP,
     NOT_FINITE,
@@ -311,7 +312,7 @@ def advance(system, axes, table, z, side, weights, limits, stop_at, times, at_ti
             remaining = until - clock[0]
             resting = not is_steep(kind) and speed < FIXED_POINT * fastest
             if speed == 0.0 or resting or (not is_odd(kind) and is_steep(kind) and at_rounding(n, z, jac)):
-                return finish(n, z, times, at_times, counts, tally, until, UNTIL)
+                return finish(n, z, times, at_times, counts, tally, until, AT_REST)
             if stop_when_settled and settled(kind, m, features, z, side, rates, speed, remaining):
                 return finish(n, z, times, at_times, counts, tally, clock[0], STATIONARY)
         fixed = speed if in_time else 0.0

@@ -11,6 +11,7 @@ from dynlab._device import of_flow
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population import descent, flow, moments, switched_run, switches
 from dynlab.population.order_parameters import OrderParameters
+from dynlab.population.scaling import check_start, horizon
 from dynlab.training import Training
 from dynlab.trajectory import Trajectory
 
@@ -48,19 +49,11 @@ def closed_form(model: Model, training: Training) -> bool:
     return training.is_papers and model.neurons <= 3 and model.features <= 3
 
 
-def horizon(model: Model, dim: float) -> float:
-    """Default end of a flow that does not become stationary before: 1e6 dim^(q-1), q the degree of the activation.
-
-    Signals of size dim^(-1/2) grow on the time dim^((q-1)) (cubic: d^2), the rest happens within a few decades.
-    """
-    return 1e6 * max(float(dim), 1.0) ** (ACTIVATIONS[model.activation].degree - 1)
-
-
-def effective_dim(start: OrderParameters) -> float:
-    """The dimension at which a Gaussian start has signals as small as these, relative to the weights."""
+def own_horizon(model: Model, start: OrderParameters) -> float:
+    """`scaling.horizon` of a Gaussian start with weights as large and signals as small as these."""
     signal = (start.signal**2).mean()
     square = (start.signal**2).sum(1).mean() + np.diagonal(start.noise_gram).mean()
-    return square / signal if signal > 0.0 else 1.0
+    return horizon(model, square / signal if signal > 0.0 else 1.0, square**0.5 if square > 0.0 else 1.0)
 
 
 def _times(times: ArrayLike | None) -> np.ndarray:
@@ -119,6 +112,7 @@ def simulate(
     training = check_training(model, training, head, eta_head, method)
     where, words = of_flow(device, [(model, training)], method)
     rate = training.head_rate
+    check_start(model, start)
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     until = None if until is None else real("until", until, above=0.0)
     times = _times(times)
@@ -135,14 +129,21 @@ def simulate(
     require(steps is None, "steps", steps, 'left out for method "flow"')
     if until is None and len(times):
         until = float(times[-1])
-    end = horizon(model, effective_dim(start)) if until is None else until
+    end = own_horizon(model, start) if until is None else until
     require(len(times) == 0 or times[-1] <= end, "times", times, f"at most until = {end:g}")
     settings |= {"until": end, "rtol": rtol}
     if not closed_form(model, training):
         if not training.is_papers:
             settings["training"] = training.changed()
-        return _switched(model, training, start, end, rtol, times, settings)
+        return _switched(model, training, start, end, until is None, rtol, times, settings)
     return _flow(model, start, rate, end, until is None, rtol, times, settings, where)
+
+
+def _ended(result: Any, settle: bool) -> str:
+    """The status of a single result; "waiting" where the horizon came before any feature was learnt, if not at rest."""
+    status = flow.STATUS[result.status[0]]
+    waits = settle and status == "until" and np.isnan(result.marks[0, 0]) and not result.rest[0]
+    return "waiting" if waits else status
 
 
 def _sampled(
@@ -158,8 +159,9 @@ def _sampled(
 
 
 def _switched(
-    model: Model, training: Training, start: OrderParameters, end: float, rtol: float, times: Array, settings: dict
-) -> Trajectory:
+    model: Model, training: Training, start: OrderParameters, end: float, settle: bool, rtol: float, times: Array,
+    settings: dict,
+) -> Trajectory:  # fmt: skip
     identity = (start.head == np.eye(model.neurons)).all()
     allowed = "the identity here: where the head starts is the training's head_matrix"
     require(identity, "start", "a head", allowed)
@@ -174,7 +176,7 @@ def _switched(
         when = np.concatenate([[0.0], result.trace[0]])
         states = [np.concatenate([first, rest]) for first, rest in zip(result.starts, result.trace[1:], strict=True)]
         when[-1] = result.time[0]
-    status = flow.STATUS[result.status[0]]
+    status = _ended(result, settle)
     first, second, peak = result.marks[0]
     events = {"first": first, "second": second, "peak": peak if result.peak[0] > 0.0 else np.nan, "stationary": np.nan}
     return Trajectory(
@@ -209,7 +211,7 @@ def _flow(
         when = np.minimum(when, result.time[0])
         when[-1] = result.time[0] if result.status[0] == 0 else when[-1]
     signal, gram, head = flow.decode(model, states, np.where(side == 0, 1, side))
-    status = flow.STATUS[result.status[0]]
+    status = _ended(result, settle)
     first, second, peak = result.marks[0]
     events = {"first": first, "second": second, "peak": peak if result.peak[0] > 0.0 else np.nan}
     events["stationary"] = result.time[0] if status == "stationary" else np.nan

@@ -30,8 +30,8 @@ from dynlab.formulas.activations import RELU, degree_of, is_steep
 from dynlab.formulas.cubic_flow import cubic_pair_jacobian, cubic_pair_rates
 from dynlab.formulas.flow import general_rates, pair_rates
 
-# Status of a trajectory; the first two are success.
-UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE = 0, 1, 2, 3, 4
+# Status of a trajectory; the first two are success, the last is the first before its end: nothing moves any more.
+UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE, AT_REST = 0, 1, 2, 3, 4, 6
 
 SAFETY, SHRINK, GROW = 0.9, 0.15, 2.5
 # Largest change of log s within a step, so that the time integral stays accurate.
@@ -42,6 +42,7 @@ PLAY = 4.0
 STEEPEST = 30.0
 HEAD_FLOOR = 0.1
 FADED = 40.0
+WAITING = 0.5  # share of the noise part in a neuron that has learnt nothing yet
 PARALLEL = 40.0
 # 5-point Gauss-Legendre on [0, 1].
 NODES = (0.046910077030668, 0.23076534494715845, 0.5, 0.7692346550528415, 0.953089922969332)
@@ -482,8 +483,8 @@ def settled(kind, m, features, z, side, rates, speed, remaining):
     """Whether nothing can change any more before the end.
 
     Every signal's relative growth over the remaining time is below 1 %, every decaying one is negligible or likewise
-    slow, noise parts are below 1 % of the weights or fixed, and head entries are decaying or below 1e-12.
-    rates: dz/dtau.
+    slow, noise parts are below 1 % of the weights or fixed, and head entries are decaying or below 1e-12. A neuron that is
+    noise for the most part still waits for a feature, however slowly it moves. rates: dz/dtau.
     """
     n = len(z)
     head = n - m * (m - 1)
@@ -497,6 +498,8 @@ def settled(kind, m, features, z, side, rates, speed, remaining):
         for f in range(features):
             x = z[j * features + f]
             total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_steep(kind) else x * x
+        if noise > WAITING * total:
+            return False
         if noise > 1e-2 * total and abs(rates[m * features + j]) * speed * remaining > 1e-2:
             return False
         for f in range(features):

@@ -37,6 +37,7 @@ _rates, _follow = _parts[0].switched_rates, _parts[2].follow
 MAX_STEPS = 20_000
 TRACE_ROOM = 20_000
 MOST_COORDINATES = 1000  # a step factorises a dense matrix of that size
+REST = 1e-10  # of the growth at the start: below it nothing grows any more
 START_SHARE = 0.01  # t_0 of the clock, in units of the time in which the start changes by e
 
 
@@ -46,7 +47,7 @@ class SwitchedResult:
     three, `marks` (N, 3) times of the first and second feature learnt and of the head's peak (nan: never), `snapshots` the
     three arrays there with a second axis of 3, `at_times` the same at the T times asked for, `trace` (time, states) of the
     last trajectory, `learnt` (N, K) times, `peak`, `loss`, `steps`, `rejected` (N,), `status` (N,) an index into
-    `flow.STATUS`."""
+    `flow.STATUS`, `rest` (N,) whether no signal grows any more."""
 
     starts: tuple
     ends: tuple
@@ -61,6 +62,7 @@ class SwitchedResult:
     steps: np.ndarray
     rejected: np.ndarray
     status: np.ndarray
+    rest: np.ndarray
 
 
 @_jit.kernel
@@ -199,6 +201,7 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
     for part in (scratch, complex_scratch):
         part[9][...] = fixed
     offsets = np.array([clock_offset(system, z[i], side[i], scratch, until) for i in range(count)])
+    growth = signal_growth(model, system, z, side, scratch)
     z[:, -1] = np.log(offsets)
     starts = decode(model, training, z, side)
     shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (n,), (n,))
@@ -214,14 +217,28 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
         system, table, z, side, weights_of(model, training, z), np.log(until + offsets), (float(rtol), int(max_steps)),
         clocks, at_times, room, learnt, marks, snapshots, peak, losses, counts, status, scratch, complex_scratch, buffers,
     )  # fmt: skip
+    rest = signal_growth(model, system, z, side, scratch) <= REST * growth
     times_of = lambda clock: np.where(np.isfinite(clock), np.exp(clock) - offsets[:, None], np.nan)  # noqa: E731
     traced = room[: counts[-1, 3]]
     return SwitchedResult(
         starts, decode(model, training, z, side), times_of(marks), decode(model, training, snapshots, side[:, None]),
         decode(model, training, at_times, side[:, None]),
         (np.exp(traced[:, -1]) - offsets[-1], *decode(model, training, traced, side[-1])),
-        times_of(learnt), peak[:, 0], losses, np.exp(z[:, -1]) - offsets, counts[:, 0], counts[:, 1], status,
+        times_of(learnt), peak[:, 0], losses, np.exp(z[:, -1]) - offsets, counts[:, 0], counts[:, 1], status, rest,
     )  # fmt: skip
+
+
+def signal_growth(model, system, z, side, scratch) -> np.ndarray:
+    """How fast the fastest growing signal grows, relative to itself, (N,); 0 where none does."""
+    cut = model.neurons * model.features
+    found, rates = np.zeros(len(z)), np.empty(z.shape[1])
+    for i in range(len(z)):
+        rates_kernel(system, z[i], side[i], scratch, rates)
+        pace = rates[:cut]
+        if ACTIVATIONS[model.activation].degree == 1:
+            pace = pace / np.where(z[i, :cut] == 0.0, np.inf, z[i, :cut])
+        found[i] = pace.max(initial=0.0)
+    return found
 
 
 def clock_offset(system, z, side, scratch, until) -> float:
