@@ -90,7 +90,7 @@ def ensemble_figure(found: Ensemble) -> Figure:
 def _draw_outcomes(axes: Axes, found: Ensemble) -> None:
     """A bar for each outcome."""
     outcome, total = found.frame["outcome"], len(found.frame)
-    names = list(outcome_names(found.model))
+    names = [name for name in outcome_names(found.model) if name != "waiting" or (outcome == name).any()]
     counts = [int((outcome == name).sum()) for name in names]
     shares = np.array(counts) / total
     low, high = np.array([wilson(count, total) for count in counts]).T

@@ -30,6 +30,7 @@ OUTCOMES = {
     "only_weak": "only the weak one",
     "neither": "neither",
 }
+FEW = 0.01  # of the seeds may still wait where a verdict is given
 WITH_WAITING = OUTCOMES | {"waiting": "waiting at the end"}  # shown where any are
 NAMED = 20  # failed seeds that are named on the screen; ensemble.csv and run.json have them all
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "pandas", "matplotlib")
@@ -74,7 +75,9 @@ def print_report(settings: Settings, results: Sequence[Result], place: Path) -> 
     for result in results:
         rows = summary[summary["activation"] == result.model.activation].set_index("head")
         if len(rows) == 2:
-            words = verdict(result.model.activation, rows, _all_on_strong(next(iter(result.ensembles.values()))))
+            words = still_waiting(result.model.activation, rows) or verdict(
+                result.model.activation, rows, _all_on_strong(next(iter(result.ensembles.values())))
+            )
             lines += textwrap.wrap(words, 100, subsequent_indent="  ")
     shown = ", ".join(f"{result.model.activation} {result.seed}" for result in results)
     files = ", ".join(sorted(path.name for path in place.iterdir()))
@@ -114,6 +117,18 @@ def verdict(activation: str, rows: pd.DataFrame, all_on_strong: float) -> str:
     else:
         more = f"With it every neuron takes the strong feature v_1 in {percent(all_on_strong)} of the seeds."
     return f"{activation}: {effect}: {shares}. {more}"
+
+
+def still_waiting(activation: str, rows: pd.DataFrame) -> str:
+    """What is said in place of a verdict where more than `FEW` of the seeds have learnt nothing yet; nothing elsewhere."""
+    if rows["waiting"].max() <= FEW:
+        return ""
+    heads = rows.index
+    shares = ", ".join(f"{percent(rows.loc[head, 'waiting'])} with head {head}" for head in heads)
+    return (
+        f"{activation}: the end came too early: of the seeds {shares} had learnt nothing yet and were not at rest. What they "
+        "will learn is not known; train for longer (--until)."
+    )
 
 
 def failures(frame: pd.DataFrame, which: str) -> list[str]:

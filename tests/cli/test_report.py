@@ -15,7 +15,7 @@ def summary_rows(activation, with_head, without, n=1000):
     """Rows of a summary, as many of n seeds learning both as told, the others the strong feature only."""
     rows = []
     for head, both in (("off-diagonal", with_head), ("none", without)):
-        counts = {"both": both, "only_strong": n - both, "only_weak": 0, "neither": 0, "failed": 0}
+        counts = {"both": both, "only_strong": n - both, "only_weak": 0, "neither": 0, "waiting": 0, "failed": 0}
         row = {"activation": activation, "head": head, "seeds": n, "time_first": 31234.5}
         row |= {"head_peak": 0.05, "head_bound": 0.0625, "head_end": 3e-17, "merged": 1 - both / n}
         for outcome, count in counts.items():

@@ -15,7 +15,7 @@ import dynlab
 from dynlab._checks import available_threads
 
 FILES = ["ensemble.csv", "phases.pdf", "phases.png", "run.json", "summary.csv", "trajectory.csv"]
-SUMMARY = ["activation", "head", "seeds", "both", "only_strong", "only_weak", "neither", "failed"]
+SUMMARY = ["activation", "head", "seeds", "both", "only_strong", "only_weak", "neither", "waiting", "failed"]
 SUMMARY += ["time_first", "head_peak", "head_bound", "head_end"]
 SMALL = ["--seeds", "40", "--seed", "3"]
 ENVIRONMENT = os.environ | {
@@ -64,7 +64,7 @@ def test_summary_is_one_row_an_activation_and_head_with_shares_that_add_up(run):
     assert set(SUMMARY) <= set(summary)
     rows = list(zip(summary["activation"], summary["head"], strict=True))
     assert rows == [(a, h) for a in ("relu", "cubic") for h in ("off-diagonal", "none")]
-    shares = summary[["both", "only_strong", "only_weak", "neither", "failed"]]
+    shares = summary[["both", "only_strong", "only_weak", "neither", "waiting", "failed"]]
     assert np.allclose(shares.sum(axis=1), 1.0)
     assert ((shares >= 0) & (shares <= 1)).all(axis=None)
     for outcome in shares:
@@ -80,7 +80,7 @@ def test_summary_counts_what_ensemble_lists(run):
     for row in summary.itertuples():
         seeds = ensemble[(ensemble["activation"] == row.activation) & (ensemble["head"] == row.head)]
         assert seeds["seed"].nunique() == 40
-        for outcome in ("both", "only_strong", "only_weak", "neither", "failed"):
+        for outcome in ("both", "only_strong", "only_weak", "neither", "waiting", "failed"):
             assert (seeds["outcome"] == outcome).sum() == round(getattr(row, outcome) * 40)
         assert np.isclose(seeds["head_end"].median(), row.head_end, rtol=1e-12, atol=0)
 

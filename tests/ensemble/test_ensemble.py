@@ -18,7 +18,7 @@ FRAME = (
     "seed outcome cosine_1_1 cosine_1_2 cosine_2_1 cosine_2_2 time_first time_second head_peak time_peak head_bound "
     "rank head_end time_end loss_end drift status steps rejected"
 ).split()
-SHARES = ["both", "only_strong", "only_weak", "neither", "failed"]
+SHARES = ["both", "only_strong", "only_weak", "neither", "waiting", "failed"]
 
 
 def same_bits(a, b):

@@ -42,7 +42,7 @@ def test_some_failures_stay_in_the_shares(monkeypatch):
     assert (failed == (result.frame["status"] == "steps")).all()
     summary = result.summary().iloc[0]
     assert summary["failed"] == failed.mean()
-    shares = summary[["both", "only_strong", "only_weak", "neither", "failed"]].sum()
+    shares = summary[["both", "only_strong", "only_weak", "neither", "waiting", "failed"]].sum()
     assert shares == pytest.approx(1.0, abs=1e-12)
     kept = plain.frame[~failed]
     assert result.frame[~failed]["outcome"].tolist() == kept["outcome"].tolist()
