@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dynlab.points import Point
 
 STARTS = 4000
+NEVER = {"neither": 0.0, "waiting": 0.0, "failed": 0.0}  # trained to rest
 SCALE = 1e-9  # signals of the limit: only their ratios enter
 
 
@@ -49,14 +50,14 @@ def _shares(ratio: float, rate: float) -> dict[str, float]:
     if rate == 0.0:
         p = limit.share_weak(model)
         alone = {"only_strong": (1.0 - p) ** 2, "only_weak": p**2}
-        return {"both": 2.0 * p * (1.0 - p), **alone, "merged": sum(alone.values()), "neither": 0.0, "waiting": 0.0, "failed": 0.0}
+        return {"both": 2.0 * p * (1.0 - p), **alone, "merged": sum(alone.values()), **NEVER}
     signal, gram = limit.limit_starts(STARTS)
     fate = limit.fate(model, signal * SCALE, gram, rate)
     # A merged start has learnt the lender's feature alone, both, or only the other one, as its direction is.
     lone = np.where(fate.cosine <= LEARNT, fate.feature, np.where(fate.cosine >= 1.0 - LEARNT, 1 - fate.feature, -1))
     lone = np.where(fate.merged, lone, -1)
     shares = {"both": lone == -1, "only_strong": lone == 0, "only_weak": lone == 1, "merged": fate.merged}
-    return {name: float(which.mean()) for name, which in shares.items()} | {"neither": 0.0, "waiting": 0.0, "failed": 0.0}
+    return {name: float(which.mean()) for name, which in shares.items()} | NEVER
 
 
 @lru_cache(maxsize=65536)

@@ -126,8 +126,8 @@ def still_waiting(activation: str, rows: pd.DataFrame) -> str:
     heads = rows.index
     shares = ", ".join(f"{percent(rows.loc[head, 'waiting'])} with head {head}" for head in heads)
     return (
-        f"{activation}: the end came too early: of the seeds {shares} had learnt nothing yet and were not at rest. What they "
-        "will learn is not known; train for longer (--until)."
+        f"{activation}: the end came too early: of the seeds {shares} had learnt nothing yet and were not at rest. What "
+        "they will learn is not known; train for longer (--until)."
     )
 
 

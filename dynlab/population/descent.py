@@ -157,7 +157,8 @@ def run_descent(model, starts, *, head_rate, eta, steps, record_at=EMPTY):
     return {
         "starts": begin, "ends": ends, "marks": marks, "peak": peak, "time": taken * eta, "steps": taken,
         "snapshots": (shots[0], pairs[0][1], shots[2]), "records": (records[0], pairs[1][1], records[2]),
-        "rejected": np.zeros(count, np.int64), "rest": np.zeros(count, bool), "drift": np.abs(kept[1] / kept[0] - 1.0).max(1),
+        "rejected": np.zeros(count, np.int64), "rest": np.zeros(count, bool),
+        "drift": np.abs(kept[1] / kept[0] - 1.0).max(1),
         "status": ["until" if code == 0 else "not finite" for code in status],
     }  # fmt: skip
 

@@ -65,7 +65,7 @@ def effective_noise(model: Model) -> tuple[float, float]:
 def horizon(model: Model, dim: float, scale: float = 1.0) -> float:
     """Default end of a flow that does not come to rest before, from weights of size `scale` with signals of scale/sqrt(dim).
 
-    It changes with the exact scalings as times do: by scale^2 with the weights, not at all with strengths and noise together.
+    It changes with the exact scalings as times do: by scale^2 with the weights, not with strengths and noise together.
     """
     degree = ACTIVATIONS[model.activation].degree
     noise, unit = effective_noise(model)

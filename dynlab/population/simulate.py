@@ -8,7 +8,6 @@ import numpy as np
 
 from dynlab._checks import SettingError, choice, integer, real, require
 from dynlab._device import of_flow
-from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population import descent, flow, moments, switched_run, switches
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.scaling import check_start, horizon

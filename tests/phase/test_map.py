@@ -165,7 +165,7 @@ def test_no_prediction_where_there_is_no_theory(fixed):
 @pytest.mark.parametrize("name", [*SHARES, *MEDIANS])
 def test_measures(name):
     rng = np.random.default_rng(0)
-    outcomes = rng.integers(0, 5, 101).astype(np.uint8)
+    outcomes = rng.integers(0, len(OUTCOMES), 101).astype(np.uint8)
     columns = rng.uniform(0.9, 1.3, (len(COLUMNS), 101))
     columns[:, :10] = np.nan
     value, low, high = Measure.named(name).estimate(outcomes, columns)
