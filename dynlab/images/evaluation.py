@@ -205,11 +205,16 @@ def stratified(labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (d,) of the columns; the deviation of a constant one is 1."""
+    """Mean and standard deviation (d,) of the columns, infinite for one that does not vary (`varying`): it counts as 0."""
     mean = features.mean(0, dtype=np.float64)
     deviation = features.std(0, dtype=np.float64)
-    varies = np.ptp(features, axis=0) > 0
-    return mean.astype(features.dtype), np.where(varies, deviation, 1.0).astype(features.dtype)
+    return mean.astype(features.dtype), np.where(varying(features), deviation, np.inf).astype(features.dtype)
+
+
+def varying(features: np.ndarray) -> np.ndarray:
+    """Mask (d,) of the columns that vary by more than their own rounding, four spacings of their largest entry: a network
+    gives one number for two pictures only but for that, in an order of its sums that depends on the processor."""
+    return np.ptp(features, axis=0) > 4.0 * np.finfo(features.dtype).eps * np.abs(features).max(0)
 
 
 def on_axes(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -293,12 +298,15 @@ class Logistic:
 def shape(features: ArrayLike) -> Shape:
     """Spectrum, ranks and correlations of features (n, d)."""
     features = _checked("features", features)
-    alive = np.ptp(features, axis=0) > 0
+    alive = varying(features)
     centred = features.astype(np.float64)
     centred -= centred.mean(0)
     centred[:, ~alive] = 0.0  # not what rounding leaves of a constant
     covariance = centred.T @ centred / len(centred)
-    spectrum = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0)
+    spectrum = np.zeros(len(alive))
+    spectrum[: alive.sum()] = np.linalg.eigvalsh(covariance[np.ix_(alive, alive)])[::-1]
+    # What is left of an eigenvalue 0 is of the size of rounding in n products and d rotations, of either sign.
+    spectrum[spectrum <= max(features.shape) * np.finfo(np.float64).eps * spectrum[0]] = 0.0
     sd = np.sqrt(np.diagonal(covariance)[alive])
     correlation = np.abs(covariance[np.ix_(alive, alive)] / np.outer(sd, sd))
     pairs = len(sd) * (len(sd) - 1)

@@ -92,7 +92,8 @@ def test_turning_the_features_changes_the_way_not_the_minimum():
     features, labels = clouds(300, 6, 3, 2, dtype="float64")
     features = features @ (np.diag([3.0, 1, 1, 0.3, 0.1, 0.03]) @ rng.normal(size=(6, 6)))
     turned, outside = evaluation.on_axes(features, features[:50])
-    np.testing.assert_array_equal(turned[:50], outside)
+    # One product in blocks of other rows: six products, each rounded once, of entries below 10.
+    np.testing.assert_allclose(turned[:50], outside, rtol=0, atol=6 * 10 * np.finfo(float).eps)
     np.testing.assert_allclose(turned.T @ turned, np.diag(np.diagonal(turned.T @ turned)), atol=1e-9)
     straight = (features - features.mean(0)) / features.std(0)
     fits = [evaluation.fit_logistic(x, labels, 1.0, iterations=2000) for x in (straight, turned)]
@@ -165,6 +166,34 @@ def test_features_that_never_vary_are_counted_and_left_out():
     assert nothing.dead == 3 and np.isnan(nothing.mean_abs_correlation)
     probe = evaluation.linear_probe(z, np.arange(1000) % 2, z, np.arange(1000) % 2)
     assert 0.4 < probe.share < 0.65
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_feature_that_varies_by_rounding_alone_does_not_vary(dtype):
+    """As a unit that is the same for all pictures comes out of sums in different orders: the last bit is the processor's."""
+    rng = np.random.default_rng(0)
+    z, labels = rng.normal(size=(400, 3)).astype(dtype), np.arange(400) % 2
+    z[:, 1] = 0.1
+    for _ in range(3):
+        blurred = z.copy()
+        blurred[:, 1] *= 1 + np.finfo(dtype).eps * rng.integers(-1, 2, 400).astype(dtype)
+        assert evaluation.shape(blurred) == evaluation.shape(z) and evaluation.shape(z).dead == 1
+        assert evaluation.linear_probe(blurred, labels, z, labels) == evaluation.linear_probe(z, labels, z, labels)
+    everything = np.full((400, 3), 0.1, dtype) * (1 + np.finfo(dtype).eps * rng.integers(-1, 2, (400, 3)).astype(dtype))
+    assert repr(evaluation.shape(everything)) == repr(evaluation.shape(np.full((400, 3), 0.1, dtype)))
+
+
+@pytest.mark.parametrize("pictures, features", [(2000, 6), (40, 90)])
+def test_eigenvalues_that_vanish_are_zero_in_the_spectrum(pictures, features):
+    """Rank 3 by construction: the entropies are those of three numbers, whatever rounding leaves of the others."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(pictures, 3)) @ rng.normal(size=(3, features))
+    shape = evaluation.shape(z)
+    values = np.linalg.svd(z - z.mean(0), compute_uv=False)[:3] ** 2 / pictures
+    assert shape.spectrum[3:] == (0.0,) * (features - 3)
+    np.testing.assert_allclose(shape.spectrum[:3], values, rtol=1e-12)
+    share = np.sqrt(values) / np.sqrt(values).sum()
+    assert shape.singular_rank == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-12)
 
 
 @pytest.mark.parametrize(
