@@ -57,7 +57,7 @@ def outcomes(model, result) -> np.ndarray:
     """Outcomes by name, as `dynlab.ensemble` tells them."""
     failed = np.array([flow.STATUS[code] not in flow.SUCCESS for code in result.status])
     signal, gram, _ = flow.decode(model, result.end, result.side)
-    return sweep.outcomes(model, sweep.squared_cosines(signal, gram), failed)
+    return sweep.outcomes(model, signal, gram, failed)
 
 
 def compare(activation: str, size: str) -> Check:

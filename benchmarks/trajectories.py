@@ -25,7 +25,7 @@ from dynlab.formulas.objective import ACROSS, NOISE_PATCHES, SAME, SIGMA, STRENG
 from dynlab.population import flow
 from dynlab.population.gradient import order_parameter_gradient, parameter_vector
 from dynlab.population.order_parameters import OrderParameters, draw
-from dynlab.sweep import outcomes, squared_cosines
+from dynlab.sweep import outcomes
 
 CASES = ((64, 1e4), (1000, 1e9), (1000, 1e12), (10**6, 1e18), (10**9, 1e24))  # dim, end
 HEAD_RATE, TOLERANCE = 0.01, 1e-6
@@ -174,7 +174,7 @@ def agree(label: str, model: Model, side: NDArray, ends: dict[str, NDArray]) -> 
     outcome, apart = {}, {}
     for name, end in ends.items():
         signal, gram, _ = flow.decode(model, np.where(failed[name][:, None], 0.0, end), side)
-        outcome[name] = outcomes(model, squared_cosines(signal, gram), none)
+        outcome[name] = outcomes(model, signal, gram, none)
         apart[name] = np.abs(end - ends["dynlab"]).max(1)
     same = {name: (apart[name] <= ALLOWED) & (outcome[name] == outcome["dynlab"]) for name in peers}
     confirmed = np.any([same[name] for name in peers], axis=0) if peers else none

@@ -10,9 +10,9 @@ import pandas as pd
 
 from dynlab._stats import wilson
 from dynlab.model import Model
-from dynlab.population import moments
 from dynlab.population.flow import SUCCESS
-from dynlab.sweep import LEARNT, Ensemble, ensemble, squared_cosines
+from dynlab.population.moments import LEARNT, carried
+from dynlab.sweep import Ensemble, ensemble
 from dynlab.training import Training
 
 RATES = (0.001, 0.1, 1.0)
@@ -74,14 +74,6 @@ def ablations(model: Model, training: Training, dim: int) -> Iterator[Ablation]:
         yield one("features", f"K = m = {features}, no head", ladder, head="none")
 
 
-def output_rank(model: Model, signal, gram) -> np.ndarray:
-    """Effective rank (N,) of the covariance of the normalised outputs, before the head: exp of its spectrum's entropy.
-
-    1 where all outputs are the same function, whatever their lengths; m where they are uncorrelated.
-    """
-    return moments.correlation_rank(moments.output_moments(model, signal, gram)[0])
-
-
 def row_of(ablation: Ablation, run: Ensemble) -> dict:
     """The line of the table: shares of the seeds by number of features learnt, and medians of the rest.
 
@@ -90,7 +82,7 @@ def row_of(ablation: Ablation, run: Ensemble) -> dict:
     """
     frame = run.frame
     failed = ~frame["status"].isin(SUCCESS).to_numpy()
-    learnt = np.any(squared_cosines(run.ends[0], run.ends[1]) > LEARNT, axis=1)
+    learnt = np.any(carried(run.model, run.ends[0], run.ends[1]) > LEARNT, axis=1)
     numbers = learnt.sum(1)
     good = ~failed
     every = int((good & (numbers == run.model.features)).sum())
@@ -100,8 +92,7 @@ def row_of(ablation: Ablation, run: Ensemble) -> dict:
     row |= {f"learnt_{n}": float((good & (numbers == n)).mean()) for n in range(run.model.features + 1)}
     row["strong"] = float((good & learnt[:, 0]).mean())
     row["failed"] = float(failed.mean())
-    ranks = output_rank(run.model, run.ends[0], run.ends[1])
-    row["rank"] = float(np.median(ranks[good])) if good.any() else np.nan
+    row["rank"] = float(frame.loc[good, "rank"].median())
     for name, column in (("loss", "loss_end"), ("head_peak", "head_peak"), ("head_end", "head_end")):
         row[name] = float(frame.loc[good, column].median())
     for name in ("time_first", "time_second"):

@@ -8,15 +8,16 @@ import numpy as np
 
 from dynlab.plane import Plane
 from dynlab.population import flow
-from dynlab.sweep import effective_rank, squared_cosines
+from dynlab.population.measures import MARGIN
+from dynlab.population.moments import MERGED, output_rank
+from dynlab.sweep import squared_cosines
 
-MARGIN, MERGED_RANK = 0.05, 1.05  # as in `dynlab.population.measures`
 END_STATES = ("diverse", "collapsed on strong", "collapsed on weak", "merged", "mixed", "failed")
 CHUNK = 64  # trajectories a task; results do not depend on it
 
 
-def end_states(signal, failed) -> np.ndarray:
-    """Numbers (N,) in `END_STATES` of signals (N, 2, 2), as `dynlab.population.measures` defines them.
+def end_states(model, signal, gram, failed) -> np.ndarray:
+    """Numbers (N,) in `END_STATES` of signals (N, 2, 2), noise Gram (N, 2, 2), as `dynlab.population.measures` defines them.
 
     failed (N,): whether the run did not come to its end.
 
@@ -24,9 +25,10 @@ def end_states(signal, failed) -> np.ndarray:
     """
     near = squared_cosines(signal, np.zeros((len(signal), 2, 2))) > 1.0 - MARGIN
     found = np.full(len(signal), END_STATES.index("mixed"))
-    found[effective_rank(signal) < MERGED_RANK] = END_STATES.index("merged")
-    found[near[:, 0, 0] & near[:, 1, 0]] = END_STATES.index("collapsed on strong")
-    found[near[:, 0, 1] & near[:, 1, 1]] = END_STATES.index("collapsed on weak")
+    one = output_rank(model, signal, gram) < MERGED
+    found[one] = END_STATES.index("merged")
+    found[one & near[:, 0, 0] & near[:, 1, 0]] = END_STATES.index("collapsed on strong")
+    found[one & near[:, 0, 1] & near[:, 1, 1]] = END_STATES.index("collapsed on weak")
     found[(near[:, 0, 0] & near[:, 1, 1]) | (near[:, 0, 1] & near[:, 1, 0])] = END_STATES.index("diverse")
     found[failed] = END_STATES.index("failed")
     return found
@@ -54,7 +56,8 @@ def basins(plane: Plane, count: int, *, until: float, rtol: float = 1e-6, thread
             plane.model, z[some], side[some], head_rate=plane.eta_head, until=until, rtol=rtol, settle=True
         )
         failed = np.array([flow.STATUS[code] not in flow.SUCCESS for code in result.status])
-        return some, end_states(flow.decode(plane.model, result.end, result.side)[0], failed)
+        signal, gram, _ = flow.decode(plane.model, result.end, result.side)
+        return some, end_states(plane.model, signal, gram, failed)
 
     done = 0
     with ThreadPoolExecutor(threads) as pool:

@@ -19,11 +19,11 @@ SHARES = {
     "neither": "share that learns neither feature",
     "waiting": "share that still waits for a feature",
     "failed": "share that failed",
-    "merged": "share of merged neurons",
+    "merged": "share whose outputs collapse",
 }
 # Name on the command line -> column of `Ensemble.frame` and what its median is called.
 MEDIANS = {
-    "rank": ("rank", "effective rank of the neurons"),
+    "rank": ("rank", "effective rank of the outputs"),
     "peak": ("head_peak", r"peak of the head $\max_t |E_{jr}|$"),
     "bound": ("head_bound", "bound of the head's peak"),
     "head-end": ("head_end", r"head at the end $||E - I||_F$"),
@@ -94,5 +94,5 @@ def outcome_counts(outcomes: np.ndarray) -> tuple[int, ...]:
 
 
 def merged(columns: np.ndarray) -> int:
-    """How many trajectories ended with merged neurons."""
+    """How many trajectories ended with collapsed outputs."""
     return int((columns[COLUMNS.index("rank")] < MERGED).sum())

@@ -20,6 +20,8 @@ from dynlab.model import Model
 from dynlab.population import descent, flow, invariants, moments, switched_run
 from dynlab.population.integrate import DOMINANT as DOMINANT
 from dynlab.population.integrate import PEAK
+from dynlab.population.moments import LEARNT as LEARNT
+from dynlab.population.moments import MERGED as MERGED
 from dynlab.population.order_parameters import OrderParameters, draw
 from dynlab.population.simulate import STATUS, check_training, closed_form, horizon
 from dynlab.training import Training
@@ -35,11 +37,6 @@ if TYPE_CHECKING:
 States = tuple[np.ndarray, np.ndarray, np.ndarray]
 # "waiting": the end came before any feature was learnt, and the state was not at rest; no word about what is learnt.
 OUTCOMES = ("both", "only_strong", "only_weak", "neither", "waiting", "failed")
-# A feature counts as learnt when some neuron's squared cosine with it exceeds this at the end; times of events are those
-# of a squared cosine above DOMINANT = 1/2.
-LEARNT = 0.05
-# Neurons are merged, the outputs of dimension one, when the effective rank of their signal directions is below this.
-MERGED = 1.05
 SWITCHED_FIELDS = ("marks", "peak", "loss", "time", "steps", "rejected", "status", "rest")
 CHUNK = 64  # trajectories a task; results do not depend on it
 DEVICE_CHUNK = 1 << 17  # the same on a CUDA device
@@ -60,7 +57,10 @@ class Ensemble:
     settings : dict
         dim, seeds, seed, head, eta_head, until, method, rtol or eta; training and device where not the defaults.
     frame : DataFrame
-        One row a seed: outcome, squared cosines at the end, times of the events, head's peak, bound and end, loss, status.
+        One row a seed: outcome, then at the end cosine_j_l, the squared cosine of neuron j with feature l, and carried_j_l,
+        the share of output j's variance that the feature carries (`dynlab.population.moments`); times of the events (a
+        squared cosine passes 1/2), head's peak, bound and end, rank (effective rank of the outputs' correlations), loss,
+        status.
     starts, ends : tuples of arrays
         OrderParameters: signal (N, m, K), noise Gram matrices (N, m, m), heads (N, m, m).
     marks : (N, 3) array
@@ -102,8 +102,8 @@ class Ensemble:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.
 
         Columns: activation, head, dim, seeds, eta_head, until, then both, only_strong, only_weak, neither, waiting, failed
-        (shares in [0, 1]), X_low and X_high for each, merged (share of the seeds whose neurons end on one direction),
-        time_first, head_peak, head_bound, head_end, time_second, steps (medians).
+        (shares in [0, 1]), X_low and X_high for each, merged (share of the seeds whose outputs collapse: their effective rank
+        ends below `MERGED`), time_first, head_peak, head_bound, head_end, time_second, steps (medians).
         For K != 2 features the shares are of the outcomes "0".."K" features learnt, in columns learnt_0..learnt_K.
         """
         import pandas as pd
@@ -309,20 +309,17 @@ def squared_cosines(signal: Array, gram: Array) -> np.ndarray:
         return square / (square.sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1))[..., None]
 
 
-def effective_rank(signal: Array) -> np.ndarray:
-    """exp of the entropy of the spectrum of the neurons' signal directions, (..., m, K) -> (...,), between 1 and m.
+def outcomes(model: Model, signal: Array, gram: Array, failed: np.ndarray) -> np.ndarray:
+    """Outcome (N,) of each end state signal (N, m, K), noise Gram (N, m, m), by what its outputs carry.
 
-    The spectrum is that of the Gram matrix of the unit vectors A_j / |A_j|, divided by m: 1 for parallel neurons
-    (dimensional collapse, whatever the direction), m for orthogonal ones.
+    A feature is learnt when it carries more than `LEARNT` of some output's variance. failed (N,): these are "failed".
     """
-    with np.errstate(invalid="ignore"):
-        unit = np.nan_to_num(signal / np.linalg.norm(signal, axis=-1, keepdims=True))
-    return moments.spectral_rank(unit @ np.swapaxes(unit, -1, -2))
+    return _named(model, moments.carried(model, signal, gram), failed)
 
 
-def outcomes(model: Model, cosines: Array, failed: np.ndarray) -> np.ndarray:
-    """Outcome of each seed from squared cosines (N, m, K): a feature is learnt when some neuron's exceeds `LEARNT`."""
-    learnt = np.any(cosines > LEARNT, axis=1)
+def _named(model: Model, carried: Array, failed: np.ndarray) -> np.ndarray:
+    """Outcome (N,) from shares carried (N, m, K)."""
+    learnt = np.any(carried > LEARNT, axis=1)
     if model.features == 2:
         names = np.array([["neither", "only_weak"], ["only_strong", "both"]])
         result = names[learnt[:, 0].astype(int), learnt[:, 1].astype(int)].astype(object)
@@ -337,18 +334,17 @@ def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict, settle: 
     import pandas as pd
 
     signal, gram, head = parts["ends"]
-    cosines = squared_cosines(signal, gram)
+    cosines, carried = squared_cosines(signal, gram), moments.carried(model, signal, gram)
     failed = np.array([status not in flow.SUCCESS for status in parts["status"]])
-    found = outcomes(model, cosines, failed)
+    found = _named(model, carried, failed)
     nothing = np.isin(found, ("neither", "0"))
     waiting = nothing & ~parts["rest"] & np.array([status in ("until", "waiting") for status in parts["status"]])
     found[waiting] = "waiting"
     status = np.where(waiting & settle, "waiting", np.array(parts["status"], dtype=object))
     m = model.neurons
     columns = {"seed": numbers, "outcome": found}
-    for j in range(m):
-        for f in range(model.features):
-            columns[f"cosine_{j + 1}_{f + 1}"] = cosines[:, j, f]
+    for name, values in (("cosine", cosines), ("carried", carried)):
+        columns |= {f"{name}_{j + 1}_{f + 1}": values[:, j, f] for j in range(m) for f in range(model.features)}
     off = np.abs(head - np.eye(m))
     peak_rows = np.abs(np.nan_to_num(parts["snapshots"][2][:, PEAK]) - np.eye(m)).max(-1).argmax(-1)
     bounds = invariants.head_bound(model, parts["starts"][0], parts["starts"][1], rate)
@@ -358,7 +354,7 @@ def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict, settle: 
         "head_peak": parts["peak"],
         "time_peak": np.where(parts["peak"] > 0.0, parts["marks"][:, PEAK], np.nan),
         "head_bound": bounds[np.arange(len(numbers)), peak_rows],
-        "rank": effective_rank(signal),
+        "rank": moments.output_rank(model, signal, gram),
         "head_end": np.sqrt((off**2).sum((-1, -2))),
         "time_end": parts["time"],
         "loss_end": parts["loss"] if "loss" in parts else moments.losses(model, signal, gram, head),

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 import dynlab
 from dynlab import plotting
 from dynlab.claims.same_loss import lowest_loss
-from dynlab.sweep import effective_rank
+from dynlab.population.moments import output_rank
 
 from .parts import HEADS, letter, read, save, write
 
@@ -42,7 +42,7 @@ def compute(settings: dict, folder: Path) -> None:
         for head in HEADS:
             run = dynlab.simulate(model, start, head=head, eta_head=settings["eta_head"])
             numbers = {"time": run.time, "loss": run.loss, "excess": run.loss - lowest_loss(model)}
-            numbers["rank"] = effective_rank(run.signal)
+            numbers["rank"] = output_rank(model, run.signal, run.noise_gram)
             parts.append(pd.DataFrame({"run": number, "head": head, **numbers}))
     write(NAME, folder, pd.concat(parts, ignore_index=True))
 
@@ -76,7 +76,7 @@ def draw(folder: Path) -> None:
         right.invert_xaxis()
         right.set_ylim(0.95, 2.05)
         right.set_xlabel("loss above the lowest loss (falling to the right)")
-        right.set_ylabel("effective rank of the neurons")
+        right.set_ylabel("effective rank of the outputs")
         letter(right, "b")
         for head, text in HEADS.items():
             left.plot([], [], label=text, linewidth=1.2, **LOOKS[head])

@@ -156,7 +156,7 @@ def told_o(finding: Finding) -> int:
 def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -> Trial:
     """Exact ensembles of `STARTS` starts under the run's settings and under the changed ones."""
     from dynlab.population.simulate import simulate
-    from dynlab.sweep import draw_start, ensemble, outcomes, squared_cosines
+    from dynlab.sweep import draw_start, ensemble, outcomes
 
     after = replace(run.training, **suggestion.training), replace(run.model, **suggestion.model)
     shares = []
@@ -170,8 +170,8 @@ def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -
     if suggestion.this_start:
         origin = draw_start(run.model, run.dim, run.seed, run.number, run.training.start_scale)
         again = simulate(after[1], origin, training=shares[1][3])
-        cosines = squared_cosines(again.signal[-1:], again.noise_gram[-1:])
-        start = str(outcomes(after[1], cosines, np.array([not again.success]))[0])
+        last = again.signal[-1:], again.noise_gram[-1:]
+        start = str(outcomes(after[1], *last, np.array([not again.success]))[0])
     (both, wide, merged, _), (both_after, wide_after, merged_after, _) = shares
     return Trial(suggestion.changes, STARTS, (both, both_after), (wide, wide_after), (merged, merged_after), start)
 

@@ -24,9 +24,10 @@ from dynlab.explanation.read import Recorded
 from dynlab.population import limit, terms
 from dynlab.population.invariants import head_bound
 from dynlab.population.measures import RETURNED, sizes
+from dynlab.population.moments import output_rank
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.terms import Terms
-from dynlab.sweep import DOMINANT, MERGED, effective_rank, squared_cosines
+from dynlab.sweep import DOMINANT, MERGED, squared_cosines
 
 if TYPE_CHECKING:
     from dynlab.training import Training
@@ -156,7 +157,7 @@ def find(run: Recorded, at: float | None = None, ahead: bool = True) -> Finding:
     now = moment(run, index)
     return Finding(
         run=run, index=index, phase=phase, roles=roles, times=times, alone=alone, foretold=foretold(run),
-        moments=moments(whole, times, roles), now=now, rank=float(effective_rank(now.signal)),
+        moments=moments(whole, times, roles), now=now, rank=float(output_rank(run.model, now.signal, now.gram)),
         peak=float(top.max()), bound=bound_of(whole, top), ahead=added,
         final=final, final_cosines=squared_cosines(whole.signal[last], whole.gram[last]),
     )  # fmt: skip
@@ -229,7 +230,7 @@ def phase_at(run: Recorded, index: int, times: dict, roles: Roles | None) -> str
     def after(name: str) -> bool:
         return np.isfinite(times[name]) and time >= times[name]
 
-    if (cosines.sum(-1) > DOMINANT).all() and effective_rank(run.signal[index]) < MERGED:
+    if (cosines.sum(-1) > DOMINANT).all() and output_rank(run.model, run.signal[index], run.gram[index]) < MERGED:
         return "collapsed"
     if roles is None or not after("T_1"):
         return "I"

@@ -23,8 +23,8 @@ borrower's noise, and with it every normalisation, has shrunk because of the hea
 / A_ok^5, which is constant while noise dominates, compared between two states.
 
 **End states**, with a margin on squared cosines: "diverse" (each neuron is within MARGIN of a feature of its own),
-"collapsed on l" (both within MARGIN of the same feature), "merged" (effective rank of the outputs below 1.05 on a
-mixed direction), "mixed" (none of these), "failed" (the solver gave up).
+"collapsed on l" (the outputs collapsed, `dynlab.population.moments.MERGED`, both neurons within MARGIN of feature l),
+"merged" (collapsed on a mixed direction), "mixed" (none of these), "failed" (the solver gave up).
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from dynlab import _show
 from dynlab.formulas import masks
 from dynlab.population.gradient import population_gradient
 from dynlab.population.integrate import FIRST, PEAK, SECOND
+from dynlab.population.moments import MERGED
 from dynlab.population.order_parameters import OrderParameters
 
 # The head has returned when it is this fraction of its peak.
 RETURNED = 0.01
 # A neuron is on a feature when its squared cosine with it is above 1 - MARGIN.
 MARGIN = 0.05
-MERGED_RANK = 1.05  # effective rank of signal directions below which neurons are parallel
 END_STATES = ("diverse", "collapsed on strong", "collapsed on weak", "merged", "mixed", "failed")
 
 
@@ -201,9 +201,10 @@ def end_states(ensemble) -> np.ndarray:
         cosines = signal**2 / sizes(signal, gram)[..., None] ** 2
     near = cosines > 1.0 - MARGIN
     found = np.full(len(signal), "mixed", dtype=object)
-    found[ensemble.frame["rank"].to_numpy() < MERGED_RANK] = "merged"
-    found[near[:, 0, 0] & near[:, 1, 0]] = "collapsed on strong"
-    found[near[:, 0, 1] & near[:, 1, 1]] = "collapsed on weak"
+    one = ensemble.frame["rank"].to_numpy() < MERGED
+    found[one] = "merged"
+    found[one & near[:, 0, 0] & near[:, 1, 0]] = "collapsed on strong"
+    found[one & near[:, 0, 1] & near[:, 1, 1]] = "collapsed on weak"
     found[(near[:, 0, 0] & near[:, 1, 1]) | (near[:, 0, 1] & near[:, 1, 0])] = "diverse"
     found[failed(ensemble)] = "failed"
     return found
@@ -215,8 +216,8 @@ def failed(ensemble) -> np.ndarray:
 
 
 def merged(ensemble) -> np.ndarray:
-    """(N,) whether the neurons end on one direction, pure or mixed."""
-    return (ensemble.frame["rank"] < MERGED_RANK).to_numpy() & ~failed(ensemble)
+    """(N,) whether the outputs end collapsed: on one direction, pure or mixed."""
+    return (ensemble.frame["rank"] < MERGED).to_numpy() & ~failed(ensemble)
 
 
 def rescued(ensemble) -> np.ndarray:

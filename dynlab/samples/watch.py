@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab import heads
-from dynlab.population.moments import correlation_rank
+from dynlab.population.moments import correlation_rank, output_rank
 from dynlab.population.order_parameters import OrderParameters
 
 # A run is on the way to collapse when every neuron's squared cosine with one and the same feature exceeds this.
@@ -18,7 +18,7 @@ def line_steps(steps: int) -> set[int]:
     return {0, *np.unique(np.geomspace(1, steps, LINES).astype(np.int64)).tolist()}
 
 
-def output_rank(moments, columns) -> float:
+def batch_rank(moments, columns) -> float:
     """Effective rank of the outputs in these columns: exp of the entropy of their correlation matrix's spectrum, 1 to m."""
     return float(correlation_rank(moments.cov[np.ix_(columns, columns)]))
 
@@ -33,7 +33,7 @@ def line(model, layout, step, result, weights) -> str:
     """Loss, rank of the outputs, size and asymmetry of the head, and the largest squared cosine with each feature."""
     norm, asymmetry = heads.norm_and_asymmetry(result.head)
     shares = " ".join(f"{share:.3f}" for share in cosines(model, weights).max(0))
-    rank = output_rank(result.moments, layout.directions[0][0])
+    rank = batch_rank(result.moments, layout.directions[0][0])
     return (
         f"step {step}: loss {result.loss:.4f}, output rank {rank:.2f} of {model.neurons}, head {norm:.2e} "
         f"(asymmetry {asymmetry:.2f}), features {shares}"
@@ -59,7 +59,7 @@ def warning(model, training, settings, step, feature, weights, head) -> str:
 def expected(model, training, settings, weights, head) -> str:
     """Outcome of the exact flow from a state, in words."""
     from dynlab.population.simulate import simulate
-    from dynlab.sweep import effective_rank, outcomes, squared_cosines
+    from dynlab.sweep import outcomes
 
     if not training.is_papers or model.neurons > 3 or model.features > 3 or settings["optimiser"] != "sgd":
         return "nothing that is known in closed form for these settings"
@@ -68,10 +68,10 @@ def expected(model, training, settings, weights, head) -> str:
     run = simulate(model, start, head=training.head, eta_head=ratio, until=None)
     if not run.success:
         return f"no answer ({run.status})"
-    learnt = outcomes(model, squared_cosines(run.signal[-1:], run.noise_gram[-1:]), np.array([False]))[0]
+    learnt = outcomes(model, run.signal[-1:], run.noise_gram[-1:], np.array([False]))[0]
     names = {"both": "both features", "only_strong": "the strong feature only", "only_weak": "the weak feature only"}
-    rank = float(effective_rank(run.signal[-1]))
-    end = f"{names.get(learnt, f'{learnt} features')}, neurons of effective rank {rank:.2f} in the end"
+    rank = float(output_rank(model, run.signal[-1], run.noise_gram[-1]))
+    end = f"{names.get(learnt, f'{learnt} features')}, outputs of effective rank {rank:.2f} in the end"
     second = run.events["second"]
     if np.isfinite(second) and second > 0.0:
         end += f", the next feature at step {step_number(settings, second)}"

@@ -10,8 +10,7 @@ import pytest
 
 from dynlab import Model, Training, ensemble
 from dynlab.ablate import GROUPS
-from dynlab.ablations import ablations, output_rank, row_of, run_ablation
-from dynlab.population.order_parameters import draw
+from dynlab.ablations import ablations, row_of, run_ablation
 from dynlab.sweep import draw_start, squared_cosines
 
 SEEDS = 48
@@ -68,15 +67,6 @@ def test_batch_and_scale_agree_for_an_odd_activation(rows):
     scaled, paper = rows["normalisation", "scale only"], rows["paper", "off-diagonal head"]
     assert scaled["all"] == paper["all"]
     assert scaled["time_first"] == pytest.approx(paper["time_first"], rel=1e-3)
-
-
-def test_output_rank_tells_collapse():
-    model = Model()
-    _, gram = draw(model, 1000, np.random.default_rng(0))
-    tiny = 1e-12 * gram
-    collapsed = output_rank(model, np.array([[[1.0, 0.0], [-0.5, 0.0]]]), tiny[None])
-    diverse = output_rank(model, np.array([[[1.0, 0.0], [0.0, 0.5]]]), tiny[None])
-    assert collapsed[0] == pytest.approx(1.0, abs=1e-6) and diverse[0] == pytest.approx(2.0, abs=1e-6)
 
 
 def test_every_group_has_its_lines():
