@@ -102,8 +102,8 @@ class Ensemble:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.
 
         Columns: activation, head, dim, seeds, eta_head, until, then both, only_strong, only_weak, neither, waiting, failed
-        (shares in [0, 1]), X_low and X_high for each, merged (share of the seeds whose outputs collapse: their effective rank
-        ends below `MERGED`), time_first, head_peak, head_bound, head_end, time_second, steps (medians).
+        (shares in [0, 1]), X_low and X_high for each, merged (share of the seeds whose outputs collapse: their
+        effective rank ends below `MERGED`), time_first, head_peak, head_bound, head_end, time_second, steps (medians).
         For K != 2 features the shares are of the outcomes "0".."K" features learnt, in columns learnt_0..learnt_K.
         """
         import pandas as pd
