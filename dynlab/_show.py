@@ -6,7 +6,7 @@ Nothing but the standard library is imported here: settings must stay quick to l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from html import escape
 from numbers import Integral, Real
@@ -15,6 +15,7 @@ from typing import Any
 LONGEST = 118  # characters of a line
 WORD = 40  # characters of a value within a line
 FEW = 4  # numbers of an array that are written out
+OTHERS = ("neurons", "noise", "patches", "feature_patches", "mask")  # a caption names them where they are not the defaults
 
 
 def brief(value: Any) -> str:
@@ -116,3 +117,20 @@ def matrix_table(values: Any, caption: str = "") -> str:
     shown = [(str(i + 1), *(float(x) for x in values[i, :8])) for i in range(min(rows, 8))]
     size = f" ({rows} x {columns}, its corner)" if max(rows, columns) > 8 else ""
     return table(shown, ("", *(str(i + 1) for i in range(min(columns, 8)))), caption + size)
+
+
+def model_words(model: Any, activation: bool = True, without: Collection[str] = ()) -> str:
+    """A model in a caption: its activation, its strengths, and what differs from the defaults; not what is in `without`."""
+    parts = [model.activation] * activation
+    if model.features == 2:
+        parts += [f"{name} {getattr(model, name):g}" for name in ("strong", "weak") if name not in without]
+    else:
+        parts += ["strengths " + ", ".join(f"{strength:g}" for strength in model.strengths or ())]
+    changed = [name for name in OTHERS if name not in without and getattr(model, name) != getattr(type(model)(), name)]
+    return ", ".join(parts + [f"{name.replace('_', ' ')} {getattr(model, name)}" for name in changed])
+
+
+def head_words(settings: Mapping[str, Any]) -> str:
+    """The head in a caption, from the settings of a run."""
+    rule, rate = settings.get("head", "none"), settings.get("eta_head")
+    return "no head" if rule == "none" else f"{rule} head" + ("" if rate is None else f" at rate {rate:g}")

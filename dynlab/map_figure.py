@@ -13,9 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import MaxNLocator
 
+from dynlab._show import model_words
 from dynlab.axes import WHOLE, Axis
 from dynlab.grid import PhaseMap
-from dynlab.plotting import WIDTH, Picture, style
+from dynlab.plotting import CAPTION, WIDTH, Picture, style
 
 COLOURS = "cividis"  # told apart by colour-blind readers, and in grey
 TITLES = {"off-diagonal": "with prediction head", "none": "without head"}
@@ -42,7 +43,21 @@ def phase_figure(found: PhaseMap) -> Figure:
         colour_bar(figure, norm, grid, found.measure.label)
         if drawn:
             figure.legend(handles=handles(drawn, found.level), loc="outside lower center", ncols=3)
+        figure.suptitle(caption(found), fontsize=CAPTION)
     return figure
+
+
+def caption(found: PhaseMap) -> str:
+    """The settings that are the same at every point, and the seeds."""
+    grid = found.grid
+    point = grid.point(grid.x.values[0], grid.y.values[0])
+    shown = {grid.x.name, grid.y.name}
+    words = [model_words(point.model, without=shown)]
+    words += [] if "dim" in shown else [f"dim {point.dim:g}"]
+    words += [] if "eta_head" in shown or "off-diagonal" not in grid.heads else [f"head rate {point.eta_head:g}"]
+    fewest, most = int(found.frame["seeds"].min()), int(found.frame["seeds"].max())
+    words += [f"{most} seeds a point" if fewest == most else f"{fewest} to {most} seeds a point"]
+    return ", ".join(words)
 
 
 def colour_bar(figure: Figure, norm: Normalize, panels: np.ndarray, label: str) -> None:

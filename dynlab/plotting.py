@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -20,27 +20,34 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 import dynlab
+from dynlab._show import head_words, model_words
 from dynlab.files import whole_file
 from dynlab.trajectory import Trajectory
 
-if TYPE_CHECKING:
-    pass
-
 WIDTH, COLUMN = 6.9, 3.3  # inches: the text width of a two-column paper, and of one column
 STYLE = Path(__file__).parent / "dynlab.mplstyle"  # the one style file
-# Okabe and Ito's colours, told apart by colour-blind readers; in grey the dash patterns tell
+# Okabe and Ito's colours, told apart by colour-blind readers; in grey dash patterns, markers and hatches tell
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # as in the style file
+DASHES = (
+    "-", (0, (4.0, 1.4)), (0, (1.2, 1.0)), (0, (5.0, 1.2, 1.0, 1.2)), (0, (9.0, 1.6)),
+    (0, (5.0, 1.0, 1.0, 1.0, 1.0, 1.0)), (0, (2.2, 0.8)),
+)  # as in the style file  # fmt: skip
+MARKERS = "osD^vP*"
 HEAD_COLOURS = ("#000000", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#0072B2")
 BROAD = ("-", (0, (0.9, 0.5)), (0, (2.5, 0.6)), (0, (2.0, 0.5, 0.6, 0.5)))  # the first neuron's, by feature
 THIN = ((0, (3.4, 1.5)), (0, (1.2, 1.0)), (0, (5.0, 1.2, 1.0, 1.2)), (0, (5.0, 1.0, 1.0, 1.0, 1.0, 1.0)))
+MOST_LINES = 20  # that have a look and a name each
+CROWD: dict[str, Any] = {"color": "0.3", "linestyle": "-", "linewidth": 0.5}  # of head entries where there are more
 PALE = 0.65  # strength of the colour of broad lines
 PHASE_NAMES = {"I": "first feature", "II": "substitution", "III": "acceleration", "IV": "head returns"}
-PHASE_SHADES = {"I": "#ffffff", "II": "#ebebeb", "III": "#d9d9d9", "IV": "#f5f5f5"}
+PHASE_SHADES = {"I": "#ffffff", "II": "#e0e0e0", "III": "#c4c4c4", "IV": "#f2f2f2"}
 PHASE_INCHES = 0.37  # of the time axis that a phase gets, however short it is: room for its name
 SCREEN_DPI = 130  # of a picture in a notebook
 TICK_INCHES = 0.36  # from one tick to the next: room for its label
 BELOW = -0.03  # lower end of an axis of sizes, in units of its upper end
 MARGIN = 1.5  # decades of time shown before anything moves and after everything rests
+CAPTION = 7.5  # points: what a figure shows (model, head, seeds), above it
+TIME = r"time $t$ (steps $\times$ rate $\eta$)"
 MOVED = 0.02  # of its range: what counts as moving, in choosing the times to show
 
 
@@ -49,6 +56,26 @@ def style() -> Iterator[None]:
     """Draw and save in the style of the project."""
     with mpl.rc_context(fname=STYLE):
         yield
+
+
+def series(place: int) -> dict[str, Any]:
+    """Colour and dash pattern of the line number `place` of a panel."""
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)]}
+
+
+def marks(place: int) -> dict[str, Any]:
+    """Colour and marker of the points number `place` of a panel; every second marker is open."""
+    look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+    return look | ({"markerfacecolor": "white"} if place % 2 else {})
+
+
+def label_outer(grid: np.ndarray, x: str) -> None:
+    """The x label, and the numbers, on the lowest visible panel of each column of a grid whose panels share x."""
+    for column in grid.T:
+        lowest = [axes for axes in column if axes.get_visible()][-1:]
+        for axes in lowest:
+            axes.set_xlabel(x)
+            axes.tick_params(labelbottom=True)
 
 
 class Picture(Figure):
@@ -107,13 +134,15 @@ def phase_windows(run: Trajectory) -> dict[str, tuple[float, float]]:
     return {name: (start, stop) for name, (start, stop) in windows.items() if start < stop}
 
 
-def phases_figure(runs: Mapping[str, tuple[Trajectory, Trajectory]]) -> Figure:
+def phases_figure(runs: Mapping[str, tuple[Trajectory, Trajectory]], starts: str = "one start") -> Figure:
     """The phases in the manner of the paper: signals and head entries against time.
 
     Parameters
     ----------
     runs : mapping
         Title of a column (an activation) -> the run with head and the run without, from the same start.
+    starts : str
+        What the caption says of the start: dimension, seed.
 
     Returns
     -------
@@ -122,22 +151,26 @@ def phases_figure(runs: Mapping[str, tuple[Trajectory, Trajectory]]) -> Figure:
         phases that would be slivers widened to `PHASE_INCHES`; it is the same down a column.
     """
     with style():
-        figure = Picture(figsize=(WIDTH, 5.2), layout="constrained")
+        figure = Picture(figsize=(WIDTH, 5.4 if len(runs) < 3 else 5.8), layout="constrained")
         grid = figure.subplots(3, len(runs), sharex="col", squeeze=False, height_ratios=(1.0, 0.6, 1.0))
         inches = WIDTH / len(runs) - 0.55  # of a time axis, about
         for column, (title, pair) in zip(grid.T, runs.items(), strict=True):
             _column(column, title, *pair, inches)
         labels = ("signals, with head", "head entries", "signals, without head")
-        for axes, label in zip(grid[:, 0], labels, strict=True):
-            axes.set_ylabel(label)
-        figure.align_ylabels(grid[:, 0])
-        between = " " if len(runs) < 3 else "\n"
+        for row, label in zip(grid, labels, strict=True):
+            for axes in row:
+                axes.set_ylabel(label)
+        figure.align_ylabels(grid)
+        words = [TIME, "log scale, short phases widened"]
+        if len(runs) > 2:
+            words = ["time $t$", r"(steps $\times\ \eta$)", "log scale,", "short phases", "widened"]
         for axes in grid[-1]:
-            axes.set_xlabel(f"time $t$ (log scale,{between}short phases widened)")
+            axes.set_xlabel(("; " if len(runs) < 2 else "\n").join(words))
         everyone = [run for pair in runs.values() for run in pair]
         figure.legend(handles=line_handles(everyone), loc="outside lower center", ncols=6)
         seen = [name for name in PHASE_NAMES if any(name in phase_windows(pair[0]) for pair in runs.values())]
-        figure.legend(handles=phase_handles(seen), loc="outside upper center", ncols=4)
+        words = [model_words(everyone[0].model, activation=False), head_words(everyone[0].settings), starts]
+        phase_key(figure, seen, ", ".join(words))
     return figure
 
 
@@ -168,7 +201,7 @@ def draw_signals(axes: Axes, run: Trajectory, end: float) -> None:
 def draw_head(axes: Axes, run: Trajectory, end: float) -> None:
     """|E_jr|, j != r, against time."""
     entries = np.abs(run.head - np.eye(run.model.neurons))
-    for (j, r), look in _head_looks(run.model.neurons).items():
+    for (j, r), look in _head_looks(run.model.neurons, run.model.features).items():
         axes.plot(*_to_end(run, entries[:, j, r], end), **look)
     _fit_height(axes, entries)
     axes.yaxis.set_major_locator(MaxNLocator(3))
@@ -267,14 +300,24 @@ def shown_times(runs: Sequence[Trajectory]) -> tuple[float, float]:
     return max(low / 10**MARGIN, positive.min()), min(high * 10**MARGIN, positive.max())
 
 
+def crowded(neurons: int, features: int) -> bool:
+    """Whether there are too many lines to give each a look and a name: then a feature has one look for all neurons."""
+    return neurons * features + neurons * (neurons - 1) > MOST_LINES
+
+
 def _signal_looks(neurons: int, features: int) -> dict[tuple[int, int], dict]:
     """Look of w_j's signal l: the colour is the feature's, a broad line the first neuron's."""
-    return {(j, l): _look(j, l, COLOURS[l % len(COLOURS)]) for l in range(features) for j in range(neurons)}
+    pairs = [(j, l) for l in range(features) for j in range(neurons)]
+    if crowded(neurons, features):
+        return {(j, l): series(l) | {"linewidth": 0.8} for j, l in pairs}
+    return {(j, l): _look(j, l, COLOURS[l % len(COLOURS)]) for j, l in pairs}
 
 
-def _head_looks(neurons: int) -> dict[tuple[int, int], dict]:
+def _head_looks(neurons: int, features: int) -> dict[tuple[int, int], dict]:
     """Look of E_jr, which lends neuron r to output j: broad where the first neuron is lent."""
     pairs = [(j, r) for r in range(neurons) for j in range(neurons) if j != r]
+    if crowded(neurons, features):
+        return dict.fromkeys(pairs, CROWD)
     return {(j, r): _look(r, 0, HEAD_COLOURS[n % len(HEAD_COLOURS)]) for n, (j, r) in enumerate(pairs)}
 
 
@@ -291,12 +334,23 @@ def line_handles(runs: Sequence[Trajectory]) -> list[Line2D]:
     """Handles of the legend for the lines of `draw_signals` and `draw_head`."""
     neurons = max(run.model.neurons for run in runs)
     features = max(run.model.features for run in runs)
-    looks = {
-        rf"$|\langle w_{j + 1}, v_{l + 1}\rangle|$": look
-        for (j, l), look in _signal_looks(neurons, features).items()
-    }
-    looks |= {f"$|E_{{{j + 1}{r + 1}}}|$": look for (j, r), look in _head_looks(neurons).items()}
+    signals, heads = _signal_looks(neurons, features), _head_looks(neurons, features)
+    if crowded(neurons, features):
+        looks = {rf"$|\langle w_j, v_{l + 1}\rangle|$, all neurons": signals[0, l] for l in range(features)}
+        looks |= {"$|E_{jr}|$, all entries": CROWD}
+    else:
+        looks = {rf"$|\langle w_{j + 1}, v_{l + 1}\rangle|$": look for (j, l), look in signals.items()}
+        looks |= {f"$|E_{{{j + 1}{r + 1}}}|$": look for (j, r), look in heads.items()}
     return [Line2D([], [], label=label, **look) for label, look in looks.items()]
+
+
+def phase_key(figure: Figure, names: Sequence[str], caption: str) -> None:
+    """The caption above the figure, and below it the legend of the shades of the phases where there are any."""
+    if names:
+        above: dict[str, Any] = {"title": caption, "title_fontsize": CAPTION, "loc": "outside upper center"}
+        figure.legend(handles=phase_handles(names), ncols=4, **above)
+    else:
+        figure.suptitle(caption, fontsize=CAPTION)
 
 
 def phase_handles(names: Sequence[str]) -> list[Patch]:

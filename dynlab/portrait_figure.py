@@ -10,16 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, PathPatch
+from matplotlib.path import Path
 
 from dynlab.basins import END_STATES
 from dynlab.plane import LABELS
-from dynlab.plotting import Picture, style
+from dynlab.plotting import CAPTION, Picture, style
 from dynlab.portrait_report import Portrait
 
 SIZE = (6.9, 5.2)
-# Pale versions of Okabe and Ito's colours, that lines and arrows stand out from; they differ in lightness too.
-AREAS = dict(zip(END_STATES, ("#A9D6C9", "#F6C9A8", "#C6DDF3", "#E9D3E2", "#EDEDED", "#777777"), strict=True))
+# Pale versions of Okabe and Ito's colours, that lines and arrows stand out from; in grey, lightness and hatches tell.
+AREAS = dict(zip(END_STATES, ("#D3EEE3", "#F0A875", "#B9D7F2", "#B57FA8", "#F7F7F7", "#5F5F5F"), strict=True))
+HATCHES = dict(zip(END_STATES, ("", "////", "\\\\\\\\", "++++", "....", ""), strict=True))
+HATCH = "0.5"  # the colour of hatches
 TO = {"merged": "to merged (parallel)", "mixed": "to mixed directions", "failed": "failed"}
 ARROWS = 17  # along an axis
 LOOKS: tuple[dict[str, Any], ...] = (
@@ -37,7 +40,7 @@ def portrait_figure(found: Portrait) -> Figure:
         axes = figure.subplots()
         draw_portrait(axes, found)
         axes.set_ylabel(LABELS[found.names[1]])
-        axes.set_title(found.caption.replace("; ", ";\n", 1), fontsize=8.0)
+        figure.suptitle(found.caption.replace("; ", "\n"), fontsize=CAPTION)
         figure.legend(handles=handles([found]), loc="outside right center", ncols=1)
     return figure
 
@@ -51,6 +54,8 @@ def draw_portrait(axes: Axes, found: Portrait) -> None:
     norm = BoundaryNorm(np.arange(len(END_STATES) + 1) - 0.5, len(END_STATES))
     axes.pcolormesh(x, y, np.ma.masked_less(areas, 0), cmap=ListedColormap([*AREAS.values()]), norm=norm,
                     edgecolor="face", linewidth=0.1, zorder=0)  # fmt: skip
+    for code, name in enumerate(END_STATES):
+        _draw_hatch(axes, areas == code, x, y, HATCHES[name])
     _draw_arrows(axes, field, x, y)
     for name, look in zip(found.names, LOOKS, strict=True):
         for _, line in found.nullclines[found.nullclines["at_rest"] == name].groupby("branch"):
@@ -64,6 +69,21 @@ def draw_portrait(axes: Axes, found: Portrait) -> None:
     axes.set_xlim(x[0] - half[0], x[-1] + half[0])
     axes.set_ylim(y[0] - half[1], y[-1] + half[1])
     axes.set_xlabel(LABELS[found.names[0]])
+
+
+def _draw_hatch(axes: Axes, cells: np.ndarray, x, y, hatch: str) -> None:
+    """Hatch the cells (len(y), len(x)) that are True: one path over them, a rectangle for each run of a row."""
+    if not hatch or not cells.any():
+        return
+    half = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
+    edge = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(int), axis=1)
+    corners, codes = [], []
+    for (row, start), (_, stop) in zip(np.argwhere(edge == 1), np.argwhere(edge == -1), strict=True):
+        left, right, low, high = x[start] - half[0], x[stop - 1] + half[0], y[row] - half[1], y[row] + half[1]
+        corners += [(left, low), (right, low), (right, high), (left, high), (left, low)]
+        codes += [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
+    look: dict[str, Any] = {"facecolor": "none", "edgecolor": HATCH, "hatch": hatch, "linewidth": 0.0, "zorder": 0.5}
+    axes.add_patch(PathPatch(Path(corners, codes), **look))
 
 
 def _draw_arrows(axes: Axes, field, x, y) -> None:
@@ -97,7 +117,13 @@ def handles(portraits: list[Portrait]) -> list:
     x, y = portraits[0].names
     shown = [name for name in END_STATES if name in states]
     found: list[Artist] = []
-    found += [Patch(facecolor=AREAS[name], edgecolor="0.6", lw=0.4, label=TO.get(name, f"to {name}")) for name in shown]
+    found += [
+        Patch(facecolor=AREAS[name], edgecolor=HATCH, hatch=HATCHES[name], lw=0.4, label=TO.get(name, f"to {name}"))
+        for name in shown
+    ]
+    if any(len(portrait.field) for portrait in portraits):
+        arrow: dict[str, Any] = {"linestyle": "none", "marker": r"$\rightarrow$", "markersize": 8.0, "color": "0.45"}
+        found.append(Line2D([], [], label="direction", **arrow))
     for name, look in zip((x, y), LOOKS, strict=True):
         found.append(Line2D([], [], linewidth=1.5, label=f"{LABELS[name]} at rest", **look))
     if any(len(portrait.paths) for portrait in portraits):

@@ -64,8 +64,9 @@ class Portrait:
 
 
 def caption(plane: Plane) -> str:
-    """What is not on the axes: held, slaved, the head."""
-    parts = ["held: " + ", ".join(f"{LABELS[name]} = {value:.4g}" for name, value in plane.held.items())]
+    """What is not on the axes: model, held, slaved, the head."""
+    parts = [f"{_show.model_words(plane.model)}, any dimension"]
+    parts += ["held: " + ", ".join(f"{LABELS[name]} = {value:.4g}" for name, value in plane.held.items())]
     parts += ["slaved to the rest: " + ", ".join(LABELS[name] for name in plane.slaved)] if plane.slaved else []
     parts.append(f"head trains at $\\eta_E/\\eta$ = {plane.eta_head:g}" if plane.eta_head else "head at rest")
     return "; ".join(parts)

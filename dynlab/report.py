@@ -53,7 +53,9 @@ def write_files(
         from dynlab import plotting
 
         pairs = {r.model.activation: tuple(r.trajectories.values()) for r in results}
-        figure = plotting.phases_figure({name: (runs[0], runs[-1]) for name, runs in pairs.items()})
+        numbers = ", ".join(f"{result.seed} ({result.model.activation})" for result in results)
+        starts = f"dim {settings.dim:g}, start {numbers} of {settings.seeds}"
+        figure = plotting.phases_figure({name: (runs[0], runs[-1]) for name, runs in pairs.items()}, starts)
         plotting.save(figure, folder / "phases", "Training with and without a prediction head")
     write_json(folder / "run.json", _record(settings, results, call))
 

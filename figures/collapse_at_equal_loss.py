@@ -14,14 +14,12 @@ from dynlab import plotting
 from dynlab.claims.same_loss import lowest_loss
 from dynlab.population.moments import output_rank
 
-from .parts import HEADS, letter, read, save, write
+from .parts import HEADS, caption, letter, read, save, settings_of, words, write
 
 NAME = "collapse_at_equal_loss"
 TITLE = "Effective rank against the loss: collapsed and diverse runs end at the same loss"
-LOOKS: dict[object, dict[str, Any]] = {
-    "off-diagonal": {"color": plotting.COLOURS[0]},
-    "none": {"color": plotting.COLOURS[1], "linestyle": (0, (4.0, 1.2))},
-}
+LOOKS: dict[object, dict[str, Any]] = {"off-diagonal": plotting.series(0), "none": plotting.series(1)}
+ENDS = {"off-diagonal": "o", "none": "s"}
 NEAR = 1e-6  # above the lowest loss, where curves end in the picture
 
 
@@ -59,26 +57,30 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 2.6), layout="constrained")
+        figure = Figure(figsize=(plotting.WIDTH, 2.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         for (_, head), rows in data.groupby(["run", "head"]):
             seen = rows[rows["time"] > 0.0]
             left.plot(seen["time"], seen["loss"], linewidth=0.9, **LOOKS[head])
             falling = rows[rows["excess"] > NEAR]
             right.plot(falling["excess"], falling["rank"], linewidth=0.9, **LOOKS[head])
-            right.plot(falling["excess"].iloc[-1:], falling["rank"].iloc[-1:], marker="o", markersize=3.5, **LOOKS[head])
+            end = {"marker": ENDS[head], "markersize": 3.5} | LOOKS[head]
+            right.plot(falling["excess"].iloc[-1:], falling["rank"].iloc[-1:], **end)
         left.set_xscale("log")
         left.set_xlim(1e2, 1e9)
-        left.set_xlabel("time $t$")
+        left.set_xlabel(plotting.TIME)
         left.set_ylabel("loss")
-        letter(left, "a")
+        letter(left, "a", "loss")
         right.set_xscale("log")
         right.invert_xaxis()
         right.set_ylim(0.95, 2.05)
         right.set_xlabel("loss above the lowest loss (falling to the right)")
         right.set_ylabel("effective rank of the outputs")
-        letter(right, "b")
+        letter(right, "b", "rank against loss")
         for head, text in HEADS.items():
             left.plot([], [], label=text, linewidth=1.2, **LOOKS[head])
         left.legend(loc="lower left")
+        given = settings_of(NAME, folder)
+        starts = f"{data['run'].nunique()} starts, each with and without the head; circle, square: where curves end"
+        caption(figure, words(given, f"dim {given['dim']}, head rate {given['eta_head']:g}, {starts}"))
     save(figure, NAME, folder)

@@ -14,15 +14,14 @@ from dynlab._stats import wilson
 from dynlab.points import Point
 from dynlab.predictions import prediction
 
-from .parts import HEAD_LOOKS, HEADS, LAW, intervals, letter, read, save, write
+from .parts import HEAD_LOOKS, HEADS, LAW, caption, intervals, letter, read, save, settings_of, words, write
 
 NAME = "dimension"
 TITLE = "Share of starts that learn both features against the dimension"
 RATES = (1e-3, 1e-2, 1e-1)
 SHOWN = 1e-2  # the rate of the first panel
-MARKERS = "o^D"
-RATE_COLOURS = (plotting.COLOURS[2], plotting.COLOURS[0], plotting.COLOURS[3])
-DASHED = (0, (4.0, 1.4))
+RATE_LOOKS = (plotting.marks(2), plotting.marks(0), plotting.marks(3))  # that of the first panel's rate is as there
+DASHED = plotting.DASHES[1]  # the predictions, each in the colour of its points
 
 
 def settings(fast: bool) -> dict:
@@ -60,7 +59,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 2.6), layout="constrained")
+        figure = Figure(figsize=(plotting.WIDTH, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         with_head, without = data[data["head"] != "none"], data[data["head"] == "none"]
         shown = {"off-diagonal": with_head[with_head["eta_head"] == SHOWN], "none": without}
@@ -68,7 +67,7 @@ def draw(folder: Path) -> None:
             intervals(left, rows, "dim", HEAD_LOOKS[head], HEADS[head])
             left.axhline(rows["predicted"].iloc[0], **LAW | {"color": HEAD_LOOKS[head]["color"], "linestyle": DASHED})
         for n, (rate, rows) in enumerate(with_head.groupby("eta_head")):
-            look = {"color": RATE_COLOURS[n % 3], "marker": MARKERS[n % 3]}
+            look = RATE_LOOKS[n % 3]
             rest = rows.assign(value=1.0 - rows["value"], low=1.0 - rows["high"], high=1.0 - rows["low"])
             rest["dim"] *= 1.25 ** (n - 1)  # beside each other, so that all show
             intervals(right, rest[rest["value"] > 0.0], "dim", look, f"$10^{{{round(math.log10(rate))}}}$")
@@ -86,5 +85,7 @@ def draw(folder: Path) -> None:
         top = right.get_ylim()[1]
         right.set_ylim(None, 2.5 * top)
         letter(left, "a", rf"head rate $10^{{{round(math.log10(SHOWN))}}}$")
-        letter(right, "b")
+        letter(right, "b", "three head rates")
+        given = settings_of(NAME, folder)
+        caption(figure, words(given, f"{given['seeds']} starts a point; bars: 95 % intervals"))
     save(figure, NAME, folder)

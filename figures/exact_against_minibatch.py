@@ -16,12 +16,17 @@ from dynlab import Model, plotting
 from dynlab.sweep import draw_start
 from dynlab.training import Training
 
-from .parts import HEAD_LOOKS, HEADS, LAW, letter, read, save, write
+from .parts import HEADS, LAW, caption, letter, read, save, settings_of, words, write
 
 NAME = "exact_against_minibatch"
 TITLE = "Minibatch training over the exact descent, and its distance against the batch size"
 SIGNALS = ("strong", "weak")
-THEORY: dict[str, Any] = {"color": "black", "linestyle": (0, (3.0, 1.2)), "linewidth": 0.9}
+# Of the signals: colours, and the dashes that the theory has.
+LOOKS = {
+    name: {"color": plotting.COLOURS[place], "linestyle": plotting.DASHES[place + 1]} for place, name in enumerate(SIGNALS)
+}
+THEORY: dict[str, Any] = {"color": "black", "linewidth": 1.0}
+SHAPES = {"off-diagonal": "o", "none": "s"}
 SHADES = (0.18, 0.35, 0.7)  # opacity of the bands, the smallest batch the palest
 FILLED = {"cubic": True, "relu": False}
 
@@ -98,9 +103,9 @@ def claim(data: pd.DataFrame) -> None:
 
 
 def draw(folder: Path) -> None:
-    data = read(NAME, folder)
+    data, given = read(NAME, folder), settings_of(NAME, folder)
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 4.3), layout="constrained")
+        figure = Figure(figsize=(plotting.WIDTH, 4.8), layout="constrained")
         grid = figure.add_gridspec(2, 3, width_ratios=(1.0, 1.0, 1.0))
         curves = data[data["kind"] == "curve"]
         for i, activation in enumerate(FILLED):
@@ -108,25 +113,31 @@ def draw(folder: Path) -> None:
                 axes = figure.add_subplot(grid[i, k])
                 _draw_curves(axes, curves[(curves["activation"] == activation) & (curves["head"] == head)])
                 letter(axes, "abcd"[2 * i + k], f"{activation}, {title}")
-                if k == 0:
-                    axes.set_ylabel("largest signal")
-                axes.set_xlabel("time (steps times learning rate)")
+                axes.set_ylabel(r"largest $|\langle w_j, v_l\rangle|$")
+                axes.set_xlabel(r"time (steps $\times$ rate $\eta$)")
         axes = figure.add_subplot(grid[:, 2])
         _draw_distances(axes, data)
-        letter(axes, "e", "distance")
-        figure.legend(handles=_handles(curves), loc="outside lower center", ncols=3, fontsize=6.5)
+        letter(axes, "e", "distance, with fitted exponents")
+        figure.legend(handles=_handles(curves), loc="outside lower center", ncols=3, fontsize=7.0)
+        rates = ", ".join(f"{given[name]['eta']:g} ({name})" for name in FILLED)
+        bands = f"bands: mean $\\pm$ standard deviation of {given['seeds']} seeds"
+        said = f"dim {given['dim']}, one start, $\\eta = \\eta_E$ = {rates}, {bands}"
+        caption(figure, words(given, said, activation=False))
     save(figure, NAME, folder)
 
 
 def _handles(curves: pd.DataFrame) -> list:
-    """The legend of the curves: the signals by colour, the batch sizes by opacity, the theory."""
+    """The legend of the curves: the signals by colour and by the theory's dashes, the batch sizes by opacity."""
     sizes = {activation: sorted(set(rows["batch"]) - {0}) for activation, rows in curves.groupby("activation")}
-    signals = [Patch(color=colour, label=f"{name} signal") for name, colour in zip(SIGNALS, plotting.COLOURS, strict=False)]
+    bands = [Patch(color=look["color"], label=f"{name}, minibatches") for name, look in LOOKS.items()]
+    lines = [
+        Line2D([], [], **THEORY, linestyle=look["linestyle"], label=f"{name}, exact descent") for name, look in LOOKS.items()
+    ]
     shades = [
         Patch(color="black", alpha=shade, linewidth=0, label=f"batch {_sizes(sizes, i)}")
         for i, shade in enumerate(SHADES)
     ]
-    return [*signals, Line2D([], [], **THEORY, label="exact descent"), *shades]
+    return [*bands, *lines, *shades]
 
 
 def _sizes(sizes: dict, i: int) -> str:
@@ -134,35 +145,37 @@ def _sizes(sizes: dict, i: int) -> str:
 
 
 def _draw_curves(axes: Axes, rows: pd.DataFrame) -> None:
-    """The bands of mean -+ standard deviation, paler for smaller batches; the theory dashed."""
+    """The bands of mean -+ standard deviation, paler for smaller batches; the theory as broken lines."""
     batches = sorted(set(rows["batch"]) - {0})
     for batch, shade in zip(batches, SHADES, strict=True):
         part = rows[rows["batch"] == batch]
-        for name, colour in zip(SIGNALS, plotting.COLOURS, strict=False):
+        for name, look in LOOKS.items():
             low, high = (part[name] + sign * part[f"{name}_sd"] for sign in (-1, 1))
-            axes.fill_between(part["time"], low, high, color=colour, alpha=shade, linewidth=0)
+            axes.fill_between(part["time"], low, high, color=look["color"], alpha=shade, linewidth=0)
     exact = rows[rows["batch"] == 0]
-    for name in SIGNALS:
-        axes.plot(exact["time"], exact[name], **THEORY)
+    for name, look in LOOKS.items():
+        axes.plot(exact["time"], exact[name], **THEORY, linestyle=look["linestyle"])
     axes.set_ylim(0.0, None)
 
 
 def _draw_distances(axes: Axes, data: pd.DataFrame) -> None:
+    """In greys: the colours of the figure are the signals'."""
     far = data[data["kind"] == "distance"]
     found = slopes(data)
     for (activation, head), rows in far.groupby(["activation", "head"]):
         rms = rows.groupby("batch")["value"].apply(lambda values: float(np.sqrt((values**2).mean())))
         error = 1.0 / np.sqrt(2.0 * rows.groupby("batch")["value"].count())
         label = rf"{activation}, {HEADS[head]}: ${found[activation, head][0]:.2f} \pm {found[activation, head][1]:.2f}$"
-        look: dict[str, Any] = HEAD_LOOKS[head] | {"fillstyle": "full" if FILLED[activation] else "none"}
-        axes.errorbar(rms.index, rms, rms * error, label=label, linestyle="none", markersize=3.5, elinewidth=0.8, **look)
+        look: dict[str, Any] = {"color": "black", "marker": SHAPES[head]}
+        look |= {} if FILLED[activation] else {"markerfacecolor": "white"}
+        axes.errorbar(rms.index, rms, rms * error, label=label, linestyle="none", markersize=4.0, elinewidth=0.8, **look)
         middle = float(np.exp(np.log(rms).mean())) * np.sqrt(np.exp(np.log(rms.index.to_numpy(dtype=float)).mean()))
         axes.plot(rms.index, middle / np.sqrt(rms.index), **LAW)
     axes.plot([], [], label="batch$^{-1/2}$", **LAW)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("batch")
-    axes.set_ylabel("distance to the exact descent")
+    axes.set_xlabel("batch (samples a step)")
+    axes.set_ylabel("root mean square distance to the exact descent")
     low, high = axes.get_ylim()
-    axes.set_ylim(low / (high / low) ** 0.35, high)  # room for the legend
-    axes.legend(fontsize=6.0, title="fitted exponents", title_fontsize=6.0, loc="lower left")
+    axes.set_ylim(low / (high / low) ** 0.45, high)  # room for the legend
+    axes.legend(fontsize=6.5, title=r"exponent $\pm$ standard error", title_fontsize=6.5, loc="lower left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,14 +13,16 @@ import dynlab
 from dynlab import plotting
 from dynlab._stats import wilson
 
-from .parts import intervals, letter, read, save, write
+from .parts import caption, intervals, letter, read, save, settings_of, write
 
 NAME = "head_zoo"
 TITLE = "Share of starts that learn both features, and when, under six head rules"
 HEADS = ("off-diagonal", "linear", "symmetric", "directpred", "directcopy", "none")
 LABELS = {"off-diagonal": "off-diagonal", "linear": "linear", "symmetric": "symmetric", "directpred": "DirectPred",
           "directcopy": "DirectCopy", "none": "no head"}  # fmt: skip
-LOOKS = {head: {"color": plotting.COLOURS[n], "marker": "oxv^Ds"[n]} for n, head in enumerate(HEADS)}
+LOOKS = {head: plotting.marks(n) for n, head in enumerate(HEADS)}
+JOINED: dict[str, Any] = {"linewidth": 0.8}
+BESIDE = 0.013  # of the weak strength, from one head to the next, so that all show
 
 
 def settings(fast: bool) -> dict:
@@ -59,25 +62,26 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 2.7), layout="constrained")
+        figure = Figure(figsize=(plotting.WIDTH, 3.3), layout="constrained")
         left, right = figure.subplots(1, 2)
         for n, head in enumerate(HEADS):
             rows = data[data["head"] == head].sort_values("weak")
-            beside = rows.assign(weak=rows["weak"] + 0.008 * (n - 2.5))  # so that all show
-            intervals(left, beside, "weak", LOOKS[head], LABELS[head])
-            left.plot(beside["weak"], beside["value"], color=LOOKS[head]["color"], linewidth=0.8, zorder=1)
+            beside = rows.assign(weak=rows["weak"] + BESIDE * (n - 2.5))
+            intervals(left, beside, "weak", LOOKS[head] | JOINED | plotting.series(n), LABELS[head])
             times = beside.assign(value=beside["time"], low=beside["time_low"], high=beside["time_high"])
-            times = times.dropna(subset="time")
-            intervals(right, times, "weak", LOOKS[head], LABELS[head])
-            right.plot(times["weak"], times["time"], color=LOOKS[head]["color"], linewidth=0.8, zorder=1)
+            intervals(right, times.dropna(subset="time"), "weak", LOOKS[head] | JOINED | plotting.series(n), LABELS[head])
         for axes in (left, right):
             axes.set_xlabel(r"weak strength $\alpha_2$")
         left.set_ylim(0.0, 1.05)
         left.set_ylabel("share that learns both features")
         right.set_yscale("log")
-        right.set_ylabel("time of the second feature")
+        right.set_ylabel(r"time of the second feature (steps $\times\ \eta$)")
         letter(left, "a", "95 % intervals")
         letter(right, "b", "medians and quartiles")
         handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=4.0)
+        given = settings_of(NAME, folder)
+        said = [given["activation"], "strong 1", f"dim {given['dim']}", f"head rate {given['eta_head']:g}"]
+        said += [f"to time {given['until']:.0e}", f"{given['seeds']} starts a point"]
+        caption(figure, f"{', '.join(said)}; points of one strength stand side by side")
     save(figure, NAME, folder)

@@ -15,13 +15,11 @@ from matplotlib.figure import Figure
 
 import dynlab
 from dynlab import plotting
+from dynlab._show import model_words
 from dynlab.files import write_csv, write_json
 
 HEADS = {"off-diagonal": "with head", "none": "without head"}
-HEAD_LOOKS = {
-    "off-diagonal": {"color": plotting.COLOURS[0], "marker": "o"},
-    "none": {"color": plotting.COLOURS[1], "marker": "s"},
-}
+HEAD_LOOKS = {"off-diagonal": plotting.marks(0), "none": plotting.marks(1)}
 POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "elinewidth": 0.8, "capsize": 1.5}
 LAW: dict[str, Any] = {"color": "0.25", "linewidth": 1.0, "zorder": 1}
 
@@ -62,6 +60,16 @@ def save(figure: Figure, name: str, folder: Path) -> None:
     plotting.save(figure, folder / name, module(name).TITLE, settings_of(name, folder))
 
 
+def words(settings: Mapping[str, Any], *more: str, activation: bool = True) -> str:
+    """The caption of a figure: its model, from the settings that have one, and what else is said."""
+    return ", ".join([model_words(dynlab.Model(**settings["model"]), activation), *more])
+
+
+def caption(figure: Figure, text: str) -> None:
+    """What a figure shows, above it."""
+    figure.suptitle(text, fontsize=plotting.CAPTION)
+
+
 def letter(axes: Axes, text: str, title: str = "") -> None:
     """A panel's letter and title, above it on the left."""
     axes.set_title(rf"$\bf{{{text}}}$  {title}".rstrip(), loc="left", fontsize=8.0)
@@ -70,4 +78,4 @@ def letter(axes: Axes, text: str, title: str = "") -> None:
 def intervals(axes: Axes, rows: pd.DataFrame, x: str, look: Mapping[str, Any], label: str) -> None:
     """Points `value` with their intervals `low` to `high` against the column x."""
     reach = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
-    axes.errorbar(rows[x], rows["value"], reach, label=label, **POINTS, **look)
+    axes.errorbar(rows[x], rows["value"], reach, label=label, **(POINTS | dict(look)))

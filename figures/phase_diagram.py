@@ -12,7 +12,7 @@ from dynlab.axes import parse_axis
 from dynlab.grid import Grid, PhaseMap, phase_map
 from dynlab.map_measures import Measure
 
-from .parts import read, save, settings_of, write
+from .parts import caption, read, save, settings_of, write
 
 NAME = "phase_diagram"
 TITLE = "Share of starts that learn both features over weak strength and head rate"
@@ -57,7 +57,7 @@ def draw(folder: Path) -> None:
     data, given = read(NAME, folder), settings_of(NAME, folder)
     measure = Measure.named("both")
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 4.0), layout="constrained")
+        figure = Figure(figsize=(plotting.WIDTH, 4.2), layout="constrained")
         panels = figure.subplots(2, len(given["activations"]), sharex=True, sharey=True)
         norm, drawn = map_figure.norm_of(measure, []), set()
         for column, activation in zip(panels.T, given["activations"], strict=True):
@@ -71,6 +71,7 @@ def draw(folder: Path) -> None:
         for axes, text in zip(panels[:, 0], ("with head", "without head"), strict=True):
             axes.set_ylabel(f"{text}\n\nhead rate $\\eta_E/\\eta$")
         map_figure.colour_bar(figure, norm, panels, measure.label)
+        caption(figure, f"strong 1, dim {given['dim']}, {given['seeds']} starts a point and head")
         if drawn:
             figure.legend(handles=map_figure.handles(drawn, measure.level), loc="outside lower center", ncols=3)
     save(figure, NAME, folder)

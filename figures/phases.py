@@ -13,7 +13,7 @@ import dynlab
 from dynlab import plotting
 from dynlab.trajectory import Trajectory
 
-from .parts import HEADS, save, write
+from .parts import HEADS, save, settings_of, words, write
 
 NAME = "phases"
 TITLE = "The four phases of a run with a prediction head, and the same start without"
@@ -67,7 +67,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     runs = [Trajectory.load(folder / TRAJECTORY.format(head)) for head in HEADS]
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 4.6), layout="constrained")
+        figure = Figure(figsize=(plotting.WIDTH, 4.9), layout="constrained")
         grid = figure.subplots(3, 2, sharex=True, sharey="row", height_ratios=(1.0, 0.7, 0.7))
         windows, shown = plotting.phase_windows(runs[0]), plotting.shown_times(runs)
         tops: list[list[float]] = [[], [], []]
@@ -78,18 +78,20 @@ def draw(folder: Path) -> None:
             for axes, heights in zip(column, tops, strict=True):
                 heights.append(axes.get_ylim()[1])
             column[0].set_title(title, pad=14)
-            column[2].set_xlabel("time $t$ (log scale, short phases widened)")
+            column[2].set_xlabel(f"{plotting.TIME}\nlog scale, short phases widened")
         tops[1] = tops[1][:1]  # the head's: without one there is nothing to fit the height to
         for row, heights in zip(grid, tops, strict=True):
             row[0].set_ylim(plotting.BELOW * max(heights), max(heights))
         plotting.set_time_axis(grid[0, 0], shown, windows, plotting.WIDTH / 2 - 0.45)
         for axes in grid[:, 0]:
             plotting.draw_phases(axes, windows, named=axes is grid[0, 0])
-        for axes, label in zip(grid[:, 0], ("signals", "head entries", "loss"), strict=True):
+        for axes, label in zip(grid[:, 0], (r"signals $|\langle w_j, v_l\rangle|$", "head $|E_{jr}|$", "loss"), strict=True):
             axes.set_ylabel(label)
         figure.align_ylabels(grid[:, 0])
         figure.legend(handles=plotting.line_handles(runs), loc="outside lower center", ncols=6)
-        figure.legend(handles=plotting.phase_handles(list(windows)), loc="outside upper center", ncols=4)
+        given = settings_of(NAME, folder)
+        caption = words(given, f"dim {given['dim']}, head rate {given['eta_head']:g}, one start, with and without the head")
+        plotting.phase_key(figure, list(windows), caption)
     save(figure, NAME, folder)
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from dynlab import plotting
 from dynlab._checks import available_threads
+from dynlab._show import model_words
 from dynlab.files import write_csv
 from dynlab.model import Model
 from dynlab.plane import LABELS, Plane, Side
@@ -84,7 +85,7 @@ def draw(folder: Path) -> None:
     data, given = read(NAME, folder), settings_of(NAME, folder)
     tables = {name: pd.read_csv(folder / f"{NAME}-{name}.csv") for name in TABLES}
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 3.45), layout="constrained")
+        figure = Figure(figsize=(plotting.WIDTH, 3.6), layout="constrained")
         panels = figure.subplots(1, len(PANELS), sharex=True, sharey=True)
         drawn = []
         for axes, (panel, title), mark in zip(panels, PANELS.items(), "abc", strict=True):
@@ -97,7 +98,7 @@ def draw(folder: Path) -> None:
             axes.set_yticks([-given["reach"], 0.0, given["reach"]])
             drawn.append(found)
         panels[0].set_ylabel(LABELS["w22"])
-        figure.suptitle(_held(given), fontsize=8.0)
+        figure.suptitle(_held(given), fontsize=plotting.CAPTION)
         figure.legend(handles=handles(drawn), loc="outside lower center", ncols=4)
     save(figure, NAME, folder)
 
@@ -106,6 +107,7 @@ def _held(given: dict) -> str:
     """What the panels hold, in two lines."""
     held = plane_of(given, "peak").held
     lender = ", ".join(f"{LABELS[name]} = {value:g} {LABELS['w1']}" for name, value in given["lender"].items())
-    first = f"held: {lender}, {LABELS['E12']} = 0; a, b: {LABELS['E21']} = 0, {LABELS['w1']} = {LABELS['w2']} = 1;"
+    first = f"{model_words(Model())}, any dimension; held: {lender}, {LABELS['E12']} = 0;"
     late = ", ".join(f"{LABELS[name]} = {held[name]:.3g}" for name in ("E21", "w1", "w2"))
-    return f"{first}\nc: {late}; b, c: head trains at $\\eta_E/\\eta$ = {given['eta_head']:g}"
+    early = f"a, b: {LABELS['E21']} = 0, {LABELS['w1']} = {LABELS['w2']} = 1"
+    return f"{first}\n{early}; c: {late}; b, c: head trains at $\\eta_E/\\eta$ = {given['eta_head']:g}"

@@ -13,8 +13,9 @@ import dynlab
 from dynlab import plotting
 from dynlab.fits import PowerLaw, median_interval, median_law
 
-from .parts import LAW, intervals, letter, read, save, write
+from .parts import LAW, caption, intervals, letter, read, save, settings_of, words, write
 
+PALE = "#F3B98E"  # under the law, which it nearly coincides with
 NAME = "scaling"
 TITLE = "Scaling of the first feature's time and of the head's peak"
 QUANTITIES = {"T_1": ("time_first", 2.0), "peak": ("head_peak", 0.5)}
@@ -66,20 +67,22 @@ def claim(data: pd.DataFrame) -> None:
 
 
 def draw(folder: Path) -> None:
-    data = read(NAME, folder)
+    data, given = read(NAME, folder), settings_of(NAME, folder)
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 2.5), layout="constrained")
+        figure = Figure(figsize=(plotting.WIDTH, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2)
         _panel(left, data, "T_1", "T_1", "d")
         left.set_xlabel("dimension $d$")
-        left.set_ylabel("time to the first feature $T_1$")
-        letter(left, "a")
+        left.set_ylabel(r"time $T_1$ of the first feature (steps $\times\ \eta$)")
+        letter(left, "a", f"head rate {given['eta_head']:g}")
         _panel(right, data, "peak", r"\max_t|E|", r"(\eta_E/\eta)")
         bound = data[data["quantity"] == "peak"].groupby("x")["bound"].median()
-        right.plot(bound.index, bound, color=plotting.COLOURS[1], linestyle=(0, (1.2, 1.0)), label="bound", zorder=3)
+        name = r"its bound $\sqrt{\eta_E/(3\eta)}\,|w_j(0)|$"
+        right.plot(bound.index, bound, color=PALE, linewidth=4.0, label=name, zorder=0)
         right.set_xlabel(r"head rate $\eta_E/\eta$")
         right.set_ylabel(r"peak of the head $\max_t |E_{jr}|$")
-        letter(right, "b")
+        letter(right, "b", f"$d = 10^{{{round(np.log10(given['dim']))}}}$")
+        caption(figure, words(given, f"off-diagonal head, {given['seeds']} starts a point; bars: 95 % intervals of medians"))
         for axes in (left, right):
             axes.legend(loc="upper left")
     save(figure, NAME, folder)
@@ -91,7 +94,7 @@ def _panel(axes: Axes, data: pd.DataFrame, quantity: str, symbol: str, variable:
     points = pd.DataFrame(medians, columns=["x", "value", "low", "high"])
     axes.set_xscale("log")
     axes.set_yscale("log")
-    intervals(axes, points, "x", {"color": plotting.COLOURS[0], "marker": "o"}, "median")
+    intervals(axes, points, "x", plotting.marks(0), "median")
     found, ends = law(data, quantity), points["x"].iloc[[0, -1]]
     label = f"${symbol} \\sim {variable}^{{{found.exponent:.3f}}}$"
     axes.plot(ends, found(ends), label=label, **LAW)

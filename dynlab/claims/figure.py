@@ -11,25 +11,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynlab.claims.base import Curve, Panel
-from dynlab.plotting import COLOURS, WIDTH, Picture, style
+from dynlab.plotting import CAPTION, WIDTH, Picture, marks, series, style
 
 COLUMNS = 3
-ROW_INCHES = 2.35
-MARKERS = "osD^vPX*"
-DASHES = ((0, (4.0, 1.4)), (0, (1.2, 1.0)), (0, (5.0, 1.2, 1.0, 1.2)), "-")
+ROW_INCHES = 2.15
+BROKEN = 1  # number of the first look of `plotting.series` that is not a solid line
+FACTS = "cubic, strong 1, weak 0.3, off-diagonal head, $r = \\eta_E/\\eta$ = 0.01, unless a panel says otherwise"
+HOW = "points: medians or shares with 95 % intervals; lines: laws, fitted or predicted"
 
 
-def theorem_figure(panels: Mapping[int, Panel]) -> Figure:
-    """Panels by the number of their claim, in a grid of `COLUMNS`; points carry 95 % intervals, lines are laws."""
+def theorem_figure(panels: Mapping[int, Panel], seeds: str = "") -> Figure:
+    """Panels by the number of their claim, in a grid of `COLUMNS`; points carry 95 % intervals, lines are laws.
+
+    seeds: what the caption says of how many there are.
+    """
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     with style():
-        figure = Picture(figsize=(WIDTH * columns / COLUMNS * 1.25, ROW_INCHES * rows), layout="constrained")
+        alone = len(panels) == 1
+        size = (WIDTH * (0.6 if alone else columns / COLUMNS), ROW_INCHES * rows * (1.3 if alone else 1.0) + 0.3)
+        figure = Picture(figsize=size, layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for place, (number, panel) in zip(axes, panels.items(), strict=False):
             draw_panel(place, number, panel)
         for place in axes[len(panels) :]:
             place.set_visible(False)
+        facts = FACTS.replace(", unless", ",\nunless") if columns < COLUMNS else FACTS
+        how = HOW.replace("; lines", ";\nlines") if columns < COLUMNS else HOW
+        figure.suptitle(f"{facts};\n{how}{'; ' + seeds if seeds else ''}", fontsize=CAPTION)
     return figure
 
 
@@ -40,15 +49,14 @@ def draw_panel(axes: Axes, number: int, panel: Panel) -> None:
     points = lines = 0
     for curve in panel.curves:
         if curve.line:
-            colour = "0.25" if lines == 0 else COLOURS[lines % len(COLOURS)]
-            style_of: dict[str, Any] = {"color": colour, "linewidth": 1.1, "zorder": 1}
-            style_of["linestyle"] = DASHES[lines % len(DASHES)]
-            axes.plot(curve.x, curve.y, label=curve.label, **style_of)
+            look: dict[str, Any] = {"linewidth": 1.1, "zorder": 1} | series(BROKEN + lines)
+            look |= {"color": "0.25"} if lines == 0 else {}
+            axes.plot(curve.x, curve.y, label=curve.label, **look)
             lines += 1
         else:
             _draw_points(axes, curve, points, panel)
             points += 1
-    axes.set_title(f"{number}  {panel.title}", loc="left", fontsize=8.5)
+    axes.set_title(f"{number}  {panel.title}", loc="left", fontsize=7.5)
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
     axes.legend(fontsize=6.0, handlelength=1.8, labelspacing=0.25, borderaxespad=0.2, loc="best")
@@ -66,11 +74,10 @@ def _draw_points(axes: Axes, curve: Curve, place: int, panel: Panel) -> None:
         y[seen],
         reach[:, seen],
         label=curve.label,
-        color=COLOURS[place % len(COLOURS)],
-        marker=MARKERS[place % len(MARKERS)],
         linestyle="none",
         markersize=3.2,
         elinewidth=0.8,
         capsize=1.5,
         zorder=2,
+        **marks(place),
     )

@@ -115,7 +115,9 @@ def write_files(settings: Settings, findings: dict[int, Finding], call: Call) ->
         from dynlab import plotting
         from dynlab.claims.figure import theorem_figure
 
-        figure = theorem_figure({n: finding.panel for n, finding in findings.items()})
+        scale_now = scale_of(settings)
+        seeds = f"{scale_now.seeds} seeds a point ({scale_now.rare_seeds} for rare events, {scale_now.slow_seeds} for relu)"
+        figure = theorem_figure({n: finding.panel for n, finding in findings.items()}, seeds)
         plotting.save(figure, out / "theorem", "The theorem, claim by claim")
 
 

@@ -76,7 +76,8 @@ def run(settings: Settings, call: Call) -> None:
     if settings.plots:
         from dynlab.images import contest_figures
 
-        contest_figures.write(settings.out, runs, {label: metrics_of(settings, label) for label in curves_of(settings)})
+        curves = {label: metrics_of(settings, label) for label in curves_of(settings)}
+        contest_figures.write(settings.out, runs, curves, settings.base.plain())
     if not settings.quiet:
         print("\n".join(tables.text(table, settings, time.perf_counter() - call.started)), flush=True)
 

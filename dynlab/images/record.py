@@ -100,9 +100,9 @@ class Recorded:
 
     def plot(self) -> Figure:
         """Loss, spectrum, head and accuracy against the epoch; a matplotlib Figure that belongs to no window."""
-        from dynlab.images.curves import curves
+        from dynlab.images.curves import caption, curves
 
-        return curves({"": self.metrics})
+        return curves({"": self.metrics}, caption=caption(self.settings.plain()))
 
 
 def read(place: str | Path) -> Recorded:

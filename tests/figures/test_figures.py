@@ -17,6 +17,7 @@ import figures
 from dynlab import plotting
 from figures.__main__ import main
 from figures.parts import module, read
+from tests.figures.legibility import caption, faults
 
 PNG_WIDTHS = {round(inches * 200) for inches in (3.3, 6.9)}  # at the style's 200 points an inch
 ROOT = Path(figures.__file__).parent
@@ -98,6 +99,18 @@ def test_drawing_reads_data_alone_and_gives_the_same_bytes(built, name, tmp_path
     module(name).draw(tmp_path)
     for suffix in (".png", ".pdf"):
         assert (tmp_path / name).with_suffix(suffix).read_bytes() == (built / name).with_suffix(suffix).read_bytes()
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_every_figure_is_legible_in_grey_and_says_what_it_shows(built, name, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(module(name), "save", lambda figure, *_: drawn.append(figure))
+    module(name).draw(built)
+    assert faults(drawn[0]) == []
+    said, given = caption(drawn[0]), module(name).settings(True)
+    assert "strong 1" in said
+    for word in ("dim", "seeds", "eta_head"):
+        assert word not in given or f"{given[word]:g}" in said or name == "scaling", f"{word} is not in {said!r}"
 
 
 @pytest.mark.parametrize("name", figures.NAMES)

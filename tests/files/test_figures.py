@@ -1,15 +1,14 @@
 """The figure of the phases: right panels, curves, shades and words, legible, the same bytes each time."""
 
 import dataclasses
-import itertools
 import re
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dynlab import plotting
+from tests.figures.legibility import overlapping_words
 from tests.files.synthetic import four_phases
 
 
@@ -21,34 +20,12 @@ def legend_words(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def overlapping_words(figure):
-    """Pairs of words of the figure whose boxes overlap on the page, and words that leave the page."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
-    words = [text for legend in figure.legends for text in legend.get_texts()]
-    for axes in figure.axes:
-        words += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = axis.get_view_interval()
-            words += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    boxes = [
-        (word.get_text(), word.get_window_extent(renderer))
-        for word in words
-        if word.get_visible() and word.get_text().strip()
-    ]
-    page = figure.bbox
-    bad = [text for text, b in boxes if b.x0 < page.x0 or b.x1 > page.x1 or b.y0 < page.y0 or b.y1 > page.y1]
-    bad += [(one, two) for (one, a), (two, b) in itertools.combinations(boxes, 2) if a.overlaps(b)]
-    return bad
-
-
 def test_one_column_an_activation_with_head_above_without_below():
     figure = plotting.phases_figure({"relu": pair(activation="relu"), "cubic": pair()})
     assert len(figure.axes) == 6
     assert [axes.get_title() for axes in figure.axes] == ["relu", "cubic", "", "", "", ""]
-    labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
-    assert labels == ["signals, with head", "head entries", "signals, without head"]
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels == ["signals, with head"] * 2 + ["head entries"] * 2 + ["signals, without head"] * 2
     assert all("time" in axes.get_xlabel() for axes in figure.axes[4:])
     assert figure.get_size_inches()[0] == pytest.approx(6.9)
 
