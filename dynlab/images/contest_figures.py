@@ -70,7 +70,8 @@ def accuracy(runs: pd.DataFrame, facts: str = "") -> Figure:
         _same_scale(grid.flat[:3])
         plotting.label_outer(grid, "head")
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        above: dict[str, Any] = {"title": f"{facts}{', ' if facts else ''}{_seeds(trained)}", "title_fontsize": plotting.CAPTION}
+        text = f"{facts}{', ' if facts else ''}{_seeds(trained)}"
+        above: dict[str, Any] = {"title": text, "title_fontsize": plotting.CAPTION}
         figure.legend(handles, labels, loc="outside upper center", ncols=4, **above)
         return figure
 

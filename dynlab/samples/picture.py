@@ -40,10 +40,11 @@ def overlay_figure(overlays: dict[str, Overlay]) -> Figure:
             column[1].set_ylabel("head entries $|E_{jr}|$")
         figure.align_ylabels(grid)
         theory = all(one.exact is not None for one in overlays.values())
-        shown = [handle(label, place, theory) for place, label in enumerate(lines[0] + lines[1])][:plotting.MOST_LINES]
+        labels = (lines[0] + lines[1])[: plotting.MOST_LINES]
+        shown: list[Any] = [handle(label, place, theory) for place, label in enumerate(labels)]
         shown += [(Patch(color="0.5", alpha=BAND, linewidth=0), Line2D([], [], color="0.5", **MEAN))]
         shown += [Line2D([], [], **THEORY)] if theory else []
-        words = [*lines[0], *lines[1]][: plotting.MOST_LINES] + ["minibatches"] + ["exact descent"] * theory
+        words = labels + ["minibatches"] + ["exact descent"] * theory
         how: dict[str, Any] = {"handler_map": {tuple: HandlerTuple(ndivide=1)}, "ncols": 4, "handlelength": 3.4}
         figure.legend(shown, words, loc="outside lower center", **how)
         figure.suptitle(caption(some), fontsize=plotting.CAPTION)
