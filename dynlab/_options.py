@@ -68,7 +68,7 @@ def add_switches(p: Parser) -> None:
     option("objective", f"of {', '.join(OBJECTIVES)}", "NAME")
     option("weight_decay", "of the encoder, a unit of time (steps x learning rate)", "RATE")
     option("head_decay", "of the head's entries that train, in units of eta-head", "RATE")
-    option("decorrelation", "weight of the squared correlations of the encoder's outputs", "WEIGHT")
+    option("decorrelation", "weight of the sum of the outputs' squared correlations, from 0 to m(m - 1)", "WEIGHT")
     option("start_scale", "scale of the random start", "SCALE")
     option("barlow_weight", "lambda of Barlow Twins: weight of the squares off the diagonal", "LAMBDA")
     p.option("--vicreg-weights", "weights of invariance, variance and covariance in VICReg", "25,25,1", "W,W,W")

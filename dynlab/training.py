@@ -65,13 +65,14 @@ class Training:
         >= 0.
     decorrelation : float
         >= 0; weight of the off-diagonal correlations of the encoder's outputs, the criterion which Liu et al. (NeurIPS 2022)
-        show the predictor and stop-gradient to impose implicitly.
+        show the predictor and stop-gradient to impose implicitly. The sum over the m(m - 1) ordered pairs is between 0 and
+        m(m - 1), the loss beside it between 0 and 4 m (4 with "length").
     start_scale : float
         > 0; random starts are w_j ~ N(0, start_scale^2 I/d).
     barlow_weight : float
         lambda of Barlow Twins, L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2 (default 0.0051).
     vicreg_weights : (float, float, float)
-        Weights of invariance, variance and covariance in VICReg (default 25, 25, 1).
+        Weights of invariance, variance and covariance in VICReg, each a mean over outputs (default 25, 25, 1).
     directpred_eps : float
         eps of DirectPred and DirectCopy, >= 0 (default 0.1).
 

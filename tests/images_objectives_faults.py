@@ -23,6 +23,7 @@ FAULTS = {
     "gradient through a stopped target": (LOSSES, 'if stop == "target":', 'if stop == "no":'),
     "one group of statistics for both views": (LOSSES, "self.ops.batch_norm(y, 2,", "self.ops.batch_norm(y, 1,"),
     "Barlow Twins' derivative not transposed": (LOSSES, "self.slope[:half], transpose_b=True)", "self.slope[:half])"),
+    "VICReg's invariance a sum over outputs": (LOSSES, "        invariance /= self.outputs\n", ""),
     "VICReg's covariances counted once": (LOSSES, "ops.axpy(2.0, self.other,", "ops.axpy(1.0, self.other,"),
     "VICReg's hinge with a slope above 1": (ROWS, "if below and deviation > 0.0 else 0.0", "if deviation > 0.0 else 0.0"),
     "DINO's centre moves before the loss": (

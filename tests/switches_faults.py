@@ -60,6 +60,11 @@ FAULTS = {
         "0.0 * middle",
     ),
     "Barlow Twins: sign of the diagonal": (OBJECTIVES, "slope = -2.0 * short", "slope = 2.0 * short"),
+    "VICReg: invariance a sum over outputs": (
+        OBJECTIVES,
+        "invariance * 2.0 / m * (var[i, i]",
+        "invariance * 2.0 * (var[i, i]",
+    ),
     "VICReg: hinge twice as steep": (
         OBJECTIVES,
         "d_var[i, i] - variance / (m * deviation)",

@@ -5,14 +5,16 @@ Var (m, m) is the covariance of the m outputs in one view, Cov (m, m) that acros
 
     Barlow Twins (Zbontar et al., ICML 2021)     C_ij = Cov_ij/(sd_i sd_j)
         L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2
-    VICReg (Bardes, Ponce & LeCun, ICLR 2022, equations 1-6), both views alike, hinge at 1, without epsilon
-        L = w_inv sum_i (2 Var_ii - 2 Cov_ii) + w_var (2/m) sum_i max(0, 1 - sd_i) + w_cov (2/m) sum_{i != j} Var_ij^2
+    VICReg (Bardes, Ponce & LeCun, ICLR 2022, algorithm 1), both views alike, hinge at 1, without epsilon
+        L = (1/m) [w_inv sum_i (2 Var_ii - 2 Cov_ii) + w_var 2 sum_i max(0, 1 - sd_i) + w_cov 2 sum_{i != j} Var_ij^2]
     decorrelation (the criterion of Liu et al., NeurIPS 2022, on the encoder's outputs)
-        L = weight sum_{i != j} Var_ij^2/(Var_ii Var_jj)
+        L = weight sum_{i != j} Var_ij^2/(Var_ii Var_jj),  between 0 and weight m(m - 1)
 
-VICReg's invariance is E |z - z'|^2, up to means, which both views share; hinge and squared covariances are divided by the
-number m of outputs, as in the paper (its code also divides the invariance by m and halves the hinge). Each function fills
-the derivatives as if Var_ij and Var_ji (Cov_ij and Cov_ji) were separate numbers.
+All three terms of VICReg are means over the m outputs: its invariance is E |z - z'|^2/m, up to means, which both views
+share. So it is in the paper's algorithm 1 (`mse_loss`) and in its code, for which the weights 25, 25, 1 were chosen; the
+paper's equation 5 leaves out the 1/m of the invariance. Hinges and covariances of the two views are added (algorithm 1 and
+equation 6; the code halves the sum of the hinges). Each function fills the derivatives as if Var_ij and Var_ji (Cov_ij and
+Cov_ji) were separate numbers.
 """
 
 
@@ -44,7 +46,7 @@ def vicreg(m, invariance, variance, covariance, var, cov, d_var, d_cov):
     """Loss; fills d_var, d_cov (m, m)."""
     loss = 0.0 * var[0, 0]
     for i in range(m):
-        loss = loss + invariance * 2.0 * (var[i, i] - cov[i, i])
+        loss = loss + invariance * 2.0 / m * (var[i, i] - cov[i, i])
         deviation = var[i, i] ** 0.5
         for j in range(m):
             d_cov[i, j] = 0.0 * deviation
@@ -52,8 +54,8 @@ def vicreg(m, invariance, variance, covariance, var, cov, d_var, d_cov):
             if j != i:
                 loss = loss + covariance * 2.0 / m * var[i, j] * var[i, j]
                 d_var[i, j] = covariance * 4.0 / m * var[i, j]
-        d_cov[i, i] = -invariance * 2.0 + 0.0 * deviation
-        d_var[i, i] = invariance * 2.0 + 0.0 * deviation
+        d_cov[i, i] = -invariance * 2.0 / m + 0.0 * deviation
+        d_var[i, i] = invariance * 2.0 / m + 0.0 * deviation
         if deviation.real < 1.0 and deviation.real > 0.0:
             loss = loss + variance * 2.0 / m * (1.0 - deviation)
             d_var[i, i] = d_var[i, i] - variance / (m * deviation)

@@ -326,6 +326,17 @@ def shape(features: ArrayLike) -> Shape:
     )
 
 
+def spread(features: Array) -> tuple[float, float]:
+    """Standard deviations over the rows of features (n, d), means over columns: as they are, and of rows at unit length.
+
+    The latter is what Chen & He (2021) plot: 1/sqrt(d) for directions spread over the whole sphere, 0 for one direction.
+    """
+    exact = features.astype(np.float64)
+    largest = np.abs(exact).max(1, keepdims=True)
+    unit = _unit(exact / np.where(largest > 0.0, largest, 1.0))
+    return float(exact.std(0).mean()), float(unit.std(0).mean())
+
+
 def entropy_rank(weights: Array) -> float:
     """exp(entropy) of weights >= 0 over their sum; 1 where all vanish."""
     share = weights[weights > 0.0] / weights.sum() if weights.sum() > 0.0 else np.ones(1)

@@ -9,8 +9,9 @@ pictures of a view and over both directions, so that the loss does not depend on
                   and, but for constants, SimSiam's (Grill et al. 2020; Chen & He 2021). "none": ~ does nothing
     barlow-twins  sum_i (1 - C_ii)^2 + weight sum_{i != j} C_ij^2, C the correlations of view 1's outputs with view 2's
                   (Zbontar et al. 2021)
-    vicreg        w_inv <|z - z'|^2> + (w_var/m) sum_i max(0, 1 - sqrt(Var_i + eps)) + (w_cov/m) sum_{i != j} Cov_ij^2, the
-                  latter two summed over the views (Bardes, Ponce & LeCun 2022, equations 1-6; moments divided by B)
+    vicreg        (1/m) [w_inv <|z - z'|^2> + w_var sum_i max(0, 1 - sqrt(Var_i + eps)) + w_cov sum_{i != j} Cov_ij^2], the
+                  latter two summed over the views (Bardes, Ponce & LeCun 2022, algorithm 1: also the invariance is a mean
+                  over the m outputs, which equation 5 leaves out; moments divided by B, theirs by B - 1)
     dino          < - sum_i P_i(v') log p_i(v) >, p = softmax(F/t_s), P = softmax((G - c)/t_t); afterwards the centre
                   c <- momentum c + (1 - momentum) mean of G over both views (Caron et al. 2021; outputs: prototypes)
     simclr        < - s_ii' + log sum_{k != i} exp s_ik > over the 2B rows, s = cos/t (NT-Xent; Chen et al. 2020)
@@ -26,11 +27,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from dynlab._checks import choice, integer, real, require
 from dynlab.images.settings import LOSSES as OBJECTIVES
 from dynlab.training import STOP_GRADIENTS
 
 NORMALISATIONS = ("batch", "length", "none")
+
+
+def seen(objective: str, z: np.ndarray) -> np.ndarray:
+    """What of outputs z (n, m) the objective can see: a softmax (DINO) does not know the mean of a row."""
+    return z - z.mean(1, keepdims=True, dtype=np.float64) if objective == "dino" else z
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,10 @@ class Objective:
 
     def _step(self, online, target, d_online, d_target) -> None:
         raise NotImplementedError
+
+    def entropies(self) -> tuple[float, float]:
+        """Entropy of the mean distribution, and the mean of the pictures' own, in nats; nan where there are none."""
+        return float("nan"), float("nan")
 
     def loss(self) -> float:
         """The value of the last step as a number."""
@@ -216,6 +228,7 @@ class Vicreg(Objective):
     def _step(self, online, target, d_online, d_target):
         ops, half = self.ops, self.half
         invariance, variance, covariance = self.settings.vicreg_weights
+        invariance /= self.outputs
         # <|z - z'|^2> is half of the sum over all rows of the squared gap to the other view, over B; every gap counts twice.
         ops.swap_views(online, self.other)
         ops.difference(online, self.other, 2.0 * invariance / half, d_online)
@@ -261,6 +274,13 @@ class Dino(Objective):
         ops.mix(1.0 - settings.centre_momentum, self.sums, self.state["centre"])
         self._clear(d_target)
 
+    def entropies(self) -> tuple[float, float]:
+        """H(mean P) and mean H(P) of the teacher's distributions P in the last step, in nats, at most log m."""
+        p = self.ops.to_host(self.teacher).astype(np.float64)
+        mean = p.mean(0)
+        whole, each = (np.where(x > 0.0, -x * np.log(np.where(x > 0.0, x, 1.0)), 0.0).sum(-1) for x in (mean, p))
+        return float(whole), float(each.mean())
+
 
 class SimClr(Objective):
     """With u the unit outputs, s = u u^T/t and q the softmax of its rows without themselves: dL/ds = (q - pairs)/(2B).
@@ -295,7 +315,8 @@ class SimClr(Objective):
 class Decorrelation:
     """weight < sum_{i != j} corr(f_i, f_j)^2 >_views of the encoder's outputs (Liu et al. 2022), added to another loss.
 
-    With y the standardised outputs of a view and c = y^T y = B C: dL/dy = 2 y dL/dc.
+    Between 0 and weight * m(m - 1), which it reaches where all outputs are copies: beside a loss of at most 4, weights of
+    about 1/(m(m - 1)) weigh alike. With y the standardised outputs of a view and c = y^T y = B C: dL/dy = 2 y dL/dc.
     """
 
     def __init__(self, weight: float, ops, rows: int, outputs: int, dtype="float32", eps: float = 1e-5):

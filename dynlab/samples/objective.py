@@ -134,9 +134,12 @@ def barlow_twins(weight, moments: Moments, x, y, share, slope: Slope) -> float:
 
 
 def vicreg(weights, moments: Moments, x, y, share, slope: Slope) -> float:
-    """Invariance, variance (hinge at 1, no epsilon), covariance of both sides (Bardes, Ponce & LeCun 2022, eqs 1-6)."""
-    invariance, variance, covariance = weights
+    """Invariance, variance (hinge at 1, no epsilon), covariance of both sides (Bardes, Ponce & LeCun 2022, algorithm 1).
+
+    All three are means over the outputs, as in `dynlab.formulas.decorrelation`.
+    """
     m = len(x)
+    invariance, variance, covariance = weights[0] / m, weights[1] / m, weights[2] / m
     across = moments.cov[np.ix_(x, y)]
     gap = moments.mean[x] - moments.mean[y]
     loss = invariance * float((gap * gap).sum() - 2.0 * np.trace(across))
@@ -146,9 +149,9 @@ def vicreg(weights, moments: Moments, x, y, share, slope: Slope) -> float:
         deviation = np.sqrt(np.diagonal(var))
         off = var - np.diag(np.diagonal(var))
         below = np.maximum(1.0 - deviation, 0.0)
-        loss += float(invariance * np.trace(var) + variance / m * below.sum() + covariance / m * (off * off).sum())
-        slope.linear[np.ix_(side, side)] += share * 4.0 * covariance / m * off
-        hinge = np.where((deviation < 1.0) & (deviation > 0.0), variance / (m * deviation), 0.0)
+        loss += float(invariance * np.trace(var) + variance * below.sum() + covariance * (off * off).sum())
+        slope.linear[np.ix_(side, side)] += share * 4.0 * covariance * off
+        hinge = np.where((deviation < 1.0) & (deviation > 0.0), variance / deviation, 0.0)
         doubled.append(2.0 * invariance - hinge)
     _add_two_sides(slope, x, y, share, doubled[0], doubled[1], -2.0 * invariance * np.eye(m))
     slope.const[x] += share * 2.0 * invariance * gap
@@ -165,7 +168,10 @@ def _add_two_sides(slope, x, y, share, doubled_x, doubled_y, d_across) -> None:
 
 
 def decorrelation(weight, moments: Moments, x, share, slope: Slope) -> float:
-    """weight * sum_{i != j} corr(x_i, x_j)^2 of the encoder's outputs in the online view (Liu et al. 2022)."""
+    """weight * sum_{i != j} corr(x_i, x_j)^2 of the encoder's outputs in the online view (Liu et al. 2022).
+
+    Between 0 and weight * m(m - 1).
+    """
     var = moments.cov[np.ix_(x, x)]
     own = np.diagonal(var)
     squares = var * var / np.outer(own, own)

@@ -69,7 +69,7 @@ def vicreg(y, weights, eps):
     half, total = rows // 2, 0.0
     for s in range(half):
         for j in range(m):
-            total += weights[0] * (y[s, j] - y[half + s, j]) ** 2 / half
+            total += weights[0] * (y[s, j] - y[half + s, j]) ** 2 / (half * m)
     for first in (0, half):
         mean = [sum(y[first + s, j] for s in range(half)) / half for j in range(m)]
         for i in range(m):

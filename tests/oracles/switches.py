@@ -136,7 +136,7 @@ def vicreg(training, moments):
     total, m = mpf(0), moments.m
     for i in range(m):
         v, u = moments.var(moments.first, i, i), moments.var(moments.second, i, i)
-        total = total + (v + u + moments.cov(i, i) * mpf(-2)) * invariance
+        total = total + (v + u + moments.cov(i, i) * mpf(-2)) * (invariance / m)
         for side, value in ((moments.first, v), (moments.second, u)):
             if value_of(value) < 1:
                 total = total + (sqrt(value) * mpf(-1) + 1) * (spread / m)

@@ -119,7 +119,7 @@ def one_way(training, x, y, head):
 
 def vicreg(weights, f, g):
     m, n = len(f), len(f[0])
-    total = weights[0] * sum((f[j][s] - g[j][s]) ** 2 for j in range(m) for s in range(n)) / n
+    total = weights[0] * sum((f[j][s] - g[j][s]) ** 2 for j in range(m) for s in range(n)) / (n * m)
     for side in (f, g):
         for i in range(m):
             deviation = cmath.sqrt(covariance(side[i], side[i]))
