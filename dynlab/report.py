@@ -9,15 +9,18 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 import dynlab
+from dynlab._stats import Pairs
 from dynlab.files import write_csv, write_json
+from dynlab.population.moments import LEARNT, MERGED
 
 if TYPE_CHECKING:
     from dynlab._cli import Call
@@ -30,8 +33,11 @@ OUTCOMES = {
     "only_weak": "only the weak one",
     "neither": "neither",
 }
-FEW = 0.01  # of the seeds may still wait where a verdict is given
 WITH_WAITING = OUTCOMES | {"waiting": "waiting at the end"}  # shown where any are
+COLLAPSED = (
+    f"learnt: the feature carries more than {100 * LEARNT:g} % of some output's variance. collapsed: the outputs are one "
+    f"number up to factors and a little noise (effective rank of their correlations below {MERGED:g})."
+)
 NAMED = 20  # failed seeds that are named on the screen; ensemble.csv and run.json have them all
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "pandas", "matplotlib")
 
@@ -73,13 +79,11 @@ def print_report(settings: Settings, results: Sequence[Result], place: Path) -> 
             print(line, file=sys.stderr)
         return
     summary = summary_table(results)
-    lines = [*_heading(settings), "", *table(summary)]
+    lines = [*_heading(settings), "", *table(summary), *textwrap.wrap(COLLAPSED, 100), ""]
     for result in results:
-        rows = summary[summary["activation"] == result.model.activation].set_index("head")
-        if len(rows) == 2:
-            words = still_waiting(result.model.activation, rows) or verdict(
-                result.model.activation, rows, _all_on_strong(next(iter(result.ensembles.values())))
-            )
+        heads = [head for head in result.ensembles if head != "none"]
+        if heads and "none" in result.ensembles:
+            words = verdict(result.model.activation, result.ensembles[heads[0]], result.ensembles["none"])
             lines += textwrap.wrap(words, 100, subsequent_indent="  ")
     shown = ", ".join(f"{result.model.activation} {result.seed}" for result in results)
     files = ", ".join(sorted(path.name for path in place.iterdir()))
@@ -98,39 +102,81 @@ def table(summary: pd.DataFrame) -> list[str]:
     return lines
 
 
-def verdict(activation: str, rows: pd.DataFrame, all_on_strong: float) -> str:
-    """What the head did, in words.
+def verdict(name: str, with_head: Ensemble, without: Ensemble) -> str:
+    """What the head did, in words, from the starts that both trainings brought to an end.
 
-    rows: the activation's two rows of the summary, with and without head; all_on_strong: share of the seeds in which, with
-    the head, every neuron ends on the strong feature.
+    with_head, without: ensembles of the same starts. The difference is that of pairs (`dynlab._stats.Pairs`): told where it
+    is beyond chance, called none where it is surely small, else said to be unknown. Starts that failed or still wait with
+    either head are judged by no sentence, only counted.
     """
-    with_head, without = rows.iloc[0], rows.loc["none"]
-    shares = f"with it {percent(with_head.both)} of the seeds learn both, without {percent(without.both)}"
-    if with_head.both_low > without.both_high:
-        effect = "the head rescues the weak feature"
-    elif with_head.both_high < without.both_low:
-        effect = "the head harms the weak feature"
-    else:
-        effect = "the head does not rescue the weak feature"
-    if with_head.both > 0.5 and with_head.name == "off-diagonal":
-        share = percent(with_head.head_peak / with_head.head_bound)
-        end = number(with_head.head_end)
-        more = f"At its peak it reaches {share} of its bound, at the end it is {end} away from the identity."
-    else:
-        more = f"With it every neuron takes the strong feature v_1 in {percent(all_on_strong)} of the seeds."
-    return f"{activation}: {effect}: {shares}. {more}"
+    left_out, (after, before) = _both_ended(with_head, without)
+    if not len(after.frame):
+        return f"{name}: nothing can be said of the head: {left_out}."
+    pairs = Pairs.of(_learnt_both(before), _learnt_both(after))
+    text = f"{name}: {effect(pairs)}: {shares_of(pairs, _learnt_both(after))}. {_peak_or_direction(after)}"
+    return text + (f" Not judged: {left_out}." if left_out else "")
 
 
-def still_waiting(activation: str, rows: pd.DataFrame) -> str:
-    """What is said in place of a verdict where more than `FEW` of the seeds have learnt nothing yet; nothing elsewhere."""
-    if rows["waiting"].max() <= FEW:
-        return ""
-    heads = rows.index
-    shares = ", ".join(f"{percent(rows.loc[head, 'waiting'])} with head {head}" for head in heads)
+def effect(pairs: Pairs) -> str:
+    """The head's effect on how many starts learn both features, in words."""
+    words = {
+        "more": "the head rescues the weak feature",
+        "fewer": "the head harms the weak feature",
+        "alike": f"the head makes no difference above {percent(pairs.most)} of the seeds",
+        "unknown": f"{seeds(pairs.pairs)} cannot tell whether the head makes a difference "
+        f"(between {100 * pairs.low:+.1f} and {percent(pairs.high, sign='+')})",
+    }
+    return words[pairs.verdict]
+
+
+def shares_of(pairs: Pairs, learnt: np.ndarray) -> str:
+    """The numbers that a verdict rests on; learnt (N,): which starts learn both features with the head."""
+    after = int(learnt.sum())
+    before = after - pairs.gained + pairs.lost
+    test = f"; exact McNemar p = {pairs.chance:.1g}" if pairs.gained + pairs.lost else ""
     return (
-        f"{activation}: the end came too early: of the seeds {shares} had learnt nothing yet and were not at rest. What "
-        "they will learn is not known; train for longer (--until)."
+        f"with it {percent(after / pairs.pairs)} of the seeds learn both, without {percent(before / pairs.pairs)} "
+        f"({pairs.gained} of {pairs.pairs} only with it, {pairs.lost} only without{test})"
     )
+
+
+def _both_ended(with_head: Ensemble, without: Ensemble) -> tuple[str, tuple[Ensemble, Ensemble]]:
+    """In words how many starts failed or wait, "" for none, and the ensembles without them."""
+    outcomes = [run.frame["outcome"].to_numpy() for run in (with_head, without)]
+    failed, waiting = (np.logical_or(*(one == word for one in outcomes)) for word in ("failed", "waiting"))
+    counts = [
+        f"{seeds(int(which.sum()))} {words}"
+        for which, words in (
+            (waiting & ~failed, "had learnt nothing at the end and were not at rest (train for longer: --until)"),
+            (failed, "failed"),
+        )
+        if which.any()
+    ]
+    kept = ~(failed | waiting)
+    return ", ".join(counts), (_some(with_head, kept), _some(without, kept))
+
+
+def _some(run: Ensemble, kept: np.ndarray) -> Ensemble:
+    return replace(run, frame=run.frame[kept])
+
+
+def _learnt_both(run: Ensemble) -> np.ndarray:
+    return (run.frame["outcome"] == "both").to_numpy()
+
+
+def _peak_or_direction(run: Ensemble) -> str:
+    """How far the paper's head went where it helped, else how often every neuron holds the strong feature."""
+    frame = run.frame
+    if _learnt_both(run).mean() > 0.5 and run.settings["head"] == "off-diagonal":
+        share = percent(frame["head_peak"].median() / frame["head_bound"].median())
+        end = number(frame["head_end"].median())
+        return f"At its peak it reaches {share} of its bound, at the end it is {end} away from the identity (medians)."
+    return f"With it every output carries mostly the strong feature v_1 in {percent(_all_on_strong(run))} of the seeds."
+
+
+def seeds(count: int) -> str:
+    """A number of seeds."""
+    return f"{count} seed" + ("" if count == 1 else "s")
 
 
 def failures(frame: pd.DataFrame, which: str) -> list[str]:
@@ -143,9 +189,9 @@ def failures(frame: pd.DataFrame, which: str) -> list[str]:
     return [f"failed: {which}: {len(failed)} of {len(frame)} seeds: {', '.join(named + more)}"]
 
 
-def percent(share: float) -> str:
-    """A share as 98.2 %."""
-    return f"{100 * share:.1f} %"
+def percent(share: float, sign: str = "") -> str:
+    """A share as 98.2 %; sign: "+" for a difference."""
+    return f"{100 * share:{sign}.1f} %"
 
 
 def number(value: float) -> str:
@@ -159,7 +205,7 @@ def _column(row: pd.Series) -> dict[str, str]:
         low, high = 100 * row[f"{outcome}_low"], 100 * row[f"{outcome}_high"]
         cells[label] = f"{percent(row[outcome])} ({low:.1f} to {high:.1f})"
     return cells | {
-        "neurons merged (rank one)": percent(row.merged),
+        "outputs collapsed (to rank 1)": percent(row.merged),
         "failed": f"{round(row.failed * row.seeds)} of {row.seeds}",
         "time to the first feature": number(row.time_first),
         "head peak (one-way bound)": f"{number(row.head_peak)} ({number(row.head_bound)})",
@@ -191,7 +237,7 @@ def _switches(settings: Settings) -> str:
 def _all_on_strong(ensemble: Ensemble) -> float:
     from dynlab.sweep import DOMINANT
 
-    columns = [f"cosine_{j + 1}_1" for j in range(ensemble.model.neurons)]
+    columns = [f"carried_{j + 1}_1" for j in range(ensemble.model.neurons)]
     return float((ensemble.frame[columns] > DOMINANT).all(axis=1).mean())
 
 

@@ -1,13 +1,16 @@
 """What the main run says follows from its numbers, and which start it shows follows from its ensembles."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dynlab import report
-from dynlab._stats import wilson
+from dynlab import Model, report
+from dynlab._stats import mcnemar, tango, wilson
 from dynlab.run import representative
 
 
@@ -25,22 +28,97 @@ def summary_rows(activation, with_head, without, n=1000):
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize(
-    ("with_head", "without", "words"),
-    [
-        (980, 170, "the head rescues the weak feature"),
-        (170, 980, "the head harms the weak feature"),
-        (0, 0, "the head does not rescue the weak feature"),
-        (180, 170, "the head does not rescue the weak feature"),
-    ],
-)
-def test_the_verdict_follows_the_intervals(with_head, without, words):
-    rows = summary_rows("relu", with_head, without).set_index("head")
-    text = report.verdict("relu", rows, 0.25)
-    assert text.startswith(f"relu: {words}: ")
-    assert f"with it {with_head / 10:.1f} % of the seeds learn both, without {without / 10:.1f} %" in text
-    assert ("80.0 % of its bound" in text) == (with_head > 500)
-    assert ("takes the strong feature v_1 in 25.0 % of the seeds" in text) == (with_head <= 500)
+@dataclass
+class Made:
+    """What a verdict reads of an ensemble, from made-up outcomes."""
+
+    frame: pd.DataFrame
+    settings: dict
+    model: Model = Model()
+
+
+def made(head, outcomes, strong=0.25):
+    """An ensemble with these outcomes, of whose outputs every fourth start's carry the strong feature alone."""
+    n = len(outcomes)
+    frame = pd.DataFrame({"outcome": outcomes, "head_peak": 0.05, "head_bound": 0.0625, "head_end": 3e-17})
+    on = np.arange(n) < strong * n
+    return Made(frame.assign(carried_1_1=np.where(on, 0.9, 0.2), carried_2_1=0.9), {"head": head})
+
+
+def said(both, gained, lost, neither, waiting=(0, 0), failed=0):
+    """The verdict on so many starts of each kind."""
+    pairs = [("both", "both")] * both + [("both", "only_strong")] * gained + [("only_strong", "both")] * lost
+    pairs += [("only_strong", "only_strong")] * neither + [("failed", "both")] * failed
+    pairs += [("waiting", "both")] * waiting[0] + [("both", "waiting")] * waiting[1]
+    with_head, without = zip(*pairs, strict=True)
+    return report.verdict("cubic", made("off-diagonal", list(with_head)), made("none", list(without)))
+
+
+def test_a_rescue_is_told_where_chance_does_not_make_it():
+    """Of 6 that differ all 6 gained: 2/2^6 = 0.031. Of 5: 2/2^5 = 0.0625, beyond the 5 % that are allowed."""
+    text = said(both=2, gained=6, lost=0, neither=0)
+    assert text.startswith("cubic: the head rescues the weak feature: with it 100.0 % of the seeds learn both, without 25")
+    assert "(6 of 8 only with it, 0 only without; exact McNemar p = 0.03)" in text and "80.0 % of its bound" in text
+    text = said(both=3, gained=5, lost=0, neither=0)
+    assert text.startswith("cubic: 8 seeds cannot tell whether the head makes a difference (between +0.0 and +86.3 %): with")
+    assert "with it 100.0 % of the seeds learn both, without 37.5 % (5 of 8 only with it, 0 only without" in text
+    assert said(both=100, gained=790, lost=3, neither=107).startswith("cubic: the head rescues the weak feature: with it 89")
+
+
+def test_a_harm_is_told_alike():
+    text = said(both=10, gained=1, lost=12, neither=27)
+    assert text.startswith("cubic: the head harms the weak feature: with it 22.0 % of the seeds learn both, without 44.0 %")
+    assert "takes" not in text and "p = 0.003" in text  # 2 (1 + 13)/2^13
+    assert said(both=0, gained=0, lost=5, neither=5).startswith("cubic: 10 seeds cannot tell")
+
+
+def test_no_difference_is_told_with_how_large_it_could_be():
+    """No pair of N differs: up to z^2/(N + z^2), 0.4 % of 1000; 32.4 % of 8, which cannot tell."""
+    text = said(both=0, gained=0, lost=0, neither=1000)
+    assert text.startswith("cubic: the head makes no difference above 0.4 % of the seeds: with it 0.0 % of the seeds learn")
+    assert "mostly the strong feature v_1 in 25.0 % of the seeds" in text and "McNemar" not in text
+    text = said(both=0, gained=0, lost=0, neither=8)
+    assert text.startswith("cubic: 8 seeds cannot tell whether the head makes a difference (between -32.4 and +32.4 %)")
+    # (180 - 170)/1000 with 350 that differ: within 1.96 sqrt(350)/1000 of 1 %, -2.7 to 4.7 %.
+    assert said(both=0, gained=180, lost=170, neither=650).startswith("cubic: the head makes no difference above 4.7 % of")
+
+
+def test_starts_that_wait_or_failed_are_counted_and_not_judged():
+    text = said(both=2, gained=6, lost=0, neither=0, waiting=(3, 1), failed=1)
+    assert text.startswith("cubic: the head rescues the weak feature: with it 100.0 % of the seeds learn both, without 25")
+    assert "(6 of 8 only with it" in text
+    assert text.endswith(
+        "Not judged: 4 seeds had learnt nothing at the end and were not at rest (train for longer: --until), 1 seed failed."
+    )
+    text = said(both=0, gained=0, lost=0, neither=0, waiting=(5, 0))
+    assert text == (
+        "cubic: nothing can be said of the head: 5 seeds had learnt nothing at the end and were not at rest (train for "
+        "longer: --until)."
+    )
+
+
+@given(st.integers(1, 60), st.data())
+def test_paired_interval_is_where_the_score_test_turns(pairs, data):
+    """Tango's ends, from the likelihood maximised on a grid: the difference lies 1.96 standard errors from both."""
+    gained = data.draw(st.integers(0, pairs))
+    lost = data.draw(st.integers(0, pairs - gained))
+    for end, sign in zip(tango(pairs, gained, lost), (1, -1), strict=True):
+        assert -1.0 <= end <= 1.0
+        if abs(end) > 0.999:
+            continue
+        only_lost = np.linspace(max(0.0, -end), (1 - end) / 2, 20001)[1:-1]
+        likelihood = np.zeros_like(only_lost)
+        for count, share in ((gained, only_lost + end), (lost, only_lost), (pairs - gained - lost, 1 - 2 * only_lost - end)):
+            likelihood += count * np.log(share) if count else 0.0
+        best = only_lost[likelihood.argmax()]
+        error = np.sqrt((2 * best + end - end**2) / pairs)
+        assert sign * ((gained - lost) / pairs - end) == pytest.approx(1.96 * error, rel=0.02, abs=2e-4)
+
+
+def test_exact_test_by_hand():
+    """Heads of a fair coin: 0 of 5 or all: 2/32; 1 of 6 or less, or as many to the other side: 2 (1 + 6)/64; half: 1."""
+    assert mcnemar(5, 0) == pytest.approx(2 / 32) and mcnemar(1, 5) == pytest.approx(14 / 64)
+    assert mcnemar(0, 0) == mcnemar(3, 3) == 1.0
 
 
 def test_the_table_has_a_block_an_activation_and_every_number():
