@@ -54,7 +54,7 @@ def _shares(ratio: float, rate: float) -> dict[str, float]:
     signal, gram = limit.limit_starts(STARTS)
     fate = limit.fate(model, signal * SCALE, gram, rate)
     # A merged start has learnt the lender's feature alone, both, or only the other one, as its direction is.
-    lone = np.where(fate.cosine <= LEARNT, fate.feature, np.where(fate.cosine >= 1.0 - LEARNT, 1 - fate.feature, -1))
+    lone = np.where(fate.carried <= LEARNT, fate.feature, np.where(fate.carried >= 1.0 - LEARNT, 1 - fate.feature, -1))
     lone = np.where(fate.merged, lone, -1)
     shares = {"both": lone == -1, "only_strong": lone == 0, "only_weak": lone == 1, "merged": fate.merged}
     return {name: float(which.mean()) for name, which in shares.items()} | NEVER

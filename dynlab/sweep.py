@@ -16,6 +16,7 @@ from dynlab import _show
 from dynlab._checks import integer, real
 from dynlab._device import of_flow
 from dynlab._stats import wilson
+from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.model import Model
 from dynlab.population import descent, flow, invariants, moments, switched_run
 from dynlab.population.integrate import DOMINANT as DOMINANT
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 States = tuple[np.ndarray, np.ndarray, np.ndarray]
 # "waiting": the end came before any feature was learnt, and the state was not at rest; no word about what is learnt.
 OUTCOMES = ("both", "only_strong", "only_weak", "neither", "waiting", "failed")
+TURNING = 0.25  # a neuron turns to a feature when its squared cosine with it exceeds this
 SWITCHED_FIELDS = ("marks", "peak", "loss", "time", "steps", "rejected", "status", "rest")
 CHUNK = 64  # trajectories a task; results do not depend on it
 DEVICE_CHUNK = 1 << 17  # the same on a CUDA device
@@ -307,6 +309,18 @@ def squared_cosines(signal: Array, gram: Array) -> np.ndarray:
     square = signal**2
     with np.errstate(invalid="ignore"):
         return square / (square.sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1))[..., None]
+
+
+def turned(model: Model, signal: Array, gram: Array) -> int | None:
+    """The feature that every neuron of a state signal (m, K), noise Gram (m, m) turns to; None without one.
+
+    None for one neuron, too. By squared cosines above `TURNING`; where phi is not odd also with one sign, since opposite
+    ones make two functions.
+    """
+    same = (squared_cosines(signal, gram) > TURNING).all(0)
+    if not ACTIVATIONS[model.activation].odd:
+        same &= np.abs(np.sign(signal).sum(0)) == model.neurons
+    return int(same.argmax()) if model.neurons > 1 and same.any() else None
 
 
 def outcomes(model: Model, signal: Array, gram: Array, failed: np.ndarray) -> np.ndarray:

@@ -168,6 +168,18 @@ def within(low: float, high: float, least: float = -math.inf, most: float = math
     return FAILS if high < least or low > most else OUT_OF_REACH
 
 
+def agrees(predicted: float, low: float, high: float, slack: float) -> str:
+    """Verdict on a number known to lie in [low, high] and predicted to be `predicted`.
+
+    It holds only where the interval could have told: where it holds the prediction and is no wider than +-`slack`.
+    """
+    if math.isnan(low) or math.isnan(high) or math.isnan(predicted):
+        return OUT_OF_REACH
+    if not low <= predicted <= high:
+        return FAILS
+    return HOLDS if high - low <= 2.0 * slack else OUT_OF_REACH
+
+
 def share(events) -> tuple[float, float, float]:
     """(share, low, high) of True in events (N,), with Wilson's 95 % interval."""
     count = int(events.sum())

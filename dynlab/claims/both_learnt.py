@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.base import PAPER, Curve, Finding, Panel, Point, Record, Runs, Scale, fitted, share, shares, within
+from dynlab.claims.base import (
+    PAPER,
+    Curve,
+    Finding,
+    Panel,
+    Point,
+    Record,
+    Runs,
+    Scale,
+    agrees,
+    fitted,
+    share,
+    shares,
+    within,
+)
 from dynlab.claims.first_feature import main_scan
 from dynlab.fits import share_law
 from dynlab.model import Model
 from dynlab.population import limit
 from dynlab.population.measures import failed, merged
+from dynlab.population.moments import LEARNT
 
 NUMBER, NAME = 7, "both learnt"
 RATE_DIM = 10**8
 WEAKS = (0.1, 0.3, 0.5, 0.8)
 LARGEST_RATE = 0.1  # of the fits
-LEARNT = 0.05  # the squared cosine above which `dynlab.sweep` counts a feature as learnt
 
 
 def rate_scan(scale: Scale, model: Model = PAPER) -> list[Point]:
@@ -102,13 +116,13 @@ def _laws(runs, scans) -> list[Record]:
             Record(
                 7,
                 f"1 - share ~ r^c, weak {weak:g}",
-                "1 - share that learns both (squared cosine above 0.05) ~ r^c, "
+                "1 - share that learns both (carried by 0.05 of an output's variance) ~ r^c, "
                 "predicted: the limit's fates of the same starts, fitted alike",
                 foretold.exponent,
                 missed.exponent,
                 missed.low,
                 missed.high,
-                within(foretold.exponent, foretold.exponent, missed.low, missed.high),
+                agrees(foretold.exponent, missed.low, missed.high, 0.1),
             )
         )
     last = runs[scans[WEAKS[0]][-1]]
@@ -122,7 +136,7 @@ def _laws(runs, scans) -> list[Record]:
             f"share merged at weak {WEAKS[0]:g}, r = {rate:g}: (1/pi) arctan sqrt(r/3)",
             law,
             *at_last,
-            within(law, law, *share3(merged(last))),
+            agrees(law, *share3(merged(last)), 0.1 * law),
         )
     )
     return records

@@ -7,7 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from dynlab.claims.base import PAPER, Curve, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
+from dynlab._stats import wilson
+from dynlab.claims.base import (
+    PAPER,
+    Curve,
+    Finding,
+    Panel,
+    Point,
+    Record,
+    Runs,
+    Scale,
+    agrees,
+    fitted,
+    medians,
+    share,
+    within,
+)
 from dynlab.fits import median_law, share_law
 from dynlab.model import Model
 from dynlab.population.limit import share_weak
@@ -121,10 +136,8 @@ def judge(scale: Scale, runs: Runs) -> Finding:
 
 
 def _agrees(predicted: float, events) -> str:
-    """Whether a share is the predicted one, to three standard errors of it."""
-    slack = 3.0 * np.sqrt(predicted * (1.0 - predicted) / len(events)) + 1.0 / len(events)
-    measured = float(events.mean())
-    return within(measured, measured, predicted - slack, predicted + slack)
+    """Whether a share is the predicted one, to three standard errors, where these are at most 0.03."""
+    return agrees(predicted, *wilson(int(events.sum()), len(events), 3.0), 0.03)
 
 
 def _panel(scale, fixed, scaling, rests, rest_fit) -> Panel:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab._stats import wilson
+from dynlab._stats import Pairs
 from dynlab.explanation.phases import GOOD, Finding
 from dynlab.explanation.read import Recorded
 from dynlab.population import limit
@@ -65,12 +65,16 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Trial:
-    """Shares of `starts` starts before and after a change, with 95 % intervals (low, high); start: of the very start."""
+    """Shares of `starts` starts before and after a change.
+
+    pairs: starts that learn both features, of those that neither training left waiting or failed; start: outcome of the very
+    start after it.
+    """
 
     change: str
     starts: int
     both: tuple[float, float]
-    intervals: tuple[tuple[float, float], tuple[float, float]]
+    pairs: Pairs
     merged: tuple[float, float]
     start: str = ""
 
@@ -159,21 +163,24 @@ def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -
     from dynlab.sweep import draw_start, ensemble, outcomes
 
     after = replace(run.training, **suggestion.training), replace(run.model, **suggestion.model)
-    shares = []
+    shares, found = [], []
     for training, model in ((run.training, run.model), after):
         flowing = replace(training, eta_head=training.eta_head / run.eta)
         until = run.until if flowing.is_papers else run.until or _end(model, run.dim)
         made = ensemble(model, run.dim, STARTS, run.seed, training=flowing, threads=threads, until=until)
         row = made.summary().iloc[0]
-        shares.append((float(row["both"]), wilson(round(row["both"] * STARTS), STARTS), float(row["merged"]), flowing))
+        shares.append((float(row["both"]), float(row["merged"]), flowing))
+        found.append(made.frame["outcome"].to_numpy())
     start = ""
     if suggestion.this_start:
         origin = draw_start(run.model, run.dim, run.seed, run.number, run.training.start_scale)
-        again = simulate(after[1], origin, training=shares[1][3])
+        again = simulate(after[1], origin, training=shares[1][2])
         last = again.signal[-1:], again.noise_gram[-1:]
         start = str(outcomes(after[1], *last, np.array([not again.success]))[0])
-    (both, wide, merged, _), (both_after, wide_after, merged_after, _) = shares
-    return Trial(suggestion.changes, STARTS, (both, both_after), (wide, wide_after), (merged, merged_after), start)
+    told = ~np.isin(found, ("failed", "waiting")).any(0)
+    pairs = Pairs.of(*(outcome[told] == "both" for outcome in found))
+    (both, merged, _), (both_after, merged_after, _) = shares
+    return Trial(suggestion.changes, STARTS, (both, both_after), pairs, (merged, merged_after), start)
 
 
 def _end(model: Model, dim: int) -> float:

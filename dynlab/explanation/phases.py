@@ -6,7 +6,9 @@ r"""Where a trajectory of two neurons and two features is in the four phases, an
     III  acceleration, until T_3: the second feature is learnt too.
     IV   the head returns, until T_4: that entry is at `RETURNED` of its maximum. Then all is at rest.
 
-A state is collapsed where both neurons have left the noise on one direction, so that the outputs have dimension one. Stuck:
+A state is collapsed where more than half of each output's variance is the features' and both outputs are one
+(`dynlab.population.moments`, the effective rank of their correlations). Opposite: without a head that trains, both neurons
+on one feature with opposite signs, whose outputs are two functions where the activation is not odd. Stuck:
 nothing moves any more and it is neither that nor at rest after IV. Without a head that trains a neuron that has not learnt
 yet is "alone". Representative states: for I the last before T_1/2; for II where the head has half its peak, and the peak;
 for III where the borrower's squared cosine with the second feature is a quarter, at most; for IV where the head is back at
@@ -24,17 +26,16 @@ from dynlab.explanation.read import Recorded
 from dynlab.population import limit, terms
 from dynlab.population.invariants import head_bound
 from dynlab.population.measures import RETURNED, sizes
-from dynlab.population.moments import output_rank
+from dynlab.population.moments import carried, output_rank
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.terms import Terms
-from dynlab.sweep import DOMINANT, MERGED, squared_cosines
+from dynlab.sweep import DOMINANT, MERGED, TURNING, squared_cosines, turned
 
 if TYPE_CHECKING:
     from dynlab.training import Training
 
-TURNING = 0.25  # a neuron turns to a feature when its squared cosine with it exceeds this (as in dynlab.samples.watch)
 HELD = 0.9  # a head that ends above this share of its largest entry has not begun to return
-SETTLED = ("collapsed", "rest", "diverse", "stuck", "vanished")  # phases after which nothing more happens
+SETTLED = ("collapsed", "rest", "diverse", "opposite", "stuck", "vanished")  # phases after which nothing more happens
 GOOD = ("rest", "diverse")
 
 
@@ -134,8 +135,7 @@ class Finding:
     @property
     def turning(self) -> int | None:
         """The feature that both neurons have turned to, None where there is none."""
-        same = np.flatnonzero((self.cosines > TURNING).all(0))
-        return int(same[0]) if len(same) else None
+        return turned(self.run.model, self.now.signal, self.now.gram)
 
 
 def find(run: Recorded, at: float | None = None, ahead: bool = True) -> Finding:
@@ -222,7 +222,7 @@ def _known(run: Recorded, name: str, recorded: float) -> float:
 
 
 def phase_at(run: Recorded, index: int, times: dict, roles: Roles | None) -> str:
-    """The phase of a record: "I" ... "IV", "rest", "collapsed", or without a head that trains "I", "alone", "diverse"."""
+    """The phase of a record: "I" ... "IV", "rest", "collapsed"; "I", "alone", "diverse", "opposite" if no head trains."""
     if not alive(run, index):
         return "vanished"
     cosines, time = squared_cosines(run.signal[index], run.gram[index]), run.time[index]
@@ -230,12 +230,14 @@ def phase_at(run: Recorded, index: int, times: dict, roles: Roles | None) -> str
     def after(name: str) -> bool:
         return np.isfinite(times[name]) and time >= times[name]
 
-    if (cosines.sum(-1) > DOMINANT).all() and output_rank(run.model, run.signal[index], run.gram[index]) < MERGED:
+    state = run.signal[index], run.gram[index]
+    if (carried(run.model, *state).sum(-1) > DOMINANT).all() and output_rank(run.model, *state) < MERGED:
         return "collapsed"
     if roles is None or not after("T_1"):
         return "I"
     if not run.training.head_trains:
-        return "diverse" if (cosines.max(-1) > DOMINANT).all() else "alone"
+        both = "diverse" if len(set(cosines.argmax(-1))) > 1 else "opposite"
+        return both if (cosines.max(-1) > DOMINANT).all() else "alone"
     if not after("T_3"):
         return "III" if after("T_2") else "II"
     return "rest" if after("T_4") else "IV"

@@ -261,6 +261,7 @@ def ahead(finding: Finding) -> Iterator[str]:
         "collapsed": f"COLLAPSED, both neurons on "
         f"{direction(finding.final_cosines)}", "rest": "healthy, the head at the identity",
         "diverse": "healthy, a neuron on each feature",
+        "opposite": "with one feature learnt, by both neurons with opposite signs",
         "alone": "with one feature learnt",
         "stuck": "stuck, nothing moves any more",
     }

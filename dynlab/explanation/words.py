@@ -13,6 +13,7 @@ from dynlab.explanation.noise import GradientNoise
 from dynlab.explanation.phases import GOOD, Finding, follows_on
 from dynlab.explanation.shares import Shares
 from dynlab.formulas import masks
+from dynlab.population.moments import carried
 from dynlab.sweep import DOMINANT
 from dynlab.trajectory import SUCCESS
 
@@ -72,8 +73,14 @@ def _headline(finding: Finding) -> str:
         return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}.{loss(finding)}{shrunk(finding)}"
     if phase == "I":
         best = finding.cosines.max()
-        where = f"no neuron has learnt a feature (largest squared cosine {best:.3g}; learnt is above 0.5)"
+        where = f"no neuron has learnt a feature (largest squared cosine {best:.3g}; learnt is above 0.5){carrying(finding)}"
         return f"PHASE I at {at}: {where}{turning(finding)}."
+    if phase == "opposite":
+        taken = NAMES[int(finding.cosines[0].argmax())]
+        return (
+            f"ONE FEATURE at {at}: both neurons hold the {taken} feature, with opposite signs, so the outputs differ "
+            f"(effective rank {finding.rank:.2f} of 2), but no neuron has the other feature."
+        )
     who = finding.who
     learnt = f"neuron {who.lender + 1} has learnt the {NAMES[who.first]} feature"
     if phase == "stuck":
@@ -126,7 +133,20 @@ def turning(finding: Finding) -> str:
     if finding.turning is None or finding.phase == "IV":
         return ""
     text = f"; both neurons lean to the {NAMES[finding.turning]} feature"
-    return f"{text}, ON THE WAY TO COLLAPSE" if finding.final == "collapsed" or not follows_on(finding.run) else text
+    if finding.final == "collapsed":
+        return f"{text}, ON THE WAY TO COLLAPSE"
+    if finding.final == finding.phase and not follows_on(finding.run):
+        return f"{text}, perhaps on the way to collapse (no exact flow goes on from here under these settings)"
+    return text
+
+
+def carrying(finding: Finding) -> str:
+    """That an output carries a feature although no neuron points along it, which little noise allows."""
+    shares = carried(finding.run.model, finding.now.signal, finding.now.gram)
+    j, l = np.unravel_index(int(shares.argmax()), shares.shape)
+    if not shares[j, l] > DOMINANT:
+        return ""
+    return f", though {percent(shares[j, l])} of the variance of output {j + 1} is the {NAMES[l]} feature"
 
 
 def direction(cosines: np.ndarray) -> str:
@@ -224,14 +244,21 @@ def advice(finding: Finding, found: list[Suggestion]) -> Iterator[str]:
 
 def tried(trial: Trial) -> str:
     """The outcome of a trial."""
-    (low, high), (low_after, high_after) = trial.intervals
-    verdict = "it helps" if low_after > high else ("it harms" if high_after < low else "no difference beyond chance")
+    pairs = trial.pairs
+    verdict = {
+        "more": "it helps",
+        "fewer": "it harms",
+        "alike": f"no difference above {percent(pairs.most)}",
+        "unknown": f"{pairs.pairs} starts cannot tell (a difference between {100 * pairs.low:+.1f} and "
+        f"{100 * pairs.high:+.1f} %)",
+    }[pairs.verdict]
     text = (
-        f"  Tried {trial.change}, exact flow, {trial.starts} starts: both features {percent(trial.both[0])} "
-        f"({100 * low:.1f} to {100 * high:.1f}) before, {percent(trial.both[1])} ({100 * low_after:.1f} to "
-        f"{100 * high_after:.1f}) after: {verdict}; outputs the same {percent(trial.merged[0])} before, "
-        f"{percent(trial.merged[1])} after."
+        f"  Tried {trial.change}, exact flow, {trial.starts} starts: both features {percent(trial.both[0])} before, "
+        f"{percent(trial.both[1])} after: {verdict} (of {pairs.pairs} starts {pairs.gained} only after, {pairs.lost} only "
+        f"before); outputs the same {percent(trial.merged[0])} before, {percent(trial.merged[1])} after."
     )
+    if pairs.pairs < trial.starts:
+        text += f" {trial.starts - pairs.pairs} starts that failed or had learnt nothing yet are not judged."
     if trial.start:
         learnt = {"both": "both features", "only_strong": "the strong feature alone", "only_weak": "the weak one alone"}
         text += f" This very start now learns {learnt.get(trial.start, trial.start)}."

@@ -89,7 +89,8 @@ class Fate:
 
     time (N,): T_1. lender, feature (N,): who learns first, and what. tie (N,): |A_ok| / (e |A_ik|) at T_1, the borrower
     winning above 1. same_sign (N,): whether sigma = +1. merged (N,): whether the neurons end on one direction.
-    cosine (N,): squared cosine of that direction with the second feature (nan where they do not merge).
+    cosine (N,): squared cosine of that direction with the second feature, carried (N,): share of the outputs' variance that
+    it carries, x/(1 + x), x = [alpha_k^2 cosine/(alpha_l^2 (1 - cosine))]^3 (both nan where they do not merge).
     """
 
     time: np.ndarray
@@ -99,13 +100,14 @@ class Fate:
     same_sign: np.ndarray
     merged: np.ndarray
     cosine: np.ndarray
+    carried: np.ndarray
 
     __repr__ = _show.fields_line
     _repr_html_ = _show.fields_table
 
     def learns_both(self, margin: float) -> np.ndarray:
-        """(N,) whether both features are learnt when a squared cosine above `margin` counts as learnt."""
-        return ~self.merged | ((self.cosine > margin) & (self.cosine < 1.0 - margin))
+        """(N,) whether both features are learnt: each carries more than `margin` of some output's variance."""
+        return ~self.merged | ((self.carried > margin) & (self.carried < 1.0 - margin))
 
 
 def fate(model, signal, gram, head_rate: float) -> Fate:
@@ -129,8 +131,10 @@ def fate(model, signal, gram, head_rate: float) -> Fate:
         same_sign = np.sign(signal).prod((1, 2)) > 0
         merged = same_sign & (tie < 1.0)
         slope = at_first(borrower, second) / (1.0 - tie) / at_first(borrower, feature)
-    cosine = np.where(merged, slope**2 / (1.0 + slope**2), np.nan)
-    return Fate(first, lender, feature, tie, same_sign, merged, cosine)
+    strengths = np.asarray(model.strengths)
+    power = (strengths[second] / strengths[feature] * slope) ** 6
+    cosine, carried = (np.where(merged, x / (1.0 + x), np.nan) for x in (slope**2, power))
+    return Fate(first, lender, feature, tie, same_sign, merged, cosine, carried)
 
 
 @dataclass(frozen=True)

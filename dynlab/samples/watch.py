@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab import heads
-from dynlab.population.moments import correlation_rank, output_rank
+from dynlab.population.moments import MERGED, correlation_rank, output_rank
 from dynlab.population.order_parameters import OrderParameters
 
-# A run is on the way to collapse when every neuron's squared cosine with one and the same feature exceeds this.
-TURNED = 0.25
 LINES = 40  # at most, evenly spaced in log(step)
 
 
@@ -41,33 +39,36 @@ def line(model, layout, step, result, weights) -> str:
 
 
 def turning(model, weights) -> int | None:
-    """The feature that every neuron has turned to, None where there is none (or one neuron)."""
-    shares = cosines(model, weights)
-    same = np.flatnonzero((shares > TURNED).all(0))
-    return int(same[0]) if len(same) and model.neurons > 1 else None
+    """The feature that every neuron has turned to, see `dynlab.sweep.turned`."""
+    from dynlab.sweep import turned
+
+    state = OrderParameters.from_weights(model, weights)
+    return turned(model, state.signal, state.noise_gram)
 
 
 def warning(model, training, settings, step, feature, weights, head) -> str:
-    """The line on the way to collapse, with what the exact theory makes of this very state."""
+    """The line where every neuron turns to one feature: whether that is the way to collapse the exact theory tells."""
     shares = " ".join(f"{share:.2f}" for share in cosines(model, weights)[:, feature])
+    collapses, words = expected(model, training, settings, weights, head)
+    means = {True: "on the way to collapse", False: "no collapse to come", None: "perhaps on the way to collapse"}[collapses]
     return (
-        f"step {step}: on the way to collapse: every neuron turns to feature {feature + 1} (squared cosines {shares}); "
-        f"the theory expects from here: {expected(model, training, settings, weights, head)}"
+        f"step {step}: {means}: every neuron turns to feature {feature + 1} (squared cosines {shares}); "
+        f"the theory expects from here: {words}"
     )
 
 
-def expected(model, training, settings, weights, head) -> str:
-    """Outcome of the exact flow from a state, in words."""
+def expected(model, training, settings, weights, head) -> tuple[bool | None, str]:
+    """Whether the exact flow ends collapsed from a state, None where it does not tell; and what it ends with, in words."""
     from dynlab.population.simulate import simulate
     from dynlab.sweep import outcomes
 
     if not training.is_papers or model.neurons > 3 or model.features > 3 or settings["optimiser"] != "sgd":
-        return "nothing that is known in closed form for these settings"
+        return None, "nothing that is known in closed form for these settings"
     start = OrderParameters.from_weights(model, weights, head)
     ratio = training.eta_head / settings["eta"]
     run = simulate(model, start, head=training.head, eta_head=ratio, until=None)
-    if not run.success:
-        return f"no answer ({run.status})"
+    if run.status not in ("stationary", "until"):
+        return None, f"no answer ({run.status})"
     learnt = outcomes(model, run.signal[-1:], run.noise_gram[-1:], np.array([False]))[0]
     names = {"both": "both features", "only_strong": "the strong feature only", "only_weak": "the weak feature only"}
     rank = float(output_rank(model, run.signal[-1], run.noise_gram[-1]))
@@ -75,7 +76,7 @@ def expected(model, training, settings, weights, head) -> str:
     second = run.events["second"]
     if np.isfinite(second) and second > 0.0:
         end += f", the next feature at step {step_number(settings, second)}"
-    return end
+    return rank < MERGED, end
 
 
 def step_number(settings, time) -> str:

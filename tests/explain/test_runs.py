@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from dynlab import explain, run
+from dynlab._stats import Pairs
 from dynlab.explanation import phases, read
+from dynlab.explanation.advice import Trial
+from dynlab.explanation.words import tried
 from dynlab.population import limit
 from dynlab.population.measures import head_return
 from dynlab.sweep import draw_start
@@ -127,6 +130,21 @@ def test_a_run_that_was_ended_early_is_followed_on(tmp_path, cubic):
     assert finding.phase == "II" and finding.final == "rest" and set(finding.ahead) == {"T_2", "T_3", "T_4"}
     for name in ("T_2", "T_3", "T_4"):
         assert finding.times[name] == pytest.approx(whole.times[name], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((256, 20, 2), "it helps (of 256 starts 20 only after, 2 only before)"),
+        ((256, 2, 20), "it harms (of 256 starts 2 only after, 20 only before)"),
+        ((256, 0, 0), "no difference above 1.5 % (of 256 starts 0 only after, 0 only before)"),
+        ((10, 5, 0), "10 starts cannot tell (a difference between +0.0 and "),
+    ],
+)
+def test_what_a_trial_says(counts, words):
+    """z^2/(256 + z^2) = 1.5 %; 22 of a fair coin split 2 to 20: 2 (1 + 22 + 231)/2^22, 5 to 0: 2/32."""
+    trial = Trial("--eta-head 1", 256, (0.5, 0.6), Pairs.counted(*counts), (0.1, 0.2), "")
+    assert words in tried(trial) and ("246 starts that failed" in tried(trial)) == (counts[0] == 10)
 
 
 def test_a_start_that_the_head_does_not_rescue(merging):

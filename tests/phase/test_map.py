@@ -24,6 +24,7 @@ from dynlab.grid import near_level, phase_map, pooled
 from dynlab.map_measures import MEDIANS, SHARES, Measure
 from dynlab.points import run_jobs, starts
 from dynlab.population.limit import share_weak
+from dynlab.population.moments import carried
 from dynlab.predictions import prediction
 from dynlab.sweep import OUTCOMES
 from tests.phase.cases import finished, options, record, small_grid
@@ -56,7 +57,7 @@ def test_a_point_is_what_simulate_says():
         for n in range(6):
             start = dynlab.OrderParameters(signal[n], gram[n], np.eye(2))
             run = dynlab.simulate(point.model, start, head=head, eta_head=0.1, until=1e12)
-            learnt = (run.cosines[-1] > 0.05).any(0)
+            learnt = (carried(point.model, run.signal[-1], run.noise_gram[-1]) > 0.05).any(0)
             name = {(True, True): "both", (True, False): "only_strong", (False, True): "only_weak"}[tuple(learnt)]
             assert OUTCOMES[outcomes[n]] == name
             of = dict(zip(COLUMNS, columns[:, n], strict=True))

@@ -15,6 +15,8 @@ import pytest
 
 import dynlab
 from dynlab import Model, Trajectory, checkpoint
+from dynlab.population.moments import MERGED
+from dynlab.samples import watch
 from dynlab.samples.gradient import minibatch_gradient
 from dynlab.samples.overlay import distance, exponent
 from dynlab.samples.train import dense_start, follow
@@ -264,9 +266,12 @@ def test_lines_and_the_warning_on_the_way_to_collapse():
         lines = []
         follow(model, Training(head=head), start, steps=30, watcher=lines.append, **GIVEN | {"batch": 64})
         assert lines[0].startswith("step 0: loss ") and "output rank" in lines[0] and "head 0.00e+00" in lines[0]
-        warned = [line for line in lines if "on the way to collapse" in line]
-        assert len(warned) == 1 and "every neuron turns to feature 1" in warned[0]
-        assert f"the theory expects from here: {outcome}" in warned[0] or head != "none"
+        (warned,) = [line for line in lines if "every neuron turns to feature 1" in line]
+        assert "the theory expects from here: " in warned and outcome in warned
+        rank = float(warned.split("of effective rank ")[1].split()[0])
+        assert ("on the way to collapse" in warned) == (rank < MERGED)
+        assert ("no collapse to come" in warned) == (rank >= MERGED)
+        assert head != "none" or rank < 1.01
         assert all("\n" not in line for line in lines)
     lines = []
     follow(MODEL, Training(), START, steps=5, watcher=lines.append, **GIVEN)
@@ -278,3 +283,22 @@ def test_no_theory_is_said(tmp_path):
     lines = []
     follow(MODEL, Training(weight_decay=0.1), start, steps=2, watcher=lines.append, **GIVEN)
     assert "the theory expects from here: nothing that is known in closed form" in " ".join(lines)
+    assert "perhaps on the way to collapse: every" in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("collapses", "words"),
+    [(True, "on the way to collapse"), (False, "no collapse to come"), (None, "perhaps on the way to collapse")],
+)
+def test_the_warning_says_what_the_theory_says(collapses, words, monkeypatch):
+    monkeypatch.setattr(watch, "expected", lambda *_: (collapses, "so and so"))
+    line = watch.warning(MODEL, Training(), {}, 7, 0, np.array([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), np.eye(2))
+    said = "every neuron turns to feature 1 (squared cosines 0.50 1.00); the theory expects from here: so and so"
+    assert line == f"step 7: {words}: {said}"
+
+
+def test_opposite_signs_turn_to_one_feature_for_odd_activations_only():
+    opposite = np.array([[1.0, 0.0, 0.1], [-1.0, 0.0, 0.1]])
+    assert watch.turning(Model(activation="cubic"), opposite) == 0
+    assert watch.turning(Model(activation="relu"), opposite) is None
+    assert watch.turning(Model(activation="relu"), np.abs(opposite)) == 0

@@ -13,7 +13,7 @@ import pytest
 
 import dynlab
 from dynlab.claims import CLAIMS
-from dynlab.claims.base import FAILS, HOLDS, OUT_OF_REACH, within
+from dynlab.claims.base import FAILS, HOLDS, OUT_OF_REACH, agrees, within
 from dynlab.theorem import NUMBERS
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": dynlab.__file__.rsplit("/dynlab/", 1)[0], "OMP_WAIT_POLICY": "passive"}
@@ -97,6 +97,13 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
 
 def test_every_claim_has_a_module():
     assert tuple(CLAIMS) == NUMBERS
+
+
+def test_a_prediction_holds_only_where_the_interval_could_tell():
+    assert agrees(0.5, 0.49, 0.52, 0.02) == HOLDS
+    assert agrees(0.5, 0.51, 0.52, 0.02) == FAILS
+    assert agrees(0.5, 0.2, 0.8, 0.02) == OUT_OF_REACH
+    assert agrees(math.nan, 0.2, 0.8, 0.5) == agrees(0.5, math.nan, math.nan, 0.5) == OUT_OF_REACH
 
 
 def test_verdicts():
