@@ -30,7 +30,7 @@ LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#A8005C", "linestyle": (0, (4.0, 1.6))},
 )
 FILLS = {"stable": "full", "saddle": "left", "unstable": "none"}
-PATH: dict[str, Any] = {"color": "0.15", "linewidth": 0.7}
+PATH: dict[str, Any] = {"color": "0.15", "linewidth": 0.7, "linestyle": "-"}
 
 
 def portrait_figure(found: Portrait) -> Figure:

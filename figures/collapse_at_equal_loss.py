@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 import dynlab
 from dynlab import plotting
@@ -57,7 +58,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
     with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 2.9), layout="constrained")
+        figure = Figure(figsize=(plotting.WIDTH, 3.0), layout="constrained")
         left, right = figure.subplots(1, 2)
         for (_, head), rows in data.groupby(["run", "head"]):
             seen = rows[rows["time"] > 0.0]
@@ -77,9 +78,8 @@ def draw(folder: Path) -> None:
         right.set_xlabel("loss above the lowest loss (falling to the right)")
         right.set_ylabel("effective rank of the outputs")
         letter(right, "b", "rank against loss")
-        for head, text in HEADS.items():
-            left.plot([], [], label=text, linewidth=1.2, **LOOKS[head])
-        left.legend(loc="lower left")
+        handles = [Line2D([], [], label=text, linewidth=1.2, **LOOKS[head]) for head, text in HEADS.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
         given = settings_of(NAME, folder)
         starts = f"{data['run'].nunique()} starts, each with and without the head; circle, square: where curves end"
         caption(figure, words(given, f"dim {given['dim']}, head rate {given['eta_head']:g}, {starts}"))

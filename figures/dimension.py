@@ -56,6 +56,11 @@ def claim(data: pd.DataFrame) -> None:
     assert falls.is_monotonic_decreasing, "a slower head rescues more in the limit"
 
 
+def _rate(rate: float) -> str:
+    """A head rate in the key."""
+    return f"head rate $10^{{{round(math.log10(rate))}}}$"
+
+
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
     with plotting.style():
@@ -63,14 +68,15 @@ def draw(folder: Path) -> None:
         left, right = figure.subplots(1, 2)
         with_head, without = data[data["head"] != "none"], data[data["head"] == "none"]
         shown = {"off-diagonal": with_head[with_head["eta_head"] == SHOWN], "none": without}
+        names = {"off-diagonal": _rate(SHOWN), "none": HEADS["none"]}
         for head, rows in shown.items():
-            intervals(left, rows, "dim", HEAD_LOOKS[head], HEADS[head])
+            intervals(left, rows, "dim", HEAD_LOOKS[head], names[head])
             left.axhline(rows["predicted"].iloc[0], **LAW | {"color": HEAD_LOOKS[head]["color"], "linestyle": DASHED})
         for n, (rate, rows) in enumerate(with_head.groupby("eta_head")):
             look = RATE_LOOKS[n % 3]
             rest = rows.assign(value=1.0 - rows["value"], low=1.0 - rows["high"], high=1.0 - rows["low"])
             rest["dim"] *= 1.25 ** (n - 1)  # beside each other, so that all show
-            intervals(right, rest[rest["value"] > 0.0], "dim", look, f"$10^{{{round(math.log10(rate))}}}$")
+            intervals(right, rest[rest["value"] > 0.0], "dim", look, _rate(rate))
             right.axhline(1.0 - rows["predicted"].iloc[0], **LAW | {"color": look["color"], "linestyle": DASHED})
         for axes in (left, right):
             axes.plot([], [], **LAW | {"linestyle": DASHED}, label=r"predicted, $d \to \infty$")
@@ -81,10 +87,10 @@ def draw(folder: Path) -> None:
         left.legend(loc="center right", bbox_to_anchor=(1.0, 0.55))
         right.set_yscale("log")
         right.set_ylabel("share that does not, with head")
-        right.legend(loc="upper right", title=r"head rate $\eta_E/\eta$", ncols=2, title_fontsize=8.0)
+        right.legend(loc="upper right", ncols=2, fontsize=7.0)
         top = right.get_ylim()[1]
         right.set_ylim(None, 2.5 * top)
-        letter(left, "a", rf"head rate $10^{{{round(math.log10(SHOWN))}}}$")
+        letter(left, "a", "with and without head")
         letter(right, "b", "three head rates")
         given = settings_of(NAME, folder)
         caption(figure, words(given, f"{given['seeds']} starts a point; bars: 95 % intervals"))

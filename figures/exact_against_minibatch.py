@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -118,7 +119,8 @@ def draw(folder: Path) -> None:
         axes = figure.add_subplot(grid[:, 2])
         _draw_distances(axes, data)
         letter(axes, "e", "distance, with fitted exponents")
-        figure.legend(handles=_handles(curves), loc="outside lower center", ncols=3, fontsize=7.0)
+        how: dict[str, Any] = {"handler_map": {tuple: HandlerTuple(ndivide=1)}, "ncols": 3, "fontsize": 7.0}
+        figure.legend(*_handles(curves), loc="outside lower center", **how)
         rates = ", ".join(f"{given[name]['eta']:g} ({name})" for name in FILLED)
         bands = f"bands: mean $\\pm$ standard deviation of {given['seeds']} seeds"
         said = f"dim {given['dim']}, one start, $\\eta = \\eta_E$ = {rates}, {bands}"
@@ -126,18 +128,17 @@ def draw(folder: Path) -> None:
     save(figure, NAME, folder)
 
 
-def _handles(curves: pd.DataFrame) -> list:
+def _handles(curves: pd.DataFrame) -> tuple[list, list]:
     """The legend of the curves: the signals by colour and by the theory's dashes, the batch sizes by opacity."""
     sizes = {activation: sorted(set(rows["batch"]) - {0}) for activation, rows in curves.groupby("activation")}
-    bands = [Patch(color=look["color"], label=f"{name}, minibatches") for name, look in LOOKS.items()]
-    lines = [
-        Line2D([], [], **THEORY, linestyle=look["linestyle"], label=f"{name}, exact descent") for name, look in LOOKS.items()
-    ]
+    lines = [Line2D([], [], **THEORY, linestyle=look["linestyle"]) for look in LOOKS.values()]
+    signals = [(Patch(color=look["color"]), line) for look, line in zip(LOOKS.values(), lines, strict=True)]
     shades = [
         Patch(color="black", alpha=shade, linewidth=0, label=f"batch {_sizes(sizes, i)}")
         for i, shade in enumerate(SHADES)
     ]
-    return [*bands, *lines, *shades]
+    names = [f"{name} signal (broken line: exact descent)" for name in SIGNALS]
+    return [*signals, *shades], [*names, *(str(shade.get_label()) for shade in shades)]
 
 
 def _sizes(sizes: dict, i: int) -> str:

@@ -82,6 +82,6 @@ def draw(folder: Path) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=4.0)
         given = settings_of(NAME, folder)
         said = [given["activation"], "strong 1", f"dim {given['dim']}", f"head rate {given['eta_head']:g}"]
-        said += [f"to time {given['until']:.0e}", f"{given['seeds']} starts a point"]
+        said += [f"to time $10^{{{round(np.log10(given['until']))}}}$", f"{given['seeds']} starts a point"]
         caption(figure, f"{', '.join(said)}; points of one strength stand side by side")
     save(figure, NAME, folder)

@@ -97,4 +97,5 @@ def _panel(axes: Axes, data: pd.DataFrame, quantity: str, symbol: str, variable:
     intervals(axes, points, "x", plotting.marks(0), "median")
     found, ends = law(data, quantity), points["x"].iloc[[0, -1]]
     label = f"${symbol} \\sim {variable}^{{{found.exponent:.3f}}}$"
-    axes.plot(ends, found(ends), label=label, **LAW)
+    dash = plotting.DASHES[list(QUANTITIES).index(quantity)]  # each law has its own
+    axes.plot(ends, found(ends), label=label, **LAW, linestyle=dash)

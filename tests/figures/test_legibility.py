@@ -144,10 +144,6 @@ def test_series_and_marks_differ_without_colour():
     lines = [axes.plot([0, 1], [0, 1], **plotting.series(place))[0] for place in range(n)]
     points = [axes.plot([0, 1], [0, 1], **plotting.marks(place))[0] for place in range(n)]
     assert len({dash(line) for line in lines}) == len({marker(line) for line in points}) == n
-    with plotting.style():
-        own = Figure().subplots()
-        cycled = [own.plot([0, 1], [0, 1])[0] for _ in range(n)]
-    assert [(line.get_color(), dash(line)) for line in cycled] == [(line.get_color(), dash(line)) for line in lines]
 
 
 def test_a_run_that_ends_early_is_said_to():
