@@ -132,6 +132,10 @@ def rows(ops, n, c, dtype="float32"):
     found["softmax"] = ops.softmax(y, bias, 0.3, ops.zeros((n, c), dtype), logs)
     found["logs"] = logs
     value = ops.zeros((1,), "float64")
+    goal = ops.to_device(np.abs(normal(4, n, c, dtype=dtype)) * (np.arange(c) % 3 > 0).astype(dtype))
+    ops.add_cross_entropy(goal, y, 0.3, logs, 0.01, value)
+    even = n // 2 * 2
+    ops.add_pair_gaps(ops.to_device(normal(5, even, even, dtype=dtype)), 0.01, value)
     ops.add_product(x, y, 0.3, value)
     ops.add_sum(logs, 0.01, value)
     found["value"] = value

@@ -15,6 +15,8 @@ from planting import Planting
 LOSSES, HEAD, ROWS = "dynlab/images/losses.py", "dynlab/images/head.py", "dynlab/images/layers/rows.py"
 FORMULAS, UPDATES = "dynlab/formulas/updates.py", "dynlab/images/layers/updates.py"
 OPTIMISE, EVALUATION = "dynlab/images/optimise.py", "dynlab/images/evaluation.py"
+DENSE, NORMALISE = "dynlab/images/layers/dense.py", "dynlab/images/layers/normalise.py"
+PROBE = "dynlab/images/probe.py"
 NEIGHBOURS, ROTATIONS = "dynlab/images/neighbours.py", "dynlab/images/rotations.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
@@ -51,23 +53,30 @@ FAULTS = {
     "count not saved": (OPTIMISE, 'self.count = int(saved["count"])', "pass"),
     "cosine that ignores the warm-up": (OPTIMISE, "(step - warm_up, max(steps - warm_up, 1)", "(step, max(steps, 1)"),
     "the last of equal neighbours": (NEIGHBOURS, "row[j] > best[0]", "row[j] >= best[0]"),
-    "votes without temperature": (NEIGHBOURS, "np.float64(values[i, j]) / temperature", "np.float64(values[i, j])"),
-    "test pictures standardised in another way": (
-        EVALUATION,
-        "((test - mean) / deviation) @ axes",
-        "((test - test.mean(0) - 1.0) / deviation) @ axes",
-    ),
-    "C chosen upside down": (EVALUATION, "best = max(best,", "best = min(best,"),
-    "the penalty's slope without C": (EVALUATION, "self.slope / n + self.penalty * weights", "self.slope / n + weights"),
+    "votes without temperature": (NEIGHBOURS, "(values[i, j] - top) / temperature", "(values[i, j] - top)"),
+    "test pictures standardised in another way": (EVALUATION, "probe.ROWS] - mean)", "probe.ROWS] - mean - 1.0)"),
+    "C chosen upside down": (EVALUATION, "if right > best[0] else best", "if right < best[0] or best[0] < 0 else best"),
+    "every C is tried": (EVALUATION, "if best[0] - right > DOUBT", "if best[0] - right > 1e9 * DOUBT"),
+    "the penalty's slope without C": (PROBE, "gradient[:-1] += self.penalty * weights", "gradient[:-1] += weights"),
+    "a probe that has always converged": (PROBE, "return self.left <= self.tolerance", "return True"),
+    "the factor not transposed": (PROBE, "self._with(self.inverse, gradient", "self._with(self.inverse_turned, gradient"),
+    "a step that is not judged": (PROBE, "if abs(slope) <= -STEEP * before:", "if True:"),
+    "votes that overflow": (NEIGHBOURS, "top = np.float64(values[i].max())", "top = 0.0"),
+    "lengths of squares as they are": (DENSE, "top = top if top > 0.0 else 1.0", "top = 1.0"),
+    "what DINO's outputs have in common": (ROWS, "below += goal[i, j] * (top - x[i, j])", "below += goal[i, j] * (0.0 - x[i, j])"),
+    "a softmax of quotients": (ROWS, "out[i, j] = (y - top) / temperature", "out[i, j] = y / temperature"),
+    "squares that single precision does not hold": (NORMALISE, "if not SMALL * (high - low) < square[k] < LARGE:", "if False:"),
+    "means that single precision adds": (ROWS, "total = np.zeros(x.shape[1])", "total = np.zeros(x.shape[1], np.float32)"),
     "correlations with their diagonal": (EVALUATION, "correlation.sum() - np.trace(correlation)", "correlation.sum()"),
 }
-FILES = ("test_losses.py", "test_head.py", "test_optimise.py", "test_evaluation.py")
+FILES = ("test_losses.py", "test_head.py", "test_optimise.py", "test_evaluation.py", "test_scales.py")
 
 
 def tests(name: str | None) -> list[str]:
     """All files for the sources as they are, for a fault those that are about its place."""
-    of = {LOSSES: 1, ROWS: 1, HEAD: 2, FORMULAS: 4, UPDATES: 6, OPTIMISE: 4, EVALUATION: 8, NEIGHBOURS: 8, ROTATIONS: 2}
-    chosen = 15 if name is None else of[FAULTS[name][0]]
+    of = {LOSSES: 1, ROWS: 17, HEAD: 2, FORMULAS: 4, UPDATES: 6, OPTIMISE: 4, EVALUATION: 8, NEIGHBOURS: 24, ROTATIONS: 2}
+    of |= {DENSE: 16, NORMALISE: 16, PROBE: 8}
+    chosen = 31 if name is None else of[FAULTS[name][0]]
     return [f"tests/images/{file}" for i, file in enumerate(FILES) if chosen >> i & 1]
 
 

@@ -3,15 +3,11 @@ r"""What features (n, d) are worth, and what they look like; on the host, with t
 **Weighted kNN** (Wu et al. 2018): features at unit length; a test picture's k nearest training pictures by cosine s_i vote
 for their classes with weights exp(s_i/temperature).
 
-**Linear probe**: multinomial logistic regression on standardised features x, by L-BFGS (SciPy) with the exact gradient,
-
-    J(W, b) = (1/n) sum_i [log sum_c exp(w_c . x_i + b_c) - (w_{y_i} . x_i + b_{y_i})] + |W|^2/(2 C n),
-
-C as elsewhere the weight of the data. C is the one with most held-out pictures right (of equals the smallest), where a fixed
-share of every class of the *training* set is held out; then all of the training set is fitted with it. With p the softmax,
-dJ/dw_c = (1/n) sum_i (p_ic - [y_i = c]) x_i + w_c/(C n), dJ/db_c = (1/n) sum_i (p_ic - [y_i = c]). So that few iterations
-do, x are turned onto the axes of their covariance, with eigenvalues e_k, which changes neither J's minimum nor |W|, and the
-search is in w_k sqrt(e_k/classes + 1/(C n)), the square root being about that of the curvature of J.
+**Linear probe**: multinomial logistic regression on standardised features, fitted by `dynlab.images.probe` with a penalty
+|W|^2/(2 C n), C as elsewhere the weight of the data. C is the one with most held-out pictures right (of equals the
+smallest), where a fixed share of every class of the *training* set is held out; values are tried from the smallest on, until
+one is worse than the best by three standard errors of the difference: beyond, the probe only learns its pictures by heart.
+Then all of the training set is fitted.
 
 **Shape**: with R the correlations of the d features, `rank` = exp(entropy of the eigenvalues of R/d), between 1 and d: the
 effective rank of the theory (`dynlab.population.moments.correlation_rank`). `singular_rank` is the same function of the
@@ -22,17 +18,16 @@ the same for all pictures has no correlations: it is a zero row of R, counts in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import minimize
 
 from dynlab import _show
 from dynlab._checks import integer, real, require
 from dynlab._stats import wilson
-from dynlab.images import neighbours
+from dynlab.images import layers, neighbours, probe
 from dynlab.population import moments
 
 if TYPE_CHECKING:
@@ -42,7 +37,7 @@ if TYPE_CHECKING:
 
 CHUNK_ENTRIES = 1 << 24  # cosines held at a time: 64 MB in float32
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-ITERATIONS, TOLERANCE = 200, 1e-5
+COARSE, DOUBT = 1e-4, 3.0  # of the fits that decide about C: nats a picture; standard errors
 WORDS = 30  # characters of a protocol in the one line of an accuracy
 
 
@@ -134,16 +129,21 @@ def knn(
 
 
 def knn_scores(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int, temperature: float) -> np.ndarray:
-    """Votes (n, classes) for unit features, in blocks of rows that hold at most `CHUNK_ENTRIES` cosines."""
+    """Votes (n, classes) for unit features, in blocks of rows that hold at most `CHUNK_ENTRIES` cosines.
+
+    A vote is exp((cosine - the largest of the row's)/temperature): what a picture's votes have in common decides nothing.
+    """
     classes = int(labels.max()) + 1
     scores = np.empty((len(test), classes))
     block = max(1, min(len(test), CHUNK_ENTRIES // len(train)))
-    cosines = np.empty((block, len(train)), train.dtype)
+    cosines, sides = np.empty((block, len(train)), train.dtype), np.empty((len(train), block), train.dtype)
     values, places = np.empty((block, k), train.dtype), np.empty((block, k), np.int64)
     for low in range(0, len(test), block):
         part = test[low : low + block]
         n = len(part)
-        np.matmul(part, train.T, out=cosines[:n])
+        sides = sides if n == block else np.empty((len(train), n), train.dtype)
+        layers.matmul(train, part, sides, transpose_b=True)  # this way round the few are packed, not the many
+        cosines[:n] = sides.T
         neighbours.largest(cosines[:n], k, values[:n], places[:n])
         neighbours.votes(values[:n], places[:n], labels, temperature, scores[low : low + n])
     return scores
@@ -151,46 +151,67 @@ def knn_scores(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int, 
 
 def linear_probe(
     train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike,
-    strengths: Sequence[float] = STRENGTHS, held_out: float = 0.1, iterations: int = ITERATIONS,
+    strengths: Sequence[float] = STRENGTHS, held_out: float = 0.1, iterations: int = probe.ITERATIONS,
+    told: Callable[[str], None] = lambda line: None,
 ) -> Accuracy:  # fmt: skip
     """The linear probe on frozen features train (N, d) and test (n, d).
 
     train_labels (N,), test_labels (n,): integers from 0. strengths: the values of C that are tried. held_out: the share of
-    each class that decides between them. iterations: of L-BFGS, at most. SettingError for what is not allowed.
+    each class that decides between them. iterations: of L-BFGS, at most. told: called with a line where it has come to.
+    SettingError for what is not allowed.
     """
     train, test = _checked("train", train), _checked("test", test)
     train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
     require(train.shape[1] == test.shape[1], "test", test.shape, f"of {train.shape[1]} columns, as train")
     share = real("held_out", held_out, above=0.0, at_most=0.5)
-    inside, outside = on_axes(train, test)
-    chosen, tried = choose_strength(inside, train_labels, strengths, share, iterations)
-    fit = fit_logistic(inside, train_labels, chosen, iterations=iterations)
-    correct = int((fit.scores(outside).argmax(1) == test_labels).sum())
-    values = ", ".join(f"{c:g}" for c in strengths)
+    mean, deviation = standard(train)
+    held, classes = stratified(train_labels, share), int(train_labels.max()) + 1
+    inside, outside = (standard_blocks(train, train_labels, places, mean, deviation) for places in (~held, held))
+    moments = probe.second_moments(inside)
+    chosen, tried, start = choose_strength(inside, outside, classes, strengths, iterations, moments, told)
+
+    def said(iteration: int) -> None:
+        told(f"probe: fit of all with C = {chosen:g}, iteration {iteration} of at most {iterations}")
+
+    fit = probe.fit([*inside, *outside], classes, chosen, start, iterations, moments, said)
+    correct = 0
+    for low in range(0, len(test), probe.ROWS):
+        scores = fit.scores((test[low : low + probe.ROWS] - mean) / deviation)
+        correct += int((scores.argmax(1) == test_labels[low : low + probe.ROWS]).sum())
+    values = ", ".join(f"{c:g}" for c in sorted(strengths))
     protocol = (
         f"linear probe: multinomial logistic regression (L-BFGS, at most {iterations} iterations) on frozen features, "
-        f"standardised by the training set; C = {chosen:g} of {values} chosen on {share:.0%} of each class "
-        f"held out of {len(train)} training pictures, refitted on all, tested on {len(test)} pictures"
+        f"standardised by the training set; C chosen of {values} on {share:.0%} of each class "
+        f"held out of {len(train)} training pictures, from the smallest on until one is worse than the best by three "
+        f"standard errors; refitted on all, tested on {len(test)} pictures"
     )
     details = {"C": chosen, "held_out_accuracy": tried, "iterations": fit.iterations, "converged": fit.converged}
-    return Accuracy(correct, len(test), protocol, details | {"slope": fit.slope})
+    return Accuracy(correct, len(test), protocol, details | {"slope": fit.slope, "left": fit.left})
 
 
 def choose_strength(
-    features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], share: float, iterations: int
-) -> tuple[float, dict[str, float]]:
-    """The C that is best on held-out pictures of features (n, d), and the held-out accuracy of each."""
+    inside: Sequence[probe.Part], outside: Sequence[probe.Part], classes: int, strengths: Sequence[float],
+    iterations: int = probe.ITERATIONS, moments: Array | None = None, told: Callable[[str], None] = lambda line: None,
+) -> tuple[float, dict[str, float], Array]:  # fmt: skip
+    """The C that is best on the held-out pictures `outside`, the held-out accuracy of each that was tried, its fit's flat.
+
+    From the smallest on, each from the fit of the one before and only as far as accuracies need (`COARSE`), until one is
+    worse than the best by `DOUBT` standard errors of their difference. inside, outside: `probe.blocks`. moments: of inside.
+    """
     require(len(strengths) > 0, "strengths", strengths, "at least one number")
-    held = stratified(labels, share)
-    inside, outside = features[~held], features[held]
-    start, tried, best = None, {}, (-1.0, 0.0)
+    moments = probe.second_moments(inside) if moments is None else moments
+    total = sum(len(labels) for _, _, labels in outside)
+    start, tried, best = None, {}, (-1, 0.0, np.empty(0))
     for strength in sorted(real("strengths", c, above=0.0) for c in strengths):
-        fit = fit_logistic(inside, labels[~held], strength, start, iterations, int(labels.max()) + 1)
+        told(f"probe: C = {strength:g}")
+        fit = probe.fit(inside, classes, strength, start, iterations, moments, tolerance=COARSE)
         start = fit.flat
-        accuracy = float((fit.scores(outside).argmax(1) == labels[held]).mean())
-        tried[f"{strength:g}"] = accuracy
-        best = max(best, (accuracy, -strength))
-    return -best[1], tried
+        right = sum(int((fit.scores(features).argmax(1) == labels).sum()) for features, _, labels in outside)
+        tried[f"{strength:g}"] = right / max(total, 1)
+        best = (right, strength, fit.flat) if right > best[0] else best
+        if best[0] - right > DOUBT * np.sqrt(2.0 * best[0] * (1.0 - best[0] / max(total, 1))):
+            break
+    return best[1], tried, best[2]
 
 
 def stratified(labels: np.ndarray, share: float) -> np.ndarray:
@@ -205,94 +226,35 @@ def stratified(labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (d,) of the columns, infinite for one that does not vary (`varying`): it counts as 0."""
-    mean = features.mean(0, dtype=np.float64)
-    deviation = features.std(0, dtype=np.float64)
-    return mean.astype(features.dtype), np.where(varying(features), deviation, np.inf).astype(features.dtype)
+    """Mean and standard deviation (d,) of the columns, sums in float64; infinite for one that does not vary (`varying`): it
+    counts as 0."""
+    total, square = np.zeros(features.shape[1]), np.zeros(features.shape[1])
+    parts = [features[low : low + probe.ROWS] for low in range(0, len(features), probe.ROWS)]
+    for part in parts:
+        total += part.sum(0, dtype=np.float64)
+    mean = total / len(features)
+    for part in parts:
+        square += np.square(part - mean).sum(0)
+    deviation = np.where(varying(features), np.sqrt(square / len(features)), np.inf)
+    return mean.astype(features.dtype), deviation.astype(features.dtype)
 
 
 def varying(features: np.ndarray) -> np.ndarray:
     """Mask (d,) of the columns that vary by more than their own rounding, four spacings of their largest entry: a network
     gives one number for two pictures only but for that, in an order of its sums that depends on the processor."""
-    return np.ptp(features, axis=0) > 4.0 * np.finfo(features.dtype).eps * np.abs(features).max(0)
+    low, high = features.min(0), features.max(0)
+    return high - low > 4.0 * np.finfo(features.dtype).eps * np.maximum(-low, high)
 
 
-def on_axes(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both standardised by train and turned onto the axes of its covariance."""
-    mean, deviation = standard(train)
-    made = (train - mean) / deviation
-    _, axes = np.linalg.eigh((made.T @ made).astype(np.float64))
-    axes = axes.astype(train.dtype)
-    return made @ axes, ((test - mean) / deviation) @ axes
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A fitted probe: flat = weights (d, classes) and biases (classes,); slope: the largest entry of the gradient."""
-
-    flat: np.ndarray
-    classes: int
-    iterations: int
-    converged: bool
-    slope: float
-
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """(n, classes)."""
-        parts = self.flat.reshape(-1, self.classes).astype(features.dtype)
-        return features @ parts[:-1] + parts[-1]
-
-
-def fit_logistic(
-    features: np.ndarray, labels: np.ndarray, strength: float, start: Array | None = None, iterations: int = ITERATIONS,
-    classes: int | None = None,
-) -> Fit:  # fmt: skip
-    """Minimise J of the module from `start` (None: zero); fastest for features from `on_axes`."""
-    classes = int(labels.max()) + 1 if classes is None else classes
-    start = np.zeros((features.shape[1] + 1) * classes) if start is None else start
-    problem = Logistic(features, labels, classes, strength)
-    scale = np.repeat(problem.lengths(), classes)
-
-    def scaled(flat: Array) -> tuple[float, Array]:
-        value, gradient = problem(flat * scale)
-        return value, gradient * scale
-
-    options = {"maxiter": iterations, "gtol": TOLERANCE, "ftol": 1e-9, "maxcor": 20}
-    found = minimize(scaled, start / scale, jac=True, method="L-BFGS-B", options=options)
-    return Fit(found.x * scale, classes, int(found.nit), bool(found.success), float(np.abs(found.jac / scale).max()))
-
-
-class Logistic:
-    """J and its gradient as a function of flat float64 parameters; products in the features' type, sums in float64."""
-
-    def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int, strength: float) -> None:
-        self.features, self.classes = features, classes
-        self.penalty = 1.0 / (strength * len(features))
-        self.own = np.arange(len(labels)) * classes + labels
-        self.scores = np.empty((len(features), classes), features.dtype)
-        self.slope = np.empty((features.shape[1], classes), features.dtype)
-
-    def lengths(self) -> np.ndarray:
-        """(d + 1,): one over the square root of about J's curvature along the weights of each feature, and the biases."""
-        power = np.einsum("ij,ij->j", self.features, self.features) / len(self.features)
-        return 1.0 / np.sqrt(np.append(power.astype(np.float64) / self.classes + self.penalty, 1.0 / self.classes))
-
-    def __call__(self, flat: Array) -> tuple[float, Array]:
-        parts = flat.reshape(-1, self.classes)
-        weights, scores, n = parts[:-1], self.scores, len(self.scores)
-        np.matmul(self.features, weights.astype(scores.dtype), out=scores)
-        scores += parts[-1].astype(scores.dtype)
-        scores -= scores.max(1, keepdims=True)
-        loss = -scores.ravel()[self.own].sum(dtype=np.float64)
-        np.exp(scores, out=scores)
-        total = scores.sum(1, keepdims=True)
-        loss += np.log(total).sum(dtype=np.float64)
-        scores /= total
-        scores.ravel()[self.own] -= 1.0
-        np.matmul(self.features.T, scores, out=self.slope)
-        gradient = np.empty_like(parts)
-        gradient[:-1] = self.slope / n + self.penalty * weights
-        gradient[-1] = scores.sum(0, dtype=np.float64) / n
-        return loss / n + 0.5 * self.penalty * float((weights * weights).sum()), gradient.ravel()
+def standard_blocks(
+    features: np.ndarray, labels: np.ndarray, chosen: np.ndarray, mean: np.ndarray, deviation: np.ndarray
+) -> list[probe.Part]:
+    """`probe.blocks` of the standardised rows of features (n, d) that a mask (n,) chooses."""
+    places, made = np.flatnonzero(chosen), []
+    for low in range(0, len(places), probe.ROWS):
+        some = places[low : low + probe.ROWS]
+        made += probe.blocks((features[some] - mean) / deviation, labels[some])
+    return made
 
 
 def shape(features: ArrayLike) -> Shape:
@@ -363,5 +325,5 @@ def _labels(labels: ArrayLike, features: np.ndarray) -> np.ndarray:
 
 def _unit(features: np.ndarray) -> np.ndarray:
     """Rows at unit length; a row of zeros stays zero."""
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(length > 0.0, length, 1.0).astype(features.dtype)
+    out: np.ndarray = layers.unit_length(features, np.empty_like(features), np.empty(len(features), features.dtype))
+    return out

@@ -14,6 +14,7 @@ import numpy as np
 
 from dynlab import heads
 from dynlab._checks import choice, integer, real, require
+from dynlab.images import layers
 from dynlab.images.encoders import projector
 from dynlab.images.network import Network, start_values
 from dynlab.images.rotations import spectrum
@@ -47,7 +48,6 @@ class MatrixHead:
         self.decays = ops.to_device(np.array(entries, np.uint8).ravel())
         self.segments = [("E", 0, m * m, (m, m))]
         self.matrix, self._d_matrix = self.parameters.reshape(m, m), self.gradients.reshape(m, m)
-        self._moments = ops.empty((m, m), dtype)
         self.correlation: np.ndarray | None = None
 
     @property
@@ -77,8 +77,8 @@ class MatrixHead:
         """
         if self.rule not in FROM_CORRELATION:
             return
-        self.ops.matmul(z, z, self._moments, transpose_a=True)
-        now = np.asarray(self.ops.to_host(self._moments), np.float64) / z.shape[0]
+        held = np.asarray(self.ops.to_host(z), np.float64)  # its squares need not be numbers of z's type
+        now = layers.matmul(held, held, np.empty(self.matrix.shape), transpose_a=True) / len(held)
         self.correlation = heads.moving_correlation(self.correlation, now, self.rho)
         made = from_correlation(self.rule, self.correlation, self.eps)
         self.ops.copy(self.ops.to_device(made.astype(self.parameters.dtype)), self.matrix)

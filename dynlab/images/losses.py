@@ -256,8 +256,9 @@ class Dino(Objective):
         super().__init__(settings, ops, rows, outputs, dtype)
         stop = settings.stop_gradient
         require(stop == "target", "stop_gradient", stop, '"target" with objective "dino"')
-        self.student, self.teacher, self.goal = self._matrix(), self._matrix(), self._matrix()
-        self.logs, self.sums = ops.empty((rows,), dtype), ops.empty((outputs,), dtype)
+        # Shares in double precision: what a gradient is made of is their difference, and they may be nearly the same.
+        self.student, self.teacher, self.goal = (ops.empty((rows, outputs), "float64") for _ in range(3))
+        self.logs, self.sums = ops.empty((rows,), "float64"), ops.empty((outputs,), dtype)
         self.state = {"centre": ops.zeros((outputs,), dtype)}
 
     def _step(self, online, target, d_online, d_target):
@@ -265,9 +266,7 @@ class Dino(Objective):
         ops.softmax(target, self.state["centre"], settings.teacher_temperature, self.teacher, self.logs)
         ops.swap_views(self.teacher, self.goal)
         ops.softmax(online, None, settings.student_temperature, self.student, self.logs)
-        # - sum_i P_i log p_i = log Z - sum_i P_i F_i/t_s, since P sums to 1
-        ops.add_sum(self.logs, share, self.value)
-        ops.add_product(self.goal, online, -share / settings.student_temperature, self.value)
+        ops.add_cross_entropy(self.goal, online, settings.student_temperature, self.logs, share, self.value)
         ops.difference(self.student, self.goal, share / settings.student_temperature, d_online)
         ops.column_sums(target, self.sums)
         ops.scale(self.sums, share)
@@ -299,13 +298,13 @@ class SimClr(Objective):
         u = self.normalised.forward(online)
         ops.matmul(u, u, self.cosines, transpose_b=True)
         ops.set_diagonal(self.cosines, -float("inf"))
+        ops.add_pair_gaps(self.cosines, share / temperature, self.value)
         ops.softmax(self.cosines, None, temperature, self.cosines, self.logs)
         ops.add_sum(self.logs, share, self.value)
         ops.matmul(self.cosines, u, self.slope)
         ops.matmul(self.cosines, u, self.other, transpose_a=True)
         ops.axpy(1.0, self.other, self.slope)
         ops.swap_views(u, self.other)
-        ops.add_product(u, self.other, -share / temperature, self.value)
         ops.axpy(-2.0, self.other, self.slope)
         ops.scale(self.slope, share / temperature)
         self.normalised.backward(self.slope, online, d_online)

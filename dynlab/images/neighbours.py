@@ -45,8 +45,10 @@ def largest(rows, k, values, places):
 
 @_jit.kernel
 def votes(values, places, labels, temperature, scores):
-    """Fill scores (n, classes) with the sums of exp(value/temperature) over the neighbours of each class, in float64."""
+    """Fill scores (n, classes) with sums over the neighbours of each class, in float64, of exp((value - the row's largest)/
+    temperature)."""
     scores[:] = 0.0
     for i in range(len(values)):
+        top = np.float64(values[i].max())
         for j in range(values.shape[1]):
-            scores[i, labels[places[i, j]]] += np.exp(np.float64(values[i, j]) / temperature)
+            scores[i, labels[places[i, j]]] += np.exp((values[i, j] - top) / temperature)

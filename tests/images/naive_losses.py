@@ -88,13 +88,20 @@ def softmax(row):
     return [p / sum(powers) for p in powers]
 
 
+def log_softmax(row):
+    """Logarithms of the shares, of the differences to the largest."""
+    largest = max(row)
+    total = math.log(sum(math.exp(x - largest) for x in row))
+    return [x - largest - total for x in row]
+
+
 def dino(online, target, centre, student, teacher):
     rows, m = online.shape
     total = 0.0
     for i in range(rows):
         goal = softmax([(target[other_view(i, rows), j] - centre[j]) / teacher for j in range(m)])
-        own = softmax([online[i, j] / student for j in range(m)])
-        total -= sum(goal[j] * math.log(own[j]) for j in range(m)) / rows
+        own = log_softmax([online[i, j] / student for j in range(m)])
+        total -= sum(goal[j] * own[j] for j in range(m)) / rows
     return total
 
 
@@ -102,8 +109,9 @@ def simclr(y, temperature):
     rows = len(y)
     u, total = unit(y), 0.0
     for i in range(rows):
-        others = [math.exp(sum(u[i] * u[k]) / temperature) for k in range(rows) if k != i]
-        total += (math.log(sum(others)) - sum(u[i] * u[other_view(i, rows)]) / temperature) / rows
+        others = [k for k in range(rows) if k != i]
+        own = log_softmax([sum(u[i] * u[k]) / temperature for k in others])
+        total -= own[others.index(other_view(i, rows))] / rows
     return total
 
 
@@ -167,13 +175,13 @@ def lars(p, gradients, mask, spans, rate, decay, momentum, trust):
 
 
 def knn_scores(train, labels, test, k, temperature):
-    """Votes by class, neighbours sorted by similarity and, of equals, by place."""
+    """Votes by class in units of the nearest one's, neighbours sorted by similarity and, of equals, by place."""
     train, test = unit(np.asarray(train, float)), unit(np.asarray(test, float))
     out = np.zeros((len(test), max(labels) + 1))
     for i, x in enumerate(test):
         near = sorted((-sum(x * y), j) for j, y in enumerate(train))[:k]
         for minus, j in near:
-            out[i, labels[j]] += math.exp(-minus / temperature)
+            out[i, labels[j]] += math.exp((near[0][0] - minus) / temperature)
     return out
 
 

@@ -1,7 +1,11 @@
 """kNN, linear probe and the shape of features, by naive loops and on clouds whose answers are known."""
 
 import json
+import os
+import subprocess
+import sys
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +13,7 @@ from hypothesis import strategies as st
 
 from dynlab._checks import SettingError
 from dynlab._stats import wilson
-from dynlab.images import evaluation
+from dynlab.images import evaluation, probe
 from dynlab.population import moments
 from tests.images import naive_losses as naive
 
@@ -37,7 +41,7 @@ def test_votes_are_those_of_naive_loops(n, d, k, seed):
 def test_of_equal_neighbours_the_first_vote():
     train, labels = np.ones((50, 1), np.float32), np.repeat(np.arange(5), 10)
     scores = evaluation.knn_scores(train, labels, np.ones((1, 1), np.float32), 12, 1.0)
-    np.testing.assert_allclose(scores[0] / np.e, [10, 2, 0, 0, 0], rtol=1e-12)
+    np.testing.assert_allclose(scores[0], [10, 2, 0, 0, 0], rtol=1e-12)
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -65,7 +69,7 @@ def test_knn_counts_pictures_and_says_how():
 def test_the_probe_minimises_what_it_says_it_does(n, d, classes, seed):
     rng = np.random.default_rng(seed)
     features, labels = rng.normal(size=(n, d)), rng.integers(0, classes, n)
-    problem = evaluation.Logistic(features, labels, classes, 0.3)
+    problem = probe.Logistic(probe.blocks(features, labels), classes, 0.3)
     flat = rng.normal(size=(d + 1) * classes)
     value, gradient = problem(flat)
     assert value == pytest.approx(naive.logistic(flat, features, labels, classes, 0.3), rel=1e-12)
@@ -75,31 +79,125 @@ def test_the_probe_minimises_what_it_says_it_does(n, d, classes, seed):
     assert again == value
 
 
+def test_blocks_change_only_the_order_of_sums(monkeypatch):
+    features, labels = clouds(300, 5, 3, 2, dtype="float64")
+    flat = np.random.default_rng(0).normal(size=18)
+    whole = probe.Logistic(probe.blocks(features, labels), 3, 1.0)(flat)
+    monkeypatch.setattr(probe, "ROWS", 37)
+    parts = probe.blocks(features, labels)
+    assert [len(part[0]) for part in parts] == [37] * 8 + [4]
+    value, gradient = probe.Logistic(parts, 3, 1.0)(flat)
+    assert value == pytest.approx(whole[0], rel=1e-13)
+    np.testing.assert_allclose(gradient, whole[1], atol=1e-14)
+    np.testing.assert_allclose(probe.second_moments(parts), features.T @ features / 300, rtol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_fit_is_a_minimum(dtype):
+    """Found by Newton's method with second differences of loops in float64, to which the fit owes nothing."""
     features, labels = clouds(400, 5, 3, 2, dtype=dtype)
-    fit = evaluation.fit_logistic(features, labels, 1.0)
-    assert fit.converged and fit.slope < 1e-3
-    exact = evaluation.Logistic(features.astype(float), labels, 3, 1.0)
-    value, gradient = exact(fit.flat)
-    assert np.abs(gradient).max() < 1e-3
+    fit = probe.fit(probe.blocks(features, labels), 3, 1.0)
+    assert fit.converged and fit.left <= probe.TOLERANCE and fit.slope < 1e-3
+    exact = probe.Logistic(probe.blocks(features.astype(float), labels), 3, 1.0)
+    x = np.zeros(18)
+    for _ in range(8):
+        columns = [(exact(x + 1e-4 * e)[1] - exact(x - 1e-4 * e)[1]) / 2e-4 for e in np.eye(18)]
+        x = x - np.linalg.lstsq(np.array(columns), exact(x)[1], rcond=1e-6)[0]
+    assert naive.logistic(fit.flat, features, labels, 3, 1.0) - naive.logistic(x, features, labels, 3, 1.0) < 3e-6
     rng = np.random.default_rng(0)
+    value = exact(fit.flat)[0]
     assert all(exact(fit.flat + 0.05 * rng.normal(size=fit.flat.shape))[0] > value for _ in range(5))
 
 
-def test_turning_the_features_changes_the_way_not_the_minimum():
+def test_the_verdict_is_the_slope_s_and_no_other():
+    """Cut short it has not converged; where differences of J are rounding only, it has."""
+    features, labels = clouds(400, 5, 3, 2)
+    parts = probe.blocks(features, labels)
+    cut = probe.fit(parts, 3, 1.0, iterations=1)
+    assert not cut.converged and cut.left > probe.TOLERANCE
+    close = probe.fit(parts, 3, 1.0, tolerance=1e-10)
+    assert close.converged and close.slope < 1e-4
+    again = probe.fit(parts, 3, 1.0, start=close.flat)
+    assert again.converged and again.iterations == 0
+
+
+@pytest.mark.parametrize("d", [1, 5, 130, 300])
+def test_the_factor_and_its_inverse_are_those_of_lapack(d):
+    rng = np.random.default_rng(d)
+    matrix = rng.normal(size=(d, 2 * d))
+    matrix = matrix @ matrix.T / d + 1e-3 * np.eye(d)
+    factor = probe.cholesky(matrix)
+    np.testing.assert_allclose(factor, np.linalg.cholesky(matrix), atol=1e-12 * np.abs(factor).max() * d)
+    np.testing.assert_allclose(probe.inverse_of_lower(factor) @ factor, np.eye(d), atol=1e-11 * d)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3, 40.0])
+def test_the_search_finds_minima_of_convex_functions(size):
+    """sum log cosh(x - a), whose slope flattens far away, from near and far; and a quadratic of curvatures 1 to 100."""
+    a = size * np.arange(1.0, 6.0)
+
+    def flattening(x):
+        return float(np.log(np.cosh(np.clip(x - a, -300, 300))).sum()), np.tanh(x - a)
+
+    place, slope, count = probe.minimise(flattening, np.zeros(5), 200, 1e-12)
+    np.testing.assert_allclose(place, a, atol=1e-5)
+    assert np.abs(slope).max() < 2e-6 and count < 60
+    curvature = np.array([1.0, 3.0, 10.0, 30.0, 100.0])
+    place, _, _ = probe.minimise(lambda x: (0.0, curvature * (x - a)), np.zeros(5), 200, 1e-20)
+    np.testing.assert_allclose(place, a, rtol=1e-8)
+
+
+def test_threads_change_no_bit_of_neighbours_and_probe():
+    train, labels = clouds(500, 70, 5, 0, apart=1.0)
+    test, test_labels = clouds(300, 70, 5, 1, apart=1.0)
+    before, found = numba.get_num_threads(), []
+    try:
+        for threads in (1, before):
+            numba.set_num_threads(threads)
+            mean, deviation = evaluation.standard(train)
+            parts = evaluation.standard_blocks(train, labels, np.ones(500, bool), mean, deviation)
+            fit = probe.fit(parts, 5, 0.1)
+            votes = evaluation.knn_scores(train, labels, test, 20, 0.1)
+            found.append((fit.flat.tobytes(), votes.tobytes(), evaluation.linear_probe(train, labels, test, test_labels)))
+    finally:
+        numba.set_num_threads(before)
+    assert found[0] == found[1]
+
+
+THREADS = """
+import sys, numpy as np
+from dynlab.images import evaluation, probe
+rng = np.random.default_rng(0)
+labels = rng.integers(0, 7, 3000)
+features = (np.eye(7, 200)[labels] + rng.normal(size=(3000, 200))).astype(np.float32)
+mean, deviation = evaluation.standard(features)
+fit = probe.fit(evaluation.standard_blocks(features, labels, np.ones(3000, bool), mean, deviation), 7, 0.1)
+sys.stdout.write(fit.flat.tobytes().hex())
+sys.stdout.write(evaluation.knn_scores(features[:2000], labels[:2000], features[2000:], 50, 0.1).tobytes().hex())
+"""
+
+
+def test_neither_the_threads_nor_the_kernels_of_blas_decide_about_a_picture():
+    """The same bits where BLAS has one thread and plain arithmetic, and where it has two and what it chooses."""
+    settings = ({"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Nehalem", "MKL_NUM_THREADS": "1"}, {})
+    found = [
+        subprocess.run([sys.executable, "-c", THREADS], env=os.environ | more, capture_output=True, text=True, check=True)
+        for more in settings
+    ]
+    assert found[0].stdout == found[1].stdout and len(found[0].stdout) > 1000
+
+
+def test_the_features_of_most_curvature_are_found_as_fast_as_the_others():
+    """Mixed and of sizes 3 to 0.03: the minimum is that of the features mixed in no way, found in about as many steps."""
     rng = np.random.default_rng(5)
     features, labels = clouds(300, 6, 3, 2, dtype="float64")
-    features = features @ (np.diag([3.0, 1, 1, 0.3, 0.1, 0.03]) @ rng.normal(size=(6, 6)))
-    turned, outside = evaluation.on_axes(features, features[:50])
-    # One product in blocks of other rows: six products, each rounded once, of entries below 10.
-    np.testing.assert_allclose(turned[:50], outside, rtol=0, atol=6 * 10 * np.finfo(float).eps)
-    np.testing.assert_allclose(turned.T @ turned, np.diag(np.diagonal(turned.T @ turned)), atol=1e-9)
-    straight = (features - features.mean(0)) / features.std(0)
-    fits = [evaluation.fit_logistic(x, labels, 1.0, iterations=2000) for x in (straight, turned)]
-    scores = [fit.scores(x) - fit.scores(x).mean(1, keepdims=True) for fit, x in zip(fits, (straight, turned), strict=True)]
-    np.testing.assert_allclose(*scores, atol=0.01)
-    assert fits[1].iterations < fits[0].iterations
+    mixed = features @ np.diag([3.0, 1, 1, 0.3, 0.1, 0.03]) @ rng.normal(size=(6, 6))
+    parts = probe.blocks(mixed, labels)
+    known = probe.fit(parts, 3, 1.0, iterations=2000)
+    blind = probe.fit(parts, 3, 1.0, iterations=2000, moments=np.eye(6))
+    values = [probe.Logistic(parts, 3, 1.0)(fit.flat)[0] for fit in (known, blind)]
+    assert values[0] == pytest.approx(values[1], abs=1e-4)
+    assert known.iterations < blind.iterations
 
 
 def test_the_probe_approaches_the_best_there_is():
@@ -112,15 +210,35 @@ def test_the_probe_approaches_the_best_there_is():
     assert abs(found.share - best) < 0.01
     assert evaluation.linear_probe(train * stretch + 7.0, labels, test * stretch + 7.0, test_labels) == found
     assert set(found.details["held_out_accuracy"]) == {f"{c:g}" for c in evaluation.STRENGTHS}
-    for word in ("6000 training", "4000 pictures", f"C = {found.details['C']:g} of", "10% of each class"):
+    assert found.details["converged"] and f"{found.details['C']:g}" in found.details["held_out_accuracy"]
+    for word in ("6000 training", "4000 pictures", "C chosen of 0.0001, 0.001", "10% of each class", "standard errors"):
         assert word in found.protocol
 
 
 def test_the_strength_is_chosen_where_the_held_out_part_says():
     """Few pictures, many features that mean nothing: all but strong shrinkage overfits."""
     train, labels = clouds(120, 100, 2, 3, apart=1.5, dtype="float64")
-    chosen, tried = evaluation.choose_strength(train, labels, (1e3, 1e-3), 0.3, 200)
+    held = evaluation.stratified(labels, 0.3)
+    inside, outside = (probe.blocks(train[part], labels[part]) for part in (~held, held))
+    chosen, tried, _ = evaluation.choose_strength(inside, outside, 2, (1e3, 1e-3))
     assert chosen == 1e-3 and tried["0.001"] >= tried["1000"]
+
+
+def test_no_larger_strengths_are_tried_where_one_is_worse_beyond_doubt(monkeypatch):
+    """Held-out pictures right, of 10000: 5000, 5200 (best), 5195 (no doubt), 4900 (three deviations of 71 are 212), 9000."""
+    counts = iter([5000, 5200, 5195, 4900, 9000])
+
+    class Told:
+        flat = np.zeros(4)
+
+        def scores(self, features):
+            right = next(counts)
+            return np.eye(2)[np.where(np.arange(10000) < right, 0, 1)]
+
+    monkeypatch.setattr(probe, "fit", lambda *given, **more: Told())
+    part = (np.zeros((10000, 1)), np.zeros((1, 10000)), np.zeros(10000, int))
+    chosen, tried, _ = evaluation.choose_strength([part], [part], 2, (1.0, 2.0, 3.0, 4.0, 5.0), moments=np.eye(1))
+    assert chosen == 2.0 and tried == {"1": 0.5, "2": 0.52, "3": 0.5195, "4": 0.49}
 
 
 @settings(max_examples=25)

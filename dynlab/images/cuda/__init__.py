@@ -25,6 +25,8 @@ from dynlab.images.cuda.pool import (
     patches_backward,
 )
 from dynlab.images.cuda.rows import (
+    add_cross_entropy,
+    add_pair_gaps,
     add_product,
     add_sum,
     barlow_moments,
@@ -44,6 +46,8 @@ __all__ = [
     "adam_step",
     "add",
     "add_bias",
+    "add_cross_entropy",
+    "add_pair_gaps",
     "add_product",
     "add_sum",
     "augment",

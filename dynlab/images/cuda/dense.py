@@ -78,20 +78,30 @@ def _mix(keep, rate, x, y):
 
 
 def _unit_length(x, out, lengths):
-    """A block a row."""
+    """A block a row; squares are of x over the largest entry of the row."""
     i, t = cuda.blockIdx.x, cuda.threadIdx.x
     store = cuda.shared.array(_squad_room, float64)
+    sums = cuda.shared.array(_squad_room, float64)
+    top = 0.0
+    for j in range(t, x.shape[1], SQUAD):
+        top = max(top, abs(float64(x[i, j])))
+    store[t] = top
+    cuda.syncthreads()
+    for j in range(SQUAD):
+        top = max(top, store[j])
+    top = top if top > 0.0 else 1.0
     total = 0.0
     for j in range(t, x.shape[1], SQUAD):
-        total += float64(x[i, j]) * float64(x[i, j])
-    store[t] = total
+        share = float64(x[i, j]) / top
+        total += share * share
+    sums[t] = total
     cuda.syncthreads()
-    length = ordered_sum(store, SQUAD) ** 0.5
+    length = ordered_sum(sums, SQUAD) ** 0.5
     inverse = 1.0 / length if length > 0.0 else 1.0
     for j in range(t, x.shape[1], SQUAD):
-        out[i, j] = x[i, j] * inverse
+        out[i, j] = float64(x[i, j]) / top * inverse
     if t == 0:
-        lengths[i] = length
+        lengths[i] = top * length
 
 
 def _unit_length_backward(d_out, out, lengths, d_x):
@@ -105,7 +115,7 @@ def _unit_length_backward(d_out, out, lengths, d_x):
     cuda.syncthreads()
     along = ordered_sum(store, SQUAD)
     length = float64(lengths[i])
-    inverse = 1.0 / length if length > 0.0 else 0.0
+    inverse = 0.0 if length == 0.0 else 1.0 / length
     for j in range(t, out.shape[1], SQUAD):
         d_x[i, j] = (d_out[i, j] - along * out[i, j]) * inverse
 

@@ -86,33 +86,60 @@ def _set_diagonal(x, number):
 
 
 def _softmax(x, shift, shifted, temperature, out, logs):
-    """A block a row."""
+    """A block a row: differences in float64 before anything is divided."""
     i, t = cuda.blockIdx.x, cuda.threadIdx.x
     store = cuda.shared.array(_room, float64)
     sums = cuda.shared.array(_room, float64)
     best = -math.inf
     for j in range(t, x.shape[1], SQUAD):
-        value = (x[i, j] - shift[j]) / temperature if shifted else x[i, j] / temperature
-        out[i, j] = value
-        best = max(best, float64(value))
+        value = float64(x[i, j]) - float64(shift[j]) if shifted else float64(x[i, j])
+        best = best if value <= best else value
     store[t] = best
     cuda.syncthreads()
     for j in range(SQUAD):
-        best = max(best, store[j])
-    highest = logs.dtype.type(best)
+        best = best if store[j] <= best else store[j]
     total = 0.0
     for j in range(t, x.shape[1], SQUAD):
-        value = logs.dtype.type(math.exp(out[i, j] - highest))
-        out[i, j] = value
-        total += float64(value)
+        value = float64(x[i, j]) - float64(shift[j]) if shifted else float64(x[i, j])
+        power = logs.dtype.type(math.exp(logs.dtype.type((value - best) / temperature)))
+        out[i, j] = power
+        total += float64(power)
     sums[t] = total
     cuda.syncthreads()
     total = ordered_sum(sums, SQUAD)
-    share = logs.dtype.type(1.0 / total)
+    share = 1.0 / total
     for j in range(t, x.shape[1], SQUAD):
         out[i, j] *= share
     if t == 0:
-        logs[i] = float64(highest) + math.log(total)
+        logs[i] = math.log(total)
+
+
+def _row_gaps(goal, given, x, temperature, logs, parts):
+    """parts (rows,): logs + sum_j goal_j (max - x_j)/temperature; not given: max - x at the other view. A block a row."""
+    i, t = cuda.blockIdx.x, cuda.threadIdx.x
+    store = cuda.shared.array(_room, float64)
+    sums = cuda.shared.array(_room, float64)
+    best = -math.inf
+    for j in range(t, x.shape[1], SQUAD):
+        value = float64(x[i, j])
+        best = best if value <= best else value
+    store[t] = best
+    cuda.syncthreads()
+    for j in range(SQUAD):
+        best = best if store[j] <= best else store[j]
+    total = 0.0
+    if given:
+        for j in range(t, x.shape[1], SQUAD):
+            if goal[i, j] != 0:
+                total += float64(goal[i, j]) * (best - float64(x[i, j]))
+    sums[t] = total
+    cuda.syncthreads()
+    if t == 0:
+        if given:
+            parts[i] = float64(logs[i]) + ordered_sum(sums, SQUAD) / temperature
+        else:
+            half = x.shape[0] // 2
+            parts[i] = best - float64(x[i, i + half if i < half else i - half])
 
 
 def _moments(kind, c, factor, first, second, eps, parts):
@@ -158,7 +185,7 @@ fill_kernel, scale_kernel, less_columns, swap_halves, difference_kernel, product
     _kernel(f)
     for f in (_fill, _scale, _less_columns, _swap_halves, _difference, _product_parts, _add_parts, _set_diagonal)
 )
-softmax_kernel, moments = _kernel(_softmax), _kernel(_moments)
+softmax_kernel, moments, row_gaps = _kernel(_softmax), _kernel(_moments), _kernel(_row_gaps)
 
 
 def fill(x, number):
@@ -217,13 +244,30 @@ def set_diagonal(x, number):
 
 
 def softmax(x, shift, temperature, out, logs):
-    """out = softmax((x - shift)/temperature) by rows, logs (n,) = the logarithm of what normalises it; shift (c,) or None.
+    """out = softmax(y/temperature) by rows, y = x - shift; logs (n,) = log sum_j exp((y_ij - max_j y_ij)/temperature).
 
-    Entries of minus infinity get none. out may be x.
+    shift (c,) or None. Entries of minus infinity get none. out may be x.
     """
     shifted = shift is not None
-    softmax_kernel[x.shape[0], SQUAD](x, shift if shifted else logs, shifted, x.dtype.type(temperature), out, logs)
+    softmax_kernel[x.shape[0], SQUAD](x, shift if shifted else logs, shifted, float(temperature), out, logs)
     return out
+
+
+def _gaps(goal, x, temperature, logs, factor, value):
+    parts = scratch("shares", x.shape[0], float64)
+    given = goal is not None
+    row_gaps[x.shape[0], SQUAD](goal if given else x, given, x, float(temperature), logs if given else x[0], parts)
+    add_parts[1, SQUAD](parts, x.shape[0], float(factor), value)
+
+
+def add_cross_entropy(goal, x, temperature, logs, factor, value):
+    """value += factor sum_i - sum_j goal_ij log softmax(x/temperature)_ij; goal (n, c): shares; logs: of `softmax`."""
+    _gaps(goal, x, temperature, logs, factor, value)
+
+
+def add_pair_gaps(x, factor, value):
+    """value += factor sum_i (max_k x_ik - x_ii'), i' the other view of i: x (2B, 2B)."""
+    _gaps(None, x, 1.0, None, factor, value)
 
 
 def _of_moments(kind, c, factor, first, second, eps, value):

@@ -24,6 +24,8 @@ from dynlab.images.layers.pool import (
     patches_backward,
 )
 from dynlab.images.layers.rows import (
+    add_cross_entropy,
+    add_pair_gaps,
     add_product,
     add_sum,
     barlow_moments,
@@ -43,6 +45,8 @@ __all__ = [
     "adam_step",
     "add",
     "add_bias",
+    "add_cross_entropy",
+    "add_pair_gaps",
     "add_product",
     "add_sum",
     "augment",

@@ -8,7 +8,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numba import prange
 
+from dynlab import _jit
 from dynlab.images.layers import products
 
 _ONE_TAP = np.zeros((1, 2), np.int64)
@@ -80,16 +82,45 @@ def mix(rate, x, y):
 
 
 def unit_length(x, out, lengths):
-    """out = x / |x| by rows, lengths (n,) = |x|; a row of zeros stays zero."""
-    np.sqrt(np.einsum("ij,ij->i", x, x), out=lengths)
-    np.divide(x, np.where(lengths > 0.0, lengths, 1.0)[:, None], out=out)
+    """out = x / |x| by rows, lengths (n,) = |x|; a row of zeros stays zero.
+
+    Squares are of x over the largest entry of its row, so that none is too large or too small for a number.
+    """
+    _unit_length(x, out, lengths)
     return out
+
+
+@_jit.parallel
+def _unit_length(x, out, lengths):
+    for i in prange(x.shape[0]):
+        top = 0.0
+        for j in range(x.shape[1]):
+            top = max(top, abs(np.float64(x[i, j])))
+        top = top if top > 0.0 else 1.0
+        total = 0.0
+        for j in range(x.shape[1]):
+            share = x[i, j] / top
+            total += share * share
+        length = np.sqrt(total)
+        inverse = 1.0 / length if length > 0.0 else 1.0
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] / top * inverse
+        lengths[i] = top * length
 
 
 def unit_length_backward(d_out, out, lengths, d_x):
     """dL/dx of `unit_length`: the part of dL/d_out across out, divided by the length; 0 for a row of zeros."""
-    along = np.einsum("ij,ij->i", d_out, out)
-    np.multiply(out, -along[:, None], out=d_x)
-    d_x += d_out
-    d_x *= np.where(lengths > 0.0, 1.0 / np.where(lengths > 0.0, lengths, 1.0), 0.0)[:, None]
+    _unit_length_backward(d_out, out, lengths, d_x)
     return d_x
+
+
+@_jit.kernel
+def _unit_length_backward(d_out, out, lengths, d_x):
+    for i in range(out.shape[0]):
+        along = 0.0
+        for j in range(out.shape[1]):
+            along += np.float64(d_out[i, j]) * out[i, j]
+        length = np.float64(lengths[i])
+        inverse = 0.0 if length == 0.0 else 1.0 / length
+        for j in range(out.shape[1]):
+            d_x[i, j] = (d_out[i, j] - along * out[i, j]) * inverse

@@ -6,7 +6,8 @@ variance the biased one (Ioffe & Szegedy 2015). scale and shift may be None: no 
 
 Sums over rows are made in chunks, whose size depends on the shape alone, and added in order in float64. A chunk's squares
 are about its own mean; chunks are put together after Chan, Golub & LeVeque (1983), so nothing cancels where a mean is large
-against its deviation.
+against its deviation. Squares that are no numbers of x's type (deviations beyond 1e19 or below 1e-15 in float32) are made in
+float64.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numba import prange
 
 from dynlab import _jit
 
+SMALL, LARGE = 1e-30, 1e37  # mean and sum of squares between which single precision holds all squares that matter
 NUMBERS = 16384  # of a chunk, about: it stays in the processor's nearest caches
 
 
@@ -50,6 +52,19 @@ def _moments(x, low, high, mean, square):
         for k in range(c):
             a = x[r, k] - mean[k]
             square[k] += a * a
+    _again(x, low, high, mean, square)
+
+
+@_jit.inner
+def _again(x, low, high, mean, square):
+    """The sums of squares in float64 of those columns where a square may have been too large or too small for x's type."""
+    for k in range(x.shape[1]):
+        if not SMALL * (high - low) < square[k] < LARGE:
+            total = 0.0
+            for r in range(low, high):
+                away = np.float64(x[r, k]) - mean[k]
+                total += away * away
+            square[k] = total
 
 
 @_jit.inner
@@ -99,7 +114,7 @@ def _forward(x, groups, scale, shift, eps, out, mean, inverse, relu, residual, a
     rows, c = x.shape[0] // groups, x.shape[1]
     chunk = _chunk_rows(rows, c)
     chunks = (rows + chunk - 1) // chunk
-    means, squares = np.empty((groups * chunks, c), x.dtype), np.empty((groups * chunks, c), x.dtype)
+    means, squares = np.empty((groups * chunks, c), x.dtype), np.empty((groups * chunks, c))
     factor = np.empty((groups, c), x.dtype)
     for task in prange(groups * chunks):
         start = task // chunks * rows

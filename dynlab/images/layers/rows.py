@@ -24,10 +24,23 @@ def scale(x, factor):
 
 
 def centre_columns(x, means, out):
-    """out = x (n, c) less the means (c,) of its columns."""
-    np.mean(x, axis=0, out=means)
-    np.subtract(x, means, out=out)
+    """out = x (n, c) less the means (c,) of its columns, which are found and taken off in float64."""
+    _centre(x, means, out)
     return out
+
+
+@_jit.kernel
+def _centre(x, means, out):
+    total = np.zeros(x.shape[1])
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            total[j] += x[i, j]
+    total /= x.shape[0]
+    for j in range(x.shape[1]):
+        means[j] = total[j]
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] - total[j]
 
 
 def swap_views(x, out):
@@ -64,20 +77,28 @@ def set_diagonal(x, number):
 
 
 def softmax(x, shift, temperature, out, logs):
-    """out = softmax((x - shift)/temperature) by rows, logs (n,) = the logarithm of what normalises it; shift (c,) or None.
+    """out = softmax(y/temperature) by rows, y = x - shift; logs (n,) = log sum_j exp((y_ij - max_j y_ij)/temperature).
 
-    Entries of minus infinity get none. out may be x.
+    shift (c,) or None. Differences are taken in float64 before anything is divided, so that what all entries of a row have
+    in common changes nothing. Entries of minus infinity get none. out may be x.
     """
-    if shift is None:
-        np.divide(x, temperature, out=out)
-    else:
-        np.subtract(x, shift, out=out)
-        out /= temperature
-    np.max(out, axis=1, out=logs)
-    out -= logs[:, None]
+    _exponents(x, np.zeros(1) if shift is None else shift, shift is not None, float(temperature), out)
     np.exp(out, out=out)
     _normalise_rows(out, logs)
     return out
+
+
+@_jit.kernel
+def _exponents(x, shift, shifted, temperature, out):
+    """out = (y - the largest of its row)/temperature, y = x - shift; what is not a number stays so."""
+    for i in range(x.shape[0]):
+        top = -np.inf
+        for j in range(x.shape[1]):
+            y = np.float64(x[i, j]) - (shift[j] if shifted else 0.0)
+            top = top if y <= top else y
+        for j in range(x.shape[1]):
+            y = np.float64(x[i, j]) - (shift[j] if shifted else 0.0)
+            out[i, j] = (y - top) / temperature
 
 
 @_jit.kernel
@@ -86,10 +107,43 @@ def _normalise_rows(x, logs):
         total = 0.0
         for j in range(x.shape[1]):
             total += x[i, j]
-        share = x.dtype.type(1.0 / total)
+        share = 1.0 / total
         for j in range(x.shape[1]):
             x[i, j] *= share
-        logs[i] += np.log(total)
+        logs[i] = np.log(total)
+
+
+@_jit.kernel
+def add_cross_entropy(goal, x, temperature, logs, factor, value):
+    """value += factor sum_i - sum_j goal_ij log softmax(x/temperature)_ij; goal (n, c): shares; logs: of `softmax`.
+
+    A row is logs_i + sum_j goal_ij (max_k x_ik - x_ij)/temperature, as its shares sum to one: no term is negative.
+    """
+    total = 0.0
+    for i in range(x.shape[0]):
+        top = -np.inf
+        for j in range(x.shape[1]):
+            y = np.float64(x[i, j])
+            top = top if y <= top else y
+        below = 0.0
+        for j in range(x.shape[1]):
+            if goal[i, j] != 0.0:
+                below += goal[i, j] * (top - x[i, j])
+        total += logs[i] + below / temperature
+    value[0] += factor * total
+
+
+@_jit.kernel
+def add_pair_gaps(x, factor, value):
+    """value += factor sum_i (max_k x_ik - x_ii'), i' the other view of i: x (2B, 2B)."""
+    total, half = 0.0, x.shape[0] // 2
+    for i in range(x.shape[0]):
+        top = -np.inf
+        for j in range(x.shape[1]):
+            y = np.float64(x[i, j])
+            top = top if y <= top else y
+        total += top - x[i, i + half if i < half else i - half]
+    value[0] += factor * total
 
 
 @_jit.kernel
