@@ -63,9 +63,9 @@ FAULTS = {
     "a step that is not judged": (PROBE, "if abs(slope) <= -STEEP * before:", "if True:"),
     "votes that overflow": (NEIGHBOURS, "top = np.float64(values[i].max())", "top = 0.0"),
     "lengths of squares as they are": (DENSE, "top = top if top > 0.0 else 1.0", "top = 1.0"),
-    "what DINO's outputs have in common": (ROWS, "below += goal[i, j] * (top - x[i, j])", "below += goal[i, j] * (0.0 - x[i, j])"),
+    "what DINO's outputs have in common": (ROWS, "goal[i, j] * (top - x[i, j])", "goal[i, j] * (0.0 - x[i, j])"),
     "a softmax of quotients": (ROWS, "out[i, j] = (y - top) / temperature", "out[i, j] = y / temperature"),
-    "squares that single precision does not hold": (NORMALISE, "if not SMALL * (high - low) < square[k] < LARGE:", "if False:"),
+    "squares that float32 does not hold": (NORMALISE, "if not SMALL * (high - low) < square[k] < LARGE:", "if False:"),
     "means that single precision adds": (ROWS, "total = np.zeros(x.shape[1])", "total = np.zeros(x.shape[1], np.float32)"),
     "correlations with their diagonal": (EVALUATION, "correlation.sum() - np.trace(correlation)", "correlation.sum()"),
 }
