@@ -110,7 +110,7 @@ def linear() -> dict:
 
 def features() -> dict:
     """What is measured of an encoder: spectrum with dead and dependent features, neighbours, probe."""
-    from dynlab.images import evaluation
+    from dynlab.images import evaluation, probe
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, 3000)
@@ -118,9 +118,9 @@ def features() -> dict:
     z[:, 10], z[:, 11] = 0.1, z[:, 0]
     shape = evaluation.shape(z)
     near = evaluation.knn(z[:2000], labels[:2000], z[2000:], labels[2000:])
-    turned, _ = evaluation.on_axes(z, z[:1])
-    fit = evaluation.fit_logistic(turned, labels, 1.0)
-    loss, _ = evaluation.Logistic(turned.astype(float), labels, 5, 1.0)(fit.flat)
+    parts = evaluation.standard_blocks(z, labels, np.ones(3000, bool), *evaluation.standard(z))
+    fit = probe.fit(parts, 5, 1.0, tolerance=1e-9)
+    loss, _ = probe.Logistic([(x.astype(float), t.astype(float), y) for x, t, y in parts], 5, 1.0)(fit.flat)
     told = [shape.dead, sum(x > 0.0 for x in shape.spectrum), near.correct, fit.converged]
     ranks = shape.rank, shape.covariance_rank, shape.singular_rank
     return answer(told, [*ranks, shape.mean_abs_correlation, loss], 1e-6)
