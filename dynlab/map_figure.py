@@ -21,6 +21,7 @@ from dynlab.plotting import CAPTION, WIDTH, Picture, style
 COLOURS = "cividis"  # told apart by colour-blind readers, and in grey
 TITLES = {"off-diagonal": "with prediction head", "none": "without head"}
 HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.6, foreground="white")]
+THIN_HALO: list[AbstractPathEffect] = [withStroke(linewidth=1.7, foreground="white")]  # black dots show on dark areas too
 BOUNDARY: dict[str, Any] = {"colors": "black", "linewidths": 1.3, "linestyles": "solid"}
 INTERVAL: dict[str, Any] = {"colors": "black", "linewidths": 0.7, "linestyles": "dotted"}
 PREDICTION: dict[str, Any] = {"colors": "#D55E00", "linewidths": 1.5, "linestyles": "dashed"}
@@ -119,8 +120,7 @@ def _contour(axes: Axes, x: Axis, y: Axis, field: np.ndarray, level: float, look
     if not len(finite) or not finite.min() < level < finite.max():
         return False
     lines = axes.contour(x.values, y.values, np.ma.masked_invalid(field), levels=[level], **look)
-    if look is not INTERVAL:
-        lines.set_path_effects(HALO)
+    lines.set_path_effects(THIN_HALO if look is INTERVAL else HALO)
     return True
 
 

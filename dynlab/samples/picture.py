@@ -47,7 +47,8 @@ def overlay_figure(overlays: dict[str, Overlay]) -> Figure:
         words = labels + ["minibatches"] + ["exact descent"] * theory
         how: dict[str, Any] = {"handler_map": {tuple: HandlerTuple(ndivide=1)}, "ncols": 4, "handlelength": 3.4}
         figure.legend(shown, words, loc="outside lower center", **how)
-        figure.suptitle(caption(some), fontsize=plotting.CAPTION)
+        activations = {run.model.activation for one in overlays.values() for runs in one.runs.values() for run in runs}
+        figure.suptitle(caption(some, len(activations) == 1), fontsize=plotting.CAPTION)
     return figure
 
 
@@ -69,11 +70,11 @@ def names(some: Overlay) -> tuple[list[str], list[str]]:
     )
 
 
-def caption(some: Overlay) -> str:
-    """Model and settings of the runs."""
+def caption(some: Overlay, activation: bool) -> str:
+    """Model and settings of the runs; activation: whether to name it, as one that all have."""
     run = some.runs[min(some.runs)][0]
     given = run.settings
-    words = [model_words(run.model, activation=False)]
+    words = [model_words(run.model, activation)]
     words += [f"{name} {given[name]:g}" for name in ("dim",) if name in given]
     several = f" (the smallest of {', '.join(map(str, some.runs))})" if len(some.runs) > 1 else ""
     words += [f"batches of {min(some.runs)}{several}"]
@@ -82,7 +83,7 @@ def caption(some: Overlay) -> str:
     words += [given["optimiser"]] if given.get("optimiser", "sgd") != "sgd" else []
     seeds = len(some.runs[min(some.runs)])
     band = f"mean $\\pm$ standard deviation of {seeds} seeds" if seeds > 1 else "one seed, so no band"
-    return f"{', '.join(words)}; {band}"
+    return f"{', '.join(words)};\n{band}"
 
 
 def signals(run) -> np.ndarray:

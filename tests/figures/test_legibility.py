@@ -26,6 +26,7 @@ from tests.files.synthetic import four_phases
 from tests.notebook.test_plots import PLOTS
 
 PICTURES = Path(figures.__file__).parent / "pictures"
+FIVE = ("loss", "rank", "correlation", "head_norm", "head_asymmetry")  # leave a place of the grid empty
 FACTS = curves.caption(pretraining("cpu-small").plain(), without=contest_figures.COMMON)
 
 
@@ -84,6 +85,7 @@ DRAWN |= {
     "curves of the heads": lambda: contest_figures.head_curves(contest_curves(), FACTS),
     "curves of one head": lambda: contest_figures.head_curves(contest_curves(("linear",), 1), FACTS),
     "curves of 200 epochs": lambda: curves.curves(long_runs(), ("rank", "head_norm", "head_asymmetry"), "one seed each"),
+    "curves of five quantities": lambda: curves.curves({"": long_runs()["batch norm"].assign(loss=1.0)}, FIVE, "one seed"),
     "overlays": overlays,
     "overlay without theory": lambda: Overlay(None, {64: [four_phases(), four_phases(peak=1.1e4)]}).plot(),
 }
@@ -104,7 +106,7 @@ CAPTIONS = {
     "ensemble": ("cubic", "weak 0.37", "dim 1000", "off-diagonal head", "7 seeds", "95 %"),
     "ensemble without head": ("cubic", "no head", "7 seeds"),
     "phase map": ("cubic", "strong 1", "dim 1000", "64 seeds"),
-    "overlay": ("weak 0.3", "batches of 64", "2 seeds", "standard deviation"),
+    "overlay": ("cubic", "weak 0.3", "batches of 64", "2 seeds", "standard deviation"),
     "overlays": ("weak 0.3", "batches of 64", "smallest of 64, 256", "2 seeds"),
     "phases of 2": ("strong 1, weak 0.3", "off-diagonal head", "one start"),
     "pretraining": ("cifar10", "encoder convnet", "off-diagonal head", "unit length", "batch 128", "seed 0"),
