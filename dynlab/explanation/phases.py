@@ -169,7 +169,7 @@ def follows_on(run: Recorded) -> bool:
 
 
 def followed(run: Recorded) -> Recorded:
-    """The run, gone on with by the exact flow from its last record."""
+    """The run, continued by the exact flow from its last record."""
     from dynlab.population.simulate import horizon, simulate
 
     start = OrderParameters(run.signal[-1], run.gram[-1], run.head[-1])

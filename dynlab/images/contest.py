@@ -2,7 +2,7 @@
 
 Every head and normalisation is pretrained from several seeds with the settings of one recipe; the frozen features of each
 run are measured, beside those of the networks before training. A run is a folder of `dynlab.pretrain` with an evaluate.json
-in it; those that are there already are not made again, so a contest that was stopped is gone on with by the same command.
+in it; those that are there already are not made again, so the same command continues a contest that was stopped.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def place_of(settings: Settings, normalisation: str, head: str, seed: int) -> Pa
 
 
 def measured(settings: Settings, normalisation: str, head: str, seed: int, data: tuple) -> list[dict]:
-    """Rows of a run's representations, from its evaluate.json; the run is made, or gone on with, where it is missing."""
+    """Rows of a run's representations, from its evaluate.json; the run is made, or continued, where it is missing."""
     from dynlab.images import appraisal, record
 
     place = place_of(settings, normalisation, head, seed)

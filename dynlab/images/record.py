@@ -1,4 +1,4 @@
-"""The folder of a pretraining run: what is written while it goes on, and how it is gone on with after it was stopped.
+"""The folder of a pretraining run: what is written while it goes on, and how a stopped run is continued.
 
     run.json        settings, data, versions; status "running" or "finished"
     metrics.csv     a line every `record` steps: the same bytes however often the run was stopped
