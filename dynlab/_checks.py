@@ -82,8 +82,9 @@ def integer(
 def choice(name: str, value: object, choices: Iterable[str]) -> str:
     """One of a few words."""
     choices = tuple(choices)
-    require(isinstance(value, str) and value in choices, name, value, one_of(value, choices))
-    return str(value)
+    if not isinstance(value, str) or value not in choices:  # what was meant is looked for only here: that takes a while
+        raise SettingError(name, value, one_of(value, choices))
+    return value
 
 
 def one_of(value: object, choices: Iterable[str]) -> str:

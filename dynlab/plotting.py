@@ -46,6 +46,7 @@ SCREEN_DPI = 130  # of a picture in a notebook
 TICK_INCHES = 0.36  # from one tick to the next: room for its label
 BELOW = -0.03  # lower end of an axis of sizes, in units of its upper end
 MARGIN = 1.5  # decades of time shown before anything moves and after everything rests
+LEAST = 1e-3  # relative length of a time axis
 CAPTION = 7.5  # points: what a figure shows (model, head, seeds), above it
 TIME = r"time $t$ (steps $\times$ rate $\eta$)"
 MOVED = 0.02  # of its range: what counts as moving, in choosing the times to show
@@ -178,6 +179,8 @@ def _column(
     column: Sequence[Axes], title: str, with_head: Trajectory, without: Trajectory, inches: float
 ) -> None:
     windows, shown = phase_windows(with_head), shown_times([with_head, without])
+    if with_head.status == "stationary" and "IV" in windows:  # its lines go on, too
+        windows["IV"] = (windows["IV"][0], max(windows["IV"][1], shown[1]))
     draw_signals(column[0], with_head, shown[1])
     draw_head(column[1], with_head, shown[1])
     draw_signals(column[2], without, shown[1])
@@ -229,13 +232,15 @@ def draw_phases(axes: Axes, windows: Mapping[str, tuple[float, float]], named: b
     ends = {"I": "T_1", "II": "T_2" if "III" in windows or "IV" not in windows else "T_3", "III": "T_3"}
     for name, (start, stop) in windows.items():
         start, stop = max(start, low), min(stop, high)
+        if not start < stop:  # before or after what is shown
+            continue
         axes.axvspan(start, stop, facecolor=PHASE_SHADES[name], edgecolor="none", zorder=0)
-        if stop < high:
+        if stop < high and name in ends:
             axes.axvline(stop, color="0.45", linewidth=0.6, zorder=0.5)
         if named:
             middle = inverse.transform(forward.transform([start, stop]).mean())
             axes.text(float(middle), 0.98, name, transform=height, ha="center", va="top", fontweight="bold")
-        if named and stop < high:
+        if named and stop < high and name in ends:
             axes.text(stop, 1.01, f"${ends[name]}$", transform=height, ha="center", va="bottom", fontsize=7.5)
 
 
@@ -295,9 +300,12 @@ def shown_times(runs: Sequence[Trajectory]) -> tuple[float, float]:
         resting = run.time[(np.abs(curves - curves[-1]) > moved).any(axis=1)]
         low, high = min([low, *started[:1]]), max([high, *resting[-1:]])
     positive = np.concatenate([run.time[run.time > 0] for run in runs])
-    if not 0.0 < low < high:  # nothing moves
-        return (positive.min(), positive.max()) if len(positive) > 1 else (0.1, 1.0)
-    return max(low / 10**MARGIN, positive.min()), min(high * 10**MARGIN, positive.max())
+    if 0.0 < low < high:
+        shown = max(low / 10**MARGIN, positive.min()), min(high * 10**MARGIN, positive.max())
+    else:  # nothing moves
+        shown = (positive.min(), positive.max()) if len(positive) else (0.1, 1.0)
+    # A single time, or two that are the same on paper, still need an axis.
+    return shown if shown[1] > (1.0 + LEAST) * shown[0] else (shown[0] / 10.0, shown[1] * 10.0)
 
 
 def crowded(neurons: int, features: int) -> bool:

@@ -173,7 +173,8 @@ def followed(run: Recorded) -> Recorded:
     from dynlab.population.simulate import horizon, simulate
 
     start = OrderParameters(run.signal[-1], run.gram[-1], run.head[-1])
-    more = simulate(run.model, start, head=run.training.head, eta_head=run.rate, until=horizon(run.model, run.dim))
+    longest = horizon(run.model, run.dim, run.training.start_scale)
+    more = simulate(run.model, start, head=run.training.head, eta_head=run.rate, until=longest)
     if not more.success:
         return run
     parts: dict[str, Any] = {

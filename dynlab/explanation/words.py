@@ -81,10 +81,10 @@ def _headline(finding: Finding) -> str:
             f"ONE FEATURE at {at}: both neurons hold the {taken} feature, with opposite signs, so the outputs differ "
             f"(effective rank {finding.rank:.2f} of 2), but no neuron has the other feature."
         )
-    who = finding.who
-    learnt = f"neuron {who.lender + 1} has learnt the {NAMES[who.first]} feature"
     if phase == "stuck":
         return f"STUCK at {at}: nothing moves any more, and {number_learnt(finding)}.{shrunk(finding)}"
+    who = finding.who
+    learnt = f"neuron {who.lender + 1} has learnt the {NAMES[who.first]} feature"
     if phase == "alone":
         return f"HALF-WAY at {at}: {learnt}, neuron {who.borrower + 1} nothing yet{turning(finding)}."
     entry = f"E_{who.borrower + 1}{who.lender + 1}"
