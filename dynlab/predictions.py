@@ -33,7 +33,7 @@ def predicted(grid: Grid, measure: str, head: str) -> np.ndarray:
 def prediction(point: Point, measure: str, head: str) -> float:
     """The prediction at one point; nan where there is none."""
     model = point.model
-    if model.activation != "cubic" or model.neurons != 2 or point.until is not None or model.noise == 0.0:
+    if model.activation != "cubic" or model.neurons != 2 or point.until is not None or not limit.has_race(model):
         return np.nan
     rate = point.eta_head if head == "off-diagonal" else 0.0
     if measure == "time":

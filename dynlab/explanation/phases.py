@@ -316,7 +316,8 @@ def bound_of(run: Recorded, top: np.ndarray) -> float:
 
 def foretold(run: Recorded) -> Foretold | None:
     """The theory for large dimensions of the run's start; None where there is none."""
-    if run.model.activation != "cubic" or run.model.noise == 0.0 or not run.training.is_papers or run.optimiser != "sgd":
+    cubic = run.model.activation == "cubic" and limit.has_race(run.model)
+    if not cubic or not run.training.is_papers or run.optimiser != "sgd":
         return None
     start = run.signal[:1], run.gram[:1]
     times = limit.race_times(run.model, *start)[0]

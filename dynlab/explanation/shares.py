@@ -9,6 +9,7 @@ import numpy as np
 from dynlab.explanation.read import Recorded
 from dynlab.population import limit
 from dynlab.population.order_parameters import draw
+from dynlab.population.scaling import horizon
 from dynlab.sweep import LEARNT
 
 MOST = 4000  # starts that are drawn again for the theory
@@ -42,8 +43,8 @@ def shares(run: Recorded) -> Shares | None:
         return None
     names = ("both", "both_low", "both_high", "merged", "only_strong", "only_weak", "failed")
     measured = {name: float(row[name]) for name in names}
-    settled = run.until is None or run.until > 1e4 * float(run.dim) ** 2
-    if run.model.activation != "cubic" or run.model.noise == 0.0 or not run.training.is_papers or not settled:
+    settled = run.until is None or run.until > 0.01 * horizon(run.model, run.dim, run.training.start_scale)
+    if run.model.activation != "cubic" or not limit.has_race(run.model) or not run.training.is_papers or not settled:
         return Shares(int(row["seeds"]), **measured)
     return Shares(int(row["seeds"]), **measured, **_theory(run, min(int(row["seeds"]), MOST)))
 

@@ -69,6 +69,12 @@ def check_model(model) -> None:
     require(model.features == 2, "strengths", model.strengths, "two (the limit is worked out for two features)")
 
 
+def has_race(model) -> bool:
+    """Whether there is a race at all: noise to grow out of, and feature patches in both views (never with a single one)."""
+    across = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")[1]
+    return model.noise > 0.0 and across > 0.0
+
+
 def race_times(model, signal, gram):
     """Times T_jl (..., m, K) after which signals (..., m, K) would blow up by themselves; noise Gram (..., m, m)."""
     _, across, patches, *_ = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")

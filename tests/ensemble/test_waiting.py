@@ -1,4 +1,4 @@
-"""A start whose end came before any feature was learnt is "waiting", not "neither", and horizons follow the exact scalings."""
+"""A start whose end came before any feature was learnt is "waiting", not "neither"; horizons follow the exact scalings."""
 
 from __future__ import annotations
 

@@ -293,3 +293,10 @@ def test_progress_takes_the_total_of_each_round(monkeypatch):
             show(done, total)
         text = sys.stderr.getvalue()
     assert "0/50" in text and "50/50" in text and "0/30" in text and "00:00<" in text
+
+
+@pytest.mark.parametrize("fixed", [{"feature_patches": 1}, {"noise": 0.0}])
+def test_no_prediction_without_a_race(fixed):
+    """A single feature patch is never in both views: nothing is learnt, whatever the shares of a race would be."""
+    point = small_grid(**fixed).point(0.3, 0.01)
+    assert all(np.isnan(prediction(point, name, head)) for name in ("both", "time") for head in ("none", "off-diagonal"))
