@@ -1,10 +1,13 @@
-"""Progress on a terminal, with the time left; silence elsewhere."""
+"""Progress with the time left: a bar on a terminal, and where there is none a plain line now and then."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+SECONDS = 20.0  # between plain lines
 
 
 @contextmanager
@@ -13,10 +16,13 @@ def progress(total: int, what: str, quiet: bool = False) -> Iterator[Callable[..
 
     It takes another total as a second argument where that becomes known only on the way.
 
-    Shows nothing where standard error is not a terminal, or with `quiet`.
+    Where standard error is not a terminal it writes a line every `SECONDS`, none before; with `quiet` nothing anywhere.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet:
         yield lambda done, total=None: None
+        return
+    if not sys.stderr.isatty():
+        yield _plain(total, what)
         return
     from tqdm import tqdm
 
@@ -28,3 +34,33 @@ def progress(total: int, what: str, quiet: bool = False) -> Iterator[Callable[..
             bar.update(done - bar.n)
 
         yield show
+
+
+def _plain(total: int, what: str) -> Callable[..., None]:
+    tell, started, known = now_and_then(), time.monotonic(), total
+    first: int | None = None
+
+    def show(done: int, total: int | None = None) -> None:
+        nonlocal known, first, started
+        known = known if total is None else total
+        if first is None or done < first:  # what was done before (a run gone on with) took no time here
+            first, started = done, time.monotonic()
+        left = (time.monotonic() - started) * (known - done) / max(done - first, 1)
+        rest = f", {left:.0f} s left" if done > first else ""
+        tell(f"{what}: {done} of {known}{rest}")
+
+    return show
+
+
+def now_and_then(quiet: bool = False, seconds: float | None = None) -> Callable[[str], None]:
+    """A function that writes the line it is given to standard error, if the last one is `seconds` (`SECONDS`) ago."""
+    between, last = SECONDS if seconds is None else seconds, time.monotonic()
+
+    def tell(line: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if not quiet and now - last >= between:
+            last = now
+            print(line, file=sys.stderr, flush=True)
+
+    return tell

@@ -19,6 +19,7 @@ from dynlab._cli import Call, Parser, number, run_command
 from dynlab.images.settings import REPRESENTATIONS
 
 PROGRAM = "dynlab.evaluate"
+SECONDS = 5.0  # between lines that say where it has come to
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings, call: Call) -> None:
     """Load the run and its pictures, measure, write and print."""
     from dynlab import report
+    from dynlab._progress import now_and_then
     from dynlab.files import json_text, write_csv, write_whole
     from dynlab.images import appraisal, record
     from dynlab.images.where import ops_of
@@ -51,9 +53,9 @@ def run(settings: Settings, call: Call) -> None:
     pretraining, weights = record.settings_of(settings.run), record.read_weights(settings.run)
     ops, where = ops_of(settings.device, settings.threads)
     train, test = appraisal.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
-    said = (lambda line: None) if settings.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
-    if settings.device != "cpu":
-        said(f"features are computed on {where}")
+    said = now_and_then(settings.quiet, SECONDS)
+    if settings.device != "cpu" and not settings.quiet:
+        print(f"features are computed on {where}", file=sys.stderr, flush=True)
     rows = appraisal.appraise(pretraining, weights, train, test, which=settings.which, ops=ops, told=said)
     facts = {
         **call.record(), "dataset": pretraining.dataset, "train": len(train),

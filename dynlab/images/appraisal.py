@@ -84,28 +84,37 @@ def appraise(
     rows, labels = Appraisal(), (train.labels, test.labels)
     if labels[0] is None or labels[1] is None:
         raise ValueError(f"{train.name}: has no labels to learn from")
-    for name, (inside, outside) in representations(settings, weights, train, test, which, ops):
+    for name, (inside, outside) in representations(settings, weights, train, test, which, ops, told):
         told(f"{name}: {inside.shape[1]} dimensions")
-        rows.append({"representation": name, **appraise_features(inside, labels[0], outside, labels[1])})
+        found = appraise_features(inside, labels[0], outside, labels[1], _of(name, told))
+        rows.append({"representation": name, **found})
     return rows
 
 
+def _of(name: str, told: Callable[[str], None]) -> Callable[[str], None]:
+    """`told`, with the name of a representation before what it is told."""
+    return lambda line: told(f"{name}: {line}")
+
+
 def appraise_features(
-    train_features: np.ndarray, train_labels: np.ndarray, test_features: np.ndarray, test_labels: np.ndarray
-) -> dict:
+    train_features: np.ndarray, train_labels: np.ndarray, test_features: np.ndarray, test_labels: np.ndarray,
+    told: Callable[[str], None] = lambda line: None,
+) -> dict:  # fmt: skip
     """Accuracies and spectrum of features: `Accuracy` knn and probe, `Shape` shape.
 
-    train_features (N, D), test_features (n, D); train_labels (N,), test_labels (n,): integers from 0.
+    train_features (N, D), test_features (n, D); train_labels (N,), test_labels (n,): integers from 0. told: called with a
+    line, again and again, that says where it has come to.
     """
     learnt = (train_features, train_labels, test_features, test_labels)
     return {
-        "dimensions": train_features.shape[1], "knn": evaluation.knn(*learnt), "probe": evaluation.linear_probe(*learnt),
-        "shape": evaluation.shape(test_features),
+        "dimensions": train_features.shape[1], "knn": evaluation.knn(*learnt, told=told),
+        "probe": evaluation.linear_probe(*learnt, told=told), "shape": evaluation.shape(test_features),
     }  # fmt: skip
 
 
 def representations(
-    settings: Pretraining, weights: dict, train: ImageSet, test: ImageSet, which: Sequence[str], ops: Any
+    settings: Pretraining, weights: dict, train: ImageSet, test: ImageSet, which: Sequence[str], ops: Any,
+    told: Callable[[str], None] = lambda line: None,
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     """Yield (name, (features of train, features of test)) for each representation asked for."""
     for prefix in ("", "random "):
@@ -115,7 +124,8 @@ def representations(
         networks = networks_of(settings, train.pictures, ops)
         if prefix == "":
             networks.load(weights)
-        found = [features_of(networks, images.pictures, settings) for images in (train, test)]
+        words = prefix + asked[0]
+        found = [features_of(networks, images.pictures, settings, told, words) for images in (train, test)]
         for place, kind in enumerate(("encoder", "z")):
             if kind in asked:
                 yield prefix + kind, (found[0][place], found[1][place])
@@ -142,13 +152,17 @@ def networks_of(settings: Pretraining, pictures: np.ndarray, ops: Any) -> Networ
     return Networks(settings, pictures.shape[3], ops, side=shown_side(settings, pictures))
 
 
-def features_of(networks: Networks, pictures: np.ndarray, settings: Pretraining) -> tuple[np.ndarray, np.ndarray]:
+def features_of(
+    networks: Networks, pictures: np.ndarray, settings: Pretraining, told: Callable[[str], None] = lambda line: None,
+    words: str = "encoder",
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """The encoder's outputs (n, D) and z (n, m) of pictures (n, h, w, c), uint8; networks: as from `networks_of`."""
     side, ops, count = shown_side(settings, pictures), networks.ops, len(pictures)
     shown = replace(preset(settings.augmentation, pictures.shape[3]), size=side)
     inside, outside = [], []
     view = np.empty((ROWS, side, side, pictures.shape[3]), np.float32)
     for start in range(0, count, ROWS):
+        told(f"{words}: features of {start} of {count} pictures")
         part = np.ascontiguousarray(pictures[start : start + ROWS])
         evaluation_view(part, shown, view[: len(part)])
         hidden, z = networks.forward(ops.to_device(view), training=False)  # a short last part travels with old rows below it
@@ -194,9 +208,16 @@ def text(rows: list[dict], place: Path) -> list[str]:
             f"{shape.singular_rank:>8.1f}{shape.rank:>12.1f}{shape.mean_abs_correlation:>8.2f}"
         )
     first = rows[0]
-    protocols = [f"{row['representation']}: {row['probe'].protocol}" for row in rows]
     files = f"files in {place}: evaluate.json, spectrum.csv"
-    return [*lines, "", first["knn"].protocol, *protocols, first["shape"].protocol, files]
+    protocols = dict.fromkeys(row["probe"].protocol for row in rows)  # one, where all are of the same pictures
+    return [*lines, "", first["knn"].protocol, *protocols, *_fits(rows), first["shape"].protocol, files]
+
+
+def _fits(rows: list[dict]) -> list[str]:
+    """The C of each probe, and the probes whose fit has not come to its minimum."""
+    chosen = ", ".join(f"{row['representation']} {row['probe'].details['C']:g}" for row in rows)
+    open_ended = [row["representation"] for row in rows if not row["probe"].details["converged"]]
+    return [f"C chosen: {chosen}", *(f"{name}: the fit of the probe has not converged" for name in open_ended)]
 
 
 def _accuracy(found: evaluation.Accuracy) -> str:

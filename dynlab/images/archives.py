@@ -14,7 +14,7 @@ import io
 import pickle
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -22,6 +22,7 @@ from typing import IO, Any, BinaryIO, cast
 import numpy as np
 
 CHUNK = 1 << 22
+INTEGERS = tuple(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))  # what a pickled array may hold
 BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
 
 
@@ -194,15 +195,24 @@ def _members(path: Path, archive: Archive, parts: Sequence[Part], verify: bool) 
     raise DataError(path, f"{next(iter(wanted))} in it", "none")
 
 
+class _Refused(Exception):
+    """What a pickle holds or asks for, and does not get."""
+
+
 class _Dtype:
-    """Stands for the data type in a pickled array: unsigned bytes, and nothing else."""
+    """Stands for the data type in a pickled array: integers of 1 to 8 bytes, and nothing else."""
 
     def __init__(self, kind: Any, *_: Any):
-        if kind not in ("u1", b"u1"):
-            raise pickle.UnpicklingError(f"an array of {kind!r}")
+        name = kind.decode("ascii", "replace") if isinstance(kind, bytes) else kind
+        if name not in INTEGERS:
+            raise _Refused(f"an array of {kind!r}")
+        self.type = np.dtype(name)
 
     def __setstate__(self, state: Any) -> None:
-        pass
+        order = state[1].decode("ascii", "replace") if isinstance(state[1], bytes) else state[1]
+        if order not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError(f"an array in the order {order!r}")
+        self.type = self.type.newbyteorder(order) if order in "<>" else self.type
 
 
 class _Array:
@@ -210,49 +220,88 @@ class _Array:
 
     array: np.ndarray
 
+    def fill(self, shape: Any, dtype: Any, fortran: bool, data: Any) -> _Array:
+        """Take the bytes."""
+        if not isinstance(dtype, _Dtype) or not isinstance(data, (bytes, bytearray)):
+            raise pickle.UnpicklingError("an array of other things than numbers")
+        self.array = np.frombuffer(bytes(data), dtype.type).reshape(shape, order="F" if fortran else "C")
+        return self
+
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
-        if not isinstance(dtype, _Dtype) or not isinstance(data, bytes):
-            raise pickle.UnpicklingError("an array of other things than bytes")
-        self.array = np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
+        self.fill(shape, dtype, bool(fortran), data)
 
 
-class _Kind:
-    """Stands for the class numpy.ndarray, which is an argument only."""
+def _encode(text: Any, encoding: Any) -> bytes:
+    """Bytes, which Python 3 writes into pickles of protocols 0 to 2 as text of these characters."""
+    if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
+        raise pickle.UnpicklingError(f"a text in {encoding!r}")
+    return text.encode("latin1")
 
 
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
+def _scalar(dtype: Any, data: Any) -> int:
+    """A NumPy integer."""
+    return int(_Array().fill((), dtype, False, data).array)
+
+
+class _Standin:
+    """What a pickle finds under an admitted name: it can be called, and nothing about it can be changed."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[..., Any]):
+        object.__setattr__(self, "make", make)
+
+    def __call__(self, *given: Any) -> Any:
+        return self.make(*given)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError(f"a change of {name}")
+
+
+def _admitted() -> dict[tuple[str, str], _Standin]:
+    """By module and name: all that dictionaries of lists and arrays of integers ask for, of any protocol and version."""
+    of_numpy: dict[tuple[str, str], Callable[..., Any]] = {
+        ("core.multiarray", "_reconstruct"): lambda *_: _Array(),
+        ("core.multiarray", "scalar"): _scalar,
+        ("core.numeric", "_frombuffer"): lambda data, dtype, shape, order: _Array().fill(shape, dtype, order == "F", data),
+    }
+    found: dict[tuple[str, str], Callable[..., Any]]
+    found = {(f"numpy.{old}{module}", name): make for (module, name), make in of_numpy.items() for old in ("", "_")}
+    found |= {("numpy", "dtype"): _Dtype, ("_codecs", "encode"): _encode}
+    found |= {(module, name): _empty for module in ("__builtin__", "builtins") for name in ("bytes", "bytearray")}
+    return {key: _Standin(make) for key, make in found.items()} | {("numpy", "ndarray"): _Standin(_refuse)}
+
+
+def _empty(data: Any = b"") -> bytes:
+    if not isinstance(data, (bytes, bytearray)):
+        raise pickle.UnpicklingError("bytes made of other things")
+    return bytes(data)
+
+
+def _refuse(*_: Any) -> None:
+    raise pickle.UnpicklingError("an array made in another way")
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits what CIFAR's own pickles name, and puts stand-ins in their place, so that not even NumPy's code runs."""
+    """Admits the names that plain arrays need, and puts stand-ins in their place, so that not even NumPy's code runs."""
 
-    ADMITTED = {
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # the same since NumPy 2
-        ("numpy", "ndarray"): _Kind,
-        ("numpy", "dtype"): _Dtype,
-    }
+    ADMITTED = _admitted()
 
     def find_class(self, module: str, name: str) -> Any:
         try:
             return self.ADMITTED[module, name]
         except KeyError:
-            raise _Refused(f"{module}.{name}") from None
-
-
-class _Refused(Exception):
-    pass
+            raise _Refused(f"one that asks for {module}.{name}: refused") from None
 
 
 def read_pickle(stream: Stream, most: int = 1 << 29) -> dict[bytes, Any]:
-    """A dictionary of plain values and arrays of bytes from a pickle; whatever else it asks for is refused."""
+    """A dictionary of plain values and arrays of integers from a pickle of any protocol; all else it asks for is refused."""
     data = stream.rest(most)
     try:
         content = _Unpickler(io.BytesIO(data), encoding="bytes").load()
     except _Refused as error:
-        raise DataError(stream.path, "a pickle of plain arrays", f"one that asks for {error}: refused") from None
+        raise DataError(stream.path, "a pickle of plain arrays of integers", error) from None
     except Exception as error:  # a corrupt pickle can raise nearly anything
         raise DataError(stream.path, "a pickle", f"a corrupt one ({_line(error)})") from None
     if not isinstance(content, dict):

@@ -148,8 +148,14 @@ class _Pickled(_Planar):
         shape = (self.count, channels * height * width)
         if not isinstance(data, np.ndarray) or data.shape != shape:
             raise DataError(stream.path, f"data of shape {shape}", getattr(data, "shape", "none"))
-        if not isinstance(labels, list) or len(labels) != self.count or not all(type(x) is int for x in labels):
-            raise DataError(stream.path, f"a list of {self.count} labels", "none such")
+        if data.dtype != np.uint8 and (data.min() < 0 or data.max() > 255):
+            raise DataError(stream.path, "data from 0 to 255", f"{data.min()} to {data.max()}")
+        labels = labels.tolist() if isinstance(labels, np.ndarray) and labels.ndim == 1 else labels
+        if not isinstance(labels, list | tuple) or len(labels) != self.count:
+            found = f"{len(labels)}" if isinstance(labels, list | tuple) else "none such"
+            raise DataError(stream.path, f"a list of {self.count} labels", found)
+        if not all(type(x) is int and 0 <= x < 1 << 31 for x in labels):
+            raise DataError(stream.path, "labels that are integers from 0", "others")
         self.pictures[rows] = data.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
         self.filled[rows] = labels
 

@@ -109,18 +109,19 @@ class Shape:
 
 def knn(
     train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike, k: int = 200,
-    temperature: float = 0.1,
+    temperature: float = 0.1, told: Callable[[str], None] = lambda line: None,
 ) -> Accuracy:  # fmt: skip
     """Weighted kNN of test (n, d) among train (N, d), votes exp(cosine/temperature). With N < k all of them vote.
 
-    train_labels (N,), test_labels (n,): integers from 0. SettingError for features that do not fit, k or temperature <= 0.
+    train_labels (N,), test_labels (n,): integers from 0. told: called with a line where it has come to.
+    SettingError for features that do not fit, k or temperature <= 0.
     """
     train, test = _unit(_checked("train", train)), _unit(_checked("test", test))
     train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
     require(train.shape[1] == test.shape[1], "test", test.shape, f"of {train.shape[1]} columns, as train")
     k, temperature = integer("k", k, at_least=1), real("temperature", temperature, above=0.0)
     used = min(k, len(train))
-    found = knn_scores(train, train_labels, test, used, temperature).argmax(1)
+    found = knn_scores(train, train_labels, test, used, temperature, told).argmax(1)
     protocol = (
         f"weighted kNN: {used} nearest of {len(train)} training pictures by cosine similarity, "
         f"votes exp(similarity/{temperature:g}), tested on {len(test)} pictures"
@@ -128,7 +129,10 @@ def knn(
     return Accuracy(int((found == test_labels).sum()), len(test), protocol, {"k": used, "temperature": temperature})
 
 
-def knn_scores(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int, temperature: float) -> np.ndarray:
+def knn_scores(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int, temperature: float,
+    told: Callable[[str], None] = lambda line: None,
+) -> np.ndarray:  # fmt: skip
     """Votes (n, classes) for unit features, in blocks of rows that hold at most `CHUNK_ENTRIES` cosines.
 
     A vote is exp((cosine - the largest of the row's)/temperature): what a picture's votes have in common decides nothing.
@@ -141,6 +145,7 @@ def knn_scores(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int, 
     for low in range(0, len(test), block):
         part = test[low : low + block]
         n = len(part)
+        told(f"nearest neighbours of {low} of {len(test)} pictures")
         sides = sides if n == block else np.empty((len(train), n), train.dtype)
         layers.matmul(train, part, sides, transpose_b=True)  # this way round the few are packed, not the many
         cosines[:n] = sides.T

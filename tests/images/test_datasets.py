@@ -336,7 +336,8 @@ def evil_files(marker):
         yield pickle.dumps({"data": Evil(os.system, touch)}, protocol), "system"
         yield pickle.dumps({"data": Evil(eval, f"open({str(marker)!r}, 'w')")}, protocol), "eval"
     yield b"cos\nsystem\n(S'" + touch.encode() + b"'\ntR.", "os.system"
-    yield b"cnumpy.core.multiarray\nscalar\n.", "numpy.core.multiarray.scalar"
+    yield b"cnumpy.core.multiarray\nfromfile\n.", "numpy.core.multiarray.fromfile"
+    yield b"c_codecs\ndecode\n.", "_codecs.decode"
     yield b"cnumpy\nload\n(S'x'\ntR.", "numpy.load"
     yield b"cnumpy\nndarray.__reduce__\n.", "refused"
     yield b"\x80\x04\x8c\x05numpy\x8c\x08__dict__\x93.", "refused"
@@ -380,6 +381,69 @@ def test_pickle_as_python_3_writes_it(tmp_path):
     small.files["test_batch"] = pickle.dumps(content, 4)
     found = small.load(small.write(tmp_path), "test", verify=False)
     assert np.array_equal(found.pictures, small.pictures["test"])
+
+
+LABELS = (
+    lambda x: [int(y) for y in x],
+    lambda x: tuple(int(y) for y in x),
+    lambda x: list(x.astype(np.int64)),  # of NumPy's numbers
+    lambda x: x.astype(np.uint8),
+    lambda x: x.astype(">i2"),
+    lambda x: x.astype(np.int64),
+)
+DATA = (lambda x: x, np.asfortranarray, lambda x: x.astype(np.int64), lambda x: x.astype(">u4"))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("old", [False, True], ids=["numpy 2", "numpy 1"])
+def test_pickles_written_again_by_any_protocol(protocol, old, tmp_path):
+    """Arrays and numbers of any integers, under the names that they have had in NumPy 1 and 2."""
+    small = Small("cifar10", "pickle")
+    planes = np.ascontiguousarray(small.pictures["test"].transpose(0, 3, 1, 2).reshape(4, -1))
+    for labels in LABELS:
+        for change in DATA:
+            content = {"data": change(planes), "labels": labels(np.array(small.labels["test"])), "n": b""}
+            held = pickle.dumps(content, protocol)
+            if old and protocol < 4:  # from then on names have their lengths before them
+                held = held.replace(b"cnumpy._core.", b"cnumpy.core.")
+            small.files["test_batch"] = held
+            found = small.load(small.write(tmp_path), "test", verify=False)
+            assert np.array_equal(found.pictures, small.pictures["test"])
+            assert np.array_equal(found.labels, small.labels["test"])
+
+
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"data": np.zeros((4, 48), np.float32)}, "an array of 'f4'"), ({"data": np.full((4, 48), 256)}, "256"),
+        ({"data": np.full((4, 48), -1, np.int8)}, "-1"), ({"labels": [1.0, 2.0, 3.0, 4.0]}, "integers"),
+        ({"labels": np.array([0.0, 1.0, 2.0, 3.0])}, "f8"), ({"labels": [True, False, True, True]}, "integers"),
+        ({"labels": [0, 1, -1, 2]}, "integers from 0"), ({"labels": np.array([0, 1, 2**63, 2], np.uint64)}, "integers"),
+        ({"labels": np.zeros(5, int)}, "4 labels"), ({"labels": np.zeros((4, 1), int)}, "4 labels"),
+        ({"data": np.array([[None] * 48] * 4)}, "O8"), ({"labels": np.array(["a"] * 4)}, "U1"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_other_numbers_are_named_for_what_they_are(change, word, protocol, tmp_path):
+    small = Small("cifar10", "pickle")
+    content = {"data": np.zeros((4, 48), np.uint8), "labels": [0, 1, 2, 3]} | change
+    small.files["test_batch"] = pickle.dumps(content, protocol)
+    refused(lambda: small.load(small.write(tmp_path), "test", verify=False), tmp_path / "test_batch", word)
+
+
+def test_a_pickle_changes_nothing_about_how_the_next_is_read(tmp_path):
+    """It builds attributes onto what it found by name, and asks for an array that is made by other means."""
+    small = Small("cifar10", "pickle")
+    good = small.files["test_batch"]
+    reconstruct = b"cnumpy.core.multiarray\n_reconstruct\n"
+    for name in (reconstruct, b"cnumpy\ndtype\n", b"c_codecs\nencode\n"):
+        for state in (b"}S'make'\nI1\nsb.", b"(N}S'make'\nI1\nstb.", b"(N}S'__class__'\n" + reconstruct + b"stb."):
+            small.files["test_batch"] = name + state
+            refused(lambda: small.load(small.write(tmp_path), "test", verify=False), tmp_path / "test_batch")
+    small.files["test_batch"] = b"cnumpy\nndarray\n(I9\ntR."
+    refused(lambda: small.load(small.write(tmp_path), "test", verify=False), tmp_path / "test_batch")
+    small.files["test_batch"] = good
+    assert np.array_equal(small.load(small.write(tmp_path), "test", verify=False).pictures, small.pictures["test"])
 
 
 def test_names_and_splits(tmp_path):

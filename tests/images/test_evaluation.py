@@ -177,6 +177,15 @@ sys.stdout.write(evaluation.knn_scores(features[:2000], labels[:2000], features[
 """
 
 
+def test_where_it_has_come_to_is_told():
+    train, labels = clouds(200, 5, 3, 0)
+    lines = []
+    evaluation.knn(train, labels, train[:40], labels[:40], told=lines.append)
+    evaluation.linear_probe(train, labels, train[:40], labels[:40], told=lines.append)
+    assert lines[0] == "nearest neighbours of 0 of 40 pictures" and lines[1] == "probe: C = 0.0001"
+    assert lines[-1].startswith("probe: fit of all with C = ") and lines[-1].endswith("of at most 200")
+
+
 def test_neither_the_threads_nor_the_kernels_of_blas_decide_about_a_picture():
     """The same bits where BLAS has one thread and plain arithmetic, and where it has two and what it chooses."""
     settings = ({"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Nehalem", "MKL_NUM_THREADS": "1"}, {})
