@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab import _show
+from dynlab import _fork, _show
 from dynlab._checks import integer, real, require
 from dynlab._stats import wilson
 from dynlab.images import layers, neighbours, probe
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from dynlab._types import Array
+
+_fork.watch()
 
 CHUNK_ENTRIES = 1 << 24  # cosines held at a time: 64 MB in float32
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)

@@ -196,6 +196,34 @@ def test_neither_the_threads_nor_the_kernels_of_blas_decide_about_a_picture():
     assert found[0].stdout == found[1].stdout and len(found[0].stdout) > 1000
 
 
+FORKED = """
+import os, sys, numpy as np
+from dynlab.images import evaluation
+x, y = np.eye(6, dtype=np.float32), np.arange(6)
+if "before" not in sys.argv:
+    assert evaluation.knn(x, y, x, y, 1).share == 1.0
+child = os.fork()
+if not child:
+    try:
+        print(evaluation.knn(x, y, x, y, 1).share, flush=True)
+    except RuntimeError as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+assert evaluation.knn(x, y, x, y, 1).share == 1.0
+sys.exit(0 if status == 0 else 3)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("words", [[], ["before"]], ids=["after", "before"])
+def test_a_process_forked_after_threads_were_used_is_told_to_be_spawned(words):
+    """It does not end by a signal; it computes, or says in a line what to do. Forked before, it computes."""
+    done = subprocess.run([sys.executable, "-c", FORKED, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1.0\n" or (not words and "ForkError" in done.stdout and "spawn" in done.stdout)
+
+
 def test_the_features_of_most_curvature_are_found_as_fast_as_the_others():
     """Mixed and of sizes 3 to 0.03: the minimum is that of the features mixed in no way, found in about as many steps."""
     rng = np.random.default_rng(5)
