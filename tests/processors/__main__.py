@@ -25,8 +25,7 @@ from tests.processors.results import PARTS
 # What multiplies, decomposes, fits, sorts or integrates by libraries.
 QUICK_TESTS = (
     "tests/images/test_evaluation.py", "tests/images/test_head.py", "tests/linear/test_model.py",
-    "tests/linear/test_laws.py", "tests/linear/test_threshold.py", "tests/switches/test_stability.py",
-    "tests/activations/test_registration.py", "tests/samples/test_gradient.py",
+    "tests/linear/test_laws.py",
 )  # fmt: skip
 TESTS = (
     *QUICK_TESTS, "tests/linear", "tests/gradient", "tests/switches", "tests/activations", "tests/samples", "tests/portrait",
