@@ -437,7 +437,7 @@ def test_a_pickle_changes_nothing_about_how_the_next_is_read(tmp_path):
     good = small.files["test_batch"]
     reconstruct = b"cnumpy.core.multiarray\n_reconstruct\n"
     for name in (reconstruct, b"cnumpy\ndtype\n", b"c_codecs\nencode\n"):
-        for state in (b"}S'make'\nI1\nsb.", b"(N}S'make'\nI1\nstb.", b"(N}S'__class__'\n" + reconstruct + b"stb."):
+        for state in (b"}Vmake\nI1\nsb.", b"(N}Vmake\nI1\nstb.", b"(N}V__class__\n" + reconstruct + b"stb."):
             small.files["test_batch"] = name + state
             refused(lambda: small.load(small.write(tmp_path), "test", verify=False), tmp_path / "test_batch")
     small.files["test_batch"] = b"cnumpy\nndarray\n(I9\ntR."
