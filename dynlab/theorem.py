@@ -19,7 +19,7 @@ from dynlab._device import chosen
 from dynlab._options import add_device, announce
 
 PROGRAM = "dynlab.theorem"
-NUMBERS = tuple(range(1, 11))
+NUMBERS = tuple(range(1, 12))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dynlab.claims import (
     head_returns,
     identities,
     relu,
+    routes,
     same_loss,
     substitution,
 )
@@ -27,5 +28,6 @@ MODULES = (
     same_loss,
     identities,
     relu,
+    routes,
 )
 CLAIMS = {module.NUMBER: module for module in MODULES}

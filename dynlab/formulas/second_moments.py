@@ -105,9 +105,10 @@ def same_of(odd, m, count, par, raw, mean, spread, pull, same_x):
 
 def two_views(odd, m, count, par, objective, numbers, raw, mean, spread, pull, across, cov, var, across_cov, d_cov, d_across,
               same_x, d_raw):  # fmt: skip
-    """Barlow Twins or VICReg; adds to d_raw and d_cov. numbers: lambda, then the three weights of VICReg.
+    """Barlow Twins or VICReg; adds to d_cov, and for VICReg to d_raw. numbers: lambda, then the three weights of VICReg.
 
-    var, across_cov, d_across, same_x: scratch.
+    Fills var, across_cov (m, m) with Var and Cov, d_across (m, m) with dL/dCov, from which `switched.correlation_forces`
+    takes what is left of d_raw. same_x: scratch.
     """
     variances(odd, m, count, par, raw, mean, spread, pull, cov, var)
     across_covariances(odd, m, count, raw, pull, across, across_cov)
@@ -115,8 +116,8 @@ def two_views(odd, m, count, par, objective, numbers, raw, mean, spread, pull, a
         loss = barlow_twins(m, numbers[0], var, across_cov, d_cov, d_across)
     else:
         loss = vicreg(m, numbers[1], numbers[2], numbers[3], var, across_cov, d_cov, d_across)
-    same_of(odd, m, count, par, raw, mean, spread, pull, same_x)
-    moments_to_components(odd, m, count, par, pull, across, same_x, d_cov, d_across, 1.0, d_raw)
+        same_of(odd, m, count, par, raw, mean, spread, pull, same_x)
+        moments_to_components(odd, m, count, par, pull, across, same_x, d_cov, d_across, 1.0, d_raw)
     for p in range(m):
         for r in range(m):
             d_cov[p, r] = par[NOISE_PATCHES] * d_cov[p, r]

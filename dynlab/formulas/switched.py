@@ -26,7 +26,11 @@ close. For moments that are not centred, R X' gains c M_X' and T gains w c^T - c
 same formula with the two sides exchanged is the gradient through the target.
 
 **Barlow Twins, VICReg and the decorrelation** are functions of Var = X^T P X + n C and Cov = X^T R X alone
-(`dynlab.formulas.decorrelation`): dL/dX = 2 (dL/dVar) P X + (dL/dCov + its transpose) R X.
+(`dynlab.formulas.decorrelation`): dL/dX = 2 (dL/dVar) P X + (dL/dCov + its transpose) R X. Of Barlow Twins, a function of
+C_pr = Cov_pr/sqrt(Var_pp Var_rr) alone, the two parts cancel once features are learnt, and what is left would be rounding
+that moves the signals for ever. With c_pr = dL/dCov_pr they are, without the quotient rule as above,
+
+    dL/dX_p = (2/Var_pp) sum_r c_pr [n C_pp R X_r + T X_p],    T = (R X_r)(P X_p)^T - (P X_p)(R X_r)^T  (0 for r = p, odd).
 
 Noise parts: with S = dL/dC, cross = dC/dQ and q the degree, dL/d log|w~_p| = q (mu_p dL/dmu_p + 2 sum_r S_pr C_pr), and
 dL/dQ_pr = 2 S_pr cross_pr turns w~_p.
@@ -43,6 +47,7 @@ from dynlab.formulas.components import (
 )
 from dynlab.formulas.objective import odd_turn, rectified_turn, signal_gradient
 from dynlab.formulas.second_moments import (
+    BARLOW_TWINS,
     SIMILARITY,
     add_middle,
     apply,
@@ -118,6 +123,8 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
             odd, m, count, par, choice[OBJECTIVE], weights, raw, mean, spread, pull, across, cov, mixed_cov, vectors, d_cov,
             d_head, same_x, d_raw,
         )  # fmt: skip
+        if choice[OBJECTIVE] == BARLOW_TWINS:
+            correlation_forces(odd, m, count, par, raw, cov, mixed_cov, d_head, row, turn, mixed, bar, d_out, d_raw)
         for p in range(m):
             for q in range(m):
                 d_head[p, q] = zero
@@ -254,6 +261,24 @@ def one_output(odd, count, par, normalisation, f, x, rest, noise_f, noise_x, row
         turned(width, -2.0 / (goal_variance * root), noise_x, row[3], turn, x, d_x)
     rho = covariance / root
     return 2.0 - 2.0 * rho, rho / variance, rho / goal_variance
+
+
+def correlation_forces(odd, m, count, par, raw, cov, var, d_across, row, turn, mixed, bar, d_out, d_raw):
+    """Add to d_raw (m, N + 1) the gradient by X of a function of the correlations across the views, from d_across (m, m) =
+    dL/dCov and var (m, m) = Var, as the module's head has it. row, turn, mixed, bar, d_out: scratch."""
+    width = count if odd else count + 1
+    for p in range(m):
+        for r in range(m):
+            of_x = output_of(odd, count, par, raw[r])
+            apply(odd, count, par[ACROSS], -1.0, par, raw[r], of_x, row[2])
+            for i in range(width):
+                for k in range(i + 1, width):
+                    mixed[i, k] = raw[r, i] * raw[p, k] - raw[r, k] * raw[p, i] if r != p else 0.0 * raw[p, i]
+            turn_of(odd, count, par, raw[r], of_x, raw[p], mixed, bar, turn)
+            scale = 2.0 * d_across[p, r] / var[p, p]
+            turned(width, scale, par[NOISE_PATCHES] * cov[p, p], row[2], turn, raw[p], d_out[p])
+            for i in range(width):
+                d_raw[p, i] = d_raw[p, i] + d_out[p, i]
 
 
 def turned(width, scale, noise, across, turn, values, result):

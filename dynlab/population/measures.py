@@ -16,11 +16,29 @@ and the closed form of the same number where E_io = 0,
 
     gain = (Var f_o / Var F_o)^(3/2) [C + a E_oi D F_ol / f_ok] / C_oo,    D = f_il f_ok - f_ik f_ol,
 
-a = E[N1^2]/2, C_oo and C the noise variances of f_o and of F_o = f_o + E_oi f_i. While A_ol and A_ik are small this
-is [1 + (E_oi f_il)^2 a/C_oo] (Var f_o/Var F_o)^(3/2), the paper's ([E_21 <w_1, v_1>^3]^2 and Var f_2). The same ratio
-for A_ol says which of the two features the head favours. The gain is at the *same* state: it leaves out that the
-borrower's noise, and with it every normalisation, has shrunk because of the head. `growth` counts that too: dA_ok/dt
-/ A_ok^5, which is constant while noise dominates, compared between two states.
+a = E[N1^2]/2, C_oo and C the noise variances of f_o and of F_o = f_o + E_oi f_i. This is dynlab's own comparison. That of
+Wen & Li is between the two features: the head favours the second one for the borrower where the gain of A_ok is above that
+of A_ol, which is (Var f_o / Var F_o)^(3/2) [C - a E_oi D F_ok / f_ol] / C_oo, so that
+
+    gain of A_ok - gain of A_ol = (Var f_o / Var F_o)^(3/2) a E_oi D [F_ol / f_ok + F_ok / f_ol] / C_oo,
+
+above 0 wherever E_oi D has the sign of F_ol / f_ok (F_ok and f_ok, f_ol and F_ol having one each): on both routes to rescue.
+
+**The gain on the two routes** (`dynlab.population.limit`). With Y = a f_ol^2/C_oo, x = E_oi f_il/f_ol > 0 and
+c = D/(f_il f_ok) = 1 - f_ik f_ol/(f_il f_ok), and without the lender's noise and f_ok^2 (far smaller at T_2),
+
+    gain = [(1 + Y)/(1 + (1 + x)^2 Y)]^(3/2) [1 + c x (1 + x) Y].
+
+  * Y << 1, the borrower is noise (first route, where c = 1): with R = x^2 Y = a (E_oi f_il)^2/C_oo the gain is (1 +
+    R)^(-1/2). It is below 1 however large the head: what lending adds to the force, 1 + R, the normalisation takes away,
+    (1 + R)^(3/2).
+  * x << 1, c = 1: 1 + x Y (Y - 2)/(1 + Y), above 1 iff Y > 2: the borrower's own answer must exceed its noise.
+  * Y >> 1, the borrower has collapsed (second route, where c is of order one): 1/(1 + x)^3 + c a |f_ol|^3 |E_oi f_il| /
+    (C_oo (E_oi f_il + f_ol)^2) (`collapsed_gain`), at most c Y/4 + 1, and without bound as the noise dies.
+
+The gain is at the *same* state: it leaves out that the borrower's noise, and with it every normalisation, has shrunk because
+of the head. `growth` counts that too: dA_ok/dt / A_ok^5, which is constant while noise dominates, compared between two
+states.
 
 **End states**, with a margin on squared cosines: "diverse" (each neuron is within MARGIN of a feature of its own),
 "collapsed on l" (the outputs collapsed, `dynlab.population.moments.MERGED`, both neurons within MARGIN of feature l),
@@ -173,6 +191,22 @@ def predicted_gain(model, who: Roles, signal, gram, head):
     det = lent[rows, first] * own[rows, second] - lent[rows, second] * own[rows, first]
     drive = noise_out + a * entry * det * out[rows, first] / own[rows, second]
     return (var_own / var_out) ** 1.5 * drive / noise[rows, o, o]
+
+
+def collapsed_gain(model, who: Roles, signal, gram, head):
+    """The gain (N,) once the borrower's own answer exceeds its noise, and the ratio Y = a f_ol^2/C_oo (N,), which must be
+    far above 1 for it: see the module's head."""
+    same, _, patches, *_ = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
+    a = same / model.features
+    f = responses(model, signal)
+    own = np.abs(who.of(f, "borrower", "first"))
+    lent = np.abs(head[who.rows, who.borrower, who.lender] * who.of(f, "lender", "first"))
+    noise = patches * noise_covariances(model, gram)[who.rows, who.borrower, who.borrower]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        other = who.of(f, "lender", "second") * who.of(f, "borrower", "first")
+        apart = 1.0 - other / (who.of(f, "lender", "first") * who.of(f, "borrower", "second"))
+        gain = (own / (own + lent)) ** 3 + apart * a * own**3 * lent / (noise * (own + lent) ** 2)
+        return gain, a * own**2 / noise
 
 
 def noise_covariances(model, gram):

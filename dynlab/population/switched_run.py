@@ -18,7 +18,7 @@ from dynlab.training import Training
 _parts = [_jit.compile_module(part) for part in (switched_flow, switched_kinks, switched_solver)]
 # Called from one place: inlined before they are compiled, which spares compiling what they call once more at every level.
 for _name in (
-    "similarity", "one_output", "unit_length", "noise_forces", "mix_outputs", "carry_back",
+    "similarity", "one_output", "unit_length", "noise_forces", "mix_outputs", "carry_back", "correlation_forces",
 ):  # fmt: skip
     getattr(switches.compiled_formulas, _name).targetoptions["inline"] = "always"
 for _name in ("two_views", "decorrelated", "correlation"):

@@ -70,9 +70,9 @@ def test_goes_on_where_it_was_and_ends_with_the_same_bytes(run):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--claims", "11"], "--claims 11: must be numbers from 1 to 10"),
-        (["--claims", "1,x"], "--claims 1,x: must be numbers from 1 to 10"),
-        (["--claims", ""], "must be numbers from 1 to 10"),
+        (["--claims", "12"], "--claims 12: must be numbers from 1 to 11"),
+        (["--claims", "1,x"], "--claims 1,x: must be numbers from 1 to 11"),
+        (["--claims", ""], "must be numbers from 1 to 11"),
         (["--threads", "0"], "--threads 0: must be an integer >= 1"),
         (["--seed", "-1"], "--seed -1: must be an integer >= 0"),
         (["--out", ""], "--out"),

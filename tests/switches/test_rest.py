@@ -1,0 +1,33 @@
+"""Where a trained state rests: what is left of the gradient is not rounding, and the flow says so in few steps."""
+
+import numpy as np
+
+from dynlab import Model, Training, ensemble
+from dynlab.population import switches
+
+MODEL = Model(weak=0.3, activation="cubic")
+BARLOW = Training(head="none", stop_gradient="none", objective="barlow-twins")
+
+
+def test_the_gradient_of_barlow_twins_does_not_cancel_where_both_features_are_learnt():
+    """In float64 as with twice the digits: the two parts of the gradient are of order one, their sum 1e-12 or less."""
+    signal = np.array([[0.0027575514, -0.9399382], [-0.9989986, -0.0325637]])
+    for noise in (1e-2, 1e-3):
+        norm = np.array([noise, 3.0 * noise])
+        dot = np.diag(norm**2)
+        wedge = np.outer(norm, norm) - dot
+        state = (MODEL, BARLOW, signal, norm, dot, wedge, signal, norm, np.eye(2))
+        rough = switches.evaluate_float(*state)
+        exact = switches._evaluate_extended(*state)
+        assert np.abs(exact[1]).max() < 1e-3
+        for found, right in zip(rough[1:3], exact[1:3], strict=True):
+            seen = np.abs(right) > 1e-40
+            assert (np.abs(found / np.where(seen, right, 1.0) - 1.0)[seen] < 1e-9).all()
+
+
+def test_barlow_twins_comes_to_rest_in_the_steps_that_its_orbit_takes():
+    """Far beyond the second feature's time: every start learns both, none gives up, and none wanders on by rounding."""
+    frame = ensemble(MODEL, 1000, seeds=4, training=BARLOW, until=1e16).frame
+    assert (frame["status"] == "until").all()
+    assert (frame["outcome"] == "both").all()
+    assert (frame["steps"] + frame["rejected"] < 1000).all()
