@@ -12,6 +12,7 @@ from dynlab._stats import wilson
 from dynlab.model import Model
 from dynlab.population.flow import SUCCESS
 from dynlab.population.moments import LEARNT, carried
+from dynlab.population.scaling import horizon
 from dynlab.sweep import Ensemble, ensemble
 from dynlab.training import Training
 
@@ -20,6 +21,7 @@ WIDTHS = (1, 3, 4)
 LADDERS = (3, 4)
 # In units of 1/T_1, the time to the first feature: a decay that is weak, and one that is not.
 DECAYS = (0.01, 1.0)
+EARLY = 1e-2  # of the horizon of the paper's training
 FIRST_FEATURE = 0.031  # T_1/d^2 of the cubic with features on 4 of 16 patches, noise 0.5
 
 
@@ -74,11 +76,17 @@ def ablations(model: Model, training: Training, dim: int) -> Iterator[Ablation]:
         yield one("features", f"K = m = {features}, no head", ladder, head="none")
 
 
+def early_end(model: Model, dim: float) -> float:
+    """The time, 1e4 dim^2 for cubic, by which the table also says who has learnt both features: when is not whether."""
+    return EARLY * horizon(model, dim)
+
+
 def row_of(ablation: Ablation, run: Ensemble) -> dict:
     """The line of the table: shares of the seeds by number of features learnt, and medians of the rest.
 
     learnt_n: share of the seeds with n features learnt; all: with all of them, with Wilson's 95 % interval; strong: with the
-    strongest; rank: effective rank of the outputs; time_first, time_second: of two features; ended: statuses.
+    strongest; early: of two features, share with both by `early_end`; rank: effective rank of the outputs; time_first,
+    time_second: of two features; ended: statuses.
     """
     frame = run.frame
     failed = ~frame["status"].isin(SUCCESS).to_numpy()
@@ -91,6 +99,8 @@ def row_of(ablation: Ablation, run: Ensemble) -> dict:
     row |= {"seeds": len(frame), "all": every / len(frame), "all_low": low, "all_high": high}
     row |= {f"learnt_{n}": float((good & (numbers == n)).mean()) for n in range(run.model.features + 1)}
     row["strong"] = float((good & learnt[:, 0]).mean())
+    soon = good & (frame["time_second"] <= early_end(run.model, run.settings["dim"])).to_numpy()
+    row["early"] = float(soon.mean()) if run.model.features == 2 else np.nan
     row["failed"] = float(failed.mean())
     row["rank"] = float(frame.loc[good, "rank"].median())
     for name, column in (("loss", "loss_end"), ("head_peak", "head_peak"), ("head_end", "head_end")):

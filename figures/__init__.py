@@ -11,6 +11,6 @@ A module of this package named in `NAMES` has TITLE and four functions:
 """
 
 NAMES = (
-    "phases", "dimension", "scaling", "phase_diagram", "collapse_at_equal_loss", "portrait", "head_zoo",
+    "phases", "dimension", "scaling", "two_routes", "phase_diagram", "collapse_at_equal_loss", "portrait", "head_zoo",
     "exact_against_minibatch",
 )  # fmt: skip

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab.explanation.read import Recorded
-from dynlab.population import limit, terms
+from dynlab.population import limit, measures, terms
 from dynlab.population.invariants import head_bound
 from dynlab.population.measures import RETURNED, sizes
 from dynlab.population.moments import carried, output_rank
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 HELD = 0.9  # a head that ends above this share of its largest entry has not begun to return
 SETTLED = ("collapsed", "rest", "diverse", "opposite", "stuck", "vanished")  # phases after which nothing more happens
 GOOD = ("rest", "diverse")
+RATES = (1e-6, 10.0, 71)  # eta_head/eta that are looked through for one at which a start is rescued
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ class Moment:
 class Foretold:
     """What the theory for large dimensions says of this very start (cubic). times (2, 2): T_jl of the race.
 
-    first: T_1; peak: T_2; merged: whether the neurons end on one direction; lead: |<w_o, v_k>| over sqrt(r/3) |w_o|
-    |<w_i, v_k>| at T_1, the borrower winning above 1; same_sign: whether there is a race at all; threshold: the rate of the
-    head below which the borrower wins (nan where there is no race); the last five for a head that trains.
+    first: T_1; peak: T_2 (nan on the second route); merged: whether the neurons end on one direction; lead: the borrower's
+    lead in the race for the second feature (`limit.Fate.tie`), winning above 1; same_sign: whether there is a race at all;
+    slip: above 1 on the second route, where the borrower collapses before the head is at its bound; the last five for a head
+    that trains.
     """
 
     times: np.ndarray
@@ -86,7 +88,7 @@ class Foretold:
     merged: bool | None = None
     lead: float = np.nan
     same_sign: bool | None = None
-    threshold: float = np.nan
+    slip: float = np.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,9 +326,29 @@ def foretold(run: Recorded) -> Foretold | None:
     if not run.rate > 0.0:
         return Foretold(times, float(times.min()))
     fate = limit.fate(run.model, *start, run.rate)
-    lead, same_sign = float(fate.tie[0]), bool(fate.same_sign[0])
-    lasts = limit.substitution(run.model, *start, run.rate).duration[0]
-    return Foretold(
-        times, float(fate.time[0]), float(fate.time[0] + lasts), bool(fate.merged[0]), lead, same_sign,
-        run.rate * lead**2 if same_sign else np.nan,
-    )  # fmt: skip
+    lead, same_sign, slip = float(fate.tie[0]), bool(fate.same_sign[0]), float(fate.slip[0])
+    lasts = limit.substitution(run.model, *start, run.rate).duration[0] if slip < 1.0 else np.nan
+    first = float(fate.time[0])
+    return Foretold(times, first, first + float(lasts), bool(fate.merged[0]), lead, same_sign, slip)
+
+
+def rescuing_rates(run: Recorded) -> np.ndarray:
+    """Rates eta_head/eta at which `limit.fate` says that the run's start is rescued, those nearest to its own first; not the
+    rates next to one at which it is not."""
+    rates = np.geomspace(*RATES)
+    start = (np.repeat(part[:1], len(rates), axis=0) for part in (run.signal, run.gram))
+    safe = ~limit.fate(run.model, *start, rates).merged
+    inner = np.flatnonzero(safe[1:-1] & safe[:-2] & safe[2:]) + 1
+    return rates[inner][np.argsort(np.abs(np.log(rates[inner] / run.rate)), kind="stable")]
+
+
+def gains(finding: Finding, at: Moment) -> tuple[float, float] | None:
+    """How many times as fast the borrower's second and first signals grow as at the same state with E = I; None for
+    trainings other than the paper's."""
+    if not finding.run.training.is_papers:
+        return None
+    who = finding.who
+    one = measures.Roles(np.array([0]), *(np.array([n]) for n in (who.lender, who.borrower, who.first, who.second)))
+    found = measures.acceleration(finding.run.model, one, at.signal[None], at.gram[None], at.head[None])
+    pair = float(found.second[0]), float(found.first[0])
+    return pair if np.isfinite(pair).all() else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dynlab.explanation.phases import Finding, Moment
+from dynlab.explanation.phases import Finding, Moment, gains
 from dynlab.explanation.words import NAMES, degree, direction, ratio, signal, unit, when
 
 MEANT = {"T_1": "first feature learnt", "T_2": "head at its peak", "T_3": "second feature learnt", "T_4": "head back"}
@@ -141,7 +141,22 @@ def acceleration(finding: Finding) -> str:
         f"{text} Output {o + 1} has the {NAMES[l]} feature already, so the {NAMES[k]} one is next: at "
         f"{when(finding, at.time)} "
         f"*borrowing* makes {signal(o, k)} grow at the relative rate {borrow:.2g} per {unit(finding)}; by learning alone it "
-        f"would grow at {learn:.2g}."
+        f"would grow at {learn:.2g}.{compared(finding, at)}"
+    )
+
+
+def compared(finding: Finding, at: Moment) -> str:
+    """Both comparisons of the acceleration, and whose they are."""
+    who, found = finding.who, gains(finding, at)
+    if found is None:
+        return ""
+    second, first = found
+    beside = "drives" if first < 0.0 else f"makes {signal(who.borrower, who.first)} grow {first:.2g} times as fast"
+    beside += f" {signal(who.borrower, who.first)} back" if first < 0.0 else ""
+    return (
+        f" At the same state with E = I {signal(who.borrower, who.second)} would grow {1.0 / second:.2g} times as fast: the "
+        f"head {'speeds it up' if second > 1.0 else 'slows it down'} (dynlab's comparison), and {beside}: it "
+        f"{'favours' if second > first else 'does not favour'} the {NAMES[who.second]} feature (Wen & Li's)."
     )
 
 
@@ -249,6 +264,14 @@ def rule(finding: Finding) -> str:
             f"the product of the four signals is positive, so there is a race, and |{signal(o, k)}| over sqrt(r/3) "
             f"|w_{o + 1}| |{signal(i, k)}| is {told.lead:.2g} at the end of I, {verdict} (r: eta_head/learning rate)"
         )
+        if told.slip > 1.0:
+            l = who.first
+            verdict = "so lending drives both to 0: collapse" if told.merged else "so lending makes it grow: no collapse"
+            text = (
+                f"the head is slow beside dim (second route): neuron {o + 1} collapses onto the {NAMES[l]} feature before "
+                f"the head is at its bound. Then |{signal(o, k)}/{signal(o, l)}| is {told.lead:.2g} times |{signal(i, k)}/"
+                f"{signal(i, l)}|, {verdict}"
+            )
     return f"The rule for large dim said of this start: {text}."
 
 

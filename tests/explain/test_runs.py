@@ -148,7 +148,7 @@ def test_what_a_trial_says(counts, words):
 
 
 def test_a_start_that_the_head_does_not_rescue(merging):
-    """The lender wins the race for the second feature, as the rule says; below the threshold it is rescued (tried)."""
+    """The lender wins the race for the second feature, as the rule says; at the rate advised it is rescued (tried)."""
     said = only(merging, "off-diagonal", trial=True, workers=1)
     finding = said.finding
     assert finding.phase == "collapsed" and finding.foretold.merged and finding.foretold.lead < 1.0
@@ -157,21 +157,33 @@ def test_a_start_that_the_head_does_not_rescue(merging):
     lender = at.rate(at.terms.signal, who.lender, who.second)
     assert lender > at.rate(at.terms.signal, who.borrower, who.second) > 0.0
     changed = said.suggestions[0].training["eta_head"]
-    assert changed < finding.foretold.threshold < 0.01
+    assert changed < 0.01 and finding.foretold.slip < 1.0
     assert said.trials[0].start == "both" and "This very start now learns both features" in " ".join(said.lines)
 
 
-def test_the_threshold_is_where_the_fate_changes(merging):
-    """Just below it the exact flow rescues the start, just above it does not."""
-    from dynlab import simulate
+def test_every_rate_advised_rescues_its_start():
+    """At the default dim, of the starts that merge at eta_head 0.01 and 0.001: each advice, followed by the exact flow,
+    learns both features; where no rate is found none is advised. The rule of the first route alone is right in 9 of 40."""
+    from types import SimpleNamespace
 
-    finding = only(merging, "off-diagonal").finding
-    start = draw_start(finding.run.model, 1000, MERGING, 0)
-    ranks = []
-    for factor in (0.8, 1.25):
-        end = simulate(finding.run.model, start, eta_head=factor * finding.foretold.threshold)
-        ranks.append(np.linalg.matrix_rank(end.signal[-1], tol=0.1))
-    assert ranks == [2, 1]
+    from dynlab import Model, OrderParameters, ensemble, simulate
+    from dynlab.explanation import advice, phases
+
+    model, given = Model(activation="cubic"), 0
+    for rate in (0.01, 0.001):
+        made = ensemble(model, 1000, seeds=300, eta_head=rate, until=1e18)
+        for n in np.flatnonzero(made.frame["rank"] < 1.05)[:8]:
+            signal, gram = made.starts[0][n], made.starts[1][n]
+            run = SimpleNamespace(model=model, signal=signal[None], gram=gram[None], rate=rate, eta=1.0)
+            found = advice.rescuing_rate(SimpleNamespace(run=run, foretold=True))
+            if not np.isfinite(found):
+                continue
+            given += 1
+            end = simulate(model, OrderParameters(signal, gram), eta_head=found)
+            f = end.signal[-1] ** 3
+            assert abs(f[0] @ f[1]) < 0.1 * np.prod(np.linalg.norm(f, axis=1))
+        assert (phases.rescuing_rates(run) > 0.0).all()
+    assert given >= 12
 
 
 def test_relu_is_said_to_be_outside_the_theorem(merging, tmp_path):
