@@ -15,11 +15,12 @@ from dynlab.claims import routes
 from dynlab.claims.base import share
 from dynlab.fits import median_interval
 
-from .parts import LAW, intervals, letter, read, save, write
+from .parts import LAW, caption, intervals, letter, read, save, settings_of, words, write
 
 NAME = "two_routes"
 TITLE = "Two routes to rescue, with a crossover near r d = 1"
 LOOKS = {dim: {"color": plotting.COLOURS[n], "marker": "osD^v"[n]} for n, dim in enumerate(routes.DIMS)}
+GUIDE = LAW | {"linewidth": 0.6}
 SHOWN = 10**3  # dimension of the last panel
 
 
@@ -80,19 +81,23 @@ def draw(folder: Path) -> None:
         for axes, quantity in ((left, "late"), (middle, "gain")):
             for dim, rows in data[data["quantity"] == quantity].groupby("dim"):
                 intervals(axes, rows, "x", LOOKS[dim], f"$10^{{{round(np.log10(dim))}}}$")
-            axes.axvline(1.0, **LAW | {"linestyle": (0, (4.0, 1.4))})
+            axes.axvline(1.0, **GUIDE)
             axes.set_xscale("log")
             axes.set_xlabel(r"$r\,d$,  $r = \eta_E/\eta$")
         left.set_ylim(-0.03, 1.03)
         left.set_ylabel("share of newly rescued starts")
-        left.legend(title="dimension $d$", title_fontsize=8.0, loc="upper right")
-        middle.axhline(1.0, **LAW)
+        for axes in (left, middle):
+            axes.legend(title="dimension $d$", title_fontsize=8.0, loc="upper right")
+        middle.axhline(1.0, **GUIDE)
         middle.set_yscale("log")
         middle.set_ylabel("median gain over $E = I$ at $T_2$")
         _failures(right, data[data["dim"] == SHOWN])
         letter(left, "a", "borrower on $v_1$ at $T_2$")
         letter(middle, "b", "gain at the same state")
         letter(right, "c", f"failures, $d = 10^{{{round(np.log10(SHOWN))}}}$")
+        given = settings_of(NAME, folder)
+        said = f"{given['seeds']} starts a point, {given['horizon']:g} d^2 units of time; bars: 95 % intervals"
+        caption(figure, words(given, said))
     save(figure, NAME, folder)
 
 
@@ -104,7 +109,7 @@ def _failures(axes: Axes, data: pd.DataFrame) -> None:
         line = {"color": plotting.COLOURS[1 + n], "linestyle": ((0, (4.0, 1.4)), (0, (1.2, 1.0)))[n], "linewidth": 1.2}
         axes.plot(rows["rate"], rows["value"], label=label, **line)
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set_ylim(0.0, 1.5 * data.loc[data["quantity"] == "merged", "high"].max())
     axes.set_xlabel(r"$r = \eta_E/\eta$")
     axes.set_ylabel("share merged")
-    axes.legend(loc="lower center")
+    axes.legend(loc="upper right")

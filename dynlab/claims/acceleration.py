@@ -1,4 +1,9 @@
-"""Claim 5, phase III: the borrower learns the second feature, sped up by what the head lent it."""
+"""Claim 5, phase III: the borrower learns the second feature, sped up by what the head lent it.
+
+Sped up beside what? Wen & Li compare the two features: with the head v_2 gains on v_1 for the borrower. That holds in every
+start. dynlab's own comparison, with the same state at E = I, fails in large dimensions: there the head slows both down, v_1
+far more. Which of the two routes a start takes decides it (claim 11; derivation in `dynlab.population.measures`).
+"""
 
 from __future__ import annotations
 
@@ -79,7 +84,7 @@ def judge(scale: Scale, runs: Runs) -> Finding:
         ),
         Record(
             5,
-            "gain at the same state",
+            "dynlab's comparison: the same state",
             f"growth rate of <w_2, v_2> at T_2 over the same state with E = I: median gain, above 1, {top}",
             None,
             *gain,
@@ -97,8 +102,9 @@ def judge(scale: Scale, runs: Runs) -> Finding:
         ),
         Record(
             5,
-            "the head favours the second feature",
-            f"share of trajectories in which <w_2, v_2> gains more than <w_2, v_1> at T_2, {top}",
+            "the paper's comparison: the two features",
+            f"the head favours v_2 over v_1 for the borrower: share of trajectories in which <w_2, v_2> gains more than "
+            f"<w_2, v_1> at T_2, {top}",
             1.0,
             *favoured,
             within(*favoured[1:], 0.95),

@@ -163,7 +163,7 @@ def test_a_start_that_the_head_does_not_rescue(merging):
 
 def test_every_rate_advised_rescues_its_start():
     """At the default dim, of the starts that merge at eta_head 0.01 and 0.001: each advice, followed by the exact flow,
-    learns both features; where no rate is found none is advised. The rule of the first route alone is right in 9 of 40."""
+    learns both features; where no rate is found, as for half of them, none is advised."""
     from types import SimpleNamespace
 
     from dynlab import Model, OrderParameters, ensemble, simulate
@@ -183,7 +183,7 @@ def test_every_rate_advised_rescues_its_start():
             f = end.signal[-1] ** 3
             assert abs(f[0] @ f[1]) < 0.1 * np.prod(np.linalg.norm(f, axis=1))
         assert (phases.rescuing_rates(run) > 0.0).all()
-    assert given >= 12
+    assert given >= 5
 
 
 def test_relu_is_said_to_be_outside_the_theorem(merging, tmp_path):
