@@ -102,7 +102,7 @@ def draw(folder: Path) -> None:
 
 
 def _failures(axes: Axes, data: pd.DataFrame) -> None:
-    look = {"color": plotting.COLOURS[0], "marker": "o"}
+    look = {"color": "0.1", "marker": "P"}
     intervals(axes, data[data["quantity"] == "merged"], "rate", look, "measured")
     for n, (quantity, label) in enumerate((("rule", "rule, both routes"), ("first rule", "first route's alone"))):
         rows = data[data["quantity"] == quantity]

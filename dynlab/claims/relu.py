@@ -33,7 +33,7 @@ DIMS = (10**3, 10**6)
 RATES = (0.01, 0.1)
 MORE = 0.01  # of the starts: less than that is no rescue
 MAP = tuple(product((0.3, 0.5, 0.7), (10**3,), (1.0, 10.0)))  # head rates of order one, where trajectories take longest
-MAP_SEEDS = 200
+MAP_PART = 10  # one of so many starts is followed there
 EXTRA = ((0.9, 10**3, 1.0),)  # nearly equal strengths, a small dimension, a fast head: where it could help most
 
 
@@ -41,7 +41,7 @@ def _point(scale: Scale, weak: float, dim: int, rate: float | None) -> Point:
     model = Model(weak=weak, activation="relu")
     if rate is None:
         return Point(model, dim, scale.slow_seeds, head="none", seed=scale.seed)
-    seeds = min(scale.slow_seeds, MAP_SEEDS) if (weak, dim, rate) in MAP else scale.slow_seeds
+    seeds = scale.slow_seeds // MAP_PART if (weak, dim, rate) in MAP else scale.slow_seeds
     return Point(model, dim, seeds, eta_head=rate, seed=scale.seed)
 
 
