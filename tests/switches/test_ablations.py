@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from dynlab import Model, Training, ensemble
-from dynlab.ablate import GROUPS
-from dynlab.ablations import ablations, row_of, run_ablation
+from dynlab.ablate import GROUPS, default_end
+from dynlab.ablations import ablations, early_end, row_of, run_ablation
 from dynlab.sweep import draw_start, squared_cosines
 
 SEEDS = 48
@@ -67,6 +67,15 @@ def test_batch_and_scale_agree_for_an_odd_activation(rows):
     scaled, paper = rows["normalisation", "scale only"], rows["paper", "off-diagonal head"]
     assert scaled["all"] == paper["all"]
     assert scaled["time_first"] == pytest.approx(paper["time_first"], rel=1e-3)
+
+
+def test_the_table_goes_to_rest_and_says_who_was_early(rows):
+    """1e10 dim^2; by 1e4 dim^2, the end of this fixture, fewer or as many of the starts have learnt both as in the end."""
+    assert default_end(Model(), 1000) == 1e16 and early_end(Model(), 1000) == 1e10
+    for name, row in rows.items():
+        if name != ("normalisation", "none"):  # there features fade again
+            assert 0.0 < row["early"] <= row["all"] + 1e-12, name
+    assert rows["head", "symmetric"]["early"] < rows["head", "linear"]["early"]
 
 
 def test_every_group_has_its_lines():
