@@ -104,7 +104,7 @@ def measure(run: Any, without: Any) -> Cell:
     who = roles(run)
     with np.errstate(invalid="ignore"):
         cosine = (who.of(signal, "borrower", "first") / sizes(signal, gram)[who.rows, who.borrower]) ** 2
-    told = limit.fate(model, *run.starts[:2], rate)
+    told = limit.fate(model, run.starts[0], run.starts[1], rate)
     # Smaller signals at the same ratios: r d without bound, where there is only the first route.
     first = limit.fate(model, 1e-9 * run.starts[0], run.starts[1], rate)
     peak, bound = (run.frame[name].to_numpy() for name in ("head_peak", "head_bound"))

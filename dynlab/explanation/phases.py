@@ -336,8 +336,8 @@ def rescuing_rates(run: Recorded) -> np.ndarray:
     """Rates eta_head/eta at which `limit.fate` says that the run's start is rescued, those nearest to its own first; not the
     rates next to one at which it is not."""
     rates = np.geomspace(*RATES)
-    start = (np.repeat(part[:1], len(rates), axis=0) for part in (run.signal, run.gram))
-    safe = ~limit.fate(run.model, *start, rates).merged
+    signal, gram = (np.repeat(part[:1], len(rates), axis=0) for part in (run.signal, run.gram))
+    safe = ~limit.fate(run.model, signal, gram, rates).merged
     inner = np.flatnonzero(safe[1:-1] & safe[:-2] & safe[2:]) + 1
     return rates[inner][np.argsort(np.abs(np.log(rates[inner] / run.rate)), kind="stable")]
 
