@@ -107,7 +107,8 @@ def _failures(axes: Axes, data: pd.DataFrame) -> None:
     intervals(axes, data[data["quantity"] == "merged"], "rate", look, "measured")
     for n, (quantity, label) in enumerate((("rule", "rule, both routes"), ("first rule", "first route's alone"))):
         rows = data[data["quantity"] == quantity]
-        line: dict[str, Any] = {"color": plotting.COLOURS[1 + n], "linestyle": ((0, (4.0, 1.4)), (0, (1.2, 1.0)))[n], "linewidth": 1.2}
+        dash = ((0, (4.0, 1.4)), (0, (1.2, 1.0)))[n]
+        line: dict[str, Any] = {"color": plotting.COLOURS[1 + n], "linestyle": dash, "linewidth": 1.2}
         axes.plot(rows["rate"], rows["value"], label=label, **line)
     axes.set_xscale("log")
     axes.set_ylim(0.0, 1.5 * data.loc[data["quantity"] == "merged", "high"].max())
