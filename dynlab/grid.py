@@ -8,9 +8,11 @@ near the boundary are doubled, up to the number asked for: a point is near when 
 when one of its four neighbours lies on the other side of it. A round is decided when the one before is complete, from
 its seeds alone, so the result does not depend on timing or on what else is stored.
 
-**Boundary.** A share of 64 seeds is known to 0.06, so that on a fine grid a contour through single points is mostly
-noise. The boundary is that of `pooled`: shares averaged over the points at most about 1/24 of each axis away (3 of 64,
-1 of 12 to 35, none of fewer), with Wilson's interval for the seeds that are pooled. Medians are not pooled.
+**Boundary.** That of shares averaged over neighbours, drawn only where the level is crossed: see `dynlab.boundary`. Medians
+are not pooled.
+
+**Without a head** the head's rate does nothing: along an axis of it the map is the same, and is computed once, at the axis's
+first value. The table repeats it, marked as `copied`.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ import numpy as np
 from dynlab import _show
 from dynlab._checks import SettingError, choice, integer, real, require
 from dynlab._device import of_flow
-from dynlab._stats import wilson
 from dynlab.axes import Axis
 from dynlab.blocks import BlockStore, open_store
+from dynlab.boundary import crossed, deviations, near_level, pooled, sides
 from dynlab.files import signals_deferred
 from dynlab.formulas.activations import require_built_in
 from dynlab.map_measures import Measure, merged, outcome_counts
@@ -50,10 +52,10 @@ JOB = 256  # seeds computed in one go, at most
 TASK = 128  # seeds in a task, at least, where there are that many: what is handed to an executor at once
 DEVICE_TASK = 1 << 15  # the same on a CUDA device
 AHEAD = 64  # tasks handed over before their results are in
-POOL = 24  # of an axis's points, one to each side is pooled for the boundary
 MOST_POINTS = 250_000  # keeps the table and the index of the store below 1 GiB
 MOST_SEEDS = 10**6
 STORE = "store"
+RATE = "eta_head"  # the setting that does nothing without a head
 MODEL_SETTINGS = ("strong", "weak", "noise", "patches", "feature_patches", "neurons", "activation", "mask")
 
 
@@ -104,6 +106,21 @@ class Grid:
         rows, columns = range(len(self.y.values)), range(len(self.x.values))
         return ((h, i, j) for i in rows for j in columns for h in range(len(self.heads)))
 
+    def repeats(self, head: str) -> int | None:
+        """The axis of (rows, columns) along which the map of a head is one and the same; None where there is none."""
+        names = (self.y.name, self.x.name)
+        return names.index(RATE) if head == "none" and RATE in names else None
+
+    def distinct(self, head: str) -> int:
+        """How many points the map of a head has, copies left out."""
+        sizes, axis = (len(self.y.values), len(self.x.values)), self.repeats(head)
+        return sizes[0] * sizes[1] // (1 if axis is None else sizes[axis])
+
+    def source(self, h: int, i: int, j: int) -> tuple[float, float]:
+        """Values of x and y at which head number h is computed for row i, column j."""
+        axis = self.repeats(self.heads[h])
+        return self.x.values[0 if axis == 1 else j], self.y.values[0 if axis == 0 else i]
+
     def settings(self) -> dict[str, Any]:
         """What a store of this grid's points belongs to: everything but the ranges of the axes, as JSON holds it."""
         point = asdict(self.point(self.x.values[0], self.y.values[0]))
@@ -142,7 +159,8 @@ class PhaseMap:
     """A finished map of the number `measure` over a `grid`; `level`: where its boundary is (None: there is none).
 
     frame: a row a point and head: the axes' values, head, value, low, high (95 %), pooled, pooled_low, pooled_high (see
-    the head of the module), predicted, seeds, the counts both, only_strong, only_weak, neither, failed, merged.
+    `dynlab.boundary`), crossed (whether a boundary passes there), predicted, copied (see the head of the module), seeds, the
+    counts both, only_strong, only_weak, neither, failed, merged.
     computed: trajectories computed now, not taken from the store. damage: what was damaged in the store.
     """
 
@@ -156,7 +174,8 @@ class PhaseMap:
     def __repr__(self) -> str:
         size = f"{len(self.grid.x.values)} x {len(self.grid.y.values)} points"
         parts = [f"{self.measure.name} over {self.grid.x.name} and {self.grid.y.name}", size]
-        parts += [f"heads {' and '.join(self.grid.heads)}", f"{int(self.frame['seeds'].sum())} trajectories"]
+        count = int(self.frame.loc[~self.frame["copied"], "seeds"].sum())
+        parts += [f"heads {' and '.join(self.grid.heads)}", f"{count} trajectories"]
         return _show.line("PhaseMap", parts)
 
     def _repr_html_(self) -> str:
@@ -230,7 +249,7 @@ def phase_map(
             work = _Work(grid, store, pool, ahead, progress, where)
             target = work.uniform(seeds) if level is None or not refine else work.refined(seeds, measure, level)
         store.sync()
-        frame = _frame(grid, store, target, measure)
+        frame = _frame(grid, store, target, measure, level)
         return PhaseMap(grid, measure, level, frame, work.computed, tuple(store.damage))
 
 
@@ -273,7 +292,7 @@ class _Work:
         changed = np.ones(target.shape, bool)
         while changed.any():
             for h, i, j in np.argwhere(changed):
-                x, y = self.grid.x.values[j], self.grid.y.values[i]
+                x, y = self.grid.source(h, i, j)
                 estimates[:, h, i, j] = measure.estimate(*self.store.read(x, y, int(h), int(target[h, i, j])))
             value, low, high = estimates
             changed = near_level(value, low, high, level) & (target < seeds)
@@ -315,6 +334,8 @@ class _Work:
         """((x, y), head, first, stop) of all that is missing."""
         for h, i, j in self.grid.places():
             at = self.grid.x.values[j], self.grid.y.values[i]
+            if self.grid.source(h, i, j) != at:
+                continue
             for first, stop in self.store.missing(*at, h, int(target[h, i, j])):
                 for start in range(first, stop, JOB):
                     yield at, h, start, min(start + JOB, stop)
@@ -326,18 +347,6 @@ class _Work:
         count = sum(len(outcomes) for outcomes, _ in results)
         self.computed += count
         return count
-
-
-def near_level(value: np.ndarray, low: np.ndarray, high: np.ndarray, level: float) -> np.ndarray:
-    """Where (..., rows, columns) the interval holds the level, or a neighbour is on the other side of it."""
-    near = ~((low > level) | (high < level))
-    above = value > level
-    for axis in (-2, -1):
-        differs = np.diff(above, axis=axis)
-        first, last = [(0, 0)] * above.ndim, [(0, 0)] * above.ndim
-        first[axis], last[axis] = (0, 1), (1, 0)
-        near |= np.pad(differs, first) | np.pad(differs, last)
-    return near
 
 
 def _batches(jobs: Iterator[tuple], seeds: int) -> Iterator[list]:
@@ -353,30 +362,41 @@ def _batches(jobs: Iterator[tuple], seeds: int) -> Iterator[list]:
         yield batch
 
 
-def pooled(value: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Shares (rows, columns) of `seeds` each, averaged over neighbours, and Wilson's interval: (3, rows, columns)."""
-    result = np.zeros((3, *value.shape))
-    rows, columns = ((size + POOL // 2) // POOL for size in value.shape)
-    for i, j in np.ndindex(value.shape):
-        window = np.s_[max(i - rows, 0) : i + rows + 1, max(j - columns, 0) : j + columns + 1]
-        share, known = value[window].mean(), value[window].size ** 2 / (1.0 / seeds[window]).sum()
-        result[:, i, j] = share, *wilson(share * known, known)
-    return result
-
-
-def _frame(grid: Grid, store: BlockStore, target: np.ndarray, measure: Measure) -> pd.DataFrame:
+def _frame(grid: Grid, store: BlockStore, target: np.ndarray, measure: Measure, level: float | None) -> pd.DataFrame:
     """The table of the map from the store."""
     import pandas as pd
 
-    estimates, counts = np.full((3, *target.shape), np.nan), np.zeros((len(OUTCOMES) + 1, *target.shape), int)
+    estimates, counts = np.full((5, *target.shape), np.nan), np.zeros((len(OUTCOMES) + 1, *target.shape), int)
+    copied = np.zeros(target.shape, bool)
+    z = [deviations(grid.distinct(head)) for head in grid.heads]
     for h, i, j in grid.places():
-        found = store.read(grid.x.values[j], grid.y.values[i], h, int(target[h, i, j]))
-        estimates[:, h, i, j] = measure.estimate(*found)
+        x, y = grid.source(h, i, j)
+        found = store.read(x, y, h, int(target[h, i, j]))
+        estimates[:, h, i, j] = *measure.estimate(*found), *measure.estimate(*found, z[h])[1:]
         counts[:, h, i, j] = *outcome_counts(found[0]), merged(found[1])
-    smooth = np.stack([pooled(*of) for of in zip(estimates[0], target, strict=True)], 1) if measure.is_share else estimates
+        copied[h, i, j] = (x, y) != (grid.x.values[j], grid.y.values[i])
+    by_head = zip(grid.heads, estimates.swapaxes(0, 1), target, z, strict=True)
+    smooth = np.stack([_smooth(grid, measure, *of) for of in by_head], 1)
+    passed = np.zeros(target.shape, bool)
+    if level is not None:
+        passed = np.stack([crossed(sides(*ends, level)) for ends in zip(smooth[3], smooth[4], strict=True)])
     theory = np.array([predicted(grid, measure.name, head) for head in grid.heads])
-    names = ("value", "low", "high", "pooled", "pooled_low", "pooled_high", "predicted", "seeds", *OUTCOMES, "merged")
-    fields = dict(zip(names, (*estimates, *smooth, theory, target, *counts), strict=True))
-    y, x, head = np.meshgrid(grid.y.values, grid.x.values, grid.heads, indexing="ij")
-    by_row = {name: np.moveaxis(field, 0, -1).ravel() for name, field in fields.items()}
-    return pd.DataFrame({grid.x.name: x.ravel(), grid.y.name: y.ravel(), "head": head.ravel()} | by_row)
+    names: tuple[str, ...] = ("value", "low", "high", "pooled", "pooled_low", "pooled_high", "crossed", "predicted")
+    fields = (*estimates[:3], *smooth[:3], passed, theory, copied, target, *counts)
+    ys, xs, heads = np.meshgrid(grid.y.values, grid.x.values, grid.heads, indexing="ij")
+    names += ("copied", "seeds", *OUTCOMES, "merged")
+    by_row = {name: np.moveaxis(field, 0, -1).ravel() for name, field in zip(names, fields, strict=True)}
+    return pd.DataFrame({grid.x.name: xs.ravel(), grid.y.name: ys.ravel(), "head": heads.ravel()} | by_row)
+
+
+def _smooth(grid: Grid, measure: Measure, head: str, estimates: np.ndarray, seeds: np.ndarray, z: float) -> np.ndarray:
+    """(value, low, high, low of z deviations, high) over neighbours, for estimates (5, rows, columns) of one head.
+
+    Along an axis whose points are copies of one there is nothing to pool.
+    """
+    if not measure.is_share:
+        return estimates
+    axis = grid.repeats(head)
+    value, known = (field if axis is None else field.take([0], axis) for field in (estimates[0], seeds))
+    whole = np.concatenate([pooled(value, known), pooled(value, known, z)[1:]])
+    return np.broadcast_to(whole, estimates.shape)

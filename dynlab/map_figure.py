@@ -38,7 +38,7 @@ def phase_figure(found: PhaseMap) -> Figure:
         drawn = set()
         for axes, head in zip(grid, heads, strict=True):
             drawn |= draw_map(axes, found, head, norm)
-            axes.set_title(TITLES.get(head, f"head {head}"))
+            axes.set_title(title_of(found, head))
             axes.set_xlabel(found.grid.x.label)
         grid[0].set_ylabel(found.grid.y.label)
         colour_bar(figure, norm, grid, found.measure.label)
@@ -59,6 +59,12 @@ def caption(found: PhaseMap) -> str:
     fewest, most = int(found.frame["seeds"].min()), int(found.frame["seeds"].max())
     words += [f"{most} seeds a point" if fewest == most else f"{fewest} to {most} seeds a point"]
     return ", ".join(words)
+
+
+def title_of(found: PhaseMap, head: str) -> str:
+    """The head of a panel, and that its map is one at all head rates where it is."""
+    title = TITLES.get(head, f"head {head}")
+    return title + (" (one map for all head rates)" if found.grid.repeats(head) is not None else "")
 
 
 def colour_bar(figure: Figure, norm: Normalize, panels: np.ndarray, label: str) -> None:
@@ -95,8 +101,12 @@ def draw_map(axes: Axes, found: PhaseMap, head: str, norm: Normalize) -> set[str
     drawn = set()
     if found.level is not None:
         lines = {"pooled_low": INTERVAL, "pooled_high": INTERVAL, "pooled": BOUNDARY, "predicted": PREDICTION}
+        crossed = found.field(head, "crossed") > 0.0
         for column, look in lines.items():
-            if _contour(axes, x, y, found.field(head, column), found.level, look):
+            shown = found.field(head, column)
+            if column != "predicted":
+                shown = np.where(crossed, shown, np.nan)
+            if _contour(axes, x, y, shown, found.level, look):
                 drawn.add("interval" if look is INTERVAL else column)
     return drawn
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynlab._checks import require
-from dynlab._stats import wilson
+from dynlab._stats import Z95, wilson
 from dynlab.blocks import COLUMNS
 from dynlab.fits import median_interval
 from dynlab.sweep import MERGED, OUTCOMES
@@ -72,8 +72,8 @@ class Measure:
         """Whether it is drawn on a logarithmic scale."""
         return self.name in LOGARITHMIC
 
-    def estimate(self, outcomes: np.ndarray, columns: np.ndarray) -> tuple[float, float, float]:
-        """(value, low, high) from outcomes (n,), numbers of `OUTCOMES`, and columns (len(COLUMNS), n).
+    def estimate(self, outcomes: np.ndarray, columns: np.ndarray, z: float = Z95) -> tuple[float, float, float]:
+        """(value, low, high) from outcomes (n,), numbers of `OUTCOMES`, and columns (len(COLUMNS), n); z: deviations.
 
         Shares are of all seeds, with Wilson's interval. Medians are over the seeds that did not fail and to which the
         column applies, with the interval of order statistics.
@@ -84,8 +84,8 @@ class Measure:
             count = int((outcomes == OUTCOMES.index(self.name)).sum())
         else:
             values = columns[COLUMNS.index(MEDIANS[self.name][0])]
-            return median_interval(values[outcomes != OUTCOMES.index("failed")])
-        return count / len(outcomes), *wilson(count, len(outcomes))
+            return median_interval(values[outcomes != OUTCOMES.index("failed")], z)
+        return count / len(outcomes), *wilson(count, len(outcomes), z)
 
 
 def outcome_counts(outcomes: np.ndarray) -> tuple[int, ...]:

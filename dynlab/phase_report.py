@@ -11,6 +11,8 @@ from dynlab.files import FolderTaken, csv_text, write_whole
 from dynlab.grid import STORE, PhaseMap
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dynlab._cli import Call
     from dynlab.phase import Settings
 
@@ -50,8 +52,8 @@ def write_files(settings: Settings, found: PhaseMap, call: Call) -> None:
     record = {
         **call.record(),
         "settings": describe(settings, found),
-        "trajectories": {"in the map": int(found.frame["seeds"].sum()), "computed now": found.computed},
-        "failed": int(found.frame["failed"].sum()),
+        "trajectories": {"in the map": trajectories(found.frame), "computed now": found.computed},
+        "failed": failures(found.frame),
         "damage": list(found.damage),
         **provenance(call.started),
         "cpu_time_seconds": round(time.process_time(), 3),
@@ -59,13 +61,23 @@ def write_files(settings: Settings, found: PhaseMap, call: Call) -> None:
     write_whole(out / "run.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
+def trajectories(rows: pd.DataFrame) -> int:
+    """How many trajectories rows of a map stand for."""
+    return int(rows.loc[~rows["copied"], "seeds"].sum())
+
+
+def failures(rows: pd.DataFrame) -> int:
+    """How many of them failed."""
+    return int(rows.loc[~rows["copied"], "failed"].sum())
+
+
 def print_report(settings: Settings, found: PhaseMap) -> None:
     """What was found, a line a head, and where the files are; damage and failures always, on standard error."""
     for line in found.damage:
         print(line, file=sys.stderr)
-    failed = int(found.frame["failed"].sum())
+    failed = failures(found.frame)
     if failed:
-        print(f"failed: {failed} of {int(found.frame['seeds'].sum())} trajectories, see phase.csv", file=sys.stderr)
+        print(f"failed: {failed} of {trajectories(found.frame)} trajectories, see phase.csv", file=sys.stderr)
     if settings.quiet:
         return
     lines = [f"{found.measure.label}, {len(found.grid.x.values)} x {len(found.grid.y.values)} points"]
@@ -73,7 +85,10 @@ def print_report(settings: Settings, found: PhaseMap) -> None:
         rows = found.frame[found.frame["head"] == head]
         value = rows["value"].dropna()
         span = f"{value.min():.4g} to {value.max():.4g}, middle {value.median():.4g}" if len(value) else "nowhere defined"
-        lines.append(f"head {head:<13} {span}; {int(rows['seeds'].sum())} trajectories")
+        once = "" if found.grid.repeats(head) is None else ", once for all values of eta-head, which does nothing here"
+        lines.append(f"head {head:<13} {span}; {trajectories(rows)} trajectories{once}")
+        if found.level is not None and not rows["crossed"].any():
+            lines.append(f"{'':<18} nowhere known to pass {found.level:g}: no boundary")
     files = ", ".join(sorted(path.name for path in settings.out.iterdir() if path.is_file()))
     lines += [f"{found.computed} trajectories computed now, the rest from the store", f"files in {settings.out}: {files}"]
     print("\n".join(lines), flush=True)

@@ -20,7 +20,8 @@ from dynlab._progress import progress
 from dynlab._stats import wilson
 from dynlab.axes import parse_axis
 from dynlab.blocks import COLUMNS
-from dynlab.grid import near_level, phase_map, pooled
+from dynlab.boundary import crossed, deviations, near_level, pooled, sides
+from dynlab.grid import phase_map
 from dynlab.map_measures import MEDIANS, SHARES, Measure
 from dynlab.points import run_jobs, starts
 from dynlab.population.limit import share_weak
@@ -46,6 +47,59 @@ def test_the_table(found):
     assert found.field("none").shape == (3, 4)
     row = frame[(frame["weak"] == found.grid.x.values[2]) & (frame["eta_head"] == 1.0) & (frame["head"] == "none")]
     assert found.field("none")[2, 2] == row["value"].item()
+
+
+def test_without_a_head_the_rate_does_nothing_and_is_computed_once(found):
+    frame = found.frame
+    assert found.computed == (4 * 3 + 4) * 32
+    copied = (frame["head"] == "none") & (frame["eta_head"] > 1e-3)
+    assert (frame["copied"] == copied).all()
+    plain = frame[frame["head"] == "none"].drop(columns=["eta_head", "copied"])
+    for _, column in plain.groupby("weak"):
+        assert len(column) == 3 and len(column.drop_duplicates()) == 1
+    turned = small_grid(x="eta-head=1e-3:1:2:log", y="weak=0.2:0.8:3")
+    assert (turned.repeats("none"), turned.repeats("off-diagonal"), small_grid().repeats("none")) == (1, None, 0)
+    assert turned.source(1, 2, 1) == (1e-3, 0.8) and turned.source(0, 2, 1) == (1.0, 0.8)
+    assert small_grid(x="dim=100:200:2", y="weak=0.2:0.8:3").repeats("none") is None
+
+
+def plateau(seed, level, shape=(13, 16), seeds=32):
+    """Shares of `seeds` starts that rise along x from 0 to a plateau at `level`, with their noise."""
+    chance = np.minimum(np.linspace(0.0, 2.0 * level, shape[1]), level)
+    return np.random.default_rng(seed).binomial(seeds, np.broadcast_to(chance, shape)) / seeds
+
+
+def crossing(value, level, seeds=32):
+    """Where a map of shares of `seeds` passes the level."""
+    _, low, high = pooled(value, np.full(value.shape, seeds), deviations(value.size))
+    return crossed(sides(low, high, level))
+
+
+def test_a_plateau_at_the_level_has_no_boundary():
+    """The race law's 2p(1-p) is at most 1/2: noise about a level is no crossing. Of 200 maps at most 5 % + 3 deviations."""
+    wrong = [crossing(plateau(seed, 0.5), 0.5).any() for seed in range(200)]
+    assert np.mean(wrong) < 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+    contours = [(plateau(seed, 0.5) > 0.5).any() for seed in range(200)]
+    assert np.mean(contours) == 1.0, "a plain contour would be drawn in all of them"
+
+
+def test_a_crossing_is_found_where_it_is():
+    """Shares from 0.1 to 0.9 along x pass 1/2 in the middle, in every row, and nowhere near the ends."""
+    for seed in range(20):
+        chance = np.broadcast_to(np.linspace(0.1, 0.9, 16), (13, 16))
+        found = crossing(np.random.default_rng(seed).binomial(64, chance) / 64, 0.5, 64)
+        assert found[:, 7:9].all() and not found[:, :3].any() and not found[:, 13:].any()
+
+
+def test_crossings_by_hand():
+    side = np.array([[-1, -1, 1, 1, 1, 1, 1, 1]])
+    assert crossed(side).tolist() == [[False, True, True, False, False, False, False, False]]
+    side = np.array([[-1, -1, -1, 0, 0, 1, 1, 1]])
+    assert crossed(side).tolist() == [[False, False, True, True, True, True, False, False]]
+    assert not crossed(np.array([[-1, -1, 0, 0, 0, 0, 0, 0]])).any() and not crossed(np.ones((3, 3), int)).any()
+    # A plateau behind a crossing is none: only what lies within a quarter of the axis of both sides.
+    side = np.array([[-1, 0, 1] + [0] * 9])
+    assert crossed(side).tolist() == [[True] * 3 + [False] * 9]
 
 
 def test_a_point_is_what_simulate_says():
@@ -114,7 +168,7 @@ def test_any_executor_gives_the_same_bits(tmp_path, found, kind):
         again = phase_map(small_grid(), tmp_path, seeds=32, executor=Shuffled(), ahead=5)
     else:
         again = phase_map(small_grid(), tmp_path, seeds=32, threads=1)
-    assert again.frame.equals(found.frame) and again.computed == 768
+    assert again.frame.equals(found.frame) and again.computed == (4 * 3 + 4) * 32
 
 
 def test_workers_with_other_sources_are_refused(tmp_path):
@@ -126,7 +180,7 @@ def test_workers_with_other_sources_are_refused(tmp_path):
 
     with pytest.raises(SettingError, match="workers that run the same sources"):
         phase_map(small_grid(), tmp_path, seeds=2, executor=Stale())
-    assert phase_map(small_grid(), tmp_path, seeds=2).computed == 48  # nothing of theirs was kept
+    assert phase_map(small_grid(), tmp_path, seeds=2).computed == (4 * 3 + 4) * 2  # nothing of theirs was kept
 
 
 def test_without_head_the_race_law_is_met(tmp_path):
