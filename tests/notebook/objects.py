@@ -58,7 +58,8 @@ def phase_map(measure="both"):
                 low, high = wilson(round(64 * share), 64)
                 rows.append({"weak": x, "eta_head": y, "head": head, "value": share, "low": low, "high": high})
     frame = pd.DataFrame(rows).assign(predicted=np.nan, seeds=64)
-    frame = frame.assign(pooled=frame["value"], pooled_low=frame["low"], pooled_high=frame["high"])
+    frame = frame.assign(pooled=frame["value"], pooled_low=frame["low"], pooled_high=frame["high"], crossed=True)
+    frame["copied"] = (frame["head"] == "none") & (frame["eta_head"] > 0.01)
     return PhaseMap(grid, Measure.named(measure), 0.5, frame, 768, ())
 
 

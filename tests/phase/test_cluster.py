@@ -46,5 +46,5 @@ def test_a_killed_worker_changes_nothing(tmp_path, cluster):
     found = finished(out, "--dask", cluster.scheduler_address, **LARGER)
     thread.join()
     assert found == expected
-    assert record(out)["trajectories"]["computed now"] == 7 * 6 * 96 * 2
+    assert record(out)["trajectories"]["computed now"] == (7 * 6 + 7) * 96
     assert killed and killed[0][1] < 0.9 * store_of(out).stat().st_size  # it was half-way
