@@ -63,12 +63,14 @@ def warn(text: str) -> None:
 
 def cache_root() -> Path:
     """The folder that holds all caches of dynlab, one subfolder for each key."""
+    from dynlab.files import expanded  # here: a kernel does not depend on how files are written
+
     chosen = os.environ.get("DYNLAB_CACHE_DIR")
     if chosen:
-        return Path(chosen)
+        return expanded(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     try:
-        return Path(base or Path.home() / ".cache") / "dynlab"
+        return (expanded(base) if base else Path.home() / ".cache") / "dynlab"
     except RuntimeError:  # a user without a home
         return Path(tempfile.gettempdir()) / f"dynlab-{os.getuid()}"
 

@@ -6,15 +6,29 @@ Each takes the name of a setting and its value, returns the value in its plain P
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import operator
 import os
+import traceback
 from collections.abc import Iterable
+from typing import Any
+
+MOST = 2**63 - 1  # what 64 bits hold: more than any size, number of steps or seed can be
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
-class SettingError(ValueError):
+class OneLine:
+    """A mixin of errors that tell a user what to give otherwise: a notebook shows the user's own lines, not dynlab's."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints in place of a traceback."""
+        frames = traceback.extract_tb(getattr(self, "__traceback__", None))
+        own = [one for one in frames if not one.filename.startswith(_HERE) and "IPython" not in one.filename]
+        return [line.rstrip("\n") for line in traceback.format_list(own)] + [f"{type(self).__name__}: {self}"]
+
+
+class SettingError(OneLine, ValueError):
     """A setting with a value that is not allowed.
 
     Parameters
@@ -50,9 +64,10 @@ def real(
 ) -> float:
     """A finite real number within bounds; `why` says in words where a bound comes from."""
     allowed = "a finite number" + _bounds(above, at_least, at_most, why)
-    require(isinstance(value, numbers.Real) and not isinstance(value, bool), name, value, allowed)
+    given = scalar(value)
+    require(isinstance(given, numbers.Real) and not isinstance(given, bool), name, value, allowed)
     try:
-        number = float(value)  # type: ignore[arg-type]  # a numbers.Real, as was required
+        number = float(given)
     except OverflowError:  # an integer beyond the range of float64
         number = math.inf
     inside = (
@@ -68,15 +83,47 @@ def real(
 def integer(
     name: str, value: object, *, at_least: int | None = None, at_most: int | None = None, why: str = ""
 ) -> int:
-    """An integer within bounds; floats are refused, even whole ones."""
-    allowed = "an integer" + _bounds(None, at_least, at_most, why)
+    """An integer within bounds, at most what 64 bits hold; a float that is a whole number stands for it."""
+    most = MOST if at_most is None else at_most
+    given = scalar(value)
+    if not isinstance(given, bool) and hasattr(given, "is_integer") and given.is_integer():
+        given = int(given)
     try:
-        number = operator.index(value)  # type: ignore[arg-type]  # what is no integer raises TypeError
+        number = operator.index(given)
     except TypeError:
-        raise SettingError(name, value, allowed) from None
-    inside = (at_least is None or number >= at_least) and (at_most is None or number <= at_most)
-    require(inside and not isinstance(value, bool), name, value, allowed)
+        raise SettingError(name, value, "an integer" + _bounds(None, at_least, at_most, why)) from None
+    inside = (at_least is None or number >= at_least) and number <= most and not isinstance(given, bool)
+    shown = most if number > most else at_most  # the bound that every integer has is named where it matters
+    require(inside, name, value, "an integer" + _bounds(None, at_least, shown, why))
     return number
+
+
+def scalar(value: object) -> Any:
+    """What a NumPy scalar or an array without axes holds, as Python's own number; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def truth(name: str, value: object) -> bool:
+    """True or False."""
+    given = scalar(value)
+    require(isinstance(given, bool), name, value, "True or False")
+    return bool(given)
+
+
+def memory(name: str, value: object, size: float, what: str) -> None:
+    """Refuse a setting for which `size` bytes are needed, more than this machine has; `what` they hold, in words."""
+    most = installed_memory()
+    if size > most:
+        most_gib, needed = most / 2**30, size / 2**30
+        raise SettingError(name, value, f"smaller: {what} would take {needed:.3g} GiB, and this machine has {most_gib:.3g}")
+
+
+def installed_memory() -> float:
+    """Bytes of memory of this machine; infinity where that cannot be told."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has no such call
+        return math.inf
 
 
 def choice(name: str, value: object, choices: Iterable[str]) -> str:
@@ -84,7 +131,7 @@ def choice(name: str, value: object, choices: Iterable[str]) -> str:
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:  # what was meant is looked for only here: that takes a while
         raise SettingError(name, value, one_of(value, choices))
-    return value
+    return str(value)
 
 
 def one_of(value: object, choices: Iterable[str]) -> str:
@@ -95,7 +142,11 @@ def one_of(value: object, choices: Iterable[str]) -> str:
 
 def nearest(value: object, choices: Iterable[str]) -> str:
     """The words "; did you mean ...?" with the choice most like the value; nothing where none is."""
-    found = difflib.get_close_matches(str(value).lower(), list(choices), 1)
+    import difflib
+
+    word, known = str(value).lower(), list(choices)
+    begun = [one for one in known if len(word.strip("-")) > 1 and one.startswith(word)]
+    found = difflib.get_close_matches(word, known, 1) or begun
     return f"; did you mean {found[0]}?" if found else ""
 
 

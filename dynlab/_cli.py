@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 from dynlab._checks import SettingError, nearest
 from dynlab._configuration import assignments, configuration, option_words, spelled
-from dynlab.files import FolderError, termination_as_exception
+from dynlab.files import FolderError, expanded, termination_as_exception
 
 # Not part of what a run computes: where it is written, what it says, and how many threads share the work.
 UNRECORDED = ("config", "assigned", "out", "quiet", "threads", "checkpoints", "resume", "dask")
@@ -25,13 +26,15 @@ class Call:
     """One call of a command.
 
     program: the module, as dynlab.run. words: as typed. arguments: all options, still words. options: those that decide
-    the results, by name; `--config` takes them back from the run's record. started: `time.perf_counter()`.
+    the results, by name; `--config` takes them back from the run's record. typed: how each argument is typed, by name:
+    --eta-head, or RUN where it has no dashes. started: `time.perf_counter()`.
     """
 
     program: str
     words: tuple[str, ...]
     arguments: argparse.Namespace
     options: dict[str, Any]
+    typed: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -78,7 +81,8 @@ class Parser(argparse.ArgumentParser):
         named = [action.dest for action in self._actions if action.option_strings and action.dest not in UNRECORDED]
         given = {name: getattr(arguments, name) for name in named if hasattr(arguments, name)}
         options = {name: value for name, value in given.items() if value is not None and value is not False}
-        return Call(self.prog, words, arguments, options, started)
+        typed = {one.dest: one.option_strings[-1] if one.option_strings else str(one.metavar) for one in self._actions}
+        return Call(self.prog, words, arguments, options, typed, started)
 
     def elsewhere(self, words: Sequence[str]) -> dict[str, tuple[Any, str]]:
         """The options that --config and --set give, by name, each with the words it comes from; not yet looked at."""
@@ -152,7 +156,7 @@ def run_command(call: Call, work: Callable[[], None]) -> int:
 
     0 done, 1 the files could not be written, 2 a setting is not allowed, 130 Ctrl-C, 128 + n for signal n.
     """
-    program, arguments = call.program, call.arguments
+    program = call.program
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names of files may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
@@ -160,20 +164,46 @@ def run_command(call: Call, work: Callable[[], None]) -> int:
         with termination_as_exception():
             work()
     except SettingError as error:
-        typed = getattr(arguments, error.name, None)
-        given = typed if isinstance(typed, str) else error.value
-        option = "--" + error.name.replace("_", "-")
-        return _fail(program, 2, f"{option} {given or repr(given)}: must be {error.allowed}")
+        return _fail(program, 2, _of_setting(call, error))
     except FolderError as error:
-        return _fail(program, 2, f"--out {error}" if hasattr(arguments, "out") else str(error))
+        return _fail(program, 2, _of_folder(call, error))
     except BrokenPipeError:
         # The reader of our output has gone (as in `| head`): nothing to say, and nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        return _fail(program, 1, str(error))
+        return _fail(program, 1, getattr(error, "typed", str(error)))
+    except MemoryError as error:
+        return _fail(program, 1, f"not enough memory: {error}" if str(error) else "not enough memory")
     except KeyboardInterrupt:
         return _fail(program, 130, "interrupted")
     return 0
+
+
+def _of_setting(call: Call, error: SettingError) -> str:
+    """What is not allowed, named as it is typed; a setting that this command has no option for keeps its own name."""
+    word = getattr(call.arguments, error.name, None)
+    given = word if isinstance(word, str) else error.value
+    if error.name not in call.typed:
+        return str(error)
+    return f"{call.typed[error.name]} {given or repr(given)}: must be {error.allowed}"
+
+
+def _of_folder(call: Call, error: FolderError) -> str:
+    """What is wrong with a folder, behind the option that named it: the one typed with this path or one above it."""
+    for name, typed in call.typed.items():
+        word = getattr(call.arguments, name, None)
+        if isinstance(word, str) and word and _within(error.place, word):
+            return f"{typed} {error}" if typed.startswith("--") else str(error)
+    return f"--out {error}" if "out" in call.typed and getattr(call.arguments, "out", None) is None else str(error)
+
+
+def _within(place: Path, word: str) -> bool:
+    """Whether a place is what a word names, or inside it."""
+    try:
+        named = expanded(word)
+    except FolderError:  # ~nobody: the place is the word
+        named = Path(word)
+    return place == named or named in place.parents
 
 
 def _fail(program: str, status: int, message: str) -> int:

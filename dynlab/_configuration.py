@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dynlab.files import expanded
+
 
 def spelled(name: str) -> str:
     """The one spelling of an option's name: eta_head for --eta-head, eta-head and eta_head."""
@@ -25,10 +27,10 @@ def configuration(program: str, path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = expanded(path).read_text(encoding="utf-8-sig")  # editors put a byte-order mark before the first line
         found = json.loads(text) if Path(path).suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise ValueError(f"--config {path}: cannot be read ({error.strerror})") from None
+        raise ValueError(f"--config {path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"--config {path}: cannot be read ({error})") from None
     if not isinstance(found, dict):
@@ -77,7 +79,25 @@ def _of_record(found: dict, program: str, path: str) -> dict:
         raise ValueError(f"--config {path}: holds no options; must be a TOML file or the run.json of a run")
     if of != program:
         raise ValueError(f"--config {path}: is of {of}; must be of {program}")
-    return options
+    return options | _head_rate(found, options, path)
+
+
+def _head_rate(found: dict, options: dict, path: str) -> dict:
+    """The option eta-head of a run whose record is older than its present meaning; nothing for any other."""
+    from dynlab.run import DESCENT_ETA
+    from dynlab.training import recorded_ratio
+
+    settings = found.get("settings")
+    method = "sgd" if found["program"] == "dynlab.compare" else options.get("method")
+    if "eta_head" not in options or method is None or not isinstance(settings, dict):
+        return {}
+    try:
+        eta = float(options["lr"]) if method == "sgd" else DESCENT_ETA
+        recorded = {"method": method, "eta_head": options["eta_head"]}
+        recorded |= {name: settings[name] for name in ("head_rate",) if name in settings}
+        return {"eta_head": str(recorded_ratio(recorded, eta, f"--config {path}"))}
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"--config {path}: is damaged ({type(error).__name__}: {error})") from None
 
 
 def _of_tables(found: dict, program: str) -> dict:

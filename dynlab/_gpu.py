@@ -35,7 +35,7 @@ except ImportError:  # numba without its own target
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)  # type: ignore[attr-defined]  # numba makes it from the environment
 COMPILED = not SIMULATED and getattr(cuda, "implementation", "") == "NVIDIA"  # else functions stay as they are
-INSTALL = "pip install 'dynlab[cuda]'"
+INSTALL = "pip install 'dynlab-ssl[cuda]'"
 _state = threading.local()
 
 

@@ -6,6 +6,7 @@ Nothing but the standard library is imported here: settings must stay quick to l
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from html import escape
@@ -62,6 +63,13 @@ def line(name: str, parts: Iterable[str]) -> str:
         if len(text) <= LONGEST:
             break
     return text
+
+
+def paragraph(text: str, width: int, **more: str) -> list[str]:
+    """The lines of a text; never a number on one and its % on the next, nor an option broken at its hyphens."""
+    held = text.replace(" %", "\u00a0%")
+    lines = textwrap.wrap(held, width, break_on_hyphens=False, break_long_words=False, **more)  # type: ignore[arg-type]
+    return [one.replace("\u00a0%", " %") for one in lines]
 
 
 def fields_line(instance: Any) -> str:

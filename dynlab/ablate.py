@@ -16,7 +16,7 @@ from pathlib import Path
 from dynlab._checks import SettingError, integer, real, require, threads
 from dynlab._cli import Call, Parser, number, run_command
 from dynlab._options import MODEL_OPTIONS, add_model, add_switches, training_of
-from dynlab.files import run_folder, write_csv, write_json
+from dynlab.files import expanded, run_folder, write_csv, write_json
 from dynlab.model import ACTIVATIONS, Model
 from dynlab.population.scaling import horizon
 from dynlab.training import Training
@@ -57,7 +57,7 @@ def run(settings: Settings, call: Call) -> None:
     from dynlab import ablations, report
     from dynlab._progress import progress
 
-    place = Path(settings.out) if settings.out is not None else Path("runs") / f"ablate-{settings.model.activation}"
+    place = expanded(settings.out) if settings.out is not None else Path("runs") / f"ablate-{settings.model.activation}"
     with run_folder(place, numbered=settings.out is None) as folder:
         every = ablations.ablations(settings.model, settings.training, settings.dim)
         lines = [one for one in every if one.group in settings.groups]

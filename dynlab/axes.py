@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynlab import _show
-from dynlab._checks import SettingError, require
+from dynlab._checks import SettingError, nearest, require
 
 MOST_VALUES = 1000
 FORM = "NAME=LOW:HIGH:COUNT or NAME=LOW:HIGH:COUNT:log"
@@ -65,7 +65,8 @@ def parse_axis(option: str, word: object) -> Axis:
     name = name.strip().replace("-", "_")
     parts = given.split(":")
     require(bool(equals) and len(parts) in (3, 4), option, word, FORM)
-    require(name in SETTINGS, option, word, "an axis of " + ", ".join(known.replace("_", "-") for known in SETTINGS))
+    names = [known.replace("_", "-") for known in SETTINGS]
+    require(name in SETTINGS, option, word, f"an axis of {', '.join(names)}{nearest(name.replace('_', '-'), names)}")
     scale = parts[3] if len(parts) == 4 else "linear"
     require(scale in ("log", "linear"), option, word, "spaced log or linear")
     low, high = (_number(option, word, part) for part in parts[:2])

@@ -225,7 +225,7 @@ def _claim(folder: Path, whole: dict[str, Any]) -> list[str]:
 def _settings_in(path: Path) -> dict[str, Any] | None:
     """What settings.json holds; None where it is missing or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
         whole = {name: found[name] for name in ("settings", "sources")}
         return whole if found["digest"] == digest(whole).hex() else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dynlab._checks import SettingError
-from dynlab.files import whole_file
+from dynlab._checks import OneLine, SettingError
+from dynlab.files import expanded, whole_file
 
 KEPT = 2
 PATTERN = "step-*.npz"
@@ -19,8 +19,8 @@ SETTINGS = "settings"
 DIGEST = 32  # bytes of a checksum
 
 
-class CheckpointError(OSError):
-    """A checkpoint that cannot be gone on from; the text is one line saying which, why, and which one could be instead."""
+class CheckpointError(OneLine, OSError):
+    """A checkpoint that cannot be gone on from; the text is one line saying which, why, and what to do instead."""
 
     def __init__(self, path: Path, why: str):
         super().__init__(f"{path}: {why}")
@@ -39,25 +39,33 @@ def save(folder: Path, step: int, settings: dict, arrays: dict, kept: int = KEPT
         old.unlink()
 
 
-def load(path: Path, settings: dict) -> dict:
-    """The arrays of a checkpoint.
+def load(path: Path, settings: dict, named: bool = False) -> dict:
+    """The arrays of a checkpoint, the last one of its folder or, with `named`, one that was asked for by its name.
 
     Raises CheckpointError where it is damaged, naming the one before it, or belongs to a run with other settings.
     """
     packed = path.read_bytes()
     if hashlib.sha256(packed[:-DIGEST]).digest() != packed[-DIGEST:]:
-        raise CheckpointError(path, f"is damaged{_before(path)}")
+        raise CheckpointError(path, f"is damaged; {_instead(path, named)}")
     with np.load(io.BytesIO(packed[:-DIGEST]), allow_pickle=False) as file:
         contents = {name: file[name] for name in file.files}
-    if not np.array_equal(contents.pop(SETTINGS), _text(settings)):
-        raise CheckpointError(path, "belongs to a run with other settings; give another folder")
+    theirs = contents.pop(SETTINGS)
+    if not np.array_equal(theirs, _text(settings)):
+        other = _differing(json.loads(theirs.tobytes()), json.loads(_text(settings).tobytes()))
+        raise CheckpointError(path, f"belongs to a run with other {other}; give those of that run, or another folder")
     return contents
+
+
+def _differing(theirs: dict, ours: dict) -> str:
+    """The names whose values differ, in words."""
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    return " and ".join(names) or SETTINGS
 
 
 def latest(folder: Path, resume: str | None = None) -> Path | None:
     """The checkpoint to go on from: the last one in the folder, or the one called `resume`; None where there is none."""
     if resume is not None:
-        path = Path(resume) if Path(resume).parent != Path(".") else folder / resume
+        path = expanded(resume) if Path(resume).parent != Path(".") else folder / resume
         if not path.is_file():
             raise SettingError("resume", resume, f"a checkpoint, as those in {folder}")
         return path
@@ -65,10 +73,12 @@ def latest(folder: Path, resume: str | None = None) -> Path | None:
     return found[-1] if found else None
 
 
-def _before(path: Path) -> str:
-    earlier = [other for other in sorted(path.parent.glob(PATTERN)) if other.name < path.name]
-    return f"; before it there is {earlier[-1].name}: go on from that with resume {earlier[-1].name}" if earlier else \
-        "; there is none before it"  # fmt: skip
+def _instead(path: Path, named: bool) -> str:
+    """What to do about a damaged checkpoint, where every command that keeps checkpoints can do it."""
+    earlier = [other.name for other in sorted(path.parent.glob(PATTERN)) if other.name < path.name]
+    if named:
+        return f"the one before it is {earlier[-1]}" if earlier else "there is none before it"
+    return f"remove it to go on from {earlier[-1]}" if earlier else "remove it to begin anew: there is none before it"
 
 
 def _text(settings: dict) -> np.ndarray:

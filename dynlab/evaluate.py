@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dynlab._checks import SettingError, integer, require, threads
 from dynlab._cli import Call, Parser, number, run_command
+from dynlab.files import expanded
 from dynlab.images.settings import REPRESENTATIONS
 
 PROGRAM = "dynlab.evaluate"
@@ -27,7 +28,8 @@ class Settings:
     """The settings of the command, checked."""
 
     run: Path
-    data: str
+    data: Path
+    download: bool
     which: tuple[str, ...]
     limit: int | None
     verify: bool
@@ -52,6 +54,10 @@ def run(settings: Settings, call: Call) -> None:
 
     pretraining, weights = record.settings_of(settings.run), record.read_weights(settings.run)
     ops, where = ops_of(settings.device, settings.threads)
+    if settings.download:
+        from dynlab.images.download import fetch
+
+        fetch(pretraining.dataset, settings.data, quiet=settings.quiet)
     train, test = appraisal.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
     said = now_and_then(settings.quiet, SECONDS)
     if settings.device != "cpu" and not settings.quiet:
@@ -71,7 +77,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     from dynlab.images import record
 
-    run = Path(arguments.run)
+    run = expanded(arguments.run)
     kept = record.run_of(run)
     which = tuple(dict.fromkeys(word.strip() for word in arguments.of.split(",")))
     if not set(which) <= set(REPRESENTATIONS):
@@ -80,9 +86,10 @@ def check(arguments: argparse.Namespace) -> Settings:
     limit = number(arguments.limit)
     return Settings(
         run=run,
-        data=kept.get("data", "data") if arguments.data is None else arguments.data,
+        data=expanded(kept["data"] if arguments.data is None else arguments.data),
         which=which,
         limit=None if limit is None else integer("limit", limit, at_least=100),
+        download=arguments.download,
         verify=not arguments.no_verify,
         threads=threads(number(arguments.threads)),
         device=arguments.device,
@@ -102,6 +109,7 @@ def parser() -> Parser:
     everything = ",".join(REPRESENTATIONS)
     p.option("--of", "what to measure, some of these, with commas", everything, "NAME,NAME")
     p.option("--limit", "learn from this many of the training pictures (default: all)")
+    p.add_argument("--download", action="store_true", help="fetch the files into --data first, from their official address")
     p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
     p.option("--device", "of cpu, cuda, auto", "cpu", "NAME")
     p.option("--threads", "threads to compute with (default: all cores)")

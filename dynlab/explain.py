@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from dynlab._checks import SettingError, real, require, threads
 from dynlab._cli import Parser, number, run_command
+from dynlab.files import expanded
 
 if TYPE_CHECKING:
     from dynlab.explanation.advice import Suggestion, Trial
@@ -94,7 +95,7 @@ def explain(
     """
     from dynlab.explanation import read
 
-    place = Path(place)
+    place = expanded(place)
     record = read.record_of(place)
     kind = read.kind_of(place, record)
     at = None if at is None else real("at", at, at_least=0.0)
@@ -161,7 +162,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     at = number(arguments.at)
     return Settings(
-        run=Path(arguments.run),
+        run=expanded(arguments.run),
         at=None if at is None else real("at", at, at_least=0.0),
         activation=arguments.activation,
         head=arguments.head,

@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dynlab._checks import OneLine
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -31,15 +33,31 @@ LOCK = ".lock"
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-class FolderError(OSError):
+class FolderError(OneLine, OSError):
     """A run folder that cannot be written; the text is one line saying where and why."""
 
     def __init__(self, place: Path, why: str):
         super().__init__(f"{place}: {why}")
+        self.place = place
 
 
 class FolderTaken(FolderError):
     """The place of a run folder holds something already, or another run is writing there now."""
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path that words mean: `~` and `~name` at their beginning are homes, as for a shell; a folder called ~ is ./~.
+
+    Whatever takes a path from a user, typed, in a file or by a call, takes it through this. FolderError where there is no
+    such home.
+    """
+    text = os.fspath(path)
+    found = Path(os.path.expanduser(text))
+    if found.parts and found.parts[0].startswith("~"):
+        if text.startswith("~"):
+            raise FolderError(found, "names the home of a user that is not known")
+        return Path.cwd() / found  # of ./~, so that it stays what it is when it is expanded again
+    return found
 
 
 class RunFolder(NamedTuple):
@@ -112,7 +130,7 @@ def run_folder(place: str | os.PathLike[str], numbered: bool = False) -> Iterato
     made: list[Path] = []  # parents created on the way
     try:
         with signals_deferred():
-            folder, lock = _claim_numbered(Path(place), made) if numbered else _claim(Path(place), made)
+            folder, lock = _claim_numbered(expanded(place), made) if numbered else _claim(expanded(place), made)
         yield folder
         with signals_deferred():
             _commit(folder)
@@ -137,14 +155,14 @@ def growing_folder(place: str | os.PathLike[str], resume: bool = False) -> Itera
     Raises FolderTaken where it holds something else or another run is writing there, FolderError where it cannot be written
     or there is nothing to go on with.
     """
-    place = Path(place)
+    place = expanded(place)
     if resume and not (place / "run.json").is_file():
         raise FolderError(place, "holds no run to go on with")
     if not resume:
         try:
             _refuse_taken(place, ignored=(LOCK,))
         except FolderTaken as error:
-            hint = "; --resume goes on with it" if (place / "run.json").is_file() else ""
+            hint = "; --resume (in Python resume=True) goes on with it" if (place / "run.json").is_file() else ""
             raise FolderTaken(place, str(error).removeprefix(f"{place}: ") + hint) from None
     with held_folder(place):
         yield place
@@ -156,6 +174,7 @@ def held_folder(place: Path) -> Iterator[None]:
 
     Raises FolderTaken where another one holds it, FolderError where it cannot be written.
     """
+    place = expanded(place)
     try:
         place.mkdir(parents=True, exist_ok=True)
         lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT)

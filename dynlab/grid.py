@@ -33,7 +33,7 @@ from dynlab._device import of_flow
 from dynlab.axes import Axis
 from dynlab.blocks import BlockStore, open_store
 from dynlab.boundary import crossed, deviations, near_level, pooled, sides
-from dynlab.files import signals_deferred
+from dynlab.files import expanded, signals_deferred
 from dynlab.formulas.activations import require_built_in
 from dynlab.map_measures import Measure, merged, outcome_counts
 from dynlab.model import Model
@@ -244,7 +244,7 @@ def phase_map(
     where, _ = grid.device(device)
     require(where == "cpu" or executor is None, "device", device, "cpu with an executor")
     settings = grid.settings() | ({} if where == "cpu" else {"device": where})
-    with open_store(Path(folder) / STORE, settings, sources_key(), names, grid.heads) as store:
+    with open_store(expanded(folder) / STORE, settings, sources_key(), names, grid.heads) as store:
         with _executor(executor, threads if where == "cpu" else 1) as pool:
             work = _Work(grid, store, pool, ahead, progress, where)
             target = work.uniform(seeds) if level is None or not refine else work.refined(seeds, measure, level)

@@ -20,6 +20,7 @@ from dynlab._checks import SettingError, integer, real, require, threads
 from dynlab._cli import Call, Parser, number, run_command
 from dynlab._options import add_device, announce
 from dynlab.axes import FORM, SETTINGS, parse_axis
+from dynlab.files import expanded
 
 if TYPE_CHECKING:
     from dynlab.grid import Grid
@@ -88,7 +89,7 @@ def executor(address: str | None) -> Iterator[Executor | None]:
     try:
         from distributed import Client, KilledWorker
     except ImportError:
-        raise SettingError("dask", address, "used with the extra dask: python -m pip install 'dynlab[dask]'") from None
+        raise SettingError("dask", address, "used with the extra dask: python -m pip install 'dynlab-ssl[dask]'") from None
     try:
         client = Client(address, timeout=DASK_WAIT)
     except (OSError, ValueError) as error:
@@ -129,7 +130,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         threads=threads(number(arguments.threads)),
         dask=arguments.dask,
         device=arguments.device,
-        out=Path(arguments.out) if arguments.out is not None else Path("runs") / f"phase-{x.name}-{y.name}",
+        out=expanded(arguments.out) if arguments.out is not None else Path("runs") / f"phase-{x.name}-{y.name}",
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
     )

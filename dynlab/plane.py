@@ -102,7 +102,7 @@ class Plane:
         for option, side in (("x", x), ("y", y)):
             require(side.name in COORDINATES, option, side.name, "a coordinate of " + ", ".join(COORDINATES))
             require(side.low < side.high, option, side.name, "a range from a lower to a higher value")
-        require(x.name != y.name, "y", y.name, "another coordinate than that of --x")
+        require(x.name != y.name, "y", y.name, "another coordinate than that of x")
         given = dict(held or {})
         for name in (x.name, y.name, *slaved):
             require(name not in given, "hold", name, "left out: it is an axis or slaved")

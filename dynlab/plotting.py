@@ -21,7 +21,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 
 import dynlab
 from dynlab._show import head_words, model_words
-from dynlab.files import whole_file
+from dynlab.files import expanded, whole_file
 from dynlab.trajectory import Trajectory
 
 WIDTH, COLUMN = 6.9, 3.3  # inches: the text width of a two-column paper, and of one column
@@ -102,6 +102,7 @@ def save(
     The title, the version of dynlab and, where given, the settings (as JSON) are in the files' metadata. formats: of "png",
     "pdf". Returns the paths.
     """
+    stem = expanded(stem)
     made_by = f"dynlab {dynlab.__version__}"
     text = json.dumps(settings or {}, sort_keys=True)
     metadata = {

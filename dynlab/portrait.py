@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from dynlab._checks import SettingError, choice, integer, real, require, threads
 from dynlab._cli import Call, Parser, number, run_command
-from dynlab.files import run_folder
+from dynlab.files import expanded, run_folder
 from dynlab.model import Model
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Settings:
     @property
     def place(self) -> Path:
         """Where the run folder goes; without --out a name that tells the axes."""
-        return Path(self.out if self.out is not None else f"runs/portrait-{self.plane.x.name}-{self.plane.y.name}")
+        return expanded(self.out if self.out is not None else f"runs/portrait-{self.plane.x.name}-{self.plane.y.name}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -84,7 +84,7 @@ def compute(plane: Plane, points: int, samples: int, *, until: float, rtol: floa
              for i, (name, line) in enumerate(plane.nullclines())]  # fmt: skip
     fixed = [
         {"x": p.place[0], "y": p.place[1], "stability": p.kind, "told_by": p.by}
-        | {f"{part}_{i + 1}": float(getattr(p.eigenvalues[i], part)) for i in range(2) for part in ("real", "imag")}
+        | {f"{part}_{i + 1}": float(getattr(p.eigenvalues[i], part)) + 0.0 for i in range(2) for part in ("real", "imag")}
         | {"residual": p.residual}
         for p in plane.fixed_points()
     ]

@@ -12,11 +12,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 
 from dynlab import _device
 from dynlab._checks import SettingError, choice, integer, require, threads
 from dynlab._cli import Call, Parser, number, run_command
+from dynlab.files import expanded
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
 
 PROGRAM = "dynlab.pretrain"
@@ -75,22 +75,29 @@ def run(call: Call) -> list[str]:
     every = None if arguments.every is None else integer("every", number(arguments.every), at_least=1)
     for name in ("out", "data"):
         require(getattr(arguments, name) != "", name, "", "the name of a folder")
+    named = not arguments.resume or arguments.out is not None
+    require(named, "out", None, "the folder of the run that --resume goes on with")
     settings = settings_of(arguments)
     _device.chosen(arguments.device)  # an error of one line, before anything is fetched or read
-    place = Path(arguments.out or f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}")
+    usual = f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}"
+    place = expanded(arguments.out or usual)
 
     from dynlab.images import datasets, record
 
+    if arguments.resume and record.finished(place, arguments.quiet):
+        return []
+    own = record.run_of(place)["data"] if arguments.resume else ""
+    data = expanded(arguments.data or own or "data")
     if arguments.download:
         from dynlab.images.download import fetch
 
-        fetch(settings.dataset, Path(arguments.data), quiet=arguments.quiet)
+        fetch(settings.dataset, data, quiet=arguments.quiet)
     split = "unlabelled" if settings.dataset == "stl10" else "train"
-    pictures = datasets.load(settings.dataset, Path(arguments.data), split, verify=not arguments.no_verify)
+    pictures = datasets.load(settings.dataset, data, split, verify=not arguments.no_verify)
     return record.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
         device=arguments.device, quiet=arguments.quiet, plots=not arguments.no_plots,
-        command=call.command, data=arguments.data,
+        command=call.command, data=data,
     )  # fmt: skip
 
 
@@ -103,8 +110,7 @@ def settings_of(arguments: argparse.Namespace) -> Pretraining:
         return pretraining(arguments.recipe, **given)
     from dynlab.images import record
 
-    require(arguments.out is not None, "out", None, "the folder of the run that --resume goes on with")
-    before = record.settings_of(Path(arguments.out))
+    before = record.settings_of(expanded(arguments.out))
     if arguments.recipe is not None:
         given = RECIPES[choice("recipe", arguments.recipe, RECIPES)] | given
     for name, value in given.items():
@@ -128,7 +134,7 @@ def parser() -> Parser:
         description="Pretrain an encoder on pictures without labels, and watch it collapse or not.",
         epilog="example: dynlab pretrain --recipe demo --data data --head none --out runs/collapse",
     )
-    p.option("--data", "folder with the pictures' files", "data", "DIR")
+    p.option("--data", "folder with the pictures' files (default data; with --resume the run's)", metavar="DIR")
     p.option("--recipe", f"settings to start from, of {', '.join(RECIPES)}", metavar="NAME")
     defaults = {f.name: f.default for f in fields(Pretraining)}
     for name, (what, metavar) in HELP.items():

@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import sys
-import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -18,9 +17,11 @@ import numpy as np
 import pandas as pd
 
 import dynlab
+from dynlab import _show
 from dynlab._stats import Pairs
 from dynlab.files import write_csv, write_json
 from dynlab.population.moments import LEARNT, MERGED
+from dynlab.run import DESCENT_ETA
 
 if TYPE_CHECKING:
     from dynlab._cli import Call
@@ -79,12 +80,12 @@ def print_report(settings: Settings, results: Sequence[Result], place: Path) -> 
             print(line, file=sys.stderr)
         return
     summary = summary_table(results)
-    lines = [*_heading(settings), "", *table(summary), *textwrap.wrap(COLLAPSED, 100), ""]
+    lines = [*_heading(settings), "", *table(summary), *_show.paragraph(COLLAPSED, 100), ""]
     for result in results:
         heads = [head for head in result.ensembles if head != "none"]
         if heads and "none" in result.ensembles:
             words = verdict(result.model.activation, result.ensembles[heads[0]], result.ensembles["none"])
-            lines += textwrap.wrap(words, 100, subsequent_indent="  ")
+            lines += _show.paragraph(words, 100, subsequent_indent="  ")
     shown = ", ".join(f"{result.model.activation} {result.seed}" for result in results)
     files = ", ".join(sorted(path.name for path in place.iterdir()))
     lines += [*failed, "", f"seed followed in time: {shown}", f"files in {place}: {files}"]
@@ -260,6 +261,8 @@ def _record(
     plain = asdict(settings)
     training = plain.pop("training")
     plain["eta_head"] = training["eta_head"]
+    if settings.method == "descent":
+        plain["head_rate"] = settings.training.eta_head * DESCENT_ETA
     if not settings.training.is_papers:
         plain["training"] = settings.training.changed()
     model = plain.pop("models")[0] | {"activation": [model.activation for model in settings.models]}

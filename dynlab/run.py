@@ -20,7 +20,7 @@ from dynlab._checks import choice, integer, real, require, threads
 from dynlab._cli import Call, Parser, number, run_command
 from dynlab._device import of_flow
 from dynlab._options import MODEL_OPTIONS, add_device, add_model, add_switches, announce, training_of
-from dynlab.files import run_folder
+from dynlab.files import expanded, run_folder
 from dynlab.model import ACTIVATIONS, Model
 from dynlab.training import Training
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "dynlab.run"
 METHODS = ("flow", "descent")
+DESCENT_ETA = 0.05  # learning rate of the exact descent
 MOST_SEEDS = 10**7  # the table of so many still fits in the memory of a small machine
 
 
@@ -60,7 +61,7 @@ class Settings:
     def place(self) -> Path:
         """Where the run folder goes; without --out a name that tells the main settings."""
         if self.out is not None:
-            return Path(self.out)
+            return expanded(self.out)
         model = self.models[0]
         activations = "+".join(model.activation for model in self.models)
         return Path("runs") / f"{activations}-strong{model.strong:g}-weak{model.weak:g}-dim{self.dim:g}"
@@ -135,7 +136,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         seed=integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
         training=training,
         until=None if until is None else real("until", until, above=0.0),
-        method=choice("method", given["method"], METHODS),
+        method=choice("method", given["method"], (*METHODS, "sgd")),
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
         threads=threads(given["threads"]),
         device=arguments.device,
@@ -189,6 +190,7 @@ def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int],
         until=settings.until,
         method=settings.method,
         rtol=settings.rtol,
+        eta=DESCENT_ETA,
         threads=settings.threads,
         device=where(settings)[0],
         progress=show,
@@ -209,6 +211,7 @@ def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) ->
             until=settings.until,
             method=settings.method,
             rtol=settings.rtol,
+            eta=DESCENT_ETA,
         )
         for head in ensembles
     }

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dynlab.files import FolderError, FolderTaken, flock, whole_file
+from dynlab.files import FolderError, FolderTaken, expanded, flock, whole_file
 from dynlab.formulas.activations import require_built_in
 from dynlab.model import Model
 from dynlab.sweep import Ensemble
@@ -51,7 +51,7 @@ class Store:
     """
 
     def __init__(self, folder: Path):
-        self.folder = Path(folder)
+        self.folder = expanded(folder)
         self.damage: list[str] = []
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

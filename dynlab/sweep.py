@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab import _show
-from dynlab._checks import integer, real
+from dynlab._checks import SettingError, integer, memory, real, require
 from dynlab._device import of_flow
 from dynlab._stats import wilson
 from dynlab.formulas.activations import ACTIVATIONS
@@ -40,6 +40,7 @@ States = tuple[np.ndarray, np.ndarray, np.ndarray]
 OUTCOMES = ("both", "only_strong", "only_weak", "neither", "waiting", "failed")
 TURNING = 0.25  # a neuron turns to a feature when its squared cosine with it exceeds this
 SWITCHED_FIELDS = ("marks", "peak", "loss", "time", "steps", "rejected", "status", "rest")
+STATES_KEPT = 5  # of a trajectory: start, end, three snapshots
 CHUNK = 64  # trajectories a task; results do not depend on it
 DEVICE_CHUNK = 1 << 17  # the same on a CUDA device
 
@@ -181,16 +182,17 @@ def ensemble(
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     eta = real("eta", eta, above=0.0)
     seed = integer("seed", seed, at_least=0)
-    numbers = np.arange(integer("seeds", seeds, at_least=1)) if np.ndim(seeds) == 0 else np.asarray(seeds)
+    numbers = start_numbers(model, seeds)
     threads = available_threads() if threads is None else integer("threads", threads, at_least=1)
     where, words = of_flow(device, [(model, training)], method)
     settle = until is None
     end = default_end(model, dim, method, eta, training.start_scale) if settle else real("until", until, above=0.0)
+    steps = descent.steps_until(end, eta) if method == "descent" else 0
 
     def task(some: np.ndarray) -> Any:
         if method == "descent":
             starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
-            return descent.run_descent(model, starts, head_rate=rate, eta=eta, steps=int(np.ceil(end / eta)))
+            return descent.run_descent(model, starts, head_rate=rate * eta, eta=eta, steps=steps)
         drawn = [draw(model, dim, np.random.default_rng((seed, int(i))), training.start_scale) for i in some]
         signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
         return _flow(model, training, signal, gram, end, rtol, settle, where)
@@ -200,13 +202,33 @@ def ensemble(
     pieces = _run(task, [numbers[i : i + size] for i in range(0, len(numbers), size)], workers, progress)
     parts = descent.collect(pieces) if method == "descent" else _collect(model, training, pieces)
     settings = {"head": training.head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": training.eta_head}
-    settings |= {"until": float(end), "method": method} | ({"rtol": rtol} if method == "flow" else {"eta": eta})
+    settings |= {"until": float(end), "method": method}
+    settings |= {"rtol": rtol} if method == "flow" else {"eta": eta, "head_rate": rate * eta}
     if not training.is_papers:
         settings["training"] = training.changed()
     if device != "cpu":
         settings["device"] = words
     frame = _frame(model, numbers, rate, parts, settle)
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
+
+
+def start_numbers(model: Model, seeds: int | ArrayLike) -> np.ndarray:
+    """The numbers (N,), int64, of the starts that `seeds` means: so many, or these. SettingError for anything else."""
+    allowed = "a number of starts >= 1, or the numbers of the starts wanted, integers >= 0"
+    try:
+        given = np.asarray(seeds)
+    except ValueError:  # lists of unequal lengths
+        raise SettingError("seeds", seeds, allowed) from None
+    if given.ndim == 0:
+        count = integer("seeds", seeds, at_least=1)
+        state = model.neurons * (model.features + 2 * model.neurons)
+        memory("seeds", seeds, 8.0 * count * STATES_KEPT * state, "states of so many starts")
+        return np.arange(count)
+    require(given.ndim == 1 and given.size > 0 and given.dtype.kind in "iuf", "seeds", seeds, allowed)
+    with np.errstate(invalid="ignore"):
+        numbers = given.astype(np.int64)
+    require(bool((numbers == given).all() and (numbers >= 0).all()), "seeds", seeds, allowed)
+    return numbers
 
 
 def flow_frame(

@@ -17,6 +17,7 @@ from dynlab._checks import SettingError, integer, require, threads
 from dynlab._cli import Call, Parser, number, run_command
 from dynlab._device import chosen
 from dynlab._options import add_device, announce
+from dynlab.files import expanded
 
 PROGRAM = "dynlab.theorem"
 NUMBERS = tuple(range(1, 12))
@@ -66,7 +67,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         seed=integer("seed", number(arguments.seed), at_least=0, at_most=2**63 - 1),
         threads=threads(number(arguments.threads)),
         device=arguments.device,
-        out=Path(arguments.out) if arguments.out is not None else Path("runs") / default,
+        out=expanded(arguments.out) if arguments.out is not None else Path("runs") / default,
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
     )

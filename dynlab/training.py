@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from dynlab import _show
-from dynlab._checks import SettingError, choice, real, require
+from dynlab._checks import SettingError, choice, real, require, truth
 from dynlab.heads import HEADS, TRAINED
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 TARGETS = ("same", "average")
 STOP_GRADIENTS = ("target", "online", "none")
 NORMALISATIONS = ("batch", "scale", "length", "none")
+STEPPED = ("descent", "sgd")  # the methods that take steps of a learning rate
 OBJECTIVES = ("similarity", "barlow-twins", "vicreg")
 
 
@@ -30,7 +33,9 @@ class Training:
 
         L = E |F~ - G~|^2 + decorrelation * sum_{i != j} corr(f_i, f_j)^2,
 
-        dw/dt = -dL/dw - weight_decay w,     dE/dt = -eta_head (dL/dE + head_decay E)  on the entries that train.
+        dw/dt = -dL/dw - weight_decay w,     dE/dt = -eta_head (dL/dE + head_decay E)  on the entries that train,
+
+    or steps of eta times this (descent, minibatches), the learning rate eta being given where they are taken.
 
     Parameters
     ----------
@@ -40,7 +45,8 @@ class Training:
         matrices), "directpred" (Tian, Chen & Ganguli 2021) and "directcopy" (Wang et al. 2021), which set E from the
         correlation of f, or "fixed" (`head_matrix`, never changed).
     eta_head : float
-        Learning rate of the head in units of the encoder's, >= 0.
+        Learning rate of the head in units of the encoder's, >= 0: the ratio eta_E/eta, whatever the method. A step of
+        size eta moves the head by eta_head * eta times its gradient.
     head_matrix : (m, m) nested sequence, optional
         The fixed head, or where a trained head starts (None: the identity).
     target : str
@@ -114,7 +120,7 @@ class Training:
             "start_scale": real("start_scale", self.start_scale, above=0.0),
             "vicreg_weights": tuple(real("vicreg_weights", w, at_least=0.0) for w in weights),
         }
-        require(isinstance(self.symmetric, bool), "symmetric", self.symmetric, "True or False")
+        values["symmetric"] = truth("symmetric", self.symmetric)
         for name in ("weight_decay", "head_decay", "decorrelation", "barlow_weight", "directpred_eps"):
             values[name] = real(name, getattr(self, name), at_least=0.0)
         for name, value in values.items():
@@ -160,7 +166,7 @@ class Training:
 
     @property
     def head_rate(self) -> float:
-        """The rate at which the head's entries follow their gradient; 0 where they do not."""
+        """The rate at which the head's entries follow their gradient, in units of the encoder's; 0 where they do not."""
         return self.eta_head if self.head_trains else 0.0
 
     @property
@@ -183,6 +189,20 @@ class Training:
         if self.head_matrix is not None:
             m = model.neurons
             require(len(self.head_matrix) == m, "head_matrix", f"of {len(self.head_matrix)} rows", f"{m} by {m}")
+
+
+def recorded_ratio(settings: Mapping[str, Any], eta: float, told: str = "") -> float:
+    """eta_head of recorded settings as it is meant now, told in a line on standard error where that is not what is recorded.
+
+    Records of descent and of minibatches without `head_rate` were made when eta_head was there the head's own rate. eta :
+    their learning rate. told : what the line begins with.
+    """
+    ratio = float(settings["eta_head"])
+    if settings["method"] in STEPPED and "head_rate" not in settings:
+        line = f"eta_head {ratio:g} was the head's own rate when this was recorded: read as the ratio {ratio / eta:g} to eta"
+        print(f"{told}: {line} {eta:g}", file=sys.stderr, flush=True)
+        ratio /= eta
+    return ratio
 
 
 def _plain(value: Any) -> Any:

@@ -7,15 +7,15 @@ import json
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynlab import _show
-from dynlab.files import csv_text, write_whole
+from dynlab.files import csv_text, expanded, write_whole
 from dynlab.formulas.activations import definition
 from dynlab.model import Model
+from dynlab.training import STEPPED, recorded_ratio
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,13 +148,13 @@ class Trajectory:
         if definition(self.model.activation) is not None:
             rest["phi"] = definition(self.model.activation)
         heading = HEADING + json.dumps(rest, allow_nan=False)
-        write_whole(Path(path), heading + "\n" + csv_text(self.frame))
+        write_whole(expanded(path), heading + "\n" + csv_text(self.frame))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trajectory:
         """The trajectory that `save` wrote to `path`, to the last bit; ValueError of one line for any other file."""
         try:
-            heading, _, table = Path(path).read_text(encoding="utf-8").partition("\n")
+            heading, _, table = expanded(path).read_text(encoding="utf-8-sig").partition("\n")
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: is not a trajectory of dynlab ({error})") from None
         if not heading.startswith(HEADING):
@@ -166,11 +166,19 @@ class Trajectory:
                 raise ValueError(f"activation {model.activation} was {phi}, here it is {definition(model.activation)}")
             events = {name: math.nan if time is None else time for name, time in rest.pop("events").items()}
             names, *rows = table.splitlines()
+            _ratio_as_now(rest["settings"], path)
             values = np.array([[float(word) for word in row.split(",")] for row in rows])
             columns = dict(zip(names.split(","), values.T, strict=True))
             return cls(model=model, events=events, **_arrays(model, rest["settings"], columns), **rest)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: is damaged ({error})") from error
+
+
+def _ratio_as_now(settings: dict, path: str | os.PathLike[str]) -> None:
+    """Give settings of an older trajectory the eta_head that is meant now, in place."""
+    if settings.get("method") in STEPPED and "eta_head" in settings and "eta" in settings:
+        settings["eta_head"] = recorded_ratio(settings, settings["eta"], str(path))
+        settings["head_rate"] = settings["eta_head"] * settings["eta"]
 
 
 def _columns(model: Model, settings: dict) -> list[tuple[str, str, list[tuple[int, int]]]]:

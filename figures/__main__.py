@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dynlab._checks import choice, require
 from dynlab._cli import Parser, run_command
-from dynlab.files import FolderError, held_folder
+from dynlab.files import FolderError, expanded, held_folder
 
 from . import NAMES
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     require(arguments.out != "", "out", "", "the name of a folder")
     shown = arguments.out is not None or (GALLERY.parent.parent / "README.md").is_file()
     require(not arguments.gallery or shown, "gallery", "", "given with --out: README's own pictures are in a clone alone")
-    folder = Path(arguments.out or ("runs/figures-fast" if arguments.fast else "runs/figures"))
+    folder = expanded(arguments.out or ("runs/figures-fast" if arguments.fast else "runs/figures"))
     if folder.exists() and not folder.is_dir():
         raise FolderError(folder, "holds a file; must be a folder")
     with held_folder(folder):

@@ -51,7 +51,7 @@ def compute(settings: dict, folder: Path) -> None:
         start = draw_start(model, settings["dim"], 0, settings["start"])
         given = settings[activation]
         for head in HEADS:
-            training = Training(head=head, eta_head=given["eta"])
+            training = Training(head=head, eta_head=1.0)
             some = overlay(
                 model, training, start, given["batches"], settings["seeds"], eta=given["eta"], steps=given["steps"],
                 dim=settings["dim"],

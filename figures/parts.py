@@ -52,7 +52,7 @@ def read(name: str, folder: Path) -> pd.DataFrame:
 
 def settings_of(name: str, folder: Path) -> dict[str, Any]:
     """The settings that a figure's data were computed with."""
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["settings"]
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8-sig"))["settings"]
 
 
 def save(figure: Figure, name: str, folder: Path) -> None:

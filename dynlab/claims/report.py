@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynlab import _show
 from dynlab.claims import CLAIMS
 from dynlab.claims.base import Finding, Point, Scale
 from dynlab.files import FolderTaken, csv_text, json_text, write_whole
@@ -130,7 +130,7 @@ def print_report(settings: Settings, findings: dict[int, Finding]) -> None:
             numbers = f"predicted {_number(record.predicted)}, measured {_number(record.measured)}"
             interval = f" [{_number(record.low)}, {_number(record.high)}]"
             text = f"{record.verdict.upper():<{VERDICT_WIDTH}}  {record.name}: {record.statement}: {numbers}{interval}"
-            lines += textwrap.wrap(text, 118, initial_indent="  ", subsequent_indent=" " * (VERDICT_WIDTH + 4))
+            lines += _show.paragraph(text, 118, initial_indent="  ", subsequent_indent=" " * (VERDICT_WIDTH + 4))
     counts: dict[str, int] = {}
     for finding in findings.values():
         for record in finding.records:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from dynlab._checks import choice, require
 from dynlab._cli import Parser, run_command
-from dynlab.files import FolderError, FolderTaken
+from dynlab.files import FolderError, FolderTaken, expanded
 
 PROGRAM = "dynlab.docs"
 BUILDERS = ("html", "text")
-MISSING = "sphinx is not installed: python -m pip install 'dynlab[docs]', or, in a clone, python -m pip install -e '.[docs]'"
+MISSING = "sphinx is not installed: python -m pip install 'dynlab-ssl[docs]'"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         require(arguments.out != "", "out", "", "the name of a folder")
-        status[0] = build(Path(arguments.out), choice("format", arguments.format, BUILDERS))
+        status[0] = build(expanded(arguments.out), choice("format", arguments.format, BUILDERS))
 
     return run_command(call, work) or status[0]
 

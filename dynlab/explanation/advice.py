@@ -92,7 +92,7 @@ def suggestions(finding: Finding) -> list[Suggestion]:
         return found if finding.final in GOOD else [*found, *_degree(run)]
     if run.training.head == "none":
         rate = run.training.eta_head or 0.01
-        share = float(limit.share_merged_small_weak(rate / run.eta))
+        share = float(limit.share_merged_small_weak(rate))
         fact = "--head off-diagonal: the head lends the feature learnt first, and the other one is learnt next; for large "
         fact += f"dim and small weak/strong all but {100 * share:.2g} % of the starts are rescued"
         found.append(Suggestion(fact, {"head": "off-diagonal", "eta_head": rate}))
@@ -138,7 +138,7 @@ def _head_rate(finding: Finding) -> Iterator[Suggestion]:
             "--eta-head: the head's peak goes like its root, and so does, while eta_head times dim is far above 1, the "
             "share of starts that collapse in spite of it; below, the head is too slow and more collapse (dim 1000, at 0.1, "
             "0.01, 0.001, 0.0001: 6, 2, 6 and 14 %)",
-            {"eta_head": float(f"{(0.1 if rate * run.dim > 100.0 * run.eta else 10.0) * rate:.2g}")},
+            {"eta_head": float(f"{(0.1 if rate * run.dim > 100.0 else 10.0) * rate:.2g}")},
         )  # fmt: skip
         return
     found = rescuing_rate(finding)
@@ -161,8 +161,8 @@ def rescuing_rate(finding: Finding) -> float:
         return np.nan
     start = OrderParameters(run.signal[0], run.gram[0])
     for rate in rescuing_rates(run)[:: max(1, SPACING)][:TRIES]:
-        rounded = float(f"{rate * run.eta:.2g}")
-        end = simulate(run.model, start, eta_head=rounded / run.eta)
+        rounded = float(f"{rate:.2g}")
+        end = simulate(run.model, start, eta_head=rounded)
         cosines = squared_cosines(end.signal[-1], end.noise_gram[-1])
         if end.success and (cosines.max(0) > 0.9).all() and (cosines.max(1) > 0.9).all():
             return rounded
@@ -177,11 +177,10 @@ def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -
     after = replace(run.training, **suggestion.training), replace(run.model, **suggestion.model)
     shares, found = [], []
     for training, model in ((run.training, run.model), after):
-        flowing = replace(training, eta_head=training.eta_head / run.eta)
-        until = run.until if flowing.is_papers else run.until or _end(model, run.dim)
-        made = ensemble(model, run.dim, STARTS, run.seed, training=flowing, threads=threads, until=until)
+        until = run.until if training.is_papers else run.until or _end(model, run.dim)
+        made = ensemble(model, run.dim, STARTS, run.seed, training=training, threads=threads, until=until)
         row = made.summary().iloc[0]
-        shares.append((float(row["both"]), float(row["merged"]), flowing))
+        shares.append((float(row["both"]), float(row["merged"]), training))
         found.append(made.frame["outcome"].to_numpy())
     start = ""
     if suggestion.this_start:

@@ -15,18 +15,19 @@ import pandas as pd
 from dynlab._checks import SettingError
 from dynlab.files import FolderError
 from dynlab.model import Model
-from dynlab.training import Training
+from dynlab.run import DESCENT_ETA
+from dynlab.training import Training, recorded_ratio
 
 READS = "explain reads the folders of dynlab.run (also --method sgd), dynlab.compare and dynlab.pretrain"
-DESCENT_ETA = 0.05  # step of the exact descent in dynlab.run
 
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
     """A recorded trajectory of two neurons and two features, with what else its folder knows of it.
 
-    model, training : settings. rate : eta_head over eta. method : "flow", "descent" or "sgd". eta : learning rate (1 for the
-    flow); times are those of the flow, steps times eta. dim, seed : of the starts. number : of this start in their stream.
+    model, training : settings. rate : of the head, in units of eta. method : "flow", "descent" or "sgd". eta : learning rate
+    (1 for the flow); times are those of the flow, steps times eta. dim, seed : of the starts. number : of this start in
+    their stream.
     time (n,), loss (n,), signal (n, 2, 2), gram (n, 2, 2), head (n, 2, 2). batch, optimiser, data : of "sgd".
     marks : times of events that are known better than from the records. summary : row of summary.csv, None for "sgd".
     ended : how the solver ended, "" where that is not recorded. until : the end time asked for, None for until rest.
@@ -74,7 +75,7 @@ def record_of(place: Path) -> dict:
     if not place.is_dir():
         raise FolderError(place, "is no folder; " + READS if place.exists() else "does not exist")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise FolderError(place, f"holds no run (run.json is missing); {READS}") from None
     except (ValueError, OSError) as error:
@@ -125,17 +126,17 @@ def _main_runs(place: Path, record: dict, activation: str | None, head: str | No
     settings = record["settings"]
     names = {field.name for field in dataclasses.fields(Model)} - {"activation"}
     shapes = {name: settings[name] for name in names}
-    training = _training({"eta_head": settings["eta_head"]} | settings.get("training", {}))
+    eta = DESCENT_ETA if settings["method"] == "descent" else 1.0
+    training = _training({"eta_head": recorded_ratio(settings, eta, str(place))} | settings.get("training", {}))
     table, summary, seeds = (_table(place / name) for name in ("trajectory.csv", "summary.csv", "ensemble.csv"))
     runs = []
     for (one, rule), rows in _chosen(table, activation, head):
-        eta = DESCENT_ETA if settings["method"] == "descent" else 1.0
         trained = dataclasses.replace(training, head=rule)
         number = int(record["seed_followed"][one])
         row = _row(seeds, one, rule, "ensemble.csv", seed=number)
         runs.append(
             Recorded(
-                model=Model(activation=one, **shapes), training=trained, rate=trained.head_rate / eta,
+                model=Model(activation=one, **shapes), training=trained, rate=trained.head_rate,
                 method=settings["method"], eta=eta, dim=int(settings["dim"]), seed=int(settings["seed"]), number=number,
                 **_arrays(rows), marks={name: float(row[f"time_{name}"]) for name in ("first", "second", "peak")},
                 summary=_row(summary, one, rule, "summary.csv"), seeds=int(settings["seeds"]), ended=str(row["status"]),
@@ -149,16 +150,17 @@ def _sample_runs(place: Path, record: dict, activation: str | None, head: str | 
     settings = record["settings"]
     models = {one["activation"]: Model(**one) for one in record["models"]}
     table = _table(place / "trajectory.csv")
+    ratio = recorded_ratio({"method": "sgd"} | settings, float(settings["lr"]), str(place))
     runs = []
     for (one, rule), rows in _chosen(table, activation, head):
         batch = int(rows["batch"].max())
         rows = rows[(rows["batch"] == batch) & (rows["seed"] == rows["seed"].min())]
-        training = Training(head=rule, eta_head=float(settings["eta_head"]))
+        training = Training(head=rule, eta_head=ratio)
         named = f"{one}, head {rule}, batch {batch}, seed {rows['seed'].iloc[0]}: "
         stops = [line.removeprefix(named) for line in record["stopped"] if line.startswith(named)]
         runs.append(
             Recorded(
-                model=models[one], training=training, rate=training.head_rate / settings["lr"], method="sgd",
+                model=models[one], training=training, rate=training.head_rate, method="sgd",
                 eta=float(settings["lr"]), dim=int(settings["dim"]), seed=int(settings["seed"]), number=0, **_arrays(rows),
                 batch=batch, optimiser=settings["optimiser"], data=settings["data"], seeds=int(settings["seeds"]),
                 ended=stops[0] if stops else "",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dynlab.explanation.phases import Finding, Moment, gains
-from dynlab.explanation.words import NAMES, degree, direction, ratio, signal, unit, when
+from dynlab.explanation.words import NAMES, degree, direction, signal, unit, when
 
 MEANT = {"T_1": "first feature learnt", "T_2": "head at its peak", "T_3": "second feature learnt", "T_4": "head back"}
 MUCH = 10.0  # times learning, from which on borrowing is what makes a feature grow
@@ -113,7 +113,7 @@ def bounded(finding: Finding, size: float) -> str:
     share = 100 * size / finding.bound
     if share > 100.5:
         return f" (beyond {finding.bound:.2g}, the bound for one entry alone: the other one is not 0)"
-    most = f"sqrt({ratio(finding)}/{degree(finding)}) times the length of neuron {finding.who.borrower + 1} at the start"
+    most = f"sqrt(eta_head/{degree(finding)}) times the length of neuron {finding.who.borrower + 1} at the start"
     return f" ({share:.1f} % of the most that the conservation law allows, {most})"
 
 

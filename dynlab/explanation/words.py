@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator
 
 import numpy as np
 
+from dynlab import _show
 from dynlab.explanation.advice import Suggestion, Trial
 from dynlab.explanation.noise import GradientNoise
 from dynlab.explanation.phases import GOOD, Finding, follows_on
@@ -32,7 +32,7 @@ def wrapped(lines: list[str]) -> list[str]:
     out = []
     for line in lines:
         indent = len(line) - len(line.lstrip())
-        out += textwrap.wrap(line, WIDTH, subsequent_indent=" " * (indent + 2 if indent else 0)) if line else [""]
+        out += _show.paragraph(line, WIDTH, subsequent_indent=" " * (indent + 2 if indent else 0)) if line else [""]
     return out
 
 
@@ -206,7 +206,7 @@ def told_shares(finding: Finding, found: Shares) -> Iterator[str]:
     )
     text += f", and {percent(found.failed)} failed to be computed." if found.failed > 0.0 else "."
     if math.isfinite(found.merged_foretold):
-        law = f"(1/pi) arctan sqrt({ratio(finding)}/3) = {percent(found.law)} for large dim and small weak/strong"
+        law = f"(1/pi) arctan sqrt(eta_head/3) = {percent(found.law)} for large dim and small weak/strong"
         race = f"2p(1-p) = {percent(found.law)} both, p = (2/pi) arctan((weak/strong)^1.5), for large dim"
         theory = (
             f"{percent(found.merged_foretold)} the same ({law})" if finding.run.rate > 0.0
@@ -278,11 +278,6 @@ def percent(share: float) -> str:
 def signal(j: int, l: int) -> str:
     """<w_j, v_l> as it is written."""
     return f"<w_{j + 1}, v_{l + 1}>"
-
-
-def ratio(finding: Finding) -> str:
-    """The rate of the head over the learning rate, as it is written."""
-    return "eta_head" if finding.run.eta == 1.0 else f"eta_head/{finding.run.eta:g}"
 
 
 def degree(finding: Finding) -> int:

@@ -21,16 +21,34 @@ from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
+from dynlab._checks import OneLine
+
 CHUNK = 1 << 22
 INTEGERS = tuple(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))  # what a pickled array may hold
 BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
 
 
-class DataError(OSError):
+class DataError(OneLine, OSError):
     """A file of a data set that is missing, short, long or corrupt; the text is one line."""
 
     def __init__(self, path: object, expected: object, found: object):
         super().__init__(f"{path}: expected {expected}, found {found}")
+
+
+class MissingData(DataError):
+    """A set of pictures of which nothing is there; the text says what fetches it, `typed` the same for a command."""
+
+    def __init__(self, folder: Path, name: str, files: str):
+        super().__init__(folder, f"{name} ({files})", "nothing of it" if folder.is_dir() else "no such folder")
+        self.name, self.folder, self.plain = name, folder, super().__str__()
+
+    def __str__(self) -> str:
+        return f"{self.plain}; dynlab.images.download.fetch({self.name!r}, {str(self.folder)!r}) fetches it"
+
+    @property
+    def typed(self) -> str:
+        """What a command says that has --data and --download."""
+        return f"--data {self.plain}; --download fetches it"
 
 
 @dataclass(frozen=True)

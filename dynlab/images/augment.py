@@ -60,7 +60,7 @@ class Augmentation:
     deviation: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        integer("size", self.size, at_least=1, at_most=LARGEST)
+        self._set("size", integer("size", self.size, at_least=1, at_most=LARGEST))
         for name in ("flip", "jitter", "grey", "blur"):
             self._set(name, real(name, getattr(self, name), at_least=0.0, at_most=1.0))
         for name in ("brightness", "contrast", "saturation"):
@@ -69,7 +69,7 @@ class Augmentation:
         self._bounds("scale", most=1.0)
         self._bounds("ratio")
         self._bounds("sigma")
-        integer("kernel", self.kernel, at_least=1)
+        self._set("kernel", integer("kernel", self.kernel, at_least=1))
         require(self.kernel % 2 == 1, "kernel", self.kernel, "odd")
         fits = self.blur == 0.0 or self.kernel // 2 < self.size
         require(fits, "kernel", self.kernel, f"at most {2 * self.size - 1} for views of {self.size} pixels")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab._checks import SettingError, choice, integer, require, threads
 from dynlab._cli import Call, Parser, number, run_command
+from dynlab.files import expanded
 from dynlab.images.settings import NORMALISATIONS, RECIPES, Pretraining, pretraining
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "dynlab.heads"
 ENTRIES = ("none", "off-diagonal", "linear", "linear:random", "mlp", "directpred", "directcopy", "symmetric")
+MOST_SEEDS = 1000
 DEFAULT = ("none", "off-diagonal", "linear", "mlp", "directpred")
 SHORT: dict[str, dict[str, Any]] = {
     "demo": {"heads": ("none", "off-diagonal"), "normalisations": NORMALISATIONS, "seeds": 1}
@@ -38,8 +40,9 @@ class Settings:
     heads: tuple[str, ...]
     normalisations: tuple[str, ...]
     seeds: int
-    data: str
+    data: Path
     out: Path
+    download: bool
     verify: bool
     device: str
     threads: int
@@ -63,6 +66,10 @@ def run(settings: Settings, call: Call) -> None:
     ops_of(settings.device, settings.threads)  # refused before anything is read
     if settings.out.exists() and not settings.out.is_dir():
         raise FolderError(settings.out, "holds a file; must be a folder")
+    if settings.download:
+        from dynlab.images.download import fetch
+
+        fetch(settings.base.dataset, settings.data, quiet=settings.quiet)
     data = appraisal.labelled(settings.base.dataset, settings.data, None, settings.verify)
     rows = [row for entry in entries(settings) for row in measured(settings, *entry, data)]
     rows += [row for seed in range(settings.seeds) for row in random_rows(settings, seed, data)]
@@ -112,6 +119,9 @@ def measured(settings: Settings, normalisation: str, head: str, seed: int, data:
     begun = (place / "run.json").is_file()
     if begun and record.settings_of(place) != of_run:
         raise SettingError("out", str(settings.out), f"a folder of runs with these settings, which {place.name} has not")
+    if begun and record.run_of(place).get("content") != data[0].content(of_run.limit):
+        allowed = f"the pictures that {place.name} was trained on, or --out another folder"
+        raise SettingError("data", str(settings.data), allowed)
     if not said.is_file():
         stopped = record.pretrain(
             of_run, data[0], place, resume=begun, threads=settings.threads, device=settings.device, quiet=True, plots=False,
@@ -165,7 +175,7 @@ def _rows(path: Path, normalisation: str, head: str, seed: int) -> list[dict]:
     from dynlab.images import tables
 
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))["rows"]
         found = [{"normalisation": normalisation, "head": head, "seed": seed, **row} for row in rows]
         tables.frame(found)[list(tables.MEASURES)].astype(float)
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -196,14 +206,14 @@ def check(arguments: argparse.Namespace) -> Settings:
     kinds = short["normalisations"] or (base.normalisation,)
     if arguments.normalisations is not None:
         kinds = words_of("normalisations", arguments.normalisations, NORMALISATIONS)
-    seeds = short["seeds"] if given["seeds"] is None else integer("seeds", given["seeds"], at_least=1)
+    seeds = short["seeds"] if given["seeds"] is None else integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS)
     require(base.dataset != "stl10", "dataset", base.dataset, "one whose training pictures have labels")
     for name in ("out", "data"):
         require(getattr(arguments, name) != "", name, "", "the name of a folder")
-    out = Path(arguments.out or f"runs/heads-{recipe}-{base.dataset}")
+    out = expanded(arguments.out or f"runs/heads-{recipe}-{base.dataset}")
     return Settings(
-        base, chosen, kinds, seeds, arguments.data, out, not arguments.no_verify, arguments.device,
-        threads(given["threads"]), not arguments.no_plots, arguments.quiet,
+        base, chosen, kinds, seeds, expanded(arguments.data), out, arguments.download, not arguments.no_verify,
+        arguments.device, threads(given["threads"]), not arguments.no_plots, arguments.quiet,
     )  # fmt: skip
 
 
@@ -231,6 +241,7 @@ def parser() -> Parser:
     for name in ("limit", "batch", "epochs", "steps", "lr", "seed"):
         p.option(f"--{name}", "instead of the recipe's")
     p.option("--out", "folder of the runs (default: one named by recipe and pictures under runs/)", metavar="DIR")
+    p.add_argument("--download", action="store_true", help="fetch the files into --data first, from their official address")
     p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
     p.option("--device", "of cpu, cuda, auto", "cpu", "NAME")
     p.option("--threads", "threads to compute with (default: all cores)")

@@ -26,7 +26,7 @@ PANELS = (
 
 def write(folder: Path) -> None:
     """Draw folder/curves.png and .pdf."""
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
     figure = curves({"": pd.read_csv(folder / "metrics.csv")}, caption=caption(record["settings"]))
     plotting.save(figure, folder / "curves", "Curves of pretraining", record["settings"])
 

@@ -11,6 +11,7 @@ https://github.com/zalandoresearch/fashion-mnist, http://yann.lecun.com/exdb/mni
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,19 @@ from pathlib import Path
 import numpy as np
 
 from dynlab._checks import SettingError, choice
-from dynlab.images.archives import Archive, DataError, Part, Stream, find, parts_in, read_idx, read_pickle, read_planar
+from dynlab.files import expanded
+from dynlab.images.archives import (
+    Archive,
+    DataError,
+    MissingData,
+    Part,
+    Stream,
+    find,
+    parts_in,
+    read_idx,
+    read_pickle,
+    read_planar,
+)
 
 SPLITS = ("train", "test", "unlabelled")
 
@@ -38,6 +51,16 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def content(self, limit: int | None = None) -> str:
+        """A digest of the first `limit` pictures (None: all) and their labels: equal where, and only where, these are."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.pictures, self.labels):
+            if part is not None:
+                some = np.ascontiguousarray(part[slice(limit)])
+                digest.update(f"{some.dtype.str}{some.shape}".encode())
+                digest.update(some.data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -91,14 +114,14 @@ def load(
     collection = catalogue[choice("name", name, catalogue)]
     if split not in collection.layouts[0].splits:
         raise SettingError("split", split, f"one of {', '.join(collection.layouts[0].splits)} for {name}")
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     for layout in collection.layouts:
         where = find(folder, layout.folders, layout.archive, layout.splits[split])
         if where is not None:
             return _read(name, collection, layout, split, where, verify)
     wanted = [layout.splits[split][0].name for layout in collection.layouts]
     wanted += [layout.archive.name for layout in collection.layouts if layout.archive is not None]
-    raise DataError(folder, f"{name} ({' or '.join(wanted)})", "nothing of it" if folder.is_dir() else "no such folder")
+    raise MissingData(folder, name, " or ".join(wanted))
 
 
 def _read(name: str, collection: Collection, layout: Layout, split: str, where: dict[str, Path], verify: bool) -> ImageSet:

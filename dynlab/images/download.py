@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from dynlab._checks import choice, require
 from dynlab._progress import progress
+from dynlab.files import expanded
 from dynlab.images.archives import DataError, file_md5
 
 CHUNK = 1 << 18
@@ -103,7 +104,7 @@ def fetch(
     remote = remotes[choice("name", name, remotes)]
     base = remote.address if url is None else url
     require(urlsplit(base).scheme in ("http", "https"), "url", base, "an address that starts with http:// or https://")
-    folder = Path(folder).expanduser() / remote.inside
+    folder = expanded(folder) / remote.inside
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for file, md5 in remote.files.items():

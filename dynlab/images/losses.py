@@ -64,10 +64,11 @@ class LossSettings:
         choice("normalisation", self.normalisation, NORMALISATIONS)
         choice("stop_gradient", self.stop_gradient, STOP_GRADIENTS)
         for name in ("eps", "barlow_weight", "vicreg_eps"):
-            real(name, getattr(self, name), at_least=0.0)
+            object.__setattr__(self, name, real(name, getattr(self, name), at_least=0.0))
         for name in ("student_temperature", "teacher_temperature", "temperature"):
-            real(name, getattr(self, name), above=0.0)
-        real("centre_momentum", self.centre_momentum, at_least=0.0, at_most=1.0)
+            object.__setattr__(self, name, real(name, getattr(self, name), above=0.0))
+        momentum = real("centre_momentum", self.centre_momentum, at_least=0.0, at_most=1.0)
+        object.__setattr__(self, "centre_momentum", momentum)
         weights = self.vicreg_weights
         require(len(weights) == 3, "vicreg_weights", weights, "three numbers: invariance, variance, covariance")
         object.__setattr__(self, "vicreg_weights", tuple(real("vicreg_weights", w, at_least=0.0) for w in weights))

@@ -8,7 +8,7 @@ parameters and returns dL/dx (None unless `need`). A node may overwrite d_out wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod, sqrt
 from typing import Any
 
@@ -112,8 +112,8 @@ class _Convolution(_Node):
         h, w, c = self.shape
         layer, k = self.layer, self.layer.kernel
         require(k in (1, 3), "kernel", k, "1 or 3")
-        integer("stride", layer.stride, at_least=1)
-        integer("channels", layer.channels, at_least=1)
+        sizes = {name: integer(name, getattr(layer, name), at_least=1) for name in ("stride", "channels")}
+        self.layer = layer = replace(layer, **sizes)
         shape = (k, k, c, layer.channels)
         self.segments = [("weight", shape, 1, "normal", sqrt(2.0 / (k * k * layer.channels)))]
         return ((h - 1) // layer.stride + 1, (w - 1) // layer.stride + 1, layer.channels)
@@ -248,8 +248,9 @@ class _MeanPool(_Node):
 class _MaxPool(_Node):
     def make(self):
         h, w, c = self.shape
-        size, stride = self.layer.size, integer("stride", self.layer.stride, at_least=1)
-        integer("size", size, at_least=1, at_most=min(h, w, 15))
+        stride = integer("stride", self.layer.stride, at_least=1)
+        size = integer("size", self.layer.size, at_least=1, at_most=min(h, w, 15))
+        self.layer = replace(self.layer, size=size, stride=stride)
         return ((h - size) // stride + 1, (w - size) // stride + 1, c)
 
     def forward(self, space, x, groups):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import struct
 import sys
 import time
@@ -25,7 +26,7 @@ import numpy as np
 
 from dynlab import _show, checkpoint
 from dynlab._checks import SettingError
-from dynlab.files import FolderError, growing_folder, json_text, whole_file, write_whole
+from dynlab.files import FolderError, expanded, growing_folder, json_text, whole_file, write_whole
 from dynlab.images.settings import Pretraining
 from dynlab.images.where import ops_of
 
@@ -55,7 +56,7 @@ def run_of(place: Path) -> dict:
     """What run.json of a run's folder holds; one line where there is none or it is not one of pretraining."""
     path = place / RUN
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise FolderError(place, f"holds no run of dynlab.pretrain ({RUN} is missing)") from None
     except (ValueError, OSError) as error:
@@ -109,7 +110,7 @@ def read(place: str | Path) -> Recorded:
     """The run in the folder `place`. Raises `dynlab.files.FolderError`, of one line, where there is none."""
     import pandas as pd
 
-    place = Path(place)
+    place = expanded(place)
     status = run_of(place)["status"]
     try:
         metrics = pd.read_csv(place / METRICS)
@@ -121,7 +122,7 @@ def read(place: str | Path) -> Recorded:
 def pretrain(
     settings: Pretraining, data_set: ImageSet, place: Path, *, resume: bool = False, threads: int | None = None,
     every: int | None = None, device: str = "cpu", quiet: bool = False, plots: bool = True, command: str = "",
-    data: str = "",
+    data: str | Path = "",
 ) -> list[str]:  # fmt: skip
     """Train and fill the folder `place`, which `read` reads.
 
@@ -135,7 +136,7 @@ def pretrain(
     every : steps between checkpoints (None: an epoch).
     device : where to compute, of "cpu", "cuda", "auto".
     quiet, plots : whether to print nothing; whether to draw curves.png and curves.pdf at the end.
-    command, data : words for run.json: how the run was started, and where its pictures are.
+    command, data : for run.json: how the run was started, and the folder of its pictures ("" where they come from none).
 
     Returns
     -------
@@ -147,8 +148,7 @@ def pretrain(
     ops, where = ops_of(device, threads)
     settings.epoch_steps(len(data_set) if settings.limit is None else min(settings.limit, len(data_set)))  # refuses a batch
     with growing_folder(place, resume) as folder:
-        if resume and run_of(folder)["status"] == "finished":
-            _say(quiet, f"{folder}: finished already")
+        if resume and finished(folder, quiet):
             return []
         from dynlab.images.train import Trainer
 
@@ -156,10 +156,19 @@ def pretrain(
             _say(quiet, f"computing on {where}")
         trainer = Trainer(settings, data_set, ops)
         run = Run(folder, settings, trainer, every, quiet, started)
-        run.begin(resume, {"command": command, "data": data, "pictures": trainer.count, "device": where})
+        facts = {"command": command, "data": str(expanded(data).absolute()) if str(data) else "", "pictures": trainer.count}
+        run.begin(resume, facts | {"content": data_set.content(settings.limit), "device": where})
         stopped = run.go_on()
         run.end(plots, stopped)
         return stopped
+
+
+def finished(place: Path, quiet: bool = True) -> bool:
+    """Whether the run in a folder has reached its end; says so where it has, unless it is to be quiet."""
+    ended = run_of(place)["status"] == "finished"
+    if ended:
+        _say(quiet, f"{place}: finished already")
+    return ended
 
 
 class Run:
@@ -255,10 +264,11 @@ class Run:
     def _progress_line(self, found: dict) -> str:
         left = (time.perf_counter() - self.started) * (self.total - self.step) / max(self.step - self.first, 1)
         knn = "" if np.isnan(found["knn"]) else f", kNN {found['knn']:.3f}"
+        shape = "" if np.isnan(found["head_asymmetry"]) else f" (asymmetry {found['head_asymmetry']:.2f})"
         return (
             f"step {self.step} of {self.total}: loss {found['loss']:.4f}, rank of z {found['rank']:.1f}, "
-            f"mean correlation {found['correlation']:.2f}, head {found['head_norm']:.2f} (asymmetry "
-            f"{found['head_asymmetry']:.2f}){knn}, {left:.0f} s left"
+            f"mean correlation {found['correlation']:.2f}, head {found['head_norm']:.2f}{shape}{knn}, "
+            f"{left:.0f} s left"
         )
 
     def _checkpoint(self) -> None:
@@ -267,7 +277,7 @@ class Run:
         checkpoint.save(self.folder / CHECKPOINTS, self.step, self._fingerprint(), arrays, KEPT)
 
     def _fingerprint(self) -> dict:
-        return {"settings": self.settings.plain(), "pictures": self.trainer.count}
+        return {"settings": self.settings.plain(), "pictures": [self.facts["pictures"], self.facts["content"]]}
 
     def _write_run(self, status: str) -> None:
         from dynlab import report
@@ -293,7 +303,8 @@ def read_weights(place: Path) -> dict:
     """The arrays of weights.npz; one line where the run has not ended."""
     path = place / WEIGHTS
     if not path.is_file():
-        raise FolderError(place, f"the run is not finished (no {WEIGHTS}); go on with it by dynlab.pretrain --resume")
+        go_on = f"dynlab pretrain --resume --out {shlex.quote(str(place))}"
+        raise FolderError(place, f"the run is not finished (no {WEIGHTS}); go on with it by: {go_on}")
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

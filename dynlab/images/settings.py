@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 from dynlab import _show, heads
-from dynlab._checks import SettingError, choice, integer, real, require
+from dynlab._checks import SettingError, choice, integer, memory, real, require
 from dynlab.training import STOP_GRADIENTS, TARGETS
 
 DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist")
@@ -17,6 +18,7 @@ NORMALISATIONS = ("batch", "length")
 HEAD_STARTS = ("identity", "random")
 OPTIMISERS = ("sgd", "adam", "lars")
 SCHEDULES = ("constant", "cosine", "step")
+TRAINED = 12  # bytes for each weight: itself, its gradient and what an optimiser keeps of it
 REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")  # what is measured of a run
 
 
@@ -101,6 +103,12 @@ class Pretraining:
         )
         widths = tuple(integer("projector", width, at_least=1) for width in self.projector)
         object.__setattr__(self, "projector", widths)
+        last = widths[-1] if widths else 1
+        layers: list[tuple[int, int, str, object]] = [(a, b, "projector", self.projector) for a, b in pairwise(widths)]
+        layers += [(last, last, "projector", self.projector)]  # the head
+        layers += [(last, self.head_hidden, "head_hidden", self.head_hidden)] if self.head_hidden else []
+        for inside, outside, name, value in layers:
+            memory(name, value, TRAINED * float(inside) * outside, f"a layer from {inside} to {outside}")
         self._check_together()
 
     def __repr__(self) -> str:
@@ -116,14 +124,11 @@ class Pretraining:
             object.__setattr__(self, name, real(name, getattr(self, name), above=0.0))
         for name in ("momentum", "target_momentum"):
             object.__setattr__(self, name, real(name, getattr(self, name), at_least=0.0, at_most=1.0))
-        integer("batch", self.batch, at_least=2)
-        integer("epochs", self.epochs, at_least=1)
-        integer("record", self.record, at_least=1)
-        integer("knn_every", self.knn_every, at_least=0)
-        integer("seed", self.seed, at_least=0, at_most=2**63 - 1)
+        for name, least in (("batch", 2), ("epochs", 1), ("record", 1), ("knn_every", 0), ("seed", 0)):
+            object.__setattr__(self, name, integer(name, getattr(self, name), at_least=least))
         for name, least in (("limit", self.batch), ("steps", 1), ("head_hidden", 1)):
             if getattr(self, name) is not None:
-                integer(name, getattr(self, name), at_least=least)
+                object.__setattr__(self, name, integer(name, getattr(self, name), at_least=least))
 
     def _check_together(self) -> None:
         """Refuse combinations that have no meaning, saying why."""

@@ -95,7 +95,7 @@ class Trainer:
         """Accuracy of nearest neighbours among the first training pictures for some of the last; nan without labels."""
         if self.labels is None:
             return float("nan")
-        queries = min(KNN_QUERIES, self.count // 5)
+        queries = min(KNN_QUERIES, max(self.count // 5, 1))
         bank = slice(0, min(KNN_BANK, self.count - queries))
         asked = slice(self.count - queries, self.count)
         if self.judge is None:

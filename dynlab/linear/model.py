@@ -40,19 +40,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab import _show
-from dynlab._checks import choice, integer, real, require
+from dynlab._checks import choice, integer, real, require, truth
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 STOPS = ("target", "none")
 ROUNDING = 1e-10  # relative: how far from symmetric, positive or commuting a matrix may be through rounding
-
-
-def flag(name: str, value: object) -> bool:
-    """True or False, nothing that merely counts as one."""
-    require(isinstance(value, bool | np.bool_), name, value, "True or False")
-    return bool(value)
 
 
 def matrix(name: str, value: object, shape: tuple[int | None, int | None], allowed: str) -> np.ndarray:
@@ -141,8 +135,8 @@ class LinearModel:
             "eta": real("eta", self.eta, at_least=0.0),
             "beta": beta,
             "stop_gradient": stop,
-            "predictor": flag("predictor", self.predictor),
-            "symmetric_predictor": flag("symmetric_predictor", self.symmetric_predictor),
+            "predictor": truth("predictor", self.predictor),
+            "symmetric_predictor": truth("symmetric_predictor", self.symmetric_predictor),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

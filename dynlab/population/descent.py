@@ -1,8 +1,8 @@
 r"""Gradient descent on the order parameters: the exact map of one step, any number of times.
 
-A step w <- w - eta dL/dw, E <- E - eta_head dL/dE with dL/dw~_p = sum_q D_pq w~_q maps
+A step w <- w - eta dL/dw, E <- E - eta_E dL/dE with dL/dw~_p = sum_q D_pq w~_q maps
 
-    A' = A - eta dL/dA,     w~' = (I - eta D) w~,  so  Q' = (I - eta D) Q (I - eta D)^T,     E' = E - eta_head dL/dE:
+    A' = A - eta dL/dA,     w~' = (I - eta D) w~,  so  Q' = (I - eta D) Q (I - eta D)^T,     E' = E - eta_E dL/dE:
 
 discrete training is as exact as the flow, and its cost does not depend on the dimension either. The noise parts are
 kept as m vectors in their own span, so that nearly parallel ones lose no digits in Q.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab import _jit
+from dynlab._checks import SettingError
 from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population import gradient, invariants, moments
 from dynlab.population.integrate import DOMINANT, FIRST, PEAK, SECOND
@@ -20,8 +21,16 @@ from dynlab.population.order_parameters import OrderParameters
 from dynlab.trajectory import Trajectory
 
 DEFAULT_STEPS = 200_000
+MOST_STEPS = 10**12  # a day of computing each trajectory
 RECORDS = 400  # default number of recorded steps, evenly spaced in log(step)
 EMPTY = np.zeros(0, np.int64)
+
+
+def steps_until(until: float, eta: float) -> int:
+    """Number of steps of the learning rate eta that reach the time; SettingError for one that no number of steps reaches."""
+    if not until / eta < MOST_STEPS:
+        raise SettingError("until", until, f"less than {MOST_STEPS * eta:g}, which takes {MOST_STEPS:g} steps")
+    return int(np.ceil(until / eta))
 
 
 def noise_rows(gram: np.ndarray) -> np.ndarray:
@@ -125,7 +134,7 @@ def _descent_kernel(kind, par, signals, all_rows, heads, eta, head_rate, steps, 
 
 
 def run_descent(model, starts, *, head_rate, eta, steps, record_at=EMPTY):
-    """Follow `steps` steps from each OrderParameters of `starts`; head_rate is eta_head (0 for a frozen head).
+    """Follow `steps` steps from each OrderParameters of `starts`; head_rate is eta_E, the head's own (0: a frozen head).
 
     Returns a dict of arrays as `sweep` collects them; record_at (T,), increasing step numbers: states after them under
     "records" (signal (N, T, m, K), gram (N, T, m, m), head (N, T, m, m)).

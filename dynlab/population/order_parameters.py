@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab import _show
+from dynlab._checks import SettingError, integer, memory, real
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -98,21 +99,32 @@ class OrderParameters:
         return cls(weights[:, : model.features], noise @ noise.T, matrix_e)
 
     @classmethod
-    def sample(cls, model: Model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> OrderParameters:
+    def sample(cls, model: Model, dim: int, rng: np.random.Generator | int, scale: float = 1.0) -> OrderParameters:
         """A random start w_j ~ N(0, scale^2 I/dim), E = I, drawn by `rng`; dim = 10**12 costs what dim = 10 costs.
 
-        dim must be at least K + m, so that the noise parts are linearly independent; ValueError otherwise.
+        dim must be at least K + m, so that the noise parts are linearly independent. rng : a numpy.random.Generator, or an
+        integer >= 0, which seeds one. scale > 0. SettingError for other values.
         """
         least = model.features + model.neurons
-        if not dim >= least:
-            raise ValueError(f"dim: {dim}, must be at least features + neurons = {least}")
-        return cls(*draw(model, dim, rng, scale), np.eye(model.neurons))
+        dim = integer("dim", dim, at_least=least, why="features + neurons")
+        return cls(*draw(model, dim, generator(rng), real("scale", scale, above=0.0)), np.eye(model.neurons))
+
+
+def generator(rng: object) -> np.random.Generator:
+    """The generator itself, or the one that an integer seeds; SettingError for anything else."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    try:
+        return np.random.default_rng(integer("rng", rng, at_least=0))
+    except SettingError as error:
+        raise SettingError("rng", rng, f"a numpy.random.Generator or {error.allowed}") from None
 
 
 def draw(model: Model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Signal (m, K) and noise Gram matrix (m, m) of a random start, without the checks of `OrderParameters`."""
     m, features = model.neurons, model.features
-    scale = scale / np.sqrt(dim)
+    memory("neurons", m, 8.0 * m * (4.0 * m + features), "a state of so many")
+    scale = scale / np.sqrt(float(dim))
     signal = rng.standard_normal((m, features)) * scale
     factor = np.tril(rng.standard_normal((m, m)), -1) * scale
     degrees = float(dim - features) - np.arange(m)

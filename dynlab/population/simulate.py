@@ -55,8 +55,17 @@ def own_horizon(model: Model, start: OrderParameters) -> float:
     return horizon(model, square / signal if signal > 0.0 else 1.0, square**0.5 if square > 0.0 else 1.0)
 
 
+def _resolution(times: ArrayLike | None) -> float:
+    """Relative distance of neighbouring numbers of the kind that these times are."""
+    kind = np.asarray([] if times is None else times).dtype
+    return float(np.finfo(kind if kind.kind == "f" else np.float64).eps)
+
+
 def _times(times: ArrayLike | None) -> np.ndarray:
-    values = np.asarray([] if times is None else times, dtype=np.float64)
+    try:
+        values = np.array([] if times is None else times, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SettingError("times", times, "increasing, finite and not negative") from None
     if values.ndim != 1 or not (np.isfinite(values) & (values >= 0.0)).all() or (np.diff(values) <= 0).any():
         raise SettingError("times", times, "increasing, finite and not negative")
     return values
@@ -85,10 +94,10 @@ def simulate(
     model : Model
     start : OrderParameters of (m, K) signals; its head is the start of the head (the identity in the paper).
     head : "off-diagonal" (entries off the diagonal train) or "none" (the head stays as it is).
-    eta_head : learning rate of the head. For the flow the encoder's is 1, so this is the ratio r = eta_head/eta.
+    eta_head : learning rate of the head in units of the encoder's, the ratio r = eta_E/eta, whatever the method.
     until : end time. Flow, None: until nothing can change any more, at most `horizon`. Descent, None: steps * eta.
     method : "flow", dw/dt = -dL/dw by the stiff solver of `dynlab.population.solver`; or "descent", the exact map of
-        gradient-descent steps, w <- w - eta dL/dw, E <- E - eta_head dL/dE; or "sgd", such steps on minibatches, with
+        gradient-descent steps, w <- w - eta dL/dw, E <- E - eta eta_head dL/dE; or "sgd", such steps on minibatches, with
         `eta`, `steps`, `times` and the options of `dynlab.samples.train.follow` (batch, dim, seed, optimiser, ...).
     rtol : relative tolerance of each step of the flow, in [1e-12, 1e-2].
     eta, steps : learning rate of the encoder and number of steps, for descent (steps None: until / eta, or 200000).
@@ -106,6 +115,7 @@ def simulate(
     if method == SAMPLED:
         samples = samples | {"device": device}
         return _sampled(model, start, training, head, eta_head, until, eta, steps, times, samples)
+    choice("method", method, (*METHODS, SAMPLED))
     for name, value in samples.items():
         raise SettingError(name, value, f'left out for method "{method}"')
     training = check_training(model, training, head, eta_head, method)
@@ -114,6 +124,7 @@ def simulate(
     check_start(model, start)
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     until = None if until is None else real("until", until, above=0.0)
+    slack = _resolution(times)
     times = _times(times)
     settings = {"head": training.head, "eta_head": training.eta_head, "method": method}
     if device != "cpu":
@@ -121,15 +132,17 @@ def simulate(
     if method == "descent":
         eta = real("eta", eta, above=0.0)
         if steps is None:
-            steps = descent.DEFAULT_STEPS if until is None else int(np.ceil(until / eta))
+            steps = descent.DEFAULT_STEPS if until is None else descent.steps_until(until, eta)
         steps = integer("steps", steps, at_least=1)
-        settings |= {"eta": eta, "steps": steps, "until": steps * eta}
-        return descent.follow(model, start, rate, eta, steps, times, settings)
+        settings |= {"eta": eta, "head_rate": rate * eta, "steps": steps, "until": steps * eta}
+        return descent.follow(model, start, rate * eta, eta, steps, times, settings)
     require(steps is None, "steps", steps, 'left out for method "flow"')
     if until is None and len(times):
         until = float(times[-1])
     end = own_horizon(model, start) if until is None else until
-    require(len(times) == 0 or times[-1] <= end, "times", times, f"at most until = {end:g}")
+    if len(times) and end < times[-1] <= end * (1.0 + slack):
+        times[-1] = end  # the same number, rounded to the digits that the times have
+    require(bool((times[-1:] <= end).all() and (times[-2:-1] < end).all()), "times", times, f"at most until = {end:g}")
     settings |= {"until": end, "rtol": rtol}
     if not closed_form(model, training):
         if not training.is_papers:

@@ -13,7 +13,7 @@ from dynlab._checks import choice, integer, real, require, threads
 from dynlab._cli import Call, Parser, number, run_command
 from dynlab._device import of_samples
 from dynlab._options import MODEL_OPTIONS, add_device, add_model, announce
-from dynlab.files import run_folder, write_csv, write_json
+from dynlab.files import expanded, run_folder, write_csv, write_json
 from dynlab.model import ACTIVATIONS, Model
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 HEADS = ("off-diagonal", "none")
+MOST_RUNS = 10**6  # from one start: their distances fit in the memory of a small machine
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Settings:
     models: tuple[Model, ...]
     heads: tuple[str, ...]
     batches: tuple[int, ...]
-    numbers: dict  # dim, seeds, seed, eta_head, lr, steps, every
+    numbers: dict  # dim, seeds, seed, eta_head, lr, head_rate, steps
     options: dict  # of `dynlab.samples.train.follow`
     checkpoints: str | None
     resume: str | None
@@ -66,7 +67,7 @@ def command(parser: Parser, words: Sequence[str] | None) -> int:
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     from dynlab._rng import WORD
-    from dynlab.samples.gradient import PRECISIONS, check_batch
+    from dynlab.samples.gradient import PRECISIONS, check_batch, check_memory
     from dynlab.samples.optimisers import OPTIMISERS
 
     given = {name: number(text) for name, text in vars(arguments).items()}
@@ -79,12 +80,15 @@ def check(arguments: argparse.Namespace) -> Settings:
     least = models[0].features + models[0].neurons
     numbers = {
         "dim": integer("dim", given["dim"], at_least=least, why="features + neurons"),
-        "seeds": integer("seeds", given["seeds"], at_least=1),
+        "seeds": integer("seeds", given["seeds"], at_least=1, at_most=MOST_RUNS),
         "seed": integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
         "eta_head": real("eta_head", given["eta_head"], at_least=0.0),
         "lr": real("lr", given["lr"], above=0.0),
         "steps": integer("steps", given["steps"], at_least=1, at_most=WORD - 1),
     }
+    for batch in batches:
+        check_memory(models[0], integer("dim", numbers["dim"]), batch)
+    numbers["head_rate"] = numbers["eta_head"] * numbers["lr"]
     options = {
         "dim": numbers["dim"], "data": data, "precision": choice("precision", arguments.precision, PRECISIONS),
         "optimiser": choice("optimiser", arguments.optimiser, OPTIMISERS), "threads": threads(given["threads"]),
@@ -128,20 +132,36 @@ def compute(settings: Settings) -> dict[tuple[str, str], Overlay]:
 def _told(
     settings: Settings, model: Model, head: str, before: int, show: Callable[[int], None]
 ) -> Callable[[int, int], dict]:
-    """Further options of one run: where its checkpoints are, whom it tells how far it is."""
+    """Further options of one run: where its checkpoints are, whom it tells how far it is.
+
+    A run that is the only one tells all of it; of many the first seed of each kind tells when it turns to collapse.
+    """
+    alone = _runs(settings) == 1
 
     def told(batch: int, seed: int) -> dict:
         name = f"{model.activation}, head {head}, batch {batch}, seed {seed}"
         done = (settings.batches.index(batch) * settings.numbers["seeds"] + seed) * (settings.numbers["steps"] + 1)
         more: dict[str, Any] = {"progress": lambda step: show(before + done + step)}
         if settings.checkpoints is not None:
-            more["checkpoints"] = Path(settings.checkpoints) / f"{model.activation}-{head}-batch{batch}-seed{seed}"
+            more["checkpoints"] = expanded(settings.checkpoints) / f"{model.activation}-{head}-batch{batch}-seed{seed}"
             more["resume"] = settings.resume
-        if not settings.quiet:
-            more["watcher"] = lambda line: print(f"{name}: {line}", file=sys.stderr, flush=True)
+        if not settings.quiet and (alone or seed == 0):
+            more["watcher"] = lambda line: _say(f"{name}: {line}", alone)
         return more
 
     return told
+
+
+def _say(line: str, every: bool) -> None:
+    """Print a line of a run: every line, or only that it is on the way to collapse."""
+    from dynlab.samples.watch import TURNING
+
+    if every or TURNING in line:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _runs(settings: Settings) -> int:
+    return len(settings.models) * len(settings.heads) * len(settings.batches) * settings.numbers["seeds"]
 
 
 def summary(found: dict[tuple[str, str], Overlay]) -> pd.DataFrame:
@@ -244,7 +264,7 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
     option("--dim", "dimension of a patch", "16")
     option("--seed", "seed of the start", "0")
     option("--seeds", "runs from it, each with samples of its own", "2")
-    option("--eta-head", "learning rate of the head itself", "0.01", "RATE")
+    option("--eta-head", "learning rate of the head in units of --lr", "0.01", "RATE")
     option("--batch", batch, "4096", "N")
     option("--lr", "learning rate of the weights", "0.05", "RATE")
     option("--steps", "steps", "20000")
@@ -258,7 +278,8 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
     option("--every", "steps from one checkpoint to the next", "1000")
     option("--resume", "checkpoint to go on from (default: the last)", metavar="NAME")
     option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
-    p.add_argument("--method", help=argparse.SUPPRESS)
+    if program == "dynlab.run":
+        p.add_argument("--method", help=argparse.SUPPRESS)  # it is what asks for these options
     p.add_argument("--no-plots", action="store_true", help="write no figure")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors and runs that were stopped")
     return p

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab import _rng, _show, heads
-from dynlab._checks import SettingError, choice, integer, require, threads
+from dynlab._checks import SettingError, choice, integer, memory, require, threads
 from dynlab._device import of_samples
 from dynlab.population.gradient import Gradient
 from dynlab.population.order_parameters import check_weights, matrix
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dynlab._types import Array
     from dynlab.model import Model
 
+COPIES = 16  # of the weights that a step holds at the least: memory of the optimiser, gradients, sums of the chunks
 CHUNKS = 16
 # Type, normals of a block, and how many blocks are drawn at once (the last of a patch may be left over).
 PRECISIONS = {"float64": (np.float64, 2, 8), "float32": (np.float32, 4, 16)}
@@ -84,6 +85,10 @@ class Source:
     seed: int
     data: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.data is not None:
+            object.__setattr__(self, "data", integer("data", self.data, at_least=2, at_most=_rng.WORD))
+
     def numbers(self, step: int, batch: int) -> np.ndarray:
         """The numbers (batch,) of a step's samples; of a fixed set each once an epoch, an incomplete batch left out."""
         if self.data is None:
@@ -115,6 +120,12 @@ def check_batch(batch: object, data: object | None = None) -> int:
     if data is not None:
         integer("data", data, at_least=batch, at_most=_rng.WORD, why="a batch")
     return batch
+
+
+def check_memory(model: Model, dim: int, batch: int) -> None:
+    """SettingError where weights of this dimension, or outputs of a batch of this size, do not fit in this machine."""
+    memory("dim", dim, 8.0 * COPIES * model.neurons * dim, "weights of so many dimensions")
+    memory("batch", batch, 8.0 * model.neurons * batch, "outputs of so many samples")
 
 
 class Minibatch:

@@ -12,12 +12,13 @@ import numpy as np
 from dynlab import _rng, checkpoint, heads
 from dynlab._checks import choice, integer, real, require
 from dynlab._device import of_samples
+from dynlab.files import expanded
 from dynlab.formulas.activations import definition
 from dynlab.population.descent import RECORDS, noise_rows
 from dynlab.population.integrate import DOMINANT
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.samples import watch
-from dynlab.samples.gradient import Minibatch, Result, Source, check_batch, minibatch_class
+from dynlab.samples.gradient import Minibatch, Result, Source, check_batch, check_memory, minibatch_class
 from dynlab.samples.optimisers import OPTIMISERS, new_memory, stride
 from dynlab.training import Training
 from dynlab.trajectory import Trajectory
@@ -85,7 +86,7 @@ def follow(
 
     Parameters
     ----------
-    model, training : Model, Training; training.eta_head is the head's own rate (as for method "descent").
+    model, training : Model, Training; training.eta_head is, as for every method, in units of eta.
     start : OrderParameters; the weights are drawn to have them (`dense_start`).
     eta, steps : learning rate and number of steps; time is step * eta.
     times : increasing times to record (none: about 400 steps, evenly spaced in log(step), and the first and the last).
@@ -112,12 +113,12 @@ def follow(
     require(checkpoints is not None or resume is None, "resume", resume, "left out without checkpoints")
     record_at = _record_steps(np.asarray(times, dtype=np.float64), settings["eta"], settings["steps"])
     fingerprint = _fingerprint(model, training, start, settings, record_at)
-    folder = None if checkpoints is None else Path(checkpoints)
+    folder = None if checkpoints is None else expanded(checkpoints)
     found = None if folder is None else checkpoint.latest(folder, resume)
     if found is None:
         state, records, first = _begin(model, training, start, settings), Records([], [], [], [], []), 0
     else:
-        state, records, first = _unpack(checkpoint.load(found, fingerprint))
+        state, records, first = _unpack(checkpoint.load(found, fingerprint, named=resume is not None))
 
     def reached(step: int) -> None:
         if folder is not None and step > first and step % every == 0:
@@ -125,7 +126,8 @@ def follow(
         if progress is not None:
             progress(step)
 
-    work = minibatch_class(where)(model, training, dim, batch, Source(seed, data), precision, threads)
+    source = Source(settings["seed"], settings.get("data"))
+    work = minibatch_class(where)(model, training, settings["dim"], settings["batch"], source, precision, threads)
     step, stopped = _go_on(work, settings, state, records, first, record_at, reached, watcher)
     return _trajectory(model, settings, records, state, step, stopped)
 
@@ -167,7 +169,8 @@ def _checked(
     eta = real("eta", eta, above=0.0)
     steps = DEFAULT_STEPS if steps is None else integer("steps", steps, at_least=1, at_most=_rng.WORD - 1)
     settings = {
-        "head": training.head, "eta_head": training.eta_head, "method": "sgd", "eta": eta, "steps": steps,
+        "head": training.head, "eta_head": training.eta_head, "method": "sgd", "eta": eta,
+        "head_rate": training.head_rate * eta, "steps": steps,
         "until": eta * steps, "batch": check_batch(batch, data),
         "dim": integer("dim", dim, at_least=least, why="features + neurons"),
         "seed": integer("seed", seed, at_least=0, at_most=2**64 - 1), "precision": precision,
@@ -176,7 +179,8 @@ def _checked(
     if optimiser == "momentum":
         settings["momentum"] = real("momentum", momentum, at_least=0.0, at_most=1.0)
     if data is not None:
-        settings["data"] = data
+        settings["data"] = integer("data", data)
+    check_memory(model, integer("dim", dim), check_batch(batch, data))
     return settings if training.is_papers else settings | {"training": training.changed()}
 
 
@@ -206,7 +210,7 @@ def _step(training: Training, settings: dict, state: State, result: Result, step
         weights = state.weights - settings["eta"] * stride(moves[0], result.d_weights, state.weights_memory, *moves[1:])
         head = result.head
         if training.head_trains:
-            head = head - training.eta_head * stride(moves[0], result.d_head, state.head_memory, *moves[1:])
+            head = head - settings["head_rate"] * stride(moves[0], result.d_head, state.head_memory, *moves[1:])
         finite = np.isfinite((weights * weights).sum()) and np.isfinite(head).all()
     if not finite:
         return "the weights overflow: the learning rate is too large"

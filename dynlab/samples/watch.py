@@ -8,6 +8,7 @@ from dynlab import heads
 from dynlab.population.moments import MERGED, correlation_rank, output_rank
 from dynlab.population.order_parameters import OrderParameters
 
+TURNING = "every neuron turns to feature"  # what the one line of warning says
 LINES = 40  # at most, evenly spaced in log(step)
 
 
@@ -32,9 +33,10 @@ def line(model, layout, step, result, weights) -> str:
     norm, asymmetry = heads.norm_and_asymmetry(result.head)
     shares = " ".join(f"{share:.3f}" for share in cosines(model, weights).max(0))
     rank = batch_rank(result.moments, layout.directions[0][0])
+    shape = f" (asymmetry {asymmetry:.2f})" if norm > 0.0 else ""
     return (
-        f"step {step}: loss {result.loss:.4f}, output rank {rank:.2f} of {model.neurons}, head {norm:.2e} "
-        f"(asymmetry {asymmetry:.2f}), features {shares}"
+        f"step {step}: loss {result.loss:.4f}, output rank {rank:.2f} of {model.neurons}, head {norm:.2e}{shape}, "
+        f"features {shares}"
     )
 
 
@@ -52,7 +54,7 @@ def warning(model, training, settings, step, feature, weights, head) -> str:
     collapses, words = expected(model, training, settings, weights, head)
     means = {True: "on the way to collapse", False: "no collapse to come", None: "perhaps on the way to collapse"}[collapses]
     return (
-        f"step {step}: {means}: every neuron turns to feature {feature + 1} (squared cosines {shares}); "
+        f"step {step}: {means}: {TURNING} {feature + 1} (squared cosines {shares}); "
         f"the theory expects from here: {words}"
     )
 
@@ -65,8 +67,7 @@ def expected(model, training, settings, weights, head) -> tuple[bool | None, str
     if not training.is_papers or model.neurons > 3 or model.features > 3 or settings["optimiser"] != "sgd":
         return None, "nothing that is known in closed form for these settings"
     start = OrderParameters.from_weights(model, weights, head)
-    ratio = training.eta_head / settings["eta"]
-    run = simulate(model, start, head=training.head, eta_head=ratio, until=None)
+    run = simulate(model, start, training=training, until=None)
     if run.status not in ("stationary", "until"):
         return None, f"no answer ({run.status})"
     learnt = outcomes(model, run.signal[-1:], run.noise_gram[-1:], np.array([False]))[0]

@@ -108,7 +108,7 @@ def test_descent_follows_the_flow(activation):
     right = dynlab.simulate(model, start, times=[1.0], rtol=1e-9).signal[-1]
     errors = []
     for steps in (200, 400):
-        run = dynlab.simulate(model, start, method="descent", eta=1.0 / steps, steps=steps, eta_head=0.01 / steps)
+        run = dynlab.simulate(model, start, method="descent", eta=1.0 / steps, steps=steps, eta_head=0.01)
         errors.append(np.abs(run.signal[-1] - right).max())
     assert errors[0] < 0.02
     assert errors[1] < 0.6 * errors[0]

@@ -25,10 +25,10 @@ NEAREST = [
     ("run --eta_head=1", "unrecognized arguments: --eta_head=1", "; did you mean --eta-head?"),
     ("run --activation cubik", "--activation cubik: must be one of relu,", "; did you mean cubic?"),
     ("run --head offdiagonal", "--head offdiagonal: must be one of none,", "; did you mean off-diagonal?"),
-    ("run --method sdg", "--method sdg: must be one of flow, descent", ""),
+    ("run --method sdg", "--method sdg: must be one of flow, descent, sgd", "; did you mean sgd?"),
     ("pretrain --encoder resnet", "--encoder resnet: must be one of", "; did you mean resnet18?"),
     ("heads --recipe demi", "--recipe demi: must be one of", "; did you mean demo?"),
-    ("figures phase", "--name phase: must be one of", "; did you mean phases?"),
+    ("figures phase", "NAME phase: must be one of", "; did you mean phases?"),
     ("compare --optimiser adm", "--optimiser adm: must be one of", "; did you mean adam?"),
 ]
 

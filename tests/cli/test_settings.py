@@ -62,11 +62,11 @@ BAD = [
     ("weak", 1.0000001),
     ("strong", 0.2999),
     ("strong", 10**400),
-    *[("patches", value) for value in (0, 1, -2, 15, 16.0, math.nan, "16", None, True, 10.5)],
-    *[("feature_patches", value) for value in (0, -1, 16, 17, 4.0, None)],
+    *[("patches", value) for value in (0, 1, -2, 15, 16.5, math.nan, "16", None, True, 10.5)],
+    *[("feature_patches", value) for value in (0, -1, 16, 17, 4.5, None)],
     *[("noise", value) for value in (-1e-300, math.nan, math.inf, "0", None)],
     *[("activation", value) for value in ("tanh", "", None, 3, ["relu"], "Relu")],
-    *[("neurons", value) for value in (0, -1, 2.0, None)],
+    *[("neurons", value) for value in (0, -1, 2.5, None)],
     *[("mask", value) for value in ("quarter", None, 0)],
     *[("strengths", value) for value in ((), (1.0, 2.0), (1.0, 0.0), (1.0, math.nan), 1.0, "11", [[1.0]])],
 ]
@@ -107,8 +107,9 @@ def test_integer_takes_exactly_the_integers_in_its_bounds(value):
         number = _checks.integer("x", value, at_least=-3, at_most=5)
     except SettingError:
         number = None
-    good = type(value) is int and -3 <= value <= 5
-    assert number == (value if good else None)
+    whole = type(value) is int or (isinstance(value, float) and value.is_integer())
+    assert number == (value if whole and -3 <= value <= 5 else None)
+    assert number is None or type(number) is int
 
 
 def test_threads_are_the_cores_or_fewer(monkeypatch):

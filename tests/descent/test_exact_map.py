@@ -36,7 +36,7 @@ def plain_descent(model, start, eta, eta_head, steps):
 
 def follows_dense_weights(simulate, model, start, eta, eta_head, steps):
     run = simulate(
-        model, start, method="descent", eta=eta, eta_head=eta_head, steps=steps, times=eta * np.arange(1, steps + 1)
+        model, start, method="descent", eta=eta, eta_head=eta_head / eta, steps=steps, times=eta * np.arange(1, steps + 1)
     )
     expected = plain_descent(model, start, eta, eta_head, steps)
     assert np.abs(expected[0][-1] - expected[0][0]).max() > 1e-6, "nothing moves"
@@ -68,14 +68,14 @@ def test_a_wrong_map_is_caught(wrong):
 
 @pytest.mark.parametrize("activation", ["cubic", "relu3", "linear"])
 def test_the_flow_is_the_limit_of_small_steps(activation):
-    """First order in eta, the head's rate being eta_head = r eta."""
+    """First order in eta, at the same ratio r of the rates."""
     model, start = drawn(activation, 2, (1.0, 0.5))
     end, rate = 2.0, 0.1
     flow = dynlab.simulate(model, start, eta_head=rate, times=[end], rtol=1e-10)
     distance = []
     for steps in (50, 100, 200, 400):
         eta = end / steps
-        down = dynlab.simulate(model, start, method="descent", eta=eta, eta_head=rate * eta, steps=steps, times=[end])
+        down = dynlab.simulate(model, start, method="descent", eta=eta, eta_head=rate, steps=steps, times=[end])
         assert down.time[-1] == pytest.approx(end)
         distance.append(np.abs(down.signal[-1] - flow.signal[-1]).max())
     ratios = np.array(distance[:-1]) / distance[1:]
@@ -90,7 +90,7 @@ def test_events_and_end():
     cosines = signal**2 / ((signal**2).sum(-1) + np.diagonal(gram, axis1=1, axis2=2))[..., None]
     passed = sorted(np.argmax(cosines[:, :, f].max(1) > 0.5) for f in range(2) if (cosines[:, :, f] > 0.5).any())
     sizes = np.abs(head - np.eye(2)).max((1, 2))
-    run = dynlab.simulate(model, start, method="descent", eta=eta, eta_head=eta_head, steps=steps)
+    run = dynlab.simulate(model, start, method="descent", eta=eta, eta_head=eta_head / eta, steps=steps)
     assert passed and passed[0] > 0
     assert run.events["first"] == pytest.approx(eta * passed[0], abs=1e-9)
     if len(passed) > 1:

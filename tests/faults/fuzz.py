@@ -1,9 +1,10 @@
 """Bad input, drawn: options and words that are wrong, and files that are damaged, for commands called in one process.
 
-    python -m tests.faults.fuzz options|files NAME SEED COUNT
+    python -m tests.faults.fuzz options|files|sizes|advice NAME SEED COUNT
 
-prints, as JSON, how many inputs were refused and accepted, and a line for every answer that is not as it must be. Work
-behind an accepted input is not done: the function that would do it is replaced and says that it was reached.
+(`sizes`: absurd ones for every option that counts something; `advice`: what the answers suggest, followed) prints, as JSON,
+how many inputs were refused and accepted, and a line for every answer that is not as it must be. Work behind an accepted
+input is not done: the function that would do it is replaced and says that it was reached.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ VALUES = (
     "٣", "\udcff\udcfe", "é" * 50, "a" * 3000, "1,2", "1,,2", ",", "1;2", "-", "None", "true", "[]", "{}", "1e3.5", "1.5",
     "..", "file", "file/below", "full", "busy", "missing/below", "a\nb", "0.3\n0.4", "\t", "%s", "%(prog)s", "{0}", "'", "=",
     "x=", "x=1:2", "weak=0:1:1000000000000", "weak=nan:1:3", "weak=1:0:3:log", "w21=5:1", "w21=nan:nan", "E12=x", "8,8,-3",
-    "1e400",
+    "1e400", "~", "~/x", "~no-such-user/x", "16.0", "1e2", "\ufeff1",
 )  # fmt: skip
+HUGE = ("1" + "0" * 20, "9223372036854775808", "1" + "0" * 32, "1e300", "-1" + "0" * 20)
 WORDS = ("stray", "--colour", "--colour=red", "-x", "--", "\udcff", "é", "--é", "---", "--=", "-", "a" * 2000)
 
 
@@ -63,7 +65,11 @@ class Report:
 def main(words: list[str]) -> int:
     """Run the command."""
     kind, name, seed, count = words
-    made = {"options": options, "files": files}[kind](name, random.Random(int(seed)), int(count))
+    home = Path.cwd().with_name("home")
+    home.mkdir(exist_ok=True)
+    os.environ["HOME"] = str(home)
+    kinds = {"options": options, "files": files, "sizes": sizes, "advice": advice}
+    made = kinds[kind](name, random.Random(int(seed)), int(count))
     print(json.dumps(vars(made)))
     return 0
 
@@ -82,6 +88,69 @@ def options(name: str, draw: random.Random, count: int) -> Report:
         if before != state():
             restore(template)
     return report
+
+
+def sizes(name: str, draw: random.Random, count: int) -> Report:
+    """Give every option that takes a whole number sizes beyond 64 bits: each is refused, whatever the option counts."""
+    command, report = TABLE[name], Report()
+    names = option_names(command)
+    template = keep_template()
+    stub(STUBS[name])
+    for option in names:
+        if not whole(command, option):
+            continue
+        for size in HUGE:
+            before = state()
+            words = [*command.words.split(), f"{option}={size}"]
+            answer = call(command, words)
+            judge(report, command, answer, words, words, before == state())
+            if answer.status is None or answer.status == 0:
+                report.wrong.append(f"{option}={size}: was accepted")
+            if before != state():
+                restore(template)
+    return report
+
+
+def whole(command: Command, option: str) -> bool:
+    """Whether an option takes a whole number: half of one is refused, as no integer."""
+    answer = call(command, [*command.words.split(), f"{option}=2.5"])
+    return bool(answer.status) and "an integer" in answer.errors
+
+
+SUGGESTED = re.compile(r"(\S+) (?:\S+): must be (one of|some of|an axis of) ([\w., -]+?)(?:; did you mean (\S+)\?|$)")
+MISTYPED = re.compile(r"unrecognized arguments: (\S+).*; did you mean (\S+)\?")
+
+
+def advice(name: str, draw: random.Random, count: int) -> Report:
+    """Follow what the answers suggest: words that an option is said to take, it takes; options meant, there are."""
+    command, report = TABLE[name], Report()
+    base, names = command.words.split(), option_names(command)
+    template = keep_template()
+    stub(STUBS[name])
+    for option in dict.fromkeys(names):
+        mistyped = option[:-1] + "qx"
+        found = MISTYPED.search(call(command, [*base, mistyped, "1"]).errors)
+        if found is not None:
+            follow(report, command, [*base, found[2], "1"], f"unrecognized arguments: {found[2]}")
+        answer = call(command, [*base, f"{option}=nonsense"])
+        said = SUGGESTED.search(" ".join(answer.errors.split()))
+        for word in [] if said is None else said[3].removesuffix(", with commas").split(", "):
+            axis = f"{word}=1:2:2" if "an axis of" in said[0] else word
+            follow(report, command, [*base, f"{option}={axis}"], f"{option} {axis}: must be {said[2]}")
+            near = call(command, [*base, f"{option}={word[:-1]}"]).errors
+            if "did you mean" in near:
+                meant = near.rpartition("did you mean ")[2].partition("?")[0]
+                follow(report, command, [*base, f"{option}={meant}"], f"{option} {meant}: must be one of")
+        restore(template)
+    return report
+
+
+def follow(report: Report, command: Command, words: list[str], unwanted: str) -> None:
+    """Do as was advised; an answer that holds `unwanted` says that it cannot be done."""
+    answer = call(command, words)
+    report.accepted += 1
+    if unwanted in " ".join(answer.errors.split()) or answer.trouble:
+        report.wrong.append(f"{shlex.join(words)}: {answer.errors or answer.trouble}")
 
 
 def files(name: str, draw: random.Random, count: int) -> Report:
@@ -195,6 +264,8 @@ def judge(report: Report, command, answer: Answer, words, given, unchanged: bool
             "names nothing of what was given": named(answer.errors, given),
         }
         wrong += [what for what, holds in checks.items() if not holds]
+    if any(path.name.startswith("~") for path in Path().iterdir() if not answer.errors):
+        wrong.append("a folder called ~")
     if answer.warned:
         wrong.append(f"warnings: {answer.warned}")
     if wrong:
@@ -221,7 +292,8 @@ def stub(names: tuple[str, ...]) -> None:
 def damaged(path: Path, draw: random.Random, others: list[Path]) -> str:
     """Damage a file in some way; which, in words."""
     content = path.read_bytes()
-    how = draw.choice(("flip", "flip", "cut", "cut", "empty", "swap", "folder", "json", "json", "json", "text", "longer"))
+    ways = ("flip", "flip", "cut", "cut", "empty", "swap", "folder", "json", "json", "json", "text", "longer", "marked")
+    how = draw.choice(ways)
     if how == "flip":
         flipped = bytearray(content)
         for _ in range(draw.choice((1, 1, 20))):
@@ -238,6 +310,8 @@ def damaged(path: Path, draw: random.Random, others: list[Path]) -> str:
     elif how == "folder":
         path.unlink()
         path.mkdir()
+    elif how == "marked":
+        path.write_bytes(b"\xef\xbb\xbf" + content)
     elif how == "text":
         path.write_text("text, not what was there\n")
     else:

@@ -17,6 +17,7 @@ from tests.faults.processes import Running
 
 TIMES = int(os.environ.get("DYNLAB_FAULTS", "1"))
 INPUTS, DAMAGES = 200 * TIMES, 48 * TIMES
+WITHOUT_SIZES = ("figures", "doctor")
 
 
 def fuzz(kind: str, name: str, count: int, desk: Path, prepare: str) -> dict:
@@ -46,6 +47,26 @@ def test_bad_options_are_one_line(name, desk, tmp_path):
     found = fuzz("options", name, INPUTS, desk, command.prepare)
     assert found["wrong"] == [], "\n".join(found["wrong"])
     assert found["refused"] == INPUTS
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_absurd_sizes_are_one_line(name, desk, tmp_path):
+    command = TABLE[name]
+    if command.lay is not None:
+        command.lay(desk, tmp_path / "kept")
+    found = fuzz("sizes", name, 0, desk, command.prepare)
+    assert found["wrong"] == [], "\n".join(found["wrong"])
+    assert found["accepted"] == 0 and (found["refused"] or name in WITHOUT_SIZES)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_what_is_suggested_can_be_done(name, desk, tmp_path):
+    command = TABLE[name]
+    if command.lay is not None:
+        command.lay(desk, tmp_path / "kept")
+    found = fuzz("advice", name, 0, desk, command.prepare)
+    assert found["wrong"] == [], "\n".join(found["wrong"])
+    assert found["accepted"]
 
 
 @pytest.mark.parametrize("name", READING)

@@ -173,7 +173,7 @@ def test_one_style():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["phase"], "--name phase: must be one of phases, dimension"),
+        (["phase"], "NAME phase: must be one of phases, dimension"),
         (["--fast", "--out="], "--out '': must be the name of a folder"),
         (["--fast", "--out", "file"], "--out file: holds a file"),
         (["--slow"], "unrecognized arguments: --slow"),

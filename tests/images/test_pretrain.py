@@ -171,7 +171,7 @@ def test_refusals_are_one_line(tmp_path, capsys):
     assert pretrain(place) == 0
     capsys.readouterr()
     cases = [
-        ((), 2, "--resume goes on"),
+        ((), 2, "; --resume (in Python resume=True) goes on with it"),
         (("--resume", "--lr", "0.5"), 2, "--lr 0.5: must be 0.003, as in the run that is resumed"),
     ]
     for words, status, said in cases:
@@ -207,7 +207,34 @@ def test_damaged_checkpoint_is_named(tmp_path, capsys):
     capsys.readouterr()
     assert pretrain(place, "--resume") == 1
     error = capsys.readouterr().err
-    assert f"{last}: is damaged; before it there is" in error and error.count("\n") == 1
+    before = sorted((place / "checkpoints").iterdir())[-2]
+    assert f"{last}: is damaged; remove it to go on from {before.name}" in error and error.count("\n") == 1
+    last.unlink()  # as the line says
+    kept = (place / "metrics.csv").read_bytes(), (place / "weights.npz").read_bytes()
+    assert pretrain(place, "--resume") == 0 and "going on from step" in capsys.readouterr().out
+    assert ((place / "metrics.csv").read_bytes(), (place / "weights.npz").read_bytes()) == kept
+
+
+def test_a_run_goes_on_with_its_own_pictures_alone(tmp_path, capsys, monkeypatch):
+    """As many pictures with another pixel, or another label, are others; those beyond --limit are not looked at."""
+    place = tmp_path / "x"
+    assert pretrain(place, "--every", "5", "--limit", "64") == 0
+    facts = json.loads((place / "run.json").read_text())
+    (place / "run.json").write_text(json.dumps(facts | {"status": "running"}))
+    own = small.small_set(96, 0)
+    assert facts["content"] == own.content(64) != own.content(63) != own.content()
+    for part in ("pictures", "labels"):
+        for at, status in ((63, 1), (64, 0)):
+            other = replace(own, **{part: getattr(own, part).copy()})
+            array = getattr(other, part)
+            array[at] = (array[at] + 1) % 2
+            monkeypatch.setattr(small, "small_set", lambda *_, made=other: made)
+            (place / "run.json").write_text(json.dumps(facts | {"status": "running"}))
+            capsys.readouterr()
+            assert pretrain(place, "--resume", "--no-verify") == status, (part, at)
+            error = capsys.readouterr().err
+            line = "belongs to a run with other pictures; give those of that run, or another folder"
+            assert (line in error and error.count("\n") == 1) == bool(status), error
 
 
 def test_two_runs_into_one_folder(tmp_path, capsys):

@@ -126,4 +126,4 @@ def test_without_dask_the_extra_is_named(desk, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main(["--x", X, "--y", Y, "--dask", "tcp://127.0.0.1:9"]) == 2
     line = capsys.readouterr().err
-    assert line.count("\n") == 1 and "must be used with the extra dask: python -m pip install 'dynlab[dask]'" in line
+    assert line.count("\n") == 1 and "must be used with the extra dask: python -m pip install 'dynlab-ssl[dask]'" in line

@@ -77,10 +77,17 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path, capsys):
     os.truncate(kept[1], 100)
     status, _, error = finished(run.main, ["--method=sgd", *words, "--out", str(tmp_path / "b")], capsys)
     assert status == 1 and error.count("\n") == 1
-    assert error.startswith(f"dynlab.run: error: {kept[1]}: is damaged; before it there is step-000000000005.npz")
+    assert error.startswith(f"dynlab.run: error: {kept[1]}: is damaged; remove it to go on from step-000000000005.npz")
+    named = ["--method=sgd", *words, "--resume", kept[1].name, "--out", str(tmp_path / "c")]
+    status, _, error = finished(run.main, named, capsys)
+    assert status == 1 and error.endswith("is damaged; the one before it is step-000000000005.npz\n")
     again = ["--method=sgd", *words, "--resume", kept[0].name, "--out", str(tmp_path / "b")]
     assert finished(run.main, again, capsys)[0] == 0
-    assert (tmp_path / "a" / "trajectory.csv").read_bytes() == (tmp_path / "b" / "trajectory.csv").read_bytes()
+    kept[1].unlink()  # as the line says
+    followed = ["--method=sgd", *words, "--out", str(tmp_path / "d")]
+    assert finished(run.main, followed, capsys)[0] == 0
+    whole, named, removed = ((tmp_path / name / "trajectory.csv").read_bytes() for name in "abd")
+    assert whole == named == removed
 
 
 def test_a_stopped_run_says_so(tmp_path, capsys):
