@@ -48,8 +48,9 @@ def run(settings: Settings, call: Call) -> None:
     """Load the run and its pictures, measure, write and print."""
     from dynlab import report
     from dynlab._progress import now_and_then
-    from dynlab.files import json_text, write_csv, write_whole
+    from dynlab.files import FolderError, json_text, write_csv, write_whole
     from dynlab.images import appraisal, record
+    from dynlab.images.verdict import NotFinite
     from dynlab.images.where import ops_of
 
     pretraining, weights = record.settings_of(settings.run), record.read_weights(settings.run)
@@ -62,7 +63,10 @@ def run(settings: Settings, call: Call) -> None:
     said = now_and_then(settings.quiet, SECONDS)
     if settings.device != "cpu" and not settings.quiet:
         print(f"features are computed on {where}", file=sys.stderr, flush=True)
-    rows = appraisal.appraise(pretraining, weights, train, test, which=settings.which, ops=ops, told=said)
+    try:
+        rows = appraisal.appraise(pretraining, weights, train, test, which=settings.which, ops=ops, told=said)
+    except NotFinite as error:
+        raise FolderError(settings.run, f"the run diverged: {error}") from None
     facts = {
         **call.record(), "dataset": pretraining.dataset, "train": len(train),
         "test": len(test), "device": where, "rows": [appraisal.plain(row) for row in rows],

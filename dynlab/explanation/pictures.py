@@ -1,9 +1,6 @@
 """A run of dynlab.pretrain from its metrics.csv: is it collapsing, what does the head do, which setting is known for it.
 
-Collapsed: the outputs z have effective rank below `FEW`, or a mean absolute correlation above `ALIKE`, by the median of the
-last `LAST` lines (of the last quarter, where these are fewer); the table of heads in README.md has 1.0 to 2.0 and 0.85 to
-1.00 for what collapsed there, 10 to 28 and at most 0.56 for the rest. In its first `DIP` steps a run that goes well passes
-through such values too, when the head has only begun.
+What counts as collapsed and as diverged is in `dynlab.images.verdict`.
 """
 
 from __future__ import annotations
@@ -22,11 +19,16 @@ from dynlab.explanation.words import WIDTH, wrapped
 from dynlab.files import FolderError
 from dynlab.images.record import COLUMNS, METRICS
 from dynlab.images.settings import Pretraining
+from dynlab.images.verdict import DIP, middle, outputs, poor, verdict
 
-FEW, ALIKE = 2.0, 0.8
-LAST, DIP = 5, 100
-SAFE_RANK, SAFE_CORRELATION = 3.0, 0.6  # between these and the above nothing is said for certain
+NEWER = ("sd", "unit_sd", "entropy_mean", "entropy")  # columns that earlier versions did not write
 FALLEN, RISEN = 0.9, 1.05  # of the peak; of what the head was three quarters of the way
+WITHOUT_HEAD = {
+    "barlow-twins": "Barlow Twins has no head: that outputs differ is asked for by the correlations between them.",
+    "vicreg": "VICReg has no head: that outputs vary and differ is asked for by its hinge and its covariances.",
+    "dino": "DINO has no head here: the centre keeps the teacher from one answer, its low temperature from a flat one.",
+    "simclr": "SimCLR has no head here: the other pictures of the batch push outputs apart.",
+}
 NEAR = 0.01  # share of the outputs' energy below which the head counts as the identity
 
 
@@ -42,8 +44,10 @@ class Cause:
 class PictureFinding:
     """Numbers about a run at a line of its metrics.
 
-    verdict : "collapsed", "dip" (in the first steps), "unclear" or "healthy". since : step from which on the criterion holds
-    without a break, where it does. first : (rank, correlation) at the first line. lowest : (step, rank) of the least rank.
+    verdict : "diverged", "collapsed", "dip" (in the first steps), "unclear" or "healthy". reasons : what of the numbers
+    means collapse. since : step from which on that holds without a break. first : (rank, correlation) at the first line.
+    lowest : (step, rank) of the least rank. sd, unit_sd : standard deviation of z, and of z at unit length. entropies :
+    DINO's, of the teacher's mean distribution and the mean of theirs. What an earlier version did not record is nan.
     head_norm, head_peak, peak_epoch, asymmetry : of the head's entries off the diagonal, nan for no such head; lent : their
     share of the outputs' energy if the z were uncorrelated and alike; trend : "near the identity", "rising", "falling" or
     "steady". causes : settings of this run that are known for collapse. total : steps of the whole run.
@@ -59,7 +63,11 @@ class PictureFinding:
     loss: float
     rank: float
     correlation: float
+    sd: float
+    unit_sd: float
+    entropies: tuple[float, float]
     verdict: str
+    reasons: tuple[str, ...]
     since: int | None
     first: tuple[float, float]
     lowest: tuple[int, float]
@@ -81,43 +89,44 @@ def find(place: Path, record: dict, at: float | None = None) -> PictureFinding:
         status = str(record["status"])
     except (KeyError, TypeError, ValueError) as error:
         raise FolderError(place / "run.json", f"is damaged ({error})") from error
-    table = _metrics(place / METRICS)
+    table = _metrics(place / METRICS, status)
+    ends = int(table["step"].iloc[-1])
     if at is not None:
-        ends = float(table["epoch"].iloc[-1])
-        if at > ends:
-            raise SettingError("at", at, f"at most {ends:.4g}, the epoch that the run has reached")
+        latest = float(table["epoch"].iloc[-1])
+        if at > latest:
+            raise SettingError("at", at, f"at most {latest:.4g}, the epoch that the run has reached")
         table = table.iloc[: int(np.abs(table["epoch"] - at).argmin()) + 1]
-    now, last = table.iloc[-1], table.tail(min(LAST, max(1, len(table) // 4)))
-    rank, correlation = float(last["rank"].median()), float(last["correlation"].median())
-    poor = ((table["rank"] < FEW) | (table["correlation"] > ALIKE)).to_numpy()
-    broken = np.flatnonzero(~poor)
-    since = None if not poor[-1] else int(table["step"].iloc[broken[-1] + 1 if len(broken) else 0])
-    lowest = table.iloc[int(table["rank"].argmin())]
+    now, rows = table.iloc[-1], table.to_dict("records")
+    whole = at is None or int(now["step"]) == int(ends)
+    seen = middle(rows)
+    bad = np.array([bool(poor(settings, row)) for row in rows])
+    broken = np.flatnonzero(~bad)
+    since = None if not bad[-1] else int(table["step"].iloc[broken[-1] + 1 if len(broken) else 0])
+    lowest = table.iloc[int(np.nan_to_num(table["rank"].to_numpy(dtype=float), nan=np.inf).argmin())]
     return PictureFinding(
         place=place, data=str(record.get("data", "DIR")), settings=settings, status=status, step=int(now["step"]),
-        epoch=float(now["epoch"]), total=total, loss=float(now["loss"]), rank=rank, correlation=correlation,
-        verdict=_verdict(rank, correlation, int(now["step"])), since=since,
+        epoch=float(now["epoch"]), total=total, loss=float(now["loss"]), rank=seen["rank"], correlation=seen["correlation"],
+        sd=seen["sd"], unit_sd=seen["unit_sd"], entropies=(seen["entropy_mean"], seen["entropy"]),
+        verdict="diverged" if whole and status.startswith("stopped") else verdict(settings, rows),
+        reasons=tuple(poor(settings, seen)), since=since,
         first=(float(table["rank"].iloc[0]), float(table["correlation"].iloc[0])),
         lowest=(int(lowest["step"]), float(lowest["rank"])), **_head(settings, table), knn=_last_known(table["knn"]),
         causes=tuple(causes(settings)),
     )  # fmt: skip
 
 
-def _metrics(path: Path) -> pd.DataFrame:
-    table = table_of(path, COLUMNS)
+def _metrics(path: Path, status: str) -> pd.DataFrame:
+    """The lines of metrics as numbers; one of nan at step 0 for a run that was stopped before its first."""
+    table = table_of(path, [name for name in COLUMNS if name not in NEWER]).reindex(columns=COLUMNS)
     numbers = table.apply(pd.to_numeric, errors="coerce")
     numbers = numbers[numbers["step"].notna()]
+    if numbers.empty and status.startswith("stopped"):
+        return pd.DataFrame([dict.fromkeys(COLUMNS, math.nan) | {"step": 0.0, "epoch": 0.0}])
     if numbers.empty:
         raise FolderError(path, "has no line yet")
     if numbers[["epoch", "rank", "loss"]].isna().all().any():
         raise FolderError(path, "is damaged (no numbers)")
     return numbers
-
-
-def _verdict(rank: float, correlation: float, step: int) -> str:
-    if rank < FEW or correlation > ALIKE:
-        return "dip" if step < DIP else "collapsed"
-    return "healthy" if rank >= SAFE_RANK and correlation <= SAFE_CORRELATION else "unclear"
 
 
 def _last_known(column: pd.Series) -> float:
@@ -150,7 +159,7 @@ def causes(settings: Pretraining) -> list[Cause]:
     """The settings that are known for collapse; what was seen is on CIFAR-10, in README.md where not said otherwise."""
     found: list[Cause] = []
     if settings.loss != "similarity":
-        return found
+        return found  # of the other losses no setting of a run was seen to make them collapse
     if settings.stop_gradient != "target":
         seen = {
             "none": "(encoder demo, 500 steps, one seed: rank 1.0, 5.7 with it; in theory all starts but 2 % collapse)",
@@ -161,9 +170,11 @@ def causes(settings: Pretraining) -> list[Cause]:
     if settings.head == "none":
         fact = "there is no head: in the table of heads this collapsed in every seed (rank 1.0, probe .38), and with the "
         found.append(Cause(fact + "off-diagonal head none did (rank 19, probe .68)", {"head": "off-diagonal"}))
-    if settings.head == "directpred" and settings.optimiser == "adam":
-        fact = "DirectPred under Adam without a moving-average target collapsed in every seed (rank 2.0)"
-        found.append(Cause(fact, {"head": "off-diagonal"}))
+    if settings.head in ("directpred", "directcopy") and settings.target == "same":
+        name = {"directpred": "DirectPred", "directcopy": "DirectCopy"}[settings.head]
+        fact = f"{name} was published with a moving-average target and collapses without one (DirectPred, encoder demo, "
+        fact += "three seeds: rank 1.0 to 1.8 from step 50 on; with it 14 to 16 after 1501 steps)"
+        found.append(Cause(fact, {"target": "average", "target_momentum": 0.996}))
     if settings.head_decay > 0.0 and settings.normalisation == "length":
         fact = "the head decays while outputs have unit length: at --head-decay 1e-3 rank fell to 1.9; "
         found.append(Cause(fact + "with batch norm it did not", {"head_decay": 0.0}))
@@ -177,21 +188,44 @@ def causes(settings: Pretraining) -> list[Cause]:
 def lines(finding: PictureFinding) -> list[str]:
     """What there is to say, the most important sentence first after the title."""
     s = finding.settings
-    head = f"head {s.head}" if s.loss == "similarity" else f"loss {s.loss}"
-    outputs = {"batch": "batch norm", "length": "unit length"}[s.normalisation]
-    out = [f"{s.dataset}, encoder {s.encoder}, {head}, outputs by {outputs}: pretraining on pictures", _headline(finding)]
+    kind = f"loss {s.loss}"
+    if s.loss == "similarity":
+        kind = f"head {s.head}, outputs by {'batch norm' if s.normalisation == 'batch' else 'unit length'}"
+    out = [f"{s.dataset}, encoder {s.encoder}, {kind}: pretraining on pictures", _headline(finding)]
+    if not math.isfinite(finding.rank):
+        return [row for line in [*out, *_change(finding)] for row in wrapped([line])]
     out.append(
-        f"  The outputs z of the projector: effective rank {finding.rank:.1f}{_of(s)} (how many directions they use), mean "
-        f"absolute correlation {finding.correlation:.2f} (1: all say the same); at the first step {finding.first[0]:.1f} "
-        f"and "
-        f"{finding.first[1]:.2f}, lowest rank {finding.lowest[1]:.1f} at step {finding.lowest[0]}."
+        f"  The outputs z of the projector{_less(s)}: effective rank {finding.rank:.1f}{_of(s)} (how many directions they "
+        f"use), mean absolute correlation {finding.correlation:.2f} (1: all say the same); at the first step "
+        f"{finding.first[0]:.1f} and {finding.first[1]:.2f}, lowest rank {finding.lowest[1]:.1f} at step "
+        f"{finding.lowest[0]}."
     )
     out.append(
         f"  The loss, {finding.loss:.3g}, does not tell: outputs that are copies agree as well as any, or better."
         + (f" kNN accuracy {finding.knn:.3f}." if math.isfinite(finding.knn) else "")
     )
-    out += _head_words(finding) + _change(finding)
+    out += _size_words(finding) + _head_words(finding) + _change(finding)
     return [row for line in out for row in (line.split("\n") if line.startswith("    ") else wrapped([line]))]
+
+
+def _less(settings: Pretraining) -> str:
+    return ", less the mean of each row, which a softmax does not see" if settings.loss == "dino" else ""
+
+
+def _size_words(finding: PictureFinding) -> list[str]:
+    """How much the outputs vary, and what of that the loss looks at."""
+    out, m = [], outputs(finding.settings)
+    if math.isfinite(finding.sd):
+        out.append(
+            f"  Size: z varies by {finding.sd:.3g} from picture to picture (standard deviation, mean over outputs), at unit "
+            f"length by {finding.unit_sd:.3g} (1/sqrt(m) = {m**-0.5:.3g}: all directions alike; 0: one direction)."
+        )
+    if math.isfinite(finding.entropies[0]):
+        out.append(
+            f"  The teacher's distributions: entropy of their mean {finding.entropies[0]:.2f}, mean of their entropies "
+            f"{finding.entropies[1]:.2f} nats (log m = {math.log(m):.2f}); the difference is what tells pictures apart."
+        )
+    return out
 
 
 def _of(settings: Pretraining) -> str:
@@ -200,6 +234,12 @@ def _of(settings: Pretraining) -> str:
 
 def _headline(finding: PictureFinding) -> str:
     at = f"step {finding.step} of {finding.total} (epoch {finding.epoch:.3g})"
+    if finding.verdict == "diverged":
+        why = finding.status.removeprefix("stopped: ")
+        if not finding.status.startswith("stopped"):
+            why = f"step {finding.step}: the outputs (they vary by {finding.sd:.2g}), the head (its norm is "
+            why += f"{finding.head_norm:.2g}) or the loss ({finding.loss:.3g}) are beyond all measure"
+        return f"DIVERGED: {why}."
     words = {
         "collapsed": f"COLLAPSED at {at}: the outputs have become copies of one another",
         "dip": f"TOO EARLY TO TELL at {at}: the outputs are alike, but runs that go well pass through this in their first "
@@ -208,17 +248,18 @@ def _headline(finding: PictureFinding) -> str:
         "healthy": f"NO COLLAPSE at {at}: the outputs use several directions",
     }
     text = words[finding.verdict]
-    if finding.verdict == "collapsed" and finding.since is not None:
-        text += f" (rank below {FEW:g} or correlation above {ALIKE:g} ever since step {finding.since})"
-    if finding.status.startswith("stopped"):
-        return f"STOPPED: {finding.status.removeprefix('stopped: ')}. {text}."
+    if finding.verdict == "collapsed":
+        text += f": {'; '.join(finding.reasons)}"
+        text += "" if finding.since is None else f" (ever since step {finding.since})"
     return text + ("." if finding.status == "finished" else "; the run is not finished.")
 
 
 def _head_words(finding: PictureFinding) -> list[str]:
     """What the head does, in the terms of the theory."""
     name = finding.settings.head
-    if finding.settings.loss != "similarity" or name == "none":
+    if finding.settings.loss != "similarity":
+        return [f"  {WITHOUT_HEAD[finding.settings.loss]}"]
+    if name == "none":
         return ["  There is no head: nothing can be borrowed, so nothing makes the next feature the faster one."]
     if not math.isfinite(finding.head_norm):
         return [f"  The head ({name}) is no matrix, so its phases cannot be told by a norm."]
@@ -242,6 +283,9 @@ def _head_words(finding: PictureFinding) -> list[str]:
 def _change(finding: PictureFinding) -> list[str]:
     """The settings known for collapse, and the command that changes the first of them."""
     known, verdict = finding.causes, finding.verdict
+    if verdict == "diverged":
+        slower = finding.settings.lr / 10.0
+        return [f"  Try a smaller rate first, as --lr {slower:.3g} for {finding.settings.lr:.3g}."]
     if verdict == "healthy":
         more = [f"  All the same: {cause.fact}." for cause in known]
         return more or ["  Nothing needs changing: none of the settings known for collapse is set."]

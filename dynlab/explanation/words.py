@@ -56,6 +56,8 @@ def headline(finding: Finding) -> str:
     ended, text = finding.run.ended, _headline(finding)
     if ended in ("", *SUCCESS):
         return text
+    if "not finite" in ended or "overflow" in ended:  # what came before says nothing of how it would have ended
+        return f"DIVERGED: {ended}. Before that: {text}"
     return f"{text} The run did not end well: {ended}."
 
 

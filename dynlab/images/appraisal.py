@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab import _show
-from dynlab.images import datasets, evaluation
+from dynlab.images import datasets, evaluation, losses
 from dynlab.images.augment import PRESETS, evaluation_view, preset
 from dynlab.images.networks import Networks
 from dynlab.images.settings import REPRESENTATIONS, Pretraining
+from dynlab.images.verdict import NotFinite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,12 @@ def appraise(
         raise ValueError(f"{train.name}: has no labels to learn from")
     for name, (inside, outside) in representations(settings, weights, train, test, which, ops, told):
         told(f"{name}: {inside.shape[1]} dimensions")
+        NotFinite.check(f"features of the {name}", inside, outside)
         found = appraise_features(inside, labels[0], outside, labels[1], _of(name, told))
+        if name.endswith("z") and settings.loss == "dino":
+            shape = evaluation.shape(losses.seen(settings.loss, outside))
+            protocol = f"{shape.protocol}; of z less the mean of each row, which the loss cannot see"
+            found["shape"] = replace(shape, protocol=protocol)
         rows.append({"representation": name, **found})
     return rows
 

@@ -1,14 +1,18 @@
 """All heads under one budget: `python -m dynlab.heads`.
 
 Every head and normalisation is pretrained from several seeds with the settings of one recipe; the frozen features of each
-run are measured, beside those of the networks before training. A run is a folder of `dynlab.pretrain` with an evaluate.json
-in it; those that are there already are not made again, so the same command continues a contest that was stopped.
+run are measured, beside those of the networks before training. DirectPred and DirectCopy have the moving-average target that
+they were published with (`PUBLISHED`); what stands after a colon is where the head starts, or which target it has. A run
+that diverges is told and left out of the tables, and the others go on. A run is a folder of `dynlab.pretrain` with an
+evaluate.json in it; those that are there already are not made again, so the same command continues a contest that was
+stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +23,20 @@ from dynlab._checks import SettingError, choice, integer, require, threads
 from dynlab._cli import Call, Parser, number, run_command
 from dynlab.files import expanded
 from dynlab.images.settings import NORMALISATIONS, RECIPES, Pretraining, pretraining
+from dynlab.images.verdict import NotFinite
+from dynlab.training import TARGETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PROGRAM = "dynlab.heads"
-ENTRIES = ("none", "off-diagonal", "linear", "linear:random", "mlp", "directpred", "directcopy", "symmetric")
+ENTRIES = (
+    "none", "off-diagonal", "linear", "linear:random", "mlp", "directpred", "directcopy", "symmetric", "none:average",
+    "off-diagonal:average", "linear:average", "mlp:average", "directpred:same", "directcopy:same",
+)  # fmt: skip
+# Tian, Chen & Ganguli (2021) and Wang et al. (2021) train towards a moving average of momentum 0.996, as BYOL starts with.
+PUBLISHED = {"directpred": "average", "directcopy": "average"}
+MOMENTUM = 0.996
 MOST_SEEDS = 1000
 DEFAULT = ("none", "off-diagonal", "linear", "mlp", "directpred")
 SHORT: dict[str, dict[str, Any]] = {
@@ -51,13 +63,17 @@ class Settings:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+    """Run the command; return its exit status: 1 also where a run diverged."""
     call = parser().call(argv)
-    return run_command(call, lambda: run(check(call.arguments), call))
+    diverged: list[str] = []
+    status = run_command(call, lambda: diverged.extend(run(check(call.arguments), call)))
+    for line in diverged:
+        print(f"{PROGRAM}: {line}", file=sys.stderr)
+    return status or (1 if diverged else 0)
 
 
-def run(settings: Settings, call: Call) -> None:
-    """Make the runs that are missing, measure them, write the table and the figures, print."""
+def run(settings: Settings, call: Call) -> list[str]:
+    """Make the runs that are missing, measure them, write table and figures, print; a line for each that diverged."""
     from dynlab import report
     from dynlab.files import FolderError, json_text, write_csv, write_whole
     from dynlab.images import appraisal, tables
@@ -71,7 +87,8 @@ def run(settings: Settings, call: Call) -> None:
 
         fetch(settings.base.dataset, settings.data, quiet=settings.quiet)
     data = appraisal.labelled(settings.base.dataset, settings.data, None, settings.verify)
-    rows = [row for entry in entries(settings) for row in measured(settings, *entry, data)]
+    diverged: dict[tuple[str, str, int], str] = {}
+    rows = [row for entry in entries(settings) for row in measured(settings, entry, data, diverged)]
     rows += [row for seed in range(settings.seeds) for row in random_rows(settings, seed, data)]
     runs = tables.frame(rows)
     table = tables.table(runs)
@@ -79,14 +96,16 @@ def run(settings: Settings, call: Call) -> None:
     write_csv(settings.out / "heads.csv", table)
     facts = {"kind": "heads", **call.record(), "settings": settings.base.plain()}
     facts |= {"heads": settings.heads, "normalisations": settings.normalisations, "seeds": settings.seeds}
+    facts["diverged"] = list(diverged.values())
     write_whole(settings.out / "heads.json", json_text(facts | report.provenance(call.started)))
-    if settings.plots:
+    if settings.plots and (runs["head"] != "random encoder").any():
         from dynlab.images import contest_figures
 
-        curves = {label: metrics_of(settings, label) for label in curves_of(settings)}
+        curves = {entry: metrics_of(settings, entry) for entry in curves_of(settings) if entry not in diverged}
         contest_figures.write(settings.out, runs, curves, settings.base.plain())
     if not settings.quiet:
         print("\n".join(tables.text(table, settings, time.perf_counter() - call.started)), flush=True)
+    return list(diverged.values())
 
 
 def entries(settings: Settings) -> Iterator[tuple[str, str, int]]:
@@ -99,9 +118,14 @@ def entries(settings: Settings) -> Iterator[tuple[str, str, int]]:
 
 def of_entry(settings: Settings, normalisation: str, head: str, seed: int) -> Pretraining:
     """The settings of a run."""
-    rule, _, start = head.partition(":")
-    start = start or "identity"
-    return replace(settings.base, head=rule, head_start=start, normalisation=normalisation, seed=settings.base.seed + seed)
+    rule, _, how = head.partition(":")
+    changed: dict[str, Any] = {"head": rule, "normalisation": normalisation, "seed": settings.base.seed + seed}
+    if how == "random":
+        changed["head_start"] = how
+    target = how if how in TARGETS else PUBLISHED.get(rule, "same")
+    if target == "average":
+        changed |= {"target": target, "target_momentum": MOMENTUM}
+    return replace(settings.base, **changed)
 
 
 def place_of(settings: Settings, normalisation: str, head: str, seed: int) -> Path:
@@ -109,12 +133,14 @@ def place_of(settings: Settings, normalisation: str, head: str, seed: int) -> Pa
     return settings.out / f"{normalisation}-{head.replace(':', '-')}-seed{settings.base.seed + seed}"
 
 
-def measured(settings: Settings, normalisation: str, head: str, seed: int, data: tuple) -> list[dict]:
-    """Rows of a run's representations, from its evaluate.json; the run is made, or continued, where it is missing."""
+def measured(settings: Settings, entry: tuple[str, str, int], data: tuple, diverged: dict) -> list[dict]:
+    """Rows of a run's representations, from its evaluate.json; the run is made, or continued, where it is missing.
+
+    Of a run that diverged there are none; `diverged` then gets a line, by the entry.
+    """
     from dynlab.images import appraisal, record
 
-    place = place_of(settings, normalisation, head, seed)
-    of_run = of_entry(settings, normalisation, head, seed)
+    place, of_run = place_of(settings, *entry), of_entry(settings, *entry)
     said = place / "evaluate.json"
     begun = (place / "run.json").is_file()
     if begun and record.settings_of(place) != of_run:
@@ -122,20 +148,24 @@ def measured(settings: Settings, normalisation: str, head: str, seed: int, data:
     if begun and record.run_of(place).get("content") != data[0].content(of_run.limit):
         allowed = f"the pictures that {place.name} was trained on, or --out another folder"
         raise SettingError("data", str(settings.data), allowed)
+    status = record.run_of(place)["status"] if begun else ""
     if not said.is_file():
-        stopped = record.pretrain(
+        stopped = [status.removeprefix("stopped: ")] if status.startswith("stopped") else record.pretrain(
             of_run, data[0], place, resume=begun, threads=settings.threads, device=settings.device, quiet=True, plots=False,
             command="python -m dynlab.heads", data=settings.data,
         )  # fmt: skip
-        if stopped:
-            raise SettingError("lr", of_run.lr, f"smaller for {place.name}: {stopped[0]}")
         between = time.perf_counter()
+        try:
+            NotFinite.said(stopped)
+            found = appraisal.appraise(of_run, record.read_weights(place), *data, which=("encoder", "z"))
+        except NotFinite as error:
+            diverged[entry] = f"{place.name} diverged: {error}"
+            return []
         trained = record.seconds_of(place)
-        found = appraisal.appraise(of_run, record.read_weights(place), *data, which=("encoder", "z"))
         _keep(said, found, {"training_seconds": trained})
         if not settings.quiet:
             print(_line(place.name, found, trained, time.perf_counter() - between), flush=True)
-    return _rows(said, normalisation, head, seed)
+    return _rows(said, *entry)
 
 
 def random_rows(settings: Settings, seed: int, data: tuple) -> list[dict]:

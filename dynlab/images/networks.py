@@ -27,7 +27,8 @@ class Networks:
         self.encoder = Network(encoders.encoder(settings.encoder), (size, size, channels), ops, dtype)
         self.projector = None
         if settings.projector:
-            self.projector = Network(encoders.projector(settings.projector), self.encoder.output_shape, ops, dtype)
+            layers = encoders.projector(settings.projector, settings.projector_norm == "batch")
+            self.projector = Network(layers, self.encoder.output_shape, ops, dtype)
         for stream, network in enumerate(self.parts().values()):
             network.initialise(settings.seed, stream)
         self.outputs = int((self.projector or self.encoder).output_shape[0])

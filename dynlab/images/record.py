@@ -1,9 +1,9 @@
 """The folder of a pretraining run: what is written while it goes on, and how a stopped run is continued.
 
-    run.json        settings, data, versions; status "running" or "finished"
+    run.json        settings, data, versions; status "running", "finished" or "stopped: step N: what is not finite"
     metrics.csv     a line every `record` steps: the same bytes however often the run was stopped
     times.csv       seconds since the start of this process at the same lines (not the same bytes)
-    checkpoints/    the last three states, each with the text of metrics.csv up to it
+    checkpoints/    the last three states, each with the text of metrics.csv up to it; none with numbers that are not finite
     weights.npz     encoder, projector and head at the end
     curves.png, .pdf
 """
@@ -28,6 +28,7 @@ from dynlab import _show, checkpoint
 from dynlab._checks import SettingError
 from dynlab.files import FolderError, expanded, growing_folder, json_text, whole_file, write_whole
 from dynlab.images.settings import Pretraining
+from dynlab.images.verdict import NotFinite, middle, poor, verdict
 from dynlab.images.where import ops_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 KEPT = 3
 # What the readers of zip and npy raise where a file is damaged; RuntimeError: it looks encrypted.
 ARCHIVE_ERRORS = (ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
-COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn")
+COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn",
+           "sd", "unit_sd", "entropy_mean", "entropy")  # fmt: skip
+WARNED = ("collapsed", "diverged")  # verdicts that are told while a run goes on, once
 CHECKPOINTS, METRICS, TIMES, RUN, WEIGHTS = "checkpoints", "metrics.csv", "times.csv", "run.json", "weights.npz"
 
 
@@ -183,6 +186,8 @@ class Run:
         self.lines = [",".join(COLUMNS) + "\n"]
         self.step = self.first = 0
         self.facts: dict = {}
+        self.known: list[dict[str, float]] = []  # `lines` as numbers
+        self.warned = False  # whether it was said that the run collapses
 
     def begin(self, resume: bool, facts: dict) -> None:
         """Start anew, or where the last checkpoint stands."""
@@ -193,6 +198,9 @@ class Run:
             self.step = self.first = int(state.pop("step"))
             self.lines = bytes(state.pop("metrics")).decode().splitlines(keepends=True)
             self.trainer.restore(state)
+            self.known = [_numbers(line) for line in self.lines[1:]]
+            so_far = (self.known[: n + 1] for n in range(len(self.known)))
+            self.warned = any(verdict(self.settings, lines) in WARNED for lines in so_far)
             _say(self.quiet, f"going on from step {self.step} of {self.total}")
         self._write_run("running")
         write_whole(self.folder / METRICS, "".join(self.lines))
@@ -203,7 +211,7 @@ class Run:
         """Train to the end, a line of metrics every `record` steps and a checkpoint every `every` steps."""
         from dynlab._progress import progress
 
-        settings, trainer = self.settings, self.trainer
+        trainer = self.trainer
         with (
             progress(self.total, "steps", self.quiet) as show,
             open(self.folder / METRICS, "a", encoding="utf-8", newline="") as metrics,
@@ -213,16 +221,24 @@ class Run:
                 trainer.step(self.step)
                 self.step += 1
                 show(self.step)
-                epoch_over = self.step % self.epoch_steps == 0
-                knn = self._knn() if epoch_over and settings.knn_every else float("nan")
-                if self.step % settings.record == 0 or self.step in (1, self.total) or knn == knn:
-                    found = trainer.measure(self.step - 1)
-                    self._add(found, knn, metrics, times)
-                    if not np.isfinite(found["loss"]):
-                        return [f"step {self.step}: the loss is {found['loss']}: the learning rate may be too large"]
-                if self.step % self.every == 0 and self.step < self.total:
-                    self._checkpoint()
+                try:
+                    self._record(metrics, times)
+                    if self.step % self.every == 0 and self.step < self.total:
+                        self._checkpoint()
+                    elif self.step == self.total:
+                        trainer.weights()
+                except NotFinite as error:
+                    return [f"step {self.step}: {error}"]
         return []
+
+    def _record(self, metrics: TextIO, times: TextIO) -> None:
+        """A line of metrics where one is due; raises `NotFinite` instead of writing one that is not."""
+        epoch_over = self.step % self.epoch_steps == 0
+        asked = epoch_over and bool(self.settings.knn_every) and self._knn_due()
+        if not (asked or self.step % self.settings.record == 0 or self.step in (1, self.total)):
+            return
+        found = self.trainer.measure(self.step - 1)
+        self._add(found, self.trainer.knn() if asked else float("nan"), metrics, times)
 
     def end(self, plots: bool, stopped: list[str]) -> None:
         """Write weights and curves; the run is finished unless it was stopped."""
@@ -237,29 +253,40 @@ class Run:
 
             curves.write(self.folder)
         self._write_run("finished")
-        last = self.lines[-1].split(",")
+        last = self.known[-1]
         seconds = time.perf_counter() - self.started
         _say(
             self.quiet,
-            f"{self.folder}: {self.total} steps, loss {float(last[3]):.4f}, rank of z {float(last[4]):.1f}, "
-            f"mean correlation {float(last[5]):.2f}, head {float(last[6]):.2f}, in {seconds:.0f} s",
+            f"{self.folder}: {self.total} steps, loss {last['loss']:.4f}, rank of z {last['rank']:.1f}, "
+            f"mean correlation {last['correlation']:.2f}, head {last['head_norm']:.2f}, in {seconds:.0f} s",
         )
 
-    def _knn(self) -> float:
-        epoch = self.step // self.epoch_steps
-        due = epoch % self.settings.knn_every == 0 or self.step == self.total
-        return self.trainer.knn() if due else float("nan")
+    def _knn_due(self) -> bool:
+        return self.step // self.epoch_steps % self.settings.knn_every == 0 or self.step == self.total
 
     def _add(self, found: dict, knn: float, metrics: TextIO, times: TextIO) -> None:
         """A line of metrics, on the disk before the training goes on."""
         found = {"step": self.step, "epoch": self.step / self.epoch_steps, **found, "knn": knn}
         line = ",".join(_cell(found[name]) for name in COLUMNS) + "\n"
         self.lines.append(line)
+        self.known.append(_numbers(line))
         for file, text in ((metrics, line), (times, f"{self.step},{time.perf_counter() - self.started:.3f}\n")):
             file.write(text)
             file.flush()
+        if not self.warned:
+            self._warn()
         if not self.quiet and not sys.stderr.isatty() and len(self.lines) % 20 == 0:
             _say(False, self._progress_line(found))
+
+    def _warn(self) -> None:
+        """Say once that the outputs have collapsed or grown beyond measure, at the line that shows it."""
+        found = verdict(self.settings, self.known)
+        self.warned = found in WARNED
+        if self.warned and not self.quiet:
+            what = "; ".join(poor(self.settings, middle(self.known)))
+            if found == "diverged":
+                what = "the outputs or the head have grown a million-fold"
+            print(f"step {self.step}: {found}: {what} (dynlab explain {self.folder})", file=sys.stderr, flush=True)
 
     def _progress_line(self, found: dict) -> str:
         left = (time.perf_counter() - self.started) * (self.total - self.step) / max(self.step - self.first, 1)
@@ -303,6 +330,9 @@ def read_weights(place: Path) -> dict:
     """The arrays of weights.npz; one line where the run has not ended."""
     path = place / WEIGHTS
     if not path.is_file():
+        status = run_of(place)["status"]
+        if status.startswith("stopped"):
+            raise FolderError(place, f"the run was {status.replace('stopped:', 'stopped at')}, and has no weights")
         go_on = f"dynlab pretrain --resume --out {shlex.quote(str(place))}"
         raise FolderError(place, f"the run is not finished (no {WEIGHTS}); go on with it by: {go_on}")
     try:
@@ -310,6 +340,11 @@ def read_weights(place: Path) -> dict:
             return {name: file[name] for name in file.files}
     except (*ARCHIVE_ERRORS, OSError) as error:
         raise FolderError(path, f"cannot be read ({error})") from None
+
+
+def _numbers(line: str) -> dict[str, float]:
+    """A line of metrics."""
+    return dict(zip(COLUMNS, map(float, line.split(",")), strict=True))
 
 
 def _cell(value: float) -> str:

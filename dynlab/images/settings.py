@@ -16,6 +16,7 @@ HEADS = (*(name for name in heads.HEADS if name != "fixed"), "mlp")
 LOSSES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
 NORMALISATIONS = ("batch", "length")
 HEAD_STARTS = ("identity", "random")
+PROJECTOR_NORMS = ("none", "batch")
 OPTIMISERS = ("sgd", "adam", "lars")
 SCHEDULES = ("constant", "cosine", "step")
 TRAINED = 12  # bytes for each weight: itself, its gradient and what an optimiser keeps of it
@@ -35,6 +36,7 @@ class Pretraining:
     dataset, limit : the training pictures, and how many of them (None: all).
     encoder : "patch", "demo", "convnet" or "resnet18" (`dynlab.images.encoders`).
     projector : widths of its layers, the last one the number m of outputs; () for none.
+    projector_norm : what follows its last layer: "none", or "batch", a batch norm without affine map (SimSiam's).
     head : "none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy" (`dynlab.heads`), or "mlp".
     head_start : "identity" or "random", where the entries that train start (mlp: always random).
     head_hidden : hidden units of "mlp" (None: as many as outputs).
@@ -42,7 +44,8 @@ class Pretraining:
     normalisation : of the outputs in "similarity": "batch" (each output standardised over the batch, as in the theory) or
         "length" (each row divided by its length, as in BYOL and SimSiam).
     stop_gradient, target, target_momentum : as in the theory; momentum of the moving average a step.
-    decorrelation, loss_weight : the weights above.
+    decorrelation, loss_weight : the weights above. The first is of a sum over m(m - 1) pairs of outputs, from 0 to
+        m(m - 1); with 1/(m(m - 1)) it is the mean.
     temperature : of "simclr".
     optimiser, lr, momentum, weight_decay : "sgd" (with momentum), "adam" or "lars"; the decay leaves norms and biases out.
     head_lr, head_decay : rate of the head in units of lr, and its own weight decay.
@@ -59,6 +62,7 @@ class Pretraining:
     limit: int | None = None
     encoder: str = "convnet"
     projector: tuple[int, ...] = (128, 64)
+    projector_norm: str = "none"
     head: str = "off-diagonal"
     head_start: str = "identity"
     head_hidden: int | None = None
@@ -88,9 +92,9 @@ class Pretraining:
 
     def __post_init__(self) -> None:
         words = {
-            "dataset": DATASETS, "encoder": ENCODERS, "head": HEADS, "head_start": HEAD_STARTS, "loss": LOSSES,
-            "normalisation": NORMALISATIONS, "stop_gradient": STOP_GRADIENTS, "target": TARGETS,
-            "optimiser": OPTIMISERS, "schedule": SCHEDULES,
+            "dataset": DATASETS, "encoder": ENCODERS, "projector_norm": PROJECTOR_NORMS, "head": HEADS,
+            "head_start": HEAD_STARTS, "loss": LOSSES, "normalisation": NORMALISATIONS, "stop_gradient": STOP_GRADIENTS,
+            "target": TARGETS, "optimiser": OPTIMISERS, "schedule": SCHEDULES,
         }  # fmt: skip
         for name, allowed in words.items():
             choice(name, getattr(self, name), allowed)
@@ -132,6 +136,8 @@ class Pretraining:
 
     def _check_together(self) -> None:
         """Refuse combinations that have no meaning, saying why."""
+        some = bool(self.projector) or self.projector_norm == "none"
+        require(some, "projector_norm", self.projector_norm, '"none" without a projector')
         average = self.target == "average"
         if self.loss != "similarity":
             require(self.head == "none", "head", self.head, f'"none" with loss "{self.loss}", which has no head')
@@ -177,10 +183,10 @@ RECIPES: dict[str, dict] = {
         "augmentation": "demo",
     },
     # Chen & He (2021), appendix on CIFAR: SGD 0.03 x batch/256, weight decay 5e-4, cosine, 800 epochs. Their loss, minus the
-    # cosine, is half of |F~ - G~|^2 up to a constant: hence the weight.
+    # cosine, is half of |F~ - G~|^2 up to a constant: hence the weight. Their projector ends in batch norm without affine.
     "simsiam-cifar10": {
-        "encoder": "resnet18", "projector": (2048, 2048), "head": "mlp", "head_hidden": 512, "optimiser": "sgd",
-        "lr": 0.03 * 512 / 256, "momentum": 0.9,
+        "encoder": "resnet18", "projector": (2048, 2048), "projector_norm": "batch", "head": "mlp",
+        "head_hidden": 512, "optimiser": "sgd", "lr": 0.03 * 512 / 256, "momentum": 0.9,
         "weight_decay": 5e-4, "batch": 512, "schedule": "cosine", "epochs": 800, "loss_weight": 0.5,
         "augmentation": "simsiam-cifar10",
     },

@@ -16,6 +16,7 @@ from dynlab.images.appraisal import features_of, networks_of
 from dynlab.images.augment import preset
 from dynlab.images.networks import Networks
 from dynlab.images.settings import Pretraining
+from dynlab.images.verdict import NotFinite
 
 KNN_BANK, KNN_QUERIES = 10_000, 2_000  # pictures of the training set that the accuracy on the way uses
 ORDER = 1  # stream of numpy's generator that orders the pictures of an epoch
@@ -58,7 +59,14 @@ class Trainer:
         self.z: Any = None
 
     def step(self, step: int) -> None:
-        """Step number `step`, counted from 0: all that happens is a function of the state and of this number."""
+        """Step number `step`, counted from 0: all that happens is a function of the state and of this number.
+
+        What overflows is found in what it leaves: `measure`, `state` and `weights` raise `NotFinite`.
+        """
+        with np.errstate(all="ignore"):
+            self._step(step)
+
+    def _step(self, step: int) -> None:
         ops = self.ops
         self._views(step)
         z = self.z = self.networks.forward(self.x, groups=2)[1]
@@ -84,15 +92,29 @@ class Trainer:
         return s.lr * optimise.factor(s.schedule, step, self.total, warm_up)
 
     def measure(self, step: int) -> dict[str, float]:
-        """Rate and loss of the step just made, spectrum of its z, norm and asymmetry of the head after it."""
-        shape = evaluation.shape(self.ops.to_host(self.z))
+        """Rate and loss of the step just made, spectrum and size of its z, norm and asymmetry of the head after it.
+
+        Of DINO, whose loss does not see the mean of a row, rank and correlation are of z less it, and the entropies are the
+        teacher's. Raises `NotFinite`.
+        """
+        z, loss = self.ops.to_host(self.z), self.settings.loss_weight * self.objective.loss()
+        NotFinite.check("outputs", z)
+        NotFinite.check("the loss and the head", np.array(loss), self.ops.to_host(self.head.parameters))
+        shape = evaluation.shape(losses.seen(self.settings.loss, z))
         norm, asymmetry = self.head.norm_and_asymmetry()
-        loss = self.settings.loss_weight * self.objective.loss()
-        measures = (self.rate(step), loss, shape.rank, shape.mean_abs_correlation, norm, asymmetry)
-        return dict(zip(("lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry"), measures, strict=True))
+        sd, unit_sd = evaluation.spread(z)
+        mean, each = self.objective.entropies()
+        return {
+            "lr": self.rate(step), "loss": loss, "rank": shape.rank, "correlation": shape.mean_abs_correlation,
+            "head_norm": norm, "head_asymmetry": asymmetry, "sd": sd, "unit_sd": unit_sd,
+            "entropy_mean": mean, "entropy": each,
+        }  # fmt: skip
 
     def knn(self) -> float:
-        """Accuracy of nearest neighbours among the first training pictures for some of the last; nan without labels."""
+        """Accuracy of nearest neighbours among the first training pictures for some of the last; nan without labels.
+
+        Raises `NotFinite`.
+        """
         if self.labels is None:
             return float("nan")
         queries = min(KNN_QUERIES, max(self.count // 5, 1))
@@ -102,14 +124,17 @@ class Trainer:
             self.judge = networks_of(self.settings, self.host_pictures, self.ops)
         self.judge.follow(self.networks)
         features = [features_of(self.judge, self.host_pictures[part], self.settings)[0] for part in (bank, asked)]
+        NotFinite.check("features", *features)
         return evaluation.knn(features[0], self.labels[bank], features[1], self.labels[asked]).share
 
     def weights(self) -> dict[str, np.ndarray]:
-        """What evaluation needs, on the host: networks, and the head."""
-        return self.networks.state() | {"head_parameters": self.ops.to_host(self.head.parameters)}
+        """What evaluation needs, on the host: networks, and the head. Raises `NotFinite`."""
+        kept = self.networks.state() | {"head_parameters": self.ops.to_host(self.head.parameters)}
+        NotFinite.check("weights", *kept.values())
+        return kept
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that the next step depends on, on the host."""
+        """All that the next step depends on, on the host. Raises `NotFinite`."""
         kept = self.networks.state()
         if self.target is not None:
             kept |= {f"target/{name}": value for name, value in self.target.state().items()}
@@ -117,6 +142,7 @@ class Trainer:
         kept |= {f"objective/{name}": value for name, value in self.objective.save().items()}
         for name, optimiser in self.optimisers.items():
             kept |= {f"optimiser/{name}/{key}": value for key, value in optimiser.save().items()}
+        NotFinite.check("weights", *kept.values())
         return kept
 
     def restore(self, state: dict) -> None:

@@ -211,14 +211,15 @@ def _step(training: Training, settings: dict, state: State, result: Result, step
         head = result.head
         if training.head_trains:
             head = head - settings["head_rate"] * stride(moves[0], result.d_head, state.head_memory, *moves[1:])
-        finite = np.isfinite((weights * weights).sum()) and np.isfinite(head).all()
+        target = state.target
+        if target.size:
+            target = target + min(settings["eta"] * training.target_rate, 1.0) * (weights - target)
+        correlation = state.correlation if result.correlation is None else result.correlation
+        kept = (head, target, state.weights_memory, state.head_memory, correlation)
+        finite = np.isfinite((weights * weights).sum()) and all(np.isfinite(array).all() for array in kept)
     if not finite:
         return "the weights overflow: the learning rate is too large"
-    state.weights, state.head = weights, head
-    if result.correlation is not None:
-        state.correlation = result.correlation
-    if state.target.size:
-        state.target = state.target + min(settings["eta"] * training.target_rate, 1.0) * (weights - state.target)
+    state.weights, state.head, state.target, state.correlation = weights, head, target, correlation
     return None
 
 

@@ -97,7 +97,8 @@ def test_the_first_steps_are_not_judged(tmp_path):
 
 CAUSES = {
     "none": ({"head": "none"}, {"head": "off-diagonal"}),
-    "directpred": ({"head": "directpred"}, {"head": "off-diagonal"}),
+    "directpred": ({"head": "directpred"}, {"target": "average", "target_momentum": 0.996}),
+    "directcopy": ({"head": "directcopy", "optimiser": "sgd"}, {"target": "average", "target_momentum": 0.996}),
     "decay": ({"head_decay": 1e-3}, {"head_decay": 0.0}),
     "slow head": ({"head_lr": 0.1}, {"head_lr": 1.0}),
     "no stop": ({"stop_gradient": "none"}, {"stop_gradient": "target"}),
@@ -131,7 +132,66 @@ def test_what_is_not_known_is_not_blamed(tmp_path):
 
 def test_a_run_that_was_stopped(tmp_path):
     place = simple(tmp_path / "run", [9.0] * 8, [0.3] * 8, status="stopped: step 30: the loss is nan")
-    assert explain.explain(place).runs[0].lines[1].startswith("STOPPED: step 30: the loss is nan.")
+    finding, text = told(place)
+    assert finding.verdict == "diverged" and " DIVERGED: step 30: the loss is nan. " in text and "--lr 0.0003" in text
+    finding, text = told(place, at=0.1)  # what was seen before that
+    assert finding.verdict == "healthy" and "NO COLLAPSE" in text
+
+
+def test_a_run_that_was_stopped_before_its_first_line(tmp_path):
+    place = folder(tmp_path / "run", DEMO, {"step": []}, status="stopped: step 1: outputs are not finite")
+    finding, text = told(place)
+    assert finding.verdict == "diverged" and text.endswith("--lr 0.0003 for 0.003.") and "nan" not in text
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"head_norm": [0.2, 1e3, 3.7e29], "rank": [24.0, 20.0, 9.0], "correlation": [0.2, 0.3, 0.3]},
+        {"sd": [0.3, 1e10, 1e11], "rank": [24.0, 1.0, 1.0], "correlation": [0.2, 1.0, 1.0], "loss": [2.0, 0.0, 0.0]},
+        {"loss": [1.0, 2.0, np.inf], "rank": [24.0, 20.0, 9.0], "correlation": [0.2, 0.3, 0.3]},
+    ],
+    ids=["head", "Adam at rate 1e10", "loss"],
+)
+def test_numbers_beyond_all_measure_are_divergence(tmp_path, columns):
+    """Neither healthy because rank is high, nor too early to tell because steps are few."""
+    finding, text = told(folder(tmp_path / "run", DEMO, {"step": [1, 25, 50], **columns}))
+    assert finding.verdict == "diverged" and "DIVERGED: step 50" in text
+    assert "NO COLLAPSE" not in text and "TOO EARLY" not in text
+
+
+VICREG = Pretraining(loss="vicreg", head="none", stop_gradient="none", record=200)
+DINO = Pretraining(loss="dino", head="none", target="average", record=200)
+
+
+def test_collapse_that_rank_and_correlation_do_not_show(tmp_path):
+    """VICReg whose outputs hardly vary; unit length at one direction; DINO's teacher with one answer, or with a flat one."""
+    steps = {"step": 1 + 200 * np.arange(8), "rank": [20.0] * 8, "correlation": [0.3] * 8}
+    cases = [
+        (VICREG, {"sd": [0.5] + [0.012] * 7, "unit_sd": [0.12] * 8}, "vary by 0.012, where the loss asks for 1"),
+        (DEMO, {"sd": [0.5] * 8, "unit_sd": [0.12] + [0.001] * 7}, "at unit length vary by 0.001"),
+        (DINO, {"entropy_mean": [4.0] + [0.1] * 7, "entropy": [3.0] + [0.08] * 7}, "tells pictures apart by 0.02 nats"),
+        (DINO, {"entropy_mean": [4.0] + [4.15] * 7, "entropy": [3.0] + [4.15] * 7}, "tells pictures apart by"),
+    ]
+    for number, (settings, columns, words) in enumerate(cases):
+        finding, text = told(folder(tmp_path / str(number), settings, steps | columns))
+        assert finding.verdict == "collapsed" and words in text and "ever since step 201" in text, text
+        assert "NO COLLAPSE" not in text and "Nothing needs changing" not in text
+
+
+def test_the_moving_average_is_no_longer_named_where_it_is_there(tmp_path):
+    for head in ("directpred", "directcopy"):
+        settings = replace(DEMO, head=head, target="average", target_momentum=0.996)
+        finding, text = told(simple(tmp_path / head, [14.0] * 8, [0.2] * 8, settings))
+        assert finding.causes == () and "without a moving-average" not in text and "All the same" not in text
+
+
+def test_metrics_of_an_earlier_version(tmp_path):
+    place = simple(tmp_path / "run", [9.0] * 8, [0.3] * 8)
+    table = pd.read_csv(place / "metrics.csv").drop(columns=["sd", "unit_sd", "entropy_mean", "entropy"])
+    table.to_csv(place / "metrics.csv", index=False)
+    finding, text = told(place)
+    assert finding.verdict == "healthy" and np.isnan(finding.sd) and "Size:" not in text
 
 
 def test_heads_without_a_norm(tmp_path):

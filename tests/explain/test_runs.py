@@ -250,7 +250,7 @@ def test_samples_that_were_stopped(samples, tmp_path):
     line = "cubic, head none, batch 64, seed 0: stopped at step 7: the weights overflow"
     place = spoiled(samples, tmp_path, record(lambda found: found.update(stopped=[line])))
     said = {head: " ".join(only(place, head).lines) for head in ("none", "off-diagonal")}
-    assert "did not end well: stopped at step 7: the weights overflow." in said["none"]
+    assert "DIVERGED: stopped at step 7: the weights overflow. Before that: " in said["none"]
     assert "stopped" not in said["off-diagonal"]
 
 

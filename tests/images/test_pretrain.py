@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dynlab._checks import SettingError
 from dynlab.images import appraisal, contest, datasets, layers, record, settings, tables, train
+from dynlab.images.networks import Networks
 from dynlab.images.settings import Pretraining, pretraining
 from tests.images import small
 
@@ -42,7 +44,8 @@ def test_a_run_fills_its_folder(tmp_path, capsys):
     assert names >= {"run.json", "metrics.csv", "times.csv", "weights.npz", "curves.png", "curves.pdf", "checkpoints"}
     metrics = pd.read_csv(folder / "metrics.csv")
     assert metrics["step"].tolist() == [1, 4, 8, 12, 16, 20, 24]
-    assert np.isfinite(metrics.drop(columns="knn")).all().all()
+    unknown = ["knn", "entropy_mean", "entropy"]  # the latter two of DINO alone
+    assert np.isfinite(metrics.drop(columns=unknown)).all().all() and metrics["entropy"].isna().all()
     assert metrics.loc[metrics["knn"].notna(), "step"].tolist() == [12, 24]  # every second epoch of 6 steps
     assert (metrics["head_norm"].diff()[1:] != 0.0).all()
     facts = json.loads((folder / "run.json").read_text())
@@ -346,6 +349,23 @@ def test_mean_and_interval_over_seeds():
     mean, low, high = tables.mean_and_interval([0.5, 0.52, 0.54])
     assert mean == pytest.approx(0.52) and high - mean == pytest.approx(4.302652729911275 * 0.02 / np.sqrt(3.0))
     assert mean - low == pytest.approx(high - mean)
+
+
+def test_simsiams_projector_ends_in_a_batch_norm_without_affine_map():
+    """Chen & He (2021): z has mean 0 and variance 1 in each view, by numbers of the batch alone."""
+    given = {"encoder": "demo", "projector": (16, 8), "batch": 16}
+    networks = {name: Networks(pretraining("simsiam-cifar10", **given, **more), 3, layers) for name, more in
+                (("published", {}), ("plain", {"projector_norm": "none"}))}  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(32, 32, 32, 3)).astype(np.float32)
+    z = networks["published"].forward(x, groups=2)[1]
+    for view in (z[:16], z[16:]):
+        np.testing.assert_allclose(view.mean(0), 0.0, atol=1e-5)
+        np.testing.assert_allclose(view.std(0), 1.0, rtol=2e-2)  # the norm adds 1e-5 to the variance
+    shared = 128 * 16 + 2 * 16 + 16 * 8  # two layers, and the norm between them
+    assert len(networks["published"].projector.parameters) == shared
+    assert len(networks["plain"].projector.parameters) == shared + 8  # a bias
+    with pytest.raises(SettingError, match='projector_norm=\'batch\': must be "none" without a projector'):
+        Pretraining(projector=(), projector_norm="batch")
 
 
 def test_settings_of_contest_runs():

@@ -139,6 +139,20 @@ def test_overflow_is_stopped_with_step_and_reason(tmp_path):
             assert np.isfinite(file["state_weights"]).all()
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("rate", [1e31, 1e60])
+def test_no_checkpoint_holds_what_is_not_finite(tmp_path, optimiser, rate):
+    """Memories of optimisers and the moving average count, too: a second moment that overflows stops Adam silently."""
+    training = Training(head="none", eta_head=0.0, normalisation="none", target="average")
+    given = GIVEN | {"eta": rate, "optimiser": optimiser}
+    run = follow(MODEL, training, START, steps=9, checkpoints=tmp_path, every=1, **given)
+    assert run.status == "not finite" and run.settings["stopped"].startswith(f"step {run.steps}: ")
+    for path in tmp_path.glob("step-*.npz"):
+        with np.load(path) as file:
+            parts = [name for name in file.files if file[name].dtype.kind == "f" and name != "state_marks"]
+            assert parts and all(np.isfinite(file[name]).all() for name in parts), parts
+
+
 def test_zero_variance_is_stopped():
     start = dynlab.OrderParameters(np.zeros((2, 2)), np.diag([1.0, 0.0]))
     run = follow(MODEL, Training(), start, steps=9, **GIVEN)
