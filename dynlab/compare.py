@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from dynlab._cli import Parser
 from dynlab.samples import command
 
 PROGRAM = "dynlab.compare"
@@ -21,12 +22,17 @@ DEFAULTS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    return command.command(parser(), argv)
+
+
+def parser() -> Parser:
+    """The options."""
     what = (
         "Train on minibatches of several sizes, draw the exact descent over them, fit how far apart they are. The defaults "
         "(weak 0.6, dim 6, head as fast as the weights) are a case that is over in 300 steps: at weak 0.3 and a large dim "
         "the first feature takes a time like dim^2, and the noise of the batches adds up all that while."
     )
-    return command.command(command.parser(PROGRAM, what, "batch sizes, with commas", DEFAULTS), argv)
+    return command.parser(PROGRAM, what, "batch sizes, with commas", DEFAULTS)
 
 
 if __name__ == "__main__":

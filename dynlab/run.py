@@ -81,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     if _sampled(words):
-        return _run_samples(words)
+        from dynlab.samples import command
+
+        return command.command(sampled_parser(), words)
     call = parser().call(words)
     return run_command(call, lambda: run(check(call.arguments), call))
 
@@ -93,11 +95,12 @@ def _sampled(words: Sequence[str]) -> bool:
     return parser().elsewhere(words).get("method", ("", ""))[0] == "sgd"
 
 
-def _run_samples(words: Sequence[str]) -> int:
+def sampled_parser() -> Parser:
+    """The options of training on minibatches."""
     from dynlab.samples import command
 
     what = "Train on minibatches of samples, with and without a prediction head, and draw the exact descent over it."
-    return command.command(command.parser(PROGRAM, what, "samples a step", {}), words)
+    return command.parser(PROGRAM, what, "samples a step", {})
 
 
 def run(settings: Settings, call: Call) -> None:

@@ -131,8 +131,8 @@ def draw(folder: Path) -> None:
 def _handles(curves: pd.DataFrame) -> tuple[list, list]:
     """The legend of the curves: the signals by colour and by the theory's dashes, the batch sizes by opacity."""
     sizes = {activation: sorted(set(rows["batch"]) - {0}) for activation, rows in curves.groupby("activation")}
-    lines = [Line2D([], [], **THEORY, linestyle=look["linestyle"]) for look in LOOKS.values()]
-    signals = [(Patch(color=look["color"]), line) for look, line in zip(LOOKS.values(), lines, strict=True)]
+    lines: list[Any] = [Line2D([], [], **(THEORY | {"linestyle": look["linestyle"]})) for look in LOOKS.values()]
+    signals = [(Patch(**{"color": look["color"]}), line) for look, line in zip(LOOKS.values(), lines, strict=True)]
     shades = [
         Patch(color="black", alpha=shade, linewidth=0, label=f"batch {_sizes(sizes, i)}")
         for i, shade in enumerate(SHADES)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dynlab._checks import choice, require
 from dynlab._cli import Parser, run_command
+from dynlab.docs import source
 from dynlab.files import FolderError, FolderTaken, expanded
 
 PROGRAM = "dynlab.docs"
@@ -34,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(call, work) or status[0]
 
 
-def build(out: Path, form: str = "html", pages: Path = Path(__file__).parent) -> int:
-    """Build the pages in `pages` into the folder `out`, warnings being errors; 0, or 1 where sphinx is missing or warned.
+def build(out: Path, form: str = "html", pages: Path | None = None) -> int:
+    """Build dynlab's pages, or those in the folder `pages`, into the folder `out`, warnings being errors; 0, or 1 where
+    sphinx is missing or warned.
 
     Raises `dynlab.files.FolderTaken` for a folder that holds anything but pages built before.
     """
@@ -48,8 +50,11 @@ def build(out: Path, form: str = "html", pages: Path = Path(__file__).parent) ->
         raise FolderError(out, "is a file")
     if out.exists() and any(out.iterdir()) and not any((out / name).is_file() for name in ("index.html", "index.txt")):
         raise FolderTaken(out, "holds other files; must be a new or an empty folder, or one of dynlab.docs")
-    with tempfile.TemporaryDirectory(prefix="dynlab-docs-") as trees:
-        words = ["-W", "--keep-going", "-q", "-E", "-b", form, "-d", trees, str(pages), str(out)]
+    with tempfile.TemporaryDirectory(prefix="dynlab-docs-") as scratch:
+        if pages is None:
+            pages = Path(scratch) / "source"
+            source.put_together(pages)
+        words = ["-W", "--keep-going", "-q", "-E", "-b", form, "-d", f"{scratch}/trees", str(pages), str(out)]
         status = build_main(words)
     if status == 0:
         print(f"pages in {out / ('index.html' if form == 'html' else 'index.txt')}", flush=True)

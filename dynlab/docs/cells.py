@@ -33,37 +33,7 @@ def cells(script: str) -> list[Cell]:
     return found
 
 
-def markdown_to_rst(text: str) -> str:
-    """Headings, paragraphs, lists, `code`, *emphasis* and **bold** as reStructuredText: what the tutorial uses, no more."""
-    lines = []
-    for line in text.split("\n"):
-        heading = re.match(r"(#+) (.*)", line)
-        if heading:
-            rule = ("=", "-", "~")[min(len(heading[1]), 3) - 1]
-            lines += [plain(heading[2]), rule * len(plain(heading[2])), ""]
-        else:
-            lines.append(plain(line))
-    return "\n".join(lines)
-
-
-def plain(line: str) -> str:
-    """A line with `code` as ``code``, and with what reStructuredText would take for markup escaped."""
-    parts = re.split(r"(`[^`]+`|\*\*[^*]+\*\*|(?<!\w)\*[^*\s][^*]*\*(?!\w))", line)
-    for i, part in enumerate(parts):
-        if i % 2 == 0:
-            escaped = re.sub(r"([\\`|]|(?<!^)\*)", r"\\\1", part)
-            parts[i] = re.sub(r"_(?!\w)", r"\\_", escaped)
-        elif part.startswith("`"):
-            parts[i] = f"`{part}`"
-    return "".join(parts)
-
-
 def page(script: str) -> str:
-    """The page of a script: its text, and its code as blocks."""
-    parts = []
-    for cell in cells(script):
-        if cell.kind == "markdown":
-            parts.append(markdown_to_rst(cell.text))
-        else:
-            parts.append(".. code-block:: python\n\n" + "\n".join(f"    {line}".rstrip() for line in cell.text.split("\n")))
+    """The page of a script as Markdown: its text, and its code as blocks."""
+    parts = [cell.text if cell.kind == "markdown" else f"```python\n{cell.text}\n```" for cell in cells(script)]
     return "\n\n".join(parts) + "\n"

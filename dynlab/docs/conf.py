@@ -1,18 +1,14 @@
 """The settings of Sphinx. Nothing is fetched from elsewhere: no remote fonts, scripts or inventories."""
 
-from pathlib import Path
-
 import dynlab
-from dynlab.docs import cells, plain_text
-
-HERE = Path(dynlab.__file__).parent / "docs"
+from dynlab.docs import plain_text
 
 project = "dynlab"
 author = "dynlab contributors"
 copyright = author
 release = version = dynlab.__version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["*.py", "__pycache__"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_heading_anchors = 3
 html_theme = "alabaster"
 html_theme_options = {
     "description": "Exact training dynamics of non-contrastive self-supervised learning",
@@ -44,15 +40,8 @@ def fields_of_tuples(app, what, name, obj, skip, options):
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
-def tutorial_page(app, docname, source):
-    """The page of the tutorial is made from the script that the tests execute."""
-    if docname == "tutorial":
-        source[0] = cells.page((HERE / "tutorial.py").read_text(encoding="utf-8"))
-
-
 def setup(app):
-    """Connect the three."""
+    """Connect the two."""
     app.connect("autodoc-process-docstring", plain_docstring, priority=100)
     app.connect("autodoc-skip-member", fields_of_tuples)
-    app.connect("source-read", tutorial_page)
     return {"parallel_read_safe": True}

@@ -228,9 +228,12 @@ class _Dtype:
 
     def __setstate__(self, state: Any) -> None:
         order = state[1].decode("ascii", "replace") if isinstance(state[1], bytes) else state[1]
-        if order not in ("<", ">", "|", "="):
+        if order == ">":
+            self.type = self.type.newbyteorder(">")
+        elif order == "<":
+            self.type = self.type.newbyteorder("<")
+        elif order not in ("|", "="):
             raise pickle.UnpicklingError(f"an array in the order {order!r}")
-        self.type = self.type.newbyteorder(order) if order in "<>" else self.type
 
 
 class _Array:
@@ -266,6 +269,7 @@ class _Standin:
     """What a pickle finds under an admitted name: it can be called, and nothing about it can be changed."""
 
     __slots__ = ("make",)
+    make: Callable[..., Any]
 
     def __init__(self, make: Callable[..., Any]):
         object.__setattr__(self, "make", make)

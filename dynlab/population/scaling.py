@@ -86,7 +86,7 @@ def _usual(degree: float) -> tuple[float, float]:
 
 def strength_unit(model: Model) -> float:
     """The power of two next to the largest of the strengths and the noise; dividing by it changes no bit of a result."""
-    return float(2.0 ** np.rint(np.log2(max(model.strengths[0], model.noise))))
+    return float(2.0 ** np.rint(np.log2(np.max([*np.asarray(model.strengths), model.noise]))))
 
 
 def in_strength_units(model: Model) -> Model:
@@ -94,7 +94,7 @@ def in_strength_units(model: Model) -> Model:
     unit = strength_unit(model)
     if unit == 1.0:
         return model
-    strengths = tuple(strength / unit for strength in model.strengths)
+    strengths = tuple((np.asarray(model.strengths) / unit).tolist())
     return replace(model, strong=strengths[0], weak=strengths[-1], strengths=strengths, noise=model.noise / unit)
 
 

@@ -45,8 +45,5 @@ def test_cells_are_told_apart():
 
 
 def test_text_becomes_a_page():
-    text = page("# %% [markdown]\n# ## A `b_` title\n# |w| and *one* `code` **two** 3*4*5 name_ z^3\n# %%\nx = 1\n\ny = 2\n")
-    assert text == (
-        "A ``b_`` title\n--------------\n\n\\|w\\| and *one* ``code`` **two** 3\\*4\\*5 name\\_ z^3\n\n"
-        ".. code-block:: python\n\n    x = 1\n\n    y = 2\n"
-    )
+    text = page("# %% [markdown]\n# ## A `b_` title\n# |w| and *one* `code`\n# %%\nx = 1\n\ny = 2\n")
+    assert text == "## A `b_` title\n|w| and *one* `code`\n\n```python\nx = 1\n\ny = 2\n```\n"

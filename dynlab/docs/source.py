@@ -1,0 +1,52 @@
+"""The source of the pages put together: those that are written, those that are made, and the pictures they show."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PICTURES = ("gallery/*.png", "pictures/*.png", "*.png")
+
+
+def put_together(place: Path) -> None:
+    """Fill the folder `place` with the source of dynlab's own pages, for Sphinx."""
+    shutil.copytree(HERE, place, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copy(HERE / "conf.py", place)
+    for name, make in MADE.items():
+        (place / name).write_text(make(), encoding="utf-8")
+    for pattern in PICTURES:
+        for picture in figures().glob(pattern):
+            target = place / "figures" / picture.relative_to(figures())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, target)
+
+
+def figures() -> Path:
+    """The folder of the figures: inside dynlab where it is installed, beside it in a clone."""
+    spec = find_spec("dynlab.figures")
+    return Path(spec.origin).parent if spec is not None and spec.origin else HERE.parents[1] / "figures"
+
+
+def statements() -> str:
+    """The table of all statements of the theorem, as `dynlab theorem` wrote it."""
+    return (figures() / "theorem.md").read_text(encoding="utf-8")
+
+
+def tutorial() -> str:
+    """The page of the tutorial, from the script that the tests execute."""
+    from dynlab.docs import cells
+
+    return cells.page((HERE / "tutorial.py").read_text(encoding="utf-8"))
+
+
+def commands() -> str:
+    """The page of the commands, from their parsers."""
+    from dynlab.docs import commands
+
+    return commands.page()
+
+
+MADE: dict[str, Callable[[], str]] = {"tutorial.md": tutorial, "commands.md": commands, "statements.md": statements}
