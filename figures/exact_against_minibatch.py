@@ -23,7 +23,7 @@ NAME = "exact_against_minibatch"
 TITLE = "Minibatch training over the exact descent, and its distance against the batch size"
 SIGNALS = ("strong", "weak")
 # Of the signals: colours, and the dashes that the theory has.
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     name: {"color": plotting.COLOURS[place], "linestyle": plotting.DASHES[place + 1]} for place, name in enumerate(SIGNALS)
 }
 THEORY: dict[str, Any] = {"color": "black", "linewidth": 1.0}
@@ -131,8 +131,8 @@ def draw(folder: Path) -> None:
 def _handles(curves: pd.DataFrame) -> tuple[list, list]:
     """The legend of the curves: the signals by colour and by the theory's dashes, the batch sizes by opacity."""
     sizes = {activation: sorted(set(rows["batch"]) - {0}) for activation, rows in curves.groupby("activation")}
-    lines: list[Any] = [Line2D([], [], **(THEORY | {"linestyle": look["linestyle"]})) for look in LOOKS.values()]
-    signals = [(Patch(**{"color": look["color"]}), line) for look, line in zip(LOOKS.values(), lines, strict=True)]
+    lines = [Line2D([], [], **THEORY, linestyle=look["linestyle"]) for look in LOOKS.values()]
+    signals = [(Patch(color=look["color"]), line) for look, line in zip(LOOKS.values(), lines, strict=True)]
     shades = [
         Patch(color="black", alpha=shade, linewidth=0, label=f"batch {_sizes(sizes, i)}")
         for i, shade in enumerate(SHADES)
