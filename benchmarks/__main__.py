@@ -3,7 +3,7 @@
 Parts: gradients, trajectories, ensembles, switches, samples, augmentation, images, start-up. Each checks its results before
 it times them; what is wrong is said, not timed, and makes the exit status 1. A part replaces its own results in the file and
 leaves the other parts' alone; each carries the machine and the versions that it ran on. With --quick nothing is kept unless
---out names a file. --table prints the results as Markdown; with --write it goes into README.md, between its markers.
+--out names a file. --table prints the results as Markdown; with --write it goes into its page, between the markers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import dynlab
 from benchmarks import table
 from benchmarks.machine import machine, refusals
 
 PARTS = ("gradients", "trajectories", "ensembles", "switches", "samples", "augmentation", "images", "start-up")
 RESULTS = Path(__file__).parent / "results.json"
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(dynlab.__file__).parent / "docs" / "benchmarks.md"
 
 
 def runner(part: str) -> Callable[[bool], dict | list]:
@@ -72,7 +73,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: a look, not kept without --out")
     parser.add_argument("--out", type=Path, help=f"results as JSON (default: benchmarks/{RESULTS.name})")
     parser.add_argument("--table", action="store_true", help="run nothing, print the results as Markdown")
-    parser.add_argument("--write", action="store_true", help="with --table: replace the table in README.md")
+    parser.add_argument("--write", action="store_true", help="with --table: replace the table of the page")
     arguments = parser.parse_args(words)
     unknown = [part for part in arguments.parts if part not in PARTS]
     if unknown:
@@ -83,7 +84,7 @@ def main(words: list[str] | None = None) -> int:
         text = table.markdown(read(arguments.out or RESULTS))
         print(text)
         if arguments.write:
-            table.write(README, text)
+            table.write(PAGE, text)
         return 0
     out = arguments.out or (None if arguments.quick else RESULTS)
     refused = run(arguments.parts or list(PARTS), arguments.quick, out)

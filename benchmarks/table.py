@@ -1,4 +1,4 @@
-"""The results as Markdown, for README.md: what was measured, beside which peer, and against which goal."""
+"""The results as Markdown, for the page of the benchmarks: what was measured, beside which peer, and against which goal."""
 
 from __future__ import annotations
 

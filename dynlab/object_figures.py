@@ -117,7 +117,10 @@ def _draw_outcomes(axes: Axes, found: Ensemble) -> None:
 
 
 def distribution(axes: Axes, values: np.ndarray, log: bool = True) -> None:
-    """The share of all seeds (values, nan where there is none) that is at or below x, as a step for each seed."""
+    """The share of all seeds (values, nan where there is none) that is at or below x, as a step for each seed.
+
+    log: whether the axis of x is logarithmic where the values span more than a decade.
+    """
     known = np.sort(values[np.isfinite(values) & (values > 0.0)])
     share = np.arange(1, len(known) + 1) / max(len(values), 1)
     axes.plot(known, share, drawstyle="steps-post", color=COLOURS[0], linewidth=1.0)

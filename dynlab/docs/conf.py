@@ -8,6 +8,7 @@ author = "dynlab contributors"
 copyright = author
 release = version = dynlab.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 html_theme = "alabaster"
 html_theme_options = {

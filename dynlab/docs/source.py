@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PICTURES = ("gallery/*.png", "pictures/*.png", "*.png")
+PICTURES = ("gallery/*.png", "pictures/*.png", "pictures/*.csv", "*.png")
 
 
 def put_together(place: Path) -> None:

@@ -194,7 +194,8 @@ def fate(model, signal, gram, head_rate) -> Fate:
 
 
 def orbit_end(mine, own, other, head_rate):
-    """|A_ol| (N,) where the borrower's noise is gone, from |A_ol(T_1)|, |w_o(0)| and |w_i(0)| (N,).
+    """|A_ol| (N,) where the borrower's noise is gone, from mine = |A_ol(T_1)|, own = |w_o(0)|, other = |w_i(0)| (N,)
+    and head_rate r.
 
     By Newton's method on log(|A_ol|/|w_o(0)|), between bounds that close: 1/A_ol of the orbit falls with u, and u with
     |A_ol|. It starts from what is right far from the crossover, A_0/(1 - p) and |w_o(0)| sqrt(1 - 1/p^2).

@@ -169,7 +169,7 @@ def _unit(signal: Array, gram: Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def correlations(covariance: Array) -> Array:
-    """Correlation matrices of covariances (..., m, m); what has no variance has a zero row and column."""
+    """Correlation matrices (..., m, m) of each covariance (..., m, m); what has no variance has a zero row and column."""
     deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     scale = np.where(deviation == 0.0, np.inf, deviation)
     return covariance / scale[..., :, None] / scale[..., None, :]

@@ -140,8 +140,9 @@ def test_files_say_what_they_are(built, name):
 def test_the_gallery_is_small_and_whole(built):
     made = sorted(path.name for path in (built / "gallery").iterdir())
     assert made == sorted(f"{name}.png" for name in figures.NAMES)
-    shown = re.findall(r"\(figures/gallery/(\w+)\.png\)", (ROOT.parent / "README.md").read_text(encoding="utf-8"))
-    assert set(shown) <= set(figures.NAMES)
+    page = Path(dynlab.__file__).parent / "docs" / "figures.md"
+    shown = re.findall(r"\(figures/gallery/(\w+)\.png\)", page.read_text(encoding="utf-8"))
+    assert set(shown) == set(figures.NAMES)
     for name in figures.NAMES:
         assert (ROOT / "gallery" / f"{name}.png").stat().st_size < 300_000
         with open(ROOT / "gallery" / f"{name}.png", "rb") as picture:
