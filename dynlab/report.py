@@ -215,7 +215,7 @@ def _column(row: pd.Series) -> dict[str, str]:
 
 
 def _line(label: str, cells: Sequence[str]) -> str:
-    return (f"{label:<28}" + "".join(f"{cell:<26}" for cell in cells)).rstrip()
+    return (f"{label:<33}" + "".join(f"{cell:<26}" for cell in cells)).rstrip()
 
 
 def _heading(settings: Settings) -> list[str]:
