@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import installed, shown, side_by_side, spread, timed_if_right, verified
-from dynlab._checks import available_threads
-from dynlab.images import views
-from dynlab.images.augment import PRESETS, augment, parameters
+from dynlab.images.data import views
+from dynlab.images.data.augment import PRESETS, augment, parameters
+from dynlab.tools.checks import available_threads
 from tests import naive_images as naive
 
 VIEWS = 256

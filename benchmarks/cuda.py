@@ -39,7 +39,7 @@ def timed(run: Callable[[], object], repeats: int = 7, before: Callable[[], obje
 
     before: called, and waited for, ahead of every run.
     """
-    from dynlab._gpu import SIMULATED, cuda
+    from dynlab.machine.gpu import SIMULATED, cuda
 
     values = []
     for repeat in range(1 if SIMULATED else repeats + 1):
@@ -78,15 +78,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("cuda.json"), help="file to write")
     parser.add_argument("--anyway", action="store_true", help="time what fails its parity, too")
     arguments = parser.parse_args(argv)
-    from dynlab import _gpu
+    from dynlab.machine import gpu
 
-    reason = _gpu.unavailable()
+    reason = gpu.unavailable()
     if reason is not None:
         print(f"benchmarks.cuda: error: no CUDA device: {reason}", file=sys.stderr)
         return 1
-    found = {"device": _gpu.name(), "machine": machine(), "size": arguments.size, "sections": {}}
+    found = {"device": gpu.name(), "machine": machine(), "size": arguments.size, "sections": {}}
     say = _Clock()
-    say(_gpu.name())
+    say(gpu.name())
     for name in arguments.sections.split(","):
         found["sections"][name] = {"parity": {}, "timings": {}}
         for _ in _section(import_module(SECTIONS[name]), arguments, found["sections"][name], say):

@@ -8,10 +8,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.cuda import Check, timed
-from dynlab import Model, Training, _gpu, sweep
-from dynlab._gpu import cuda
-from dynlab.population import cuda_ensemble, flow
+from dynlab import Model, Training
+from dynlab.ensembles import ensemble
+from dynlab.machine import gpu
+from dynlab.machine.gpu import cuda
+from dynlab.population import outcomes as the_outcomes
+from dynlab.population.choices import default_end
 from dynlab.population.order_parameters import draw
+from dynlab.population.pair import cuda as cuda_ensemble
+from dynlab.population.pair import flow
+from dynlab.population.status import STATUS, SUCCESS
+from dynlab.tools.checks import available_threads
 
 DIM, UNTIL, RTOL = 1000, 1e12, 1e-6
 SEEDS = {
@@ -36,7 +43,7 @@ def starts(activation: str, count: int):
 def options(activation: str, size: str, head_rate: float = 0.01) -> dict:
     """Options of `run_flow`: the benchmark's horizon for cubic, its own for the others."""
     model = Model(activation=activation)
-    until = UNTIL if activation == "cubic" else sweep.default_end(model, DIM, "flow", 0.0)
+    until = UNTIL if activation == "cubic" else default_end(model, DIM, "flow", 0.0)
     settle = activation != "cubic"
     more = TINY if size == "tiny" else {}
     return {"head_rate": head_rate, "until": until, "rtol": RTOL, "settle": settle} | more
@@ -44,9 +51,9 @@ def options(activation: str, size: str, head_rate: float = 0.01) -> dict:
 
 def on_cpu(model, z, side, **how) -> flow.FlowResult:
     """`flow.run_flow` on all threads."""
-    chunks = [np.arange(len(z))[i : i + sweep.CHUNK] for i in range(0, len(z), sweep.CHUNK)]
-    threads = sweep.available_threads()
-    parts = sweep._run(lambda some: flow.run_flow(model, z[some], side[some], **how), chunks, threads, None)
+    chunks = [np.arange(len(z))[i : i + ensemble.CHUNK] for i in range(0, len(z), ensemble.CHUNK)]
+    threads = available_threads()
+    parts = ensemble._run(lambda some: flow.run_flow(model, z[some], side[some], **how), chunks, threads, None)
     fields = ("end", "side", "at_times", "learnt", "marks", "snapshots", "peak", "drift", "time", "steps", "rejected",
               "status")  # fmt: skip
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
@@ -55,9 +62,9 @@ def on_cpu(model, z, side, **how) -> flow.FlowResult:
 
 def outcomes(model, result) -> np.ndarray:
     """Outcomes by name, as `dynlab.ensemble` tells them."""
-    failed = np.array([flow.STATUS[code] not in flow.SUCCESS for code in result.status])
+    failed = np.array([STATUS[code] not in SUCCESS for code in result.status])
     signal, gram, _ = flow.decode(model, result.end, result.side)
-    return sweep.outcomes(model, signal, gram, failed)
+    return the_outcomes.outcomes(model, signal, gram, failed)
 
 
 def compare(activation: str, size: str) -> Check:
@@ -100,7 +107,7 @@ def same_however(size: str) -> Check:
         ("burst_4", cuda_ensemble.CUBIC_LOCAL, 4, cuda_ensemble.BLOCK, 4),
         ("shared", cuda_ensemble.CUBIC_SHARED, 7, cuda_ensemble.BLOCK, 1),
     ):
-        device = _gpu.to_device(_with_burst(host, burst))
+        device = gpu.to_device(_with_burst(host, burst))
         cuda_ensemble.launch(kernel, len(z), device, block, blocks)
         end, status = device[3][0].copy_to_host(), device[5][5].copy_to_host()
         numbers[name] = bool(np.array_equal(end, whole.end) and np.array_equal(status, whole.status))
@@ -122,11 +129,11 @@ def timings(size: str) -> Iterator[tuple[str, dict]]:
     host = _host(model, z, side, how)
     variants = [("shared", cuda_ensemble.CUBIC_SHARED, cuda_ensemble.BLOCK)]
     if size != "tiny":
-        fewer = {n: _gpu.kernel(max_registers=n)(cuda_ensemble.CUBIC_SHARED.function) for n in (168, 128)}
+        fewer = {n: gpu.kernel(max_registers=n)(cuda_ensemble.CUBIC_SHARED.function) for n in (168, 128)}
         variants += [(f"shared, {n} registers", kernel, cuda_ensemble.BLOCK) for n, kernel in fewer.items()]
-        variants.append(("contracted", _gpu.kernel(contract=True)(cuda_ensemble.CUBIC_SHARED.function), cuda_ensemble.BLOCK))
+        variants.append(("contracted", gpu.kernel(contract=True)(cuda_ensemble.CUBIC_SHARED.function), cuda_ensemble.BLOCK))
         variants.append(("local", cuda_ensemble.CUBIC_LOCAL, 64))
-        local_128 = _gpu.kernel(max_registers=128)(cuda_ensemble.CUBIC_LOCAL.function)
+        local_128 = gpu.kernel(max_registers=128)(cuda_ensemble.CUBIC_LOCAL.function)
         variants.append(("local, 128 registers", local_128, 64))
     for name, kernel, block in variants:
         for blocks, burst in LAUNCHES if name in ("shared", "local") and size != "tiny" else LAUNCHES[:3]:
@@ -134,7 +141,7 @@ def timings(size: str) -> Iterator[tuple[str, dict]]:
             yield label, _rate(kernel, host, burst, block, blocks, 2)
     for activation in SEEDS[size]:
         model, z, side = starts(activation, SEEDS[size][activation])
-        kernel = cuda_ensemble.BY_KIND[sweep.flow.ACTIVATIONS[activation].kind]
+        kernel = cuda_ensemble.BY_KIND[ensemble.flow.ACTIVATIONS[activation].kind]
         found = _rate(kernel, _host(model, z, side, options(activation, size)), cuda_ensemble.BURST, cuda_ensemble.BLOCK,
                       cuda_ensemble.PER_PROCESSOR)  # fmt: skip
         if activation == "cubic":
@@ -162,8 +169,8 @@ def _same(a, b, order) -> bool:
 
 def _rate(kernel, host, burst, block, blocks, repeats=5) -> dict:
     """Milliseconds and trajectories a second, starts and results on the device."""
-    device = _gpu.to_device(_with_burst(host, burst))
-    fresh = _gpu.to_device((host[3], host[5]))
+    device = gpu.to_device(_with_burst(host, burst))
+    fresh = gpu.to_device((host[3], host[5]))
 
     def restore():
         for part, kept in zip((*device[3], *device[5]), (*fresh[0], *fresh[1]), strict=True):
@@ -187,11 +194,11 @@ def _around(count, size) -> dict:
     found = {"trajectories": count, "draw": lap()}
     if size == "tiny":
         return found
-    sweep._flow(model, training, signal, gram, UNTIL, RTOL, False, "cuda")
+    ensemble._flow(model, training, signal, gram, UNTIL, RTOL, False, "cuda")
     cuda.synchronize()
     found["encode, copy, run, copy"] = lap()
     z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(2), (count, 1, 1)))
     found["of which encode"] = lap()
     on_cpu(model, z, side, **options("cubic", size))
     seconds = lap()
-    return found | {"cpu_seconds": seconds, "cpu_per_second": count / seconds, "cpu_threads": sweep.available_threads()}
+    return found | {"cpu_seconds": seconds, "cpu_per_second": count / seconds, "cpu_threads": available_threads()}

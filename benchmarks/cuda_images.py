@@ -181,7 +181,7 @@ def augmentation(ops, name, count, side, channels, size=None, **more):
     """Views of pictures by the settings of that name."""
     from dataclasses import replace
 
-    from dynlab.images.augment import PRESETS
+    from dynlab.images.data.augment import PRESETS
 
     settings = replace(PRESETS[name], **({} if size is None else {"size": size}), **more)
     generator = np.random.default_rng(5)
@@ -193,8 +193,8 @@ def augmentation(ops, name, count, side, channels, size=None, **more):
 
 def training(ops, settings, count, side, channels, steps):
     """Losses, outputs and parameters of some steps of a whole training run."""
-    from dynlab.images.datasets import ImageSet
-    from dynlab.images.train import Trainer
+    from dynlab.images.data.datasets import ImageSet
+    from dynlab.images.training.train import Trainer
 
     generator = np.random.default_rng(6)
     pictures = generator.integers(0, 256, (count, side, side, channels), np.uint8)
@@ -366,7 +366,7 @@ def elapsed(work, synchronise, event, between, least=0.05) -> float:
 
 def ours(work) -> float:
     """Milliseconds of work() by the events of numba."""
-    from dynlab._gpu import cuda
+    from dynlab.machine.gpu import cuda
 
     return elapsed(work, cuda.synchronize, cuda.event, cuda.event_elapsed_time)
 
@@ -433,31 +433,39 @@ def timings(size="full") -> Iterator[tuple[str, dict]]:
 
 def time_product(m, n, k, transpose_a, transpose_b) -> dict:
     """`matmul` beside torch.matmul."""
-    from dynlab.images import cuda as ops
+    from dynlab.images.cuda import dense as the_dense
+    from dynlab.images.cuda.memory import empty, to_device
 
     torch = strict_torch()
     a, b = normal(1, *((k, m) if transpose_a else (m, k))), normal(2, *((n, k) if transpose_b else (k, n)))
-    own = ops.to_device(a), ops.to_device(b), ops.empty((m, n))
+    own = to_device(a), to_device(b), empty((m, n))
     x, y = torch.tensor(a, device="cuda"), torch.tensor(b, device="cuda")
     x, y, out = x.T if transpose_a else x, y.T if transpose_b else y, torch.empty((m, n), device="cuda")
-    mine = ours(lambda: ops.matmul(*own, transpose_a, transpose_b))
+    mine = ours(lambda: the_dense.matmul(*own, transpose_a, transpose_b))
     return compared(2.0 * m * n * k, mine, theirs(lambda: torch.matmul(x, y, out=out)))
 
 
 def time_convolution(batch, side, c_in, c_out, k, stride) -> dict:
     """A convolution beside cuDNN: forward, by data, by weights."""
-    from dynlab.images import cuda as ops
+    from dynlab.images.cuda.convolution import (
+        convolution_work,
+        convolve,
+        convolve_backward_data,
+        convolve_backward_weights,
+        output_size,
+    )
+    from dynlab.images.cuda.memory import empty, to_device
 
     torch = strict_torch()
-    after = ops.output_size(side, stride)
+    after = output_size(side, stride)
     x, w, d_out = normal(1, batch, side, side, c_in), normal(2, k, k, c_in, c_out), normal(3, batch, after, after, c_out)
-    own = [ops.to_device(array) for array in (x, w, d_out)]
-    out, d_x, d_w = (ops.empty(shape) for shape in (d_out.shape, x.shape, w.shape))
-    work = ops.convolution_work(x.shape, w.shape, stride)
+    own = [to_device(array) for array in (x, w, d_out)]
+    out, d_x, d_w = (empty(shape) for shape in (d_out.shape, x.shape, w.shape))
+    work = convolution_work(x.shape, w.shape, stride)
     mine = {
-        "forward": ours(lambda: ops.convolve(own[0], own[1], stride, out, work)),
-        "data": ours(lambda: ops.convolve_backward_data(own[2], own[1], stride, d_x, work)),
-        "weights": ours(lambda: ops.convolve_backward_weights(own[0], own[2], stride, d_w, work)),
+        "forward": ours(lambda: convolve(own[0], own[1], stride, out, work)),
+        "data": ours(lambda: convolve_backward_data(own[2], own[1], stride, d_x, work)),
+        "weights": ours(lambda: convolve_backward_weights(own[0], own[2], stride, d_w, work)),
     }
     best = dict.fromkeys(mine, float("inf"))
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -486,7 +494,7 @@ class Watched:
     """The functions of a device, each timed by events when it is called."""
 
     def __init__(self, ops):
-        from dynlab._gpu import cuda
+        from dynlab.machine.gpu import cuda
 
         self._ops, self._cuda, self.calls = ops, cuda, []
 
@@ -516,11 +524,11 @@ class Watched:
 
 def time_step(encoder, batch, views, more, steps) -> dict:
     """Whole training steps, host and device together; where the time of one goes by function (with its launches)."""
-    from dynlab._gpu import cuda
     from dynlab.images import cuda as ops
-    from dynlab.images.datasets import ImageSet
+    from dynlab.images.data.datasets import ImageSet
     from dynlab.images.settings import Pretraining
-    from dynlab.images.train import Trainer
+    from dynlab.images.training.train import Trainer
+    from dynlab.machine.gpu import cuda
 
     pictures = np.random.default_rng(0).integers(0, 256, (5120, 32, 32, 3), np.uint8)
     settings = Pretraining(encoder=encoder, batch=batch, augmentation=views, epochs=100, **more)

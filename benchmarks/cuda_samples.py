@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cuda import Check, timed, wall
-from dynlab import Model, Training, _gpu
+from dynlab import Model, Training
+from dynlab.machine import gpu
 from dynlab.samples import cuda as device
 from dynlab.samples import gradient, kernels
 
@@ -50,11 +51,11 @@ def draws(precision: str, size: str) -> Check:
     work = gradient.Minibatch(Model(), Training(), dim, batch, gradient.Source(2**40 + 7), precision)
     numbers, patches = work._numbers(12345), 16
     width = work.blocks * gradient.PRECISIONS[precision][1]
-    out = _gpu.to_device(np.zeros((batch, patches, width), work.dtype))
+    out = gpu.to_device(np.zeros((batch, patches, width), work.dtype))
     threads = batch * patches * work.blocks
     order = np.arange(batch)
-    device.fill[_gpu.blocks_for(threads, device.BLOCK), device.BLOCK](_gpu.to_device(numbers), _gpu.to_device(order), out)
-    found, expected = _gpu.to_host(out), np.zeros((batch, patches, width), work.dtype)
+    device.fill[gpu.blocks_for(threads, device.BLOCK), device.BLOCK](gpu.to_device(numbers), gpu.to_device(order), out)
+    found, expected = gpu.to_host(out), np.zeros((batch, patches, width), work.dtype)
     keys = int(numbers[kernels.KEY_0]), int(numbers[kernels.KEY_1])
     for s in range(batch):
         for p in range(patches):

@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.machine import difference, installed, shown, side_by_side, spread, timed_if_right, verified
 from dynlab import Model, population_gradient
-from dynlab.population import batch
 from dynlab.population.gradient import activation_kind, parameter_vector
+from dynlab.population.pair import batch
 
 STATES = 4096
 GOALS = {"cubic": 60.0, "relu": 100.0}  # nanoseconds

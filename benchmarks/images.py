@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.machine import difference as largest
 from benchmarks.machine import installed, number, shown, spread, timed_if_right, verified
-from dynlab import _jit
+from dynlab.machine import jit
 
 THREADS = 2
 CASES = {"demo": (256, 24, 31), "convnet": (256, 32, 9), "resnet18": (64, 32, 5)}  # rows, size of pictures, repeats
@@ -26,7 +26,7 @@ TOLERANCE, STEP = 1e-4, 1e-3
 RATE, BETA_1, BETA_2, EPS = 1e-3, 0.9, 0.999, 1e-8
 
 
-@_jit.kernel
+@jit.kernel
 def adam(step, parameters, gradients, first, second):
     """One step of Adam (Kingma & Ba 2015) on flat vectors."""
     scale, root = RATE / (1.0 - BETA_1**step), np.sqrt(1.0 - BETA_2**step)
@@ -43,8 +43,9 @@ class Ours:
     def __init__(self, name, rows, size):
         import numba
 
-        from dynlab.images import encoders, layers
-        from dynlab.images.network import Network
+        from dynlab.images import layers
+        from dynlab.images.networks import encoders
+        from dynlab.images.networks.network import Network
 
         numba.set_num_threads(THREADS)
         self.encoder = Network(encoders.encoder(name), (size, size, 3), layers)

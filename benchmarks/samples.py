@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import difference, installed, number, shown, side_by_side, spread, timed_if_right, verified
-from dynlab import Model, _jit
+from dynlab import Model
+from dynlab.machine import jit
 from dynlab.samples import kernels
 from dynlab.samples.generator import samples
 from dynlab.samples.gradient import PRECISIONS, Minibatch, Source, _pool
-from dynlab.training import Training
+from dynlab.settings.training import Training
 from tests.samples import naive_batch
 
 DIM, BATCH, THREADS = 1024, 4096, 2
@@ -20,7 +21,7 @@ REPEATS = 7
 GOAL_RATIO, GOAL_SHARE = 5.0, 0.4
 
 
-@_jit.kernel
+@jit.kernel
 def draw_alone(patches, first, blocks, out):
     """Nothing but the draws of so many patches, one after another into the same row."""
     for sample in range(first, first + patches):

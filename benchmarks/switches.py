@@ -8,10 +8,10 @@ import numpy as np
 
 from benchmarks.machine import difference, number, refusals, shown, spread, timed_if_right, verified
 from dynlab import Model, Training, ensemble
-from dynlab._checks import available_threads
-from dynlab.formulas.activations import ACTIVATIONS
-from dynlab.population import switched_run, switches
+from dynlab.population.any_training import flow, gradient
 from dynlab.population.order_parameters import draw
+from dynlab.settings.activation_records import ACTIVATIONS
+from dynlab.tools.checks import available_threads
 
 SIZES = ((2, 2), (4, 2), (8, 2), (16, 2), (32, 2), (64, 2), (16, 4), (16, 8), (16, 16), (64, 16))
 MOST_CHECKED = 16  # neurons: beyond, the formulas with twice the digits take minutes
@@ -21,14 +21,14 @@ def timed_system(model: Model, training: Training) -> tuple:
     """One drawn state with a dense head: arguments of the kernel that is timed, and (signal, Gram matrix, head)."""
     m = model.neurons
     signal, gram = draw(model, 1000, np.random.default_rng(0))
-    z, side = switched_run.encode(model, training, signal[None], gram[None])
+    z, side = flow.encode(model, training, signal[None], gram[None])
     entries = m * (m - 1)
     z[0, -1 - entries : -1] = 0.1 * np.random.default_rng(1).standard_normal(entries)
     head = np.eye(m)
     head[~np.eye(m, dtype=bool)] = z[0, -1 - entries : -1]
-    scratch = switched_run.scratch_for(m, model.features)
+    scratch = flow.scratch_for(m, model.features)
     scratch[9][...] = np.eye(m)
-    arguments = switched_run.system_of(model, training), z[0], side[0], scratch, np.zeros(z.shape[1])
+    arguments = flow.system_of(model, training), z[0], side[0], scratch, np.zeros(z.shape[1])
     return arguments, (signal, gram, head)
 
 
@@ -40,10 +40,10 @@ def check(model: Model, training: Training, arguments: tuple, state: tuple) -> d
     k = np.outer(norm, norm)
     wedge = np.sqrt(np.maximum((k - gram) * (k + gram), 0.0))
     np.fill_diagonal(wedge, 0.0)
-    right, d_signal, d_noise, d_head = switches._evaluate_extended(
+    right, d_signal, d_noise, d_head = gradient._evaluate_extended(
         model, training, signal, norm, gram, wedge, signal, norm, head.copy()
     )
-    loss, rates = switched_run.rates_kernel(*arguments), arguments[-1]
+    loss, rates = flow.rates_kernel(*arguments), arguments[-1]
     cut, entries = m * features, m * (m - 1)
     slope = d_signal / signal if ACTIVATIONS[model.activation].degree == 3 else d_signal
     pairs = {
@@ -69,7 +69,7 @@ def cost(activation: str, m: int, features: int, repeats: int = 7) -> dict:
     for _ in range(repeats + 1):
         start = time.perf_counter()
         for _ in range(calls):
-            switched_run.rates_kernel(*arguments)
+            flow.rates_kernel(*arguments)
         seconds.append((time.perf_counter() - start) / calls * 1e6)
     row["microseconds"] = spread(seconds[1:])
     print(f"{activation}: m {m:>2}, K {features:>2}: {shown(row['microseconds'])} us", flush=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dynlab.images import nodes
+from dynlab.images.networks import nodes
 
 
 class Cube(nn.Module):

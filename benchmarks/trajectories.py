@@ -1,9 +1,9 @@
 """Single trajectories of the cubic flow beside SciPy's stiff solvers and diffrax's: the same starts, horizons and equations.
 
 The peers are given what makes the flow tame, short of the solver itself: the same logarithmic coordinates, the same
-right-hand side without cancellation (`dynlab.formulas.cubic_flow`; compiled for SciPy, traced for JAX), and SciPy the exact
-Jacobian. In time instead of arc length they must resolve a jump that at large dimensions is narrower than the spacing of
-float64 at that time; which of them fail there, and how often, is part of the result. All use one tolerance, relative and
+right-hand side without cancellation (`dynlab.formulas.cubic_flow_rates`; compiled for SciPy, traced for JAX), and SciPy the
+exact Jacobian. In time instead of arc length they must resolve a jump that at large dimensions is narrower than the spacing
+of float64 at that time; which of them fail there, and how often, is part of the result. All use one tolerance, relative and
 absolute, and one thread, but for diffrax, which follows all starts at once (vmap) with what threads JAX takes.
 """
 
@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from benchmarks.machine import difference, installed, lost, number, shown, side_by_side, spread, timed_if_right, verified
-from dynlab import Model, _jit
-from dynlab.formulas import cubic_flow
-from dynlab.formulas.objective import ACROSS, NOISE_PATCHES, SAME, SIGMA, STRENGTHS
-from dynlab.population import flow
+from dynlab import Model
+from dynlab.formulas import cubic_flow_rates
+from dynlab.formulas.components import ACROSS, NOISE_PATCHES, SAME, SIGMA, STRENGTHS
+from dynlab.machine import jit
 from dynlab.population.gradient import order_parameter_gradient, parameter_vector
 from dynlab.population.order_parameters import OrderParameters, draw
-from dynlab.sweep import outcomes
+from dynlab.population.outcomes import outcomes
+from dynlab.population.pair import flow
+from dynlab.population.status import STATUS
 
 CASES = ((64, 1e4), (1000, 1e9), (1000, 1e12), (10**6, 1e18), (10**9, 1e24))  # dim, end
 HEAD_RATE, TOLERANCE = 0.01, 1e-6
@@ -35,17 +37,17 @@ SCIPY = ("LSODA", "BDF", "Radau")
 # Of a coordinate at the end, logarithms and head entries, between two solvers with errors of TOLERANCE a step.
 ALLOWED = 1e-3
 
-_rates = _jit.compiled(cubic_flow.cubic_pair_rates)
-_jacobian = _jit.compiled(cubic_flow.cubic_pair_jacobian)
+_rates = jit.compiled(cubic_flow_rates.cubic_pair_rates)
+_jacobian = jit.compiled(cubic_flow_rates.cubic_pair_jacobian)
 
 
-@_jit.kernel
+@jit.kernel
 def rates_at(par, z, side, rates):
     """dz/dt."""
     _rates(par, z, side, rates)
 
 
-@_jit.kernel
+@jit.kernel
 def jacobian_at(par, z, side, rates, jac):
     """dz/dt and its Jacobian."""
     _jacobian(par, z, side, rates, jac)
@@ -123,7 +125,7 @@ def diffrax_ends(par: NDArray) -> Callable[[NDArray, NDArray, float], NDArray]:
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", True)
-    neuron_values = FunctionType(cubic_flow.neuron_values.__code__, {**vars(cubic_flow), "sqrt": jnp.sqrt})
+    neuron_values = FunctionType(cubic_flow_rates.neuron_values.__code__, {**vars(cubic_flow_rates), "sqrt": jnp.sqrt})
     strengths = jnp.array([par[STRENGTHS], par[STRENGTHS + 1]] * 2)
     counts, sixth = (par[SAME], par[ACROSS], par[NOISE_PATCHES]), par[SIGMA] ** 6
 
@@ -139,7 +141,7 @@ def diffrax_ends(par: NDArray) -> Callable[[NDArray, NDArray, float], NDArray]:
         first = neuron_values(x1, x2, y1, y2, det, cxx, cxy, cyy, z[7], *counts)[2]
         second = neuron_values(y1, y2, x1, x2, -det, cyy, cxy, cxx, z[8], *counts)[2]
         rates = [z[0]] * 9
-        cubic_flow.pair_flow(
+        cubic_flow_rates.pair_flow(
             par, a11, a12, a21, a22, 1.0 / q1, 1.0 / q2, c, k3, cxx, cxy, cyy, z[7], z[8], first, second, rates
         )
         return jnp.stack(rates)
@@ -159,7 +161,7 @@ def diffrax_ends(par: NDArray) -> Callable[[NDArray, NDArray, float], NDArray]:
 def our_ends(model: Model, z: NDArray, side: NDArray, until: float) -> NDArray:
     """End states (N, 9) by the solver of dynlab, nan where it failed."""
     found = flow.run_flow(model, z, side, head_rate=HEAD_RATE, until=until, rtol=TOLERANCE, settle=False)
-    return np.where((found.status == flow.STATUS.index("until"))[:, None], found.end, np.nan)
+    return np.where((found.status == STATUS.index("until"))[:, None], found.end, np.nan)
 
 
 def agree(label: str, model: Model, side: NDArray, ends: dict[str, NDArray]) -> dict:

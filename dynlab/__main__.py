@@ -1,7 +1,7 @@
 """The command `dynlab`, whose subcommands are the modules: `dynlab run` is `python -m dynlab.run`.
 
-    dynlab                 lists them
-    dynlab run --help      the options of one
+dynlab                 lists them
+dynlab run --help      the options of one
 """
 
 from __future__ import annotations
@@ -12,22 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-# By name: the module with its `main`, and what it does.
-COMMANDS = {
-    "run": ("dynlab.run", "train with and without the prediction head: what is learnt, and the four phases"),
-    "theorem": ("dynlab.theorem", "the theorem, claim by claim, measured"),
-    "ablate": ("dynlab.ablate", "change one ingredient at a time"),
-    "phase": ("dynlab.phase", "phase diagrams over any two settings"),
-    "portrait": ("dynlab.portrait", "phase portraits: field, nullclines, fixed points, basins"),
-    "compare": ("dynlab.compare", "minibatch training against the exact theory"),
-    "pretrain": ("dynlab.pretrain", "pretrain an encoder on pictures"),
-    "evaluate": ("dynlab.evaluate", "what a pretrained encoder is worth"),
-    "heads": ("dynlab.images.contest", "all heads under one budget, on pictures"),
-    "explain": ("dynlab.explain", "say in words what happened in a run, and what moves it"),
-    "figures": ("dynlab.figures.__main__", "build the figures, each with its data and the check of its claim"),
-    "docs": ("dynlab.docs.__main__", "build the pages of theory, reference and tutorial"),
-    "doctor": ("dynlab.doctor", "versions, threads, cache and device of this machine"),
-}
+from dynlab.command_line.names import COMMANDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"dynlab {dynlab.__version__}")
         return 0
     if words[0] not in COMMANDS:
-        from dynlab._checks import nearest
+        from dynlab.tools.checks import nearest
 
         names = ", ".join(COMMANDS)
         print(f"dynlab: error: {words[0]!r}: must be one of {names}{nearest(words[0], COMMANDS)}", file=sys.stderr)

@@ -2,7 +2,8 @@
 
     python -m dynlab.ablate
 
-trains an ensemble for every line of `dynlab.ablations`, prints one table and writes it with the settings to a folder.
+trains an ensemble for every line of `dynlab.ensembles.ablations`, prints one table and writes it with the settings to a
+folder.
 """
 
 from __future__ import annotations
@@ -10,40 +11,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from dynlab._checks import SettingError, integer, real, require, threads
-from dynlab._cli import Call, Parser, number, run_command
-from dynlab._options import MODEL_OPTIONS, add_model, add_switches, training_of
-from dynlab.files import expanded, run_folder, write_csv, write_json
-from dynlab.model import ACTIVATIONS, Model
-from dynlab.population.scaling import horizon
-from dynlab.training import Training
+from dynlab.command_line.options import MODEL_OPTIONS, add_model, add_switches, training_of
+from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.ensembles.ablations import Settings, default_end
+from dynlab.reports.ablations import text
+from dynlab.settings.model import ACTIVATIONS, Model
+from dynlab.settings.training import Training
+from dynlab.tools.checks import SettingError, integer, real, require, threads
+from dynlab.tools.files import expanded, run_folder, write_csv, write_json
+from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.ablate"
-LONG = 1e4
 GROUPS = (
     "paper", "head", "normalisation", "stop-gradient", "target", "weight decay", "head rate", "decorrelation", "objective",
     "width", "features",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of the command, checked."""
-
-    model: Model
-    training: Training
-    dim: int
-    seeds: int
-    seed: int
-    until: float
-    rtol: float
-    groups: tuple[str, ...]
-    threads: int
-    out: str | None
-    quiet: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings, call: Call) -> None:
     """Claim the folder, compute line by line, write and print."""
-    from dynlab import ablations, report
-    from dynlab._progress import progress
+    from dynlab.ensembles import ablations
+    from dynlab.tools.progress import progress
+    from dynlab.tools.provenance import provenance
 
     place = expanded(settings.out) if settings.out is not None else Path("runs") / f"ablate-{settings.model.activation}"
     with run_folder(place, numbered=settings.out is None) as folder:
@@ -73,41 +59,9 @@ def run(settings: Settings, call: Call) -> None:
         table = ablations.table(rows)
         write_csv(folder.partial / "ablate.csv", table)
         record = call.record() | {"settings": asdict(settings)}
-        write_json(folder.partial / "run.json", record | report.provenance(call.started))
+        write_json(folder.partial / "run.json", record | provenance(call.started))
     if not settings.quiet:
         print("\n".join(text(settings, rows, folder.place)), flush=True)
-
-
-def text(settings: Settings, rows: list[dict], place: Path) -> list[str]:
-    """The table to read: a line an ablation."""
-    from dynlab.ablations import early_end
-
-    model = settings.model
-    heading = f"{'changed':<16}{'to':<26}{'learnt: share of seeds':<40}{'all':<20}{'early':>6}{'rank':>6}{'loss':>9}"
-    early = early_end(model, settings.dim)
-    lines = [
-        f"{model.activation}, strong {model.strong:g}, weak {model.weak:g}, noise {model.noise:g}, dim {settings.dim:g}, "
-        f"eta_head {settings.training.eta_head:g}, until {settings.until:g}, {settings.seeds} seeds",
-        f"(all features learnt at the end: share with its 95 % interval; early: by time {early:.2g}, of two features;",
-        " effective rank of the outputs, loss and times: medians)",
-        "",
-        heading + f"{'T first':>10}{'T second':>10}",
-    ]
-    before = None
-    for row in rows:
-        group = row["group"] if row["group"] != before else ""
-        before = row["group"]
-        shares = "  ".join(
-            f"{n}: {100 * row[f'learnt_{n}']:.0f} %" for n in range(row["features"] + 1) if row[f"learnt_{n}"] > 0.0
-        )
-        shares += f"  failed: {100 * row['failed']:.1f} %" if row["failed"] > 0.0 else ""
-        interval = f"{row['all']:.3f} [{row['all_low']:.2f}, {row['all_high']:.2f}]"
-        times = "".join(f"{row[name]:>10.2g}" for name in ("time_first", "time_second"))
-        words = f"{group:<16}{row['name']:<26}{shares:<40}{interval:<20}"
-        soon = f"{row['early']:>6.2f}" if row["early"] == row["early"] else f"{'':>6}"
-        lines.append(f"{words}{soon}{row['rank']:>6.2f}{row['loss']:>9.3g}{times}".rstrip())
-    ended = sorted({part.rsplit(" ", 1)[0] for row in rows for part in row["ended"].split(", ")})
-    return [*lines, "", f"trajectories ended: {', '.join(ended)}; files in {place}: ablate.csv, run.json"]
 
 
 def check(arguments: argparse.Namespace) -> Settings:
@@ -136,12 +90,6 @@ def check(arguments: argparse.Namespace) -> Settings:
         out=arguments.out,
         quiet=arguments.quiet,
     )
-
-
-def default_end(model: Model, dim: int) -> float:
-    """`LONG` times the horizon of the paper's training, 1e10 dim^2 for cubic: symmetric heads, Barlow Twins and a small
-    decorrelation learn the second feature up to a million times later than the off-diagonal head."""
-    return horizon(model, dim) * (LONG if model.activation in ("cubic", "relu3") else 10.0)
 
 
 def groups(words: str | None) -> tuple[str, ...]:

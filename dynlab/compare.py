@@ -1,6 +1,6 @@
 """Minibatch training against the exact theory: the overlay, the distance, and how it falls with the batch.
 
-    python -m dynlab.compare --batch 256,1024,4096
+python -m dynlab.compare --batch 256,1024,4096
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from dynlab._cli import Parser
-from dynlab.samples import command
+from dynlab.command_line import minibatches
+from dynlab.command_line.parser import Parser
 
 PROGRAM = "dynlab.compare"
 # Noise adds to the norm of the weights in proportion to dim * lr * time/batch; with these it stays a correction.
@@ -22,7 +22,7 @@ DEFAULTS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    return command.command(parser(), argv)
+    return minibatches.command(parser(), argv)
 
 
 def parser() -> Parser:
@@ -32,7 +32,7 @@ def parser() -> Parser:
         "(weak 0.6, dim 6, head as fast as the weights) are a case that is over in 300 steps: at weak 0.3 and a large dim "
         "the first feature takes a time like dim^2, and the noise of the batches adds up all that while."
     )
-    return command.parser(PROGRAM, what, "batch sizes, with commas", DEFAULTS)
+    return minibatches.parser(PROGRAM, what, "batch sizes, with commas", DEFAULTS)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from dynlab._checks import choice
-from dynlab._cli import Parser, run_command
+from dynlab.command_line.parser import Parser, run_command
+from dynlab.tools.checks import choice
 
 if TYPE_CHECKING:
-    from dynlab._cache import Kept
+    from dynlab.machine.cache import Kept
 
 PROGRAM = "dynlab.doctor"
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "pandas", "matplotlib", "tqdm", "numba-cuda", "distributed")
@@ -76,7 +76,7 @@ def packages() -> str:
 
 def threads() -> str:
     """Threads that computations use, and the settings that limit them."""
-    from dynlab._checks import available_threads
+    from dynlab.tools.checks import available_threads
 
     limits = [f"{name}={os.environ[name]}" for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ]
     return ", ".join([f"{available_threads()} of {os.cpu_count()} processors", *limits])
@@ -84,7 +84,7 @@ def threads() -> str:
 
 def cache() -> str:
     """Where compiled kernels are kept, and a line for each version of them: size, and when it was used last."""
-    from dynlab import _cache
+    from dynlab.machine import cache as _cache
 
     root = _cache.cache_root().absolute()
     found = _cache.kept()
@@ -96,7 +96,7 @@ def cache() -> str:
 
 def clear_cache(which: str) -> None:
     """Remove compiled kernels, `which` of WHICH; say how much that was, and what else was found and left."""
-    from dynlab import _cache
+    from dynlab.machine import cache as _cache
 
     choice("clear_cache", which, WHICH)
     files, size, left = _cache.clear(old=which == "old")
@@ -118,10 +118,10 @@ def _size(bytes_: int) -> str:
 
 def device() -> str:
     """The CUDA device, or why there is none."""
-    from dynlab import _gpu
+    from dynlab.machine import gpu
 
-    reason = _gpu.unavailable()
-    return _gpu.name() if reason is None else f"none: {reason}"
+    reason = gpu.unavailable()
+    return gpu.name() if reason is None else f"none: {reason}"
 
 
 def _dynlab() -> str:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynlab._checks import SettingError, integer, require, threads
-from dynlab._cli import Call, Parser, number, run_command
-from dynlab.files import expanded
+from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.images.settings import REPRESENTATIONS
+from dynlab.tools.checks import SettingError, integer, require, threads
+from dynlab.tools.files import expanded
+from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.evaluate"
 SECONDS = 5.0  # between lines that say where it has come to
@@ -46,43 +47,44 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings, call: Call) -> None:
     """Load the run and its pictures, measure, write and print."""
-    from dynlab import report
-    from dynlab._progress import now_and_then
-    from dynlab.files import FolderError, json_text, write_csv, write_whole
-    from dynlab.images import appraisal, record
+    from dynlab.images.ops import ops_of
+    from dynlab.images.training import run_folder
     from dynlab.images.verdict import NotFinite
-    from dynlab.images.where import ops_of
+    from dynlab.images.worth import representations
+    from dynlab.tools.files import FolderError, json_text, write_csv, write_whole
+    from dynlab.tools.progress import now_and_then
+    from dynlab.tools.provenance import provenance
 
-    pretraining, weights = record.settings_of(settings.run), record.read_weights(settings.run)
+    pretraining, weights = run_folder.settings_of(settings.run), run_folder.read_weights(settings.run)
     ops, where = ops_of(settings.device, settings.threads)
     if settings.download:
-        from dynlab.images.download import fetch
+        from dynlab.images.data.download import fetch
 
         fetch(pretraining.dataset, settings.data, quiet=settings.quiet)
-    train, test = appraisal.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
+    train, test = representations.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
     said = now_and_then(settings.quiet, SECONDS)
     if settings.device != "cpu" and not settings.quiet:
         print(f"features are computed on {where}", file=sys.stderr, flush=True)
     try:
-        rows = appraisal.appraise(pretraining, weights, train, test, which=settings.which, ops=ops, told=said)
+        rows = representations.appraise(pretraining, weights, train, test, which=settings.which, ops=ops, told=said)
     except NotFinite as error:
         raise FolderError(settings.run, f"the run diverged: {error}") from None
     facts = {
         **call.record(), "dataset": pretraining.dataset, "train": len(train),
-        "test": len(test), "device": where, "rows": [appraisal.plain(row) for row in rows],
+        "test": len(test), "device": where, "rows": [representations.plain(row) for row in rows],
     }  # fmt: skip
-    write_csv(settings.run / "spectrum.csv", appraisal.spectra(rows))
-    write_whole(settings.run / "evaluate.json", json_text(facts | report.provenance(call.started)))
+    write_csv(settings.run / "spectrum.csv", representations.spectra(rows))
+    write_whole(settings.run / "evaluate.json", json_text(facts | provenance(call.started)))
     if not settings.quiet:
-        print("\n".join(appraisal.text(rows, settings.run)), flush=True)
+        print("\n".join(representations.text(rows, settings.run)), flush=True)
 
 
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
-    from dynlab.images import record
+    from dynlab.images.training import run_folder
 
     run = expanded(arguments.run)
-    kept = record.run_of(run)
+    kept = run_folder.run_of(run)
     which = tuple(dict.fromkeys(word.strip() for word in arguments.of.split(",")))
     if not set(which) <= set(REPRESENTATIONS):
         raise SettingError("of", arguments.of, f"some of {', '.join(REPRESENTATIONS)}, with commas")

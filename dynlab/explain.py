@@ -9,60 +9,21 @@ for the folders of dynlab.run (also on finite samples), dynlab.compare and dynla
 from __future__ import annotations
 
 import argparse
-import html
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynlab._checks import SettingError, real, require, threads
-from dynlab._cli import Parser, number, run_command
-from dynlab.files import expanded
+from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.explanation.explanation import explain
+from dynlab.tools.checks import real, threads
+from dynlab.tools.files import expanded
 
 if TYPE_CHECKING:
-    from dynlab.explanation.advice import Suggestion, Trial
-    from dynlab.explanation.noise import GradientNoise
-    from dynlab.explanation.phases import Finding
-    from dynlab.explanation.pictures import PictureFinding
-    from dynlab.explanation.read import Recorded
-    from dynlab.explanation.shares import Shares
+    pass
 
 PROGRAM = "dynlab.explain"
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """One trajectory: the numbers, and `lines` made from them."""
-
-    finding: Finding | PictureFinding
-    shares: Shares | None
-    noise: GradientNoise | None
-    suggestions: list[Suggestion]
-    trials: list[Trial]
-    lines: list[str] = field(repr=False)
-
-    def __repr__(self) -> str:
-        return f"Explained({self.lines[0]})"
-
-
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """What `explain` found: `runs`, one for each trajectory, and their `text`."""
-
-    place: Path
-    runs: list[Explained]
-
-    @property
-    def text(self) -> str:
-        """All lines, an empty one between runs."""
-        return "\n\n".join("\n".join(run.lines) for run in self.runs)
-
-    def __repr__(self) -> str:
-        return f"Explanation({str(self.place)!r}, {len(self.runs)} runs)"
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.text)}</pre>"
 
 
 @dataclass(frozen=True)
@@ -75,72 +36,6 @@ class Settings:
     head: str | None
     trial: bool
     threads: int
-
-
-def explain(
-    place: Path | str, *, at: float | None = None, activation: str | None = None, head: str | None = None,
-    trial: bool = False, workers: int | None = None,
-) -> Explanation:  # fmt: skip
-    """Explain the run in a folder.
-
-    Parameters
-    ----------
-    place : folder of a run of dynlab.run, dynlab.compare or dynlab.pretrain (the last one finished or not).
-    at : time of the flow, step of a run on finite samples, or epoch of one on pictures to explain (None: the end).
-    activation, head : of the trajectories to explain (None: all).
-    trial : try every suggestion on `advice.STARTS` starts of the exact flow; the theory's runs only.
-    workers : threads for that (None: all).
-
-    Raises FolderError of one line where the folder holds no such run or is damaged, SettingError for a choice that it lacks.
-    """
-    from dynlab.explanation import read
-
-    place = expanded(place)
-    record = read.record_of(place)
-    kind = read.kind_of(place, record)
-    at = None if at is None else real("at", at, at_least=0.0)
-    if kind == "pictures":
-        from dynlab.explanation import pictures
-
-        for name, asked in (("activation", activation), ("head", head)):
-            require(asked is None, name, asked, "left out for a run on pictures")
-        require(not trial, "try", True, "left out for a run on pictures")
-        finding = pictures.find(place, record, at)
-        lines = pictures.lines(finding)
-        return Explanation(place, [Explained(finding, None, None, [], [], lines)])
-    reader = read.main_runs if kind == "main" else read.sample_runs
-    return Explanation(place, [_explained(run, at, trial, workers) for run in reader(place, record, activation, head)])
-
-
-def _explained(run: Recorded, at: float | None, trial: bool, workers: int | None) -> Explained:
-    """One trajectory of the theory or of finite samples."""
-    from dynlab.explanation import advice, noise, phases, shares, story, words
-
-    if at is not None:
-        at = at * run.pace
-        last = run.time[-1]
-        if at > last:
-            raise SettingError("at", at / run.pace, f"at most {last / run.pace:.6g}, where {_name(run)} ends")
-    finding = phases.find(run, at)
-    found = shares.shares(run)
-    suggested = advice.suggestions(finding)
-    trials = [advice.try_out(run, one, workers) for one in suggested] if trial else []
-    measured = run.sampled and run.optimiser == "sgd" and finding.phase != "vanished"
-    shown = noise.gradient_noise(run, finding.index) if measured else None
-    lines = [words.title(finding), words.headline(finding), *story.story(finding)]
-    if at is not None or finding.phase not in phases.SETTLED:
-        lines += words.forces(finding)
-    lines += story.ahead(finding)
-    if shown is not None:
-        lines.append(words.told_noise(finding, shown))
-    if found is not None:
-        lines += words.told_shares(finding, found)
-    lines += [*words.advice(finding, suggested), *(words.tried(one) for one in trials)]
-    return Explained(finding, found, shown, suggested, trials, words.wrapped(lines))
-
-
-def _name(run: Recorded) -> str:
-    return f"{run.model.activation}, head {run.training.head}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

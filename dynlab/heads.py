@@ -1,182 +1,144 @@
-r"""The rules of the prediction head E, for the population, finite samples and images alike.
+"""All heads under one budget: `python -m dynlab.heads`.
 
-Online output F = E f with f the encoder's outputs, E (m, m).
-
-    none           E = I
-    fixed          E given, never changed
-    off-diagonal   E(0) = I; the entries off the diagonal train (Wen & Li, NeurIPS 2022)
-    linear         all entries train (the linear predictor of Tian, Chen & Ganguli, ICML 2021)
-    symmetric      all entries train on the projection (G + G^T)/2 of the gradient (the symmetric W_p of their theory)
-    directpred     E = U diag(p) U^T, p_j = sqrt(s_j/s_max) + eps, S = U diag(s) U^T the correlation E f f^T
-                   (Tian et al. 2021, DirectPred)
-    directcopy     E = S/s_max + eps I (Wang, Chen, Du & Tian 2021, DirectCopy)
-
-No gradient flows through the last two. In practice S is a moving average, S <- rho S + (1 - rho) E_batch f f^T with
-rho = 0.3 (`moving_correlation`); on the population E f f^T itself is known and S is exactly that.
-
-Functions named with a trailing matrix argument fill it; they are plain loops over numbers of any kind (float, complex,
-extended), so that the solver can compile them and differentiate through them.
+Every head and normalisation is pretrained from several seeds with the settings of one recipe; the frozen features of each
+run are measured, beside those of the networks before training. DirectPred and DirectCopy have the moving-average target that
+they were published with (`PUBLISHED`); what stands after a colon is where the head starts, or which target it has. A run
+that diverges is told and left out of the tables, and the others go on. A run is a folder of `dynlab.pretrain` with an
+evaluate.json in it; those that are there already are not made again, so the same command continues a contest that was
+stopped.
 """
 
 from __future__ import annotations
 
-from math import sqrt
-from typing import TYPE_CHECKING
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.images.comparison.runs import (
+    DEFAULT,
+    ENTRIES,
+    SHORT,
+    Settings,
+    curves_of,
+    entries,
+    measured,
+    metrics_of,
+    random_rows,
+)
+from dynlab.images.settings import NORMALISATIONS, RECIPES, pretraining
+from dynlab.tools.checks import choice, integer, require, threads
+from dynlab.tools.files import expanded
+from dynlab.tools.provenance import Call
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
-HEADS: tuple[str, ...] = ("none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy", "fixed")
-TRAINED = ("off-diagonal", "linear", "symmetric")
-NONE, OFF_DIAGONAL, LINEAR_HEAD, SYMMETRIC, DIRECTPRED, DIRECTCOPY, FIXED = range(7)
-RHO = 0.3
-SWEEPS = 30
-RESOLVED = 1e-13  # a share of the largest eigenvalue below this is, in float64, the rounding of zero
+PROGRAM = "dynlab.heads"
+MOST_SEEDS = 1000
 
 
-def rule_number(head: str) -> int:
-    """The number by which compiled code tells the rule."""
-    return HEADS.index(head)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 1 also where a run diverged."""
+    call = parser().call(argv)
+    diverged: list[str] = []
+    status = run_command(call, lambda: diverged.extend(run(check(call.arguments), call)))
+    for line in diverged:
+        print(f"{PROGRAM}: {line}", file=sys.stderr)
+    return status or (1 if diverged else 0)
 
 
-def project_gradient(rule, m, d_head):
-    """Turn dL/dE (m, m) into what the rule's entries follow, in place."""
-    for j in range(m):
-        for r in range(m):
-            if rule == OFF_DIAGONAL and j == r:
-                d_head[j, r] = 0.0 * d_head[j, r]
-            elif rule != OFF_DIAGONAL and rule != LINEAR_HEAD and rule != SYMMETRIC:
-                d_head[j, r] = 0.0 * d_head[j, r]
-            elif rule == SYMMETRIC and r < j:
-                middle = 0.5 * (d_head[j, r] + d_head[r, j])
-                d_head[j, r] = middle
-                d_head[r, j] = middle
+def run(settings: Settings, call: Call) -> list[str]:
+    """Make the runs that are missing, measure them, write table and figures, print; a line for each that diverged."""
+    from dynlab.images.comparison import tables
+    from dynlab.images.ops import ops_of
+    from dynlab.images.worth import representations
+    from dynlab.tools.files import FolderError, json_text, write_csv, write_whole
+    from dynlab.tools.provenance import provenance
+
+    ops_of(settings.device, settings.threads)  # refused before anything is read
+    if settings.out.exists() and not settings.out.is_dir():
+        raise FolderError(settings.out, "holds a file; must be a folder")
+    if settings.download:
+        from dynlab.images.data.download import fetch
+
+        fetch(settings.base.dataset, settings.data, quiet=settings.quiet)
+    data = representations.labelled(settings.base.dataset, settings.data, None, settings.verify)
+    diverged: dict[tuple[str, str, int], str] = {}
+    rows = [row for entry in entries(settings) for row in measured(settings, entry, data, diverged)]
+    rows += [row for seed in range(settings.seeds) for row in random_rows(settings, seed, data)]
+    runs = tables.frame(rows)
+    table = tables.table(runs)
+    write_csv(settings.out / "runs.csv", runs)
+    write_csv(settings.out / "heads.csv", table)
+    facts = {"kind": "heads", **call.record(), "settings": settings.base.plain()}
+    facts |= {"heads": settings.heads, "normalisations": settings.normalisations, "seeds": settings.seeds}
+    facts["diverged"] = list(diverged.values())
+    write_whole(settings.out / "heads.json", json_text(facts | provenance(call.started)))
+    if settings.plots and (runs["head"] != "random encoder").any():
+        from dynlab.drawing import head_comparison
+
+        curves = {entry: metrics_of(settings, entry) for entry in curves_of(settings) if entry not in diverged}
+        head_comparison.write(settings.out, runs, curves, settings.base.plain())
+    if not settings.quiet:
+        print("\n".join(tables.text(table, settings, time.perf_counter() - call.started)), flush=True)
+    return list(diverged.values())
 
 
-def trains(rule, j, r):
-    """Whether entry (j, r) follows a gradient under the rule."""
-    return rule == LINEAR_HEAD or rule == SYMMETRIC or (rule == OFF_DIAGONAL and j != r)
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    given = {name: number(value) for name, value in vars(arguments).items()}
+    recipe = choice("recipe", arguments.recipe, RECIPES)
+    short: dict[str, Any] = SHORT.get(recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
+    names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed")
+    base = pretraining(recipe, **{name: given[name] for name in names if given[name] is not None})
+    base = replace(base, head="none", head_start="identity", head_hidden=None, knn_every=0)
+    chosen = short["heads"] if arguments.heads is None else words_of("heads", arguments.heads, ENTRIES)
+    kinds = short["normalisations"] or (base.normalisation,)
+    if arguments.normalisations is not None:
+        kinds = words_of("normalisations", arguments.normalisations, NORMALISATIONS)
+    seeds = short["seeds"] if given["seeds"] is None else integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS)
+    require(base.dataset != "stl10", "dataset", base.dataset, "one whose training pictures have labels")
+    for name in ("out", "data"):
+        require(getattr(arguments, name) != "", name, "", "the name of a folder")
+    out = expanded(arguments.out or f"runs/heads-{recipe}-{base.dataset}")
+    return Settings(
+        base, chosen, kinds, seeds, expanded(arguments.data), out, arguments.download, not arguments.no_verify,
+        arguments.device, threads(given["threads"]), not arguments.no_plots, arguments.quiet,
+    )  # fmt: skip
 
 
-def decay_gradient(rule, m, decay, head, d_head):
-    """Add decay * E to the gradient of the entries that train."""
-    for j in range(m):
-        for r in range(m):
-            if trains(rule, j, r):
-                d_head[j, r] = d_head[j, r] + decay * head[j, r]
+def words_of(name: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
+    """Words with commas, each of those allowed."""
+    return tuple(choice(name, word.strip(), allowed) for word in dict.fromkeys(text.split(",")))
 
 
-def spectrum(m, matrix, vectors):
-    """Eigenvalues (on the diagonal of matrix) and eigenvectors (columns of vectors) of a real symmetric matrix, in place.
-
-    Cyclic Jacobi rotations: accurate for small eigenvalues too, and analytic, so that a complex step goes through them.
-    """
-    for i in range(m):
-        for k in range(m):
-            vectors[i, k] = 0.0 * matrix[i, k]
-        vectors[i, i] = 1.0 + vectors[i, i]
-    for _ in range(SWEEPS):
-        rest = 0.0
-        for p in range(m):
-            for q in range(p + 1, m):
-                scale = sqrt(abs(matrix[p, p].real)) * sqrt(abs(matrix[q, q].real))
-                # Far below rounding: the imaginary part of a complex step is small, too, and has to converge.
-                if abs(matrix[p, q]) > 1e-70 * scale:
-                    rest = 1.0
-                    rotate(m, p, q, matrix, vectors)
-        if rest == 0.0:
-            break
-
-
-def rotate(m, p, q, matrix, vectors):
-    """One Jacobi rotation that removes matrix[p, q]."""
-    off = matrix[p, q]
-    gap = matrix[q, q] - matrix[p, p]
-    root = (gap * gap + 4.0 * off * off) ** 0.5
-    total = gap + root if gap.real >= 0.0 else gap - root
-    if abs(total) == 0.0:
-        return
-    t = 2.0 * off / total
-    c = 1.0 / (1.0 + t * t) ** 0.5
-    s = t * c
-    for k in range(m):
-        x = matrix[k, p]
-        y = matrix[k, q]
-        matrix[k, p] = c * x - s * y
-        matrix[k, q] = s * x + c * y
-    for k in range(m):
-        x = matrix[p, k]
-        y = matrix[q, k]
-        matrix[p, k] = c * x - s * y
-        matrix[q, k] = s * x + c * y
-    matrix[p, q] = 0.0 * off
-    matrix[q, p] = 0.0 * off
-    for k in range(m):
-        x = vectors[k, p]
-        y = vectors[k, q]
-        vectors[k, p] = c * x - s * y
-        vectors[k, q] = s * x + c * y
-
-
-def head_of_correlation(rule, m, eps, resolved, correlation, vectors, head):
-    """Fill head (m, m) with DirectPred's or DirectCopy's E; correlation (m, m) is overwritten, vectors (m, m) scratch.
-
-    resolved: the share of the largest eigenvalue below which one is zero but for rounding.
-    """
-    if rule == DIRECTCOPY:
-        for j in range(m):
-            for r in range(m):
-                head[j, r] = correlation[j, r]
-    spectrum(m, correlation, vectors)
-    largest = correlation[0, 0]
-    for j in range(m):
-        if correlation[j, j].real > largest.real:
-            largest = correlation[j, j]
-    for j in range(m):
-        for r in range(m):
-            if rule == DIRECTCOPY:
-                head[j, r] = head[j, r] / largest
-            else:
-                head[j, r] = 0.0 * largest
-                for k in range(m):
-                    share = correlation[k, k] / largest
-                    if share.real > resolved:
-                        head[j, r] = head[j, r] + share**0.5 * vectors[j, k] * vectors[r, k]
-        head[j, j] = head[j, j] + eps
-
-
-def from_correlation(head: str, correlation, eps: float = 0.1) -> np.ndarray:
-    """E (m, m) of DirectPred or DirectCopy for a correlation E f f^T (m, m), symmetric and positive semidefinite."""
-    import numpy as np
-
-    work = np.array(correlation, dtype=np.float64)
-    m = len(work)
-    made = np.empty((m, m))
-    head_of_correlation(rule_number(head), m, eps, RESOLVED, work, np.empty((m, m)), made)
-    return made
-
-
-def moving_correlation(before, batch_correlation, rho: float = RHO) -> np.ndarray:
-    """The moving average S <- rho S + (1 - rho) E_batch f f^T (before None: the first batch)."""
-    import numpy as np
-
-    now = np.asarray(batch_correlation, dtype=np.float64)
-    return now.copy() if before is None else rho * np.asarray(before) + (1.0 - rho) * now
-
-
-def norm_and_asymmetry(head) -> tuple[float, float]:
-    """||off-diag(E)||_F and ||E - E^T||_F / ||off-diag(E)||_F (nan for a diagonal head), as the paper plots them."""
-    import numpy as np
-
-    head = np.asarray(head, dtype=np.float64)
-    off = head - np.diag(np.diagonal(head))
-    norm = float(np.linalg.norm(off))
-    return norm, float(np.linalg.norm(head - head.T)) / norm if norm > 0.0 else float("nan")
-
-
-if __name__ == "__main__":
-    import sys
-
-    from dynlab.images.contest import main
-
-    sys.exit(main())
+def parser() -> Parser:
+    """The options. Values stay words here: `check` turns them into numbers and says what is allowed."""
+    p = Parser(
+        prog=PROGRAM,
+        description="Pretrain with every head under one budget and measure what the features are worth.",
+        epilog="example: dynlab heads --recipe demo --data data   (collapse and rescue in minutes)",
+    )
+    p.option("--recipe", f"settings of all runs, of {', '.join(RECIPES)}", "cpu-small", "NAME")
+    p.option("--data", "folder with the pictures' files", "data", "DIR")
+    usual = f"(default {','.join(DEFAULT)}; demo: none,off-diagonal)"
+    p.option("--heads", f"of {', '.join(ENTRIES)} {usual}", metavar="RULE,RULE")
+    kinds = "of length, batch, or both with a comma (default: the recipe's; demo: both)"
+    p.option("--normalisations", kinds, metavar="NAME,NAME")
+    p.option("--seeds", "runs of each (default 3; demo: 1)")
+    for name, what in (("dataset", "pictures"), ("encoder", "network"), ("schedule", "of the learning rate")):
+        p.option(f"--{name}", f"{what}, instead of the recipe's", metavar="NAME")
+    for name in ("limit", "batch", "epochs", "steps", "lr", "seed"):
+        p.option(f"--{name}", "instead of the recipe's")
+    p.option("--out", "folder of the runs (default: one named by recipe and pictures under runs/)", metavar="DIR")
+    p.add_argument("--download", action="store_true", help="fetch the files into --data first, from their official address")
+    p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
+    p.option("--device", "of cpu, cuda, auto", "cpu", "NAME")
+    p.option("--threads", "threads to compute with (default: all cores)")
+    p.add_argument("--no-plots", action="store_true", help="write no figures")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return p

@@ -12,40 +12,23 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynlab._checks import SettingError, integer, real, require, threads
-from dynlab._cli import Call, Parser, number, run_command
-from dynlab._options import add_device, announce
-from dynlab.axes import FORM, SETTINGS, parse_axis
-from dynlab.files import expanded
+from dynlab.command_line.options import add_device, announce
+from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.maps.axes import FORM, SETTINGS, parse_axis
+from dynlab.maps.phase_map import Settings
+from dynlab.tools.checks import SettingError, integer, real, require, threads
+from dynlab.tools.files import expanded
+from dynlab.tools.provenance import Call
 
 if TYPE_CHECKING:
-    from dynlab.grid import Grid
-    from dynlab.map_measures import Measure
+    pass
 
 PROGRAM = "dynlab.phase"
 FIXED = (*SETTINGS, "activation", "mask")
 DASK_WAIT = 15  # seconds until a cluster that does not answer is given up
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of the command, checked."""
-
-    grid: Grid
-    seeds: int
-    measure: Measure
-    level: float | None
-    refine: bool
-    threads: int
-    dask: str | None
-    device: str
-    out: Path
-    plots: bool
-    quiet: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,11 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings, call: Call) -> None:
     """Compute what is missing, write, print."""
-    from dynlab import phase_report
-    from dynlab._progress import progress
-    from dynlab.grid import phase_map
+    from dynlab.maps.phase_map import check_folder, phase_map
+    from dynlab.reports import phase_map as phase_report
+    from dynlab.tools.progress import progress
 
-    phase_report.check_folder(settings.out)
+    check_folder(settings.out)
     if settings.device != "cpu" and not settings.quiet:
         announce(settings.grid.device(settings.device)[1])
     with executor(settings.dask) as pool, progress(0, "trajectories", settings.quiet) as show:
@@ -104,8 +87,9 @@ def executor(address: str | None) -> Iterator[Executor | None]:
 
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
-    from dynlab.grid import MOST_SEEDS, Grid
-    from dynlab.map_measures import Measure
+    from dynlab.maps.grid import Grid
+    from dynlab.maps.measures import Measure
+    from dynlab.maps.phase_map import MOST_SEEDS
 
     require(arguments.out != "", "out", "", "the name of a folder")
     x, y = (parse_axis(option, getattr(arguments, option)) for option in ("x", "y"))

@@ -3,7 +3,7 @@
     python -m dynlab.portrait --x w21 --y w22 --hold E21=0.05
     python -m dynlab.portrait --x E21=0:1 --y w22=-0.5:0.5 --hold w21=0.3
 
-Coordinates are named in `dynlab.plane`: w_jl signals, E_jr head entries, s_j noise parts. The others are held, or
+Coordinates are named in `dynlab.planes.plane`: w_jl signals, E_jr head entries, s_j noise parts. The others are held, or
 slaved; basins and trajectories are those of the whole exact system, which starts on the plane and leaves it.
 """
 
@@ -12,43 +12,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynlab._checks import SettingError, choice, integer, real, require, threads
-from dynlab._cli import Call, Parser, number, run_command
-from dynlab.files import expanded, run_folder
-from dynlab.model import Model
+from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.planes.portrait import Settings
+from dynlab.settings.model import Model
+from dynlab.tools.checks import SettingError, choice, integer, real, require, threads
+from dynlab.tools.files import run_folder
+from dynlab.tools.provenance import Call
 
 if TYPE_CHECKING:
-    from dynlab.plane import Plane
+    pass
 
 PROGRAM = "dynlab.portrait"
 MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "activation")
 RULES = ("off-diagonal", "none")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of the command, checked."""
-
-    plane: Plane
-    head: str
-    eta_head: float
-    points: int
-    trajectories: int
-    until: float
-    rtol: float
-    threads: int
-    out: str | None
-    plots: bool
-    quiet: bool
-
-    @property
-    def place(self) -> Path:
-        """Where the run folder goes; without --out a name that tells the axes."""
-        return expanded(self.out if self.out is not None else f"runs/portrait-{self.plane.x.name}-{self.plane.y.name}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,23 +37,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings, call: Call) -> None:
     """Claim the run folder, compute, write it, then report."""
-    from dynlab import portrait_report
-    from dynlab._progress import progress
+    from dynlab.planes.portrait import compute
+    from dynlab.reports import portrait
+    from dynlab.tools.progress import progress
 
     with run_folder(settings.place, numbered=settings.out is None) as folder:
         with progress(0, "trajectories", settings.quiet) as show:
-            found = portrait_report.compute(
+            found = compute(
                 settings.plane, settings.points, settings.trajectories,
                 until=settings.until, rtol=settings.rtol, threads=settings.threads, progress=show,
             )  # fmt: skip
-        portrait_report.write_files(folder.partial, settings, found, call)
+        portrait.write_files(folder.partial, settings, found, call)
     if not settings.quiet:
-        portrait_report.print_report(found, folder.place)
+        portrait.print_report(found, folder.place)
 
 
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
-    from dynlab.plane import Plane, parse_side
+    from dynlab.planes.plane import Plane, parse_side
 
     given = {name: number(text) for name, text in vars(arguments).items() if name not in ("hold", "slave", "x", "y")}
     require(arguments.out != "", "out", "", "the name of a folder")

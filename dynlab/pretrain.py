@@ -13,11 +13,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
-from dynlab import _device
-from dynlab._checks import SettingError, choice, integer, require, threads
-from dynlab._cli import Call, Parser, number, run_command
-from dynlab.files import expanded
+from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
+from dynlab.machine import device
+from dynlab.tools.checks import SettingError, choice, integer, require, threads
+from dynlab.tools.files import expanded
+from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.pretrain"
 HELP = {
@@ -79,23 +80,24 @@ def run(call: Call) -> list[str]:
     named = not arguments.resume or arguments.out is not None
     require(named, "out", None, "the folder of the run that --resume goes on with")
     settings = settings_of(arguments)
-    _device.chosen(arguments.device)  # an error of one line, before anything is fetched or read
+    device.chosen(arguments.device)  # an error of one line, before anything is fetched or read
     usual = f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}"
     place = expanded(arguments.out or usual)
 
-    from dynlab.images import datasets, record
+    from dynlab.images.data import datasets
+    from dynlab.images.training import run_folder
 
-    if arguments.resume and record.finished(place, arguments.quiet):
+    if arguments.resume and run_folder.finished(place, arguments.quiet):
         return []
-    own = record.run_of(place)["data"] if arguments.resume else ""
+    own = run_folder.run_of(place)["data"] if arguments.resume else ""
     data = expanded(arguments.data or own or "data")
     if arguments.download:
-        from dynlab.images.download import fetch
+        from dynlab.images.data.download import fetch
 
         fetch(settings.dataset, data, quiet=arguments.quiet)
     split = "unlabelled" if settings.dataset == "stl10" else "train"
     pictures = datasets.load(settings.dataset, data, split, verify=not arguments.no_verify)
-    return record.pretrain(
+    return run_folder.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
         device=arguments.device, quiet=arguments.quiet, plots=not arguments.no_plots,
         command=call.command, data=data,
@@ -109,9 +111,9 @@ def settings_of(arguments: argparse.Namespace) -> Pretraining:
         given["projector"] = widths(arguments.projector)
     if not arguments.resume:
         return pretraining(arguments.recipe, **given)
-    from dynlab.images import record
+    from dynlab.images.training import run_folder
 
-    before = record.settings_of(expanded(arguments.out))
+    before = run_folder.settings_of(expanded(arguments.out))
     if arguments.recipe is not None:
         given = RECIPES[choice("recipe", arguments.recipe, RECIPES)] | given
     for name, value in given.items():

@@ -10,31 +10,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from dynlab._checks import SettingError, integer, require, threads
-from dynlab._cli import Call, Parser, number, run_command
-from dynlab._device import chosen
-from dynlab._options import add_device, announce
-from dynlab.files import expanded
+from dynlab.claims.judgement import Settings
+from dynlab.command_line.options import add_device, announce
+from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.machine.device import chosen
+from dynlab.tools.checks import SettingError, integer, require, threads
+from dynlab.tools.files import expanded
+from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.theorem"
 NUMBERS = tuple(range(1, 12))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of the command, checked."""
-
-    claims: tuple[int, ...]
-    quick: bool
-    seed: int
-    threads: int
-    device: str
-    out: Path
-    plots: bool
-    quiet: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,15 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings, call: Call) -> None:
     """Compute what is missing, judge the claims, write and print."""
-    from dynlab.claims import report
+    from dynlab.claims.judgement import judge, open_folder
+    from dynlab.reports import theorem
 
     if settings.device != "cpu" and not settings.quiet:
         announce(chosen(settings.device)[1])
-    store = report.open_folder(settings.out)
-    findings = report.judge(settings, store)
-    report.write_files(settings, findings, call)
+    store = open_folder(settings.out)
+    findings = judge(settings, store)
+    theorem.write_files(settings, findings, call)
     if not settings.quiet:
-        report.print_report(settings, findings)
+        theorem.print_report(settings, findings)
 
 
 def check(arguments: argparse.Namespace) -> Settings:

@@ -14,9 +14,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dynlab._checks import choice, require
-from dynlab._cli import Parser, run_command
-from dynlab.files import FolderError, expanded, held_folder
+from dynlab.command_line.parser import Parser, run_command
+from dynlab.tools.checks import choice, require
+from dynlab.tools.files import FolderError, expanded, held_folder
 
 from . import NAMES
 

@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import dynlab
-from dynlab import plotting
 from dynlab.claims.same_loss import lowest_loss
+from dynlab.drawing import style
 from dynlab.population.moments import output_rank
 
 from .parts import HEADS, caption, letter, read, save, settings_of, words, write
 
 NAME = "collapse_at_equal_loss"
 TITLE = "Effective rank against the loss: collapsed and diverse runs end at the same loss"
-LOOKS: dict[object, dict[str, Any]] = {"off-diagonal": plotting.series(0), "none": plotting.series(1)}
+LOOKS: dict[object, dict[str, Any]] = {"off-diagonal": style.series(0), "none": style.series(1)}
 ENDS = {"off-diagonal": "o", "none": "s"}
 NEAR = 1e-6  # above the lowest loss, where curves end in the picture
 
@@ -37,7 +37,7 @@ def compute(settings: dict, folder: Path) -> None:
     kept = (frames["off-diagonal"]["rank"] > 1.99) & (frames["none"]["outcome"] == "only_strong")
     parts = []
     for number in np.flatnonzero(kept)[: settings["runs"]]:
-        start = dynlab.sweep.draw_start(model, settings["dim"], 0, int(number))
+        start = dynlab.population.starts.draw_start(model, settings["dim"], 0, int(number))
         for head in HEADS:
             run = dynlab.simulate(model, start, head=head, eta_head=settings["eta_head"])
             numbers = {"time": run.time, "loss": run.loss, "excess": run.loss - lowest_loss(model)}
@@ -57,8 +57,8 @@ def claim(data: pd.DataFrame) -> None:
 
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
-    with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 3.0), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH, 3.0), layout="constrained")
         left, right = figure.subplots(1, 2)
         for (_, head), rows in data.groupby(["run", "head"]):
             seen = rows[rows["time"] > 0.0]
@@ -69,7 +69,7 @@ def draw(folder: Path) -> None:
             right.plot(falling["excess"].iloc[-1:], falling["rank"].iloc[-1:], **end)
         left.set_xscale("log")
         left.set_xlim(1e2, 1e9)
-        left.set_xlabel(plotting.TIME)
+        left.set_xlabel(style.TIME)
         left.set_ylabel("loss")
         letter(left, "a", "loss")
         right.set_xscale("log")

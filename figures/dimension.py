@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import dynlab
-from dynlab import plotting
-from dynlab._stats import wilson
-from dynlab.points import Point
-from dynlab.predictions import prediction
+from dynlab.drawing import style
+from dynlab.maps.points import Point
+from dynlab.maps.predictions import prediction
+from dynlab.tools.intervals import wilson
 
 from .parts import HEAD_LOOKS, HEADS, LAW, caption, intervals, letter, read, save, settings_of, words, write
 
@@ -20,8 +20,8 @@ NAME = "dimension"
 TITLE = "Share of starts that learn both features against the dimension"
 RATES = (1e-3, 1e-2, 1e-1)
 SHOWN = 1e-2  # the rate of the first panel
-RATE_LOOKS = (plotting.marks(2), plotting.marks(0), plotting.marks(3))  # that of the first panel's rate is as there
-DASHED = plotting.DASHES[1]  # the predictions, each in the colour of its points
+RATE_LOOKS = (style.marks(2), style.marks(0), style.marks(3))  # that of the first panel's rate is as there
+DASHED = style.DASHES[1]  # the predictions, each in the colour of its points
 
 
 def settings(fast: bool) -> dict:
@@ -63,8 +63,8 @@ def _rate(rate: float) -> str:
 
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
-    with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 3.2), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         with_head, without = data[data["head"] != "none"], data[data["head"] == "none"]
         shown = {"off-diagonal": with_head[with_head["eta_head"] == SHOWN], "none": without}

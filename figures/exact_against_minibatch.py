@@ -13,9 +13,10 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from dynlab import Model, plotting
-from dynlab.sweep import draw_start
-from dynlab.training import Training
+from dynlab import Model
+from dynlab.drawing import style
+from dynlab.population.starts import draw_start
+from dynlab.settings.training import Training
 
 from .parts import HEADS, LAW, caption, letter, read, save, settings_of, words, write
 
@@ -24,7 +25,7 @@ TITLE = "Minibatch training over the exact descent, and its distance against the
 SIGNALS = ("strong", "weak")
 # Of the signals: colours, and the dashes that the theory has.
 LOOKS: dict[str, dict[str, Any]] = {
-    name: {"color": plotting.COLOURS[place], "linestyle": plotting.DASHES[place + 1]} for place, name in enumerate(SIGNALS)
+    name: {"color": style.COLOURS[place], "linestyle": style.DASHES[place + 1]} for place, name in enumerate(SIGNALS)
 }
 THEORY: dict[str, Any] = {"color": "black", "linewidth": 1.0}
 SHAPES = {"off-diagonal": "o", "none": "s"}
@@ -105,8 +106,8 @@ def claim(data: pd.DataFrame) -> None:
 
 def draw(folder: Path) -> None:
     data, given = read(NAME, folder), settings_of(NAME, folder)
-    with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 4.8), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH, 4.8), layout="constrained")
         grid = figure.add_gridspec(2, 3, width_ratios=(1.0, 1.0, 1.0))
         curves = data[data["kind"] == "curve"]
         for i, activation in enumerate(FILLED):

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import dynlab
-from dynlab import plotting
-from dynlab._stats import wilson
+from dynlab.drawing import style
+from dynlab.tools.intervals import wilson
 
 from .parts import caption, intervals, letter, read, save, settings_of, write
 
@@ -20,7 +20,7 @@ TITLE = "Share of starts that learn both features, and when, under six head rule
 HEADS = ("off-diagonal", "linear", "symmetric", "directpred", "directcopy", "none")
 LABELS = {"off-diagonal": "off-diagonal", "linear": "linear", "symmetric": "symmetric", "directpred": "DirectPred",
           "directcopy": "DirectCopy", "none": "no head"}  # fmt: skip
-LOOKS = {head: plotting.marks(n) for n, head in enumerate(HEADS)}
+LOOKS = {head: style.marks(n) for n, head in enumerate(HEADS)}
 JOINED: dict[str, Any] = {"linewidth": 0.8}
 BESIDE = 0.013  # of the weak strength, from one head to the next, so that all show
 
@@ -61,15 +61,15 @@ def claim(data: pd.DataFrame) -> None:
 
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
-    with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 3.3), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH, 3.3), layout="constrained")
         left, right = figure.subplots(1, 2)
         for n, head in enumerate(HEADS):
             rows = data[data["head"] == head].sort_values("weak")
             beside = rows.assign(weak=rows["weak"] + BESIDE * (n - 2.5))
-            intervals(left, beside, "weak", LOOKS[head] | JOINED | plotting.series(n), LABELS[head])
+            intervals(left, beside, "weak", LOOKS[head] | JOINED | style.series(n), LABELS[head])
             times = beside.assign(value=beside["time"], low=beside["time_low"], high=beside["time_high"])
-            intervals(right, times.dropna(subset="time"), "weak", LOOKS[head] | JOINED | plotting.series(n), LABELS[head])
+            intervals(right, times.dropna(subset="time"), "weak", LOOKS[head] | JOINED | style.series(n), LABELS[head])
         for axes in (left, right):
             axes.set_xlabel(r"weak strength $\alpha_2$")
         left.set_ylim(0.0, 1.05)

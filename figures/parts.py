@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import dynlab
-from dynlab import plotting
-from dynlab._show import model_words
-from dynlab.files import write_csv, write_json
+from dynlab.drawing import style
+from dynlab.tools.files import write_csv, write_json
+from dynlab.tools.show import model_words
 
 HEADS = {"off-diagonal": "with head", "none": "without head"}
-HEAD_LOOKS = {"off-diagonal": plotting.marks(0), "none": plotting.marks(1)}
+HEAD_LOOKS = {"off-diagonal": style.marks(0), "none": style.marks(1)}
 POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "elinewidth": 0.8, "capsize": 1.5}
 LAW: dict[str, Any] = {"color": "0.25", "linewidth": 1.0, "zorder": 1}
 
@@ -57,7 +57,7 @@ def settings_of(name: str, folder: Path) -> dict[str, Any]:
 
 def save(figure: Figure, name: str, folder: Path) -> None:
     """Write NAME.pdf and NAME.png, settings and version in their metadata."""
-    plotting.save(figure, folder / name, module(name).TITLE, settings_of(name, folder))
+    style.save(figure, folder / name, module(name).TITLE, settings_of(name, folder))
 
 
 def words(settings: Mapping[str, Any], *more: str, activation: bool = True) -> str:
@@ -67,7 +67,7 @@ def words(settings: Mapping[str, Any], *more: str, activation: bool = True) -> s
 
 def caption(figure: Figure, text: str) -> None:
     """What a figure shows, above it."""
-    figure.suptitle(text, fontsize=plotting.CAPTION)
+    figure.suptitle(text, fontsize=style.CAPTION)
 
 
 def letter(axes: Axes, text: str, title: str = "") -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dynlab import map_figure, plotting
-from dynlab.axes import parse_axis
-from dynlab.grid import Grid, PhaseMap, phase_map
-from dynlab.map_measures import Measure
+from dynlab.drawing import phase_map as map_figure
+from dynlab.drawing import style
+from dynlab.maps.axes import parse_axis
+from dynlab.maps.grid import Grid
+from dynlab.maps.measures import Measure
+from dynlab.maps.phase_map import PhaseMap, phase_map
 
 from .parts import caption, read, save, settings_of, write
 
@@ -56,8 +58,8 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data, given = read(NAME, folder), settings_of(NAME, folder)
     measure = Measure.named("both")
-    with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 4.2), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH, 4.2), layout="constrained")
         panels = figure.subplots(2, len(given["activations"]), sharex=True, sharey=True)
         norm, drawn = map_figure.norm_of(measure, []), set()
         for column, activation in zip(panels.T, given["activations"], strict=True):

@@ -10,8 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import dynlab
-from dynlab import plotting
-from dynlab.trajectory import Trajectory
+from dynlab.drawing import style
+from dynlab.drawing.phases import (
+    draw_head,
+    draw_phases,
+    draw_signals,
+    line_handles,
+    phase_key,
+    phase_windows,
+    set_time_axis,
+    shown_times,
+)
+from dynlab.population.trajectory import Trajectory
 
 from .parts import HEADS, save, settings_of, words, write
 
@@ -31,7 +41,7 @@ def compute(settings: dict, folder: Path) -> None:
     with_head, without = (dynlab.ensemble(model, head=head, **given).frame for head in HEADS)
     own = (with_head["outcome"] == "both") & (with_head["rank"] > 1.99)
     row = int((own & (without["outcome"] == "only_strong")).to_numpy().argmax())
-    start = dynlab.sweep.draw_start(model, settings["dim"], 0, row)
+    start = dynlab.population.starts.draw_start(model, settings["dim"], 0, row)
     rows = []
     for head in HEADS:
         run = dynlab.simulate(model, start, head=head, eta_head=settings["eta_head"])
@@ -66,32 +76,32 @@ def claim(data: pd.DataFrame) -> None:
 
 def draw(folder: Path) -> None:
     runs = [Trajectory.load(folder / TRAJECTORY.format(head)) for head in HEADS]
-    with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 4.9), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH, 4.9), layout="constrained")
         grid = figure.subplots(3, 2, sharex=True, sharey="row", height_ratios=(1.0, 0.7, 0.7))
-        windows, shown = plotting.phase_windows(runs[0]), plotting.shown_times(runs)
+        windows, shown = phase_windows(runs[0]), shown_times(runs)
         tops: list[list[float]] = [[], [], []]
         for column, run, title in zip(grid.T, runs, HEADS.values(), strict=True):
-            plotting.draw_signals(column[0], run, shown[1])
-            plotting.draw_head(column[1], run, shown[1])
+            draw_signals(column[0], run, shown[1])
+            draw_head(column[1], run, shown[1])
             _draw_loss(column[2], run, shown[1])
             for axes, heights in zip(column, tops, strict=True):
                 heights.append(axes.get_ylim()[1])
             column[0].set_title(title, pad=14)
-            column[2].set_xlabel(f"{plotting.TIME}\nlog scale, short phases widened")
+            column[2].set_xlabel(f"{style.TIME}\nlog scale, short phases widened")
         tops[1] = tops[1][:1]  # the head's: without one there is nothing to fit the height to
         for row, heights in zip(grid, tops, strict=True):
-            row[0].set_ylim(plotting.BELOW * max(heights), max(heights))
-        plotting.set_time_axis(grid[0, 0], shown, windows, plotting.WIDTH / 2 - 0.45)
+            row[0].set_ylim(style.BELOW * max(heights), max(heights))
+        set_time_axis(grid[0, 0], shown, windows, style.WIDTH / 2 - 0.45)
         for axes in grid[:, 0]:
-            plotting.draw_phases(axes, windows, named=axes is grid[0, 0])
+            draw_phases(axes, windows, named=axes is grid[0, 0])
         for axes, label in zip(grid[:, 0], (r"signals $|\langle w_j, v_l\rangle|$", "head $|E_{jr}|$", "loss"), strict=True):
             axes.set_ylabel(label)
         figure.align_ylabels(grid[:, 0])
-        figure.legend(handles=plotting.line_handles(runs), loc="outside lower center", ncols=6)
+        figure.legend(handles=line_handles(runs), loc="outside lower center", ncols=6)
         given = settings_of(NAME, folder)
         caption = words(given, f"dim {given['dim']}, head rate {given['eta_head']:g}, one start, with and without the head")
-        plotting.phase_key(figure, list(windows), caption)
+        phase_key(figure, list(windows), caption)
     save(figure, NAME, folder)
 
 

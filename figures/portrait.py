@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dynlab import plotting
-from dynlab._checks import available_threads
-from dynlab._show import model_words
-from dynlab.files import write_csv
-from dynlab.model import Model
-from dynlab.plane import LABELS, Plane, Side
-from dynlab.portrait_report import Portrait
-from dynlab.portrait_report import compute as compute_portrait
+from dynlab.drawing import style
+from dynlab.planes.plane import LABELS, Plane, Side
+from dynlab.planes.portrait import Portrait
+from dynlab.planes.portrait import compute as compute_portrait
+from dynlab.settings.model import Model
+from dynlab.tools.checks import available_threads
+from dynlab.tools.files import write_csv
+from dynlab.tools.show import model_words
 
 from .parts import letter, read, save, settings_of, write
 
@@ -80,12 +80,12 @@ def claim(data: pd.DataFrame) -> None:
 
 
 def draw(folder: Path) -> None:
-    from dynlab.portrait_figure import draw_portrait, handles
+    from dynlab.drawing.portrait import draw_portrait, handles
 
     data, given = read(NAME, folder), settings_of(NAME, folder)
     tables = {name: pd.read_csv(folder / f"{NAME}-{name}.csv") for name in TABLES}
-    with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 3.6), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH, 3.6), layout="constrained")
         panels = figure.subplots(1, len(PANELS), sharex=True, sharey=True)
         drawn = []
         for axes, (panel, title), mark in zip(panels, PANELS.items(), "abc", strict=True):
@@ -98,7 +98,7 @@ def draw(folder: Path) -> None:
             axes.set_yticks([-given["reach"], 0.0, given["reach"]])
             drawn.append(found)
         panels[0].set_ylabel(LABELS["w22"])
-        figure.suptitle(_held(given), fontsize=plotting.CAPTION)
+        figure.suptitle(_held(given), fontsize=style.CAPTION)
         figure.legend(handles=handles(drawn), loc="outside lower center", ncols=4)
     save(figure, NAME, folder)
 

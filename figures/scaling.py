@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import dynlab
-from dynlab import plotting
-from dynlab.fits import PowerLaw, median_interval, median_law
+from dynlab.drawing import style
+from dynlab.tools.fits import PowerLaw, median_interval, median_law
 
 from .parts import LAW, caption, intervals, letter, read, save, settings_of, words, write
 
@@ -68,8 +68,8 @@ def claim(data: pd.DataFrame) -> None:
 
 def draw(folder: Path) -> None:
     data, given = read(NAME, folder), settings_of(NAME, folder)
-    with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 3.1), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2)
         _panel(left, data, "T_1", "T_1", "d")
         left.set_xlabel("dimension $d$")
@@ -94,8 +94,8 @@ def _panel(axes: Axes, data: pd.DataFrame, quantity: str, symbol: str, variable:
     points = pd.DataFrame(medians, columns=["x", "value", "low", "high"])
     axes.set_xscale("log")
     axes.set_yscale("log")
-    intervals(axes, points, "x", plotting.marks(0), "median")
+    intervals(axes, points, "x", style.marks(0), "median")
     found, ends = law(data, quantity), points["x"].iloc[[0, -1]]
     label = f"${symbol} \\sim {variable}^{{{found.exponent:.3f}}}$"
-    dash = plotting.DASHES[list(QUANTITIES).index(quantity)]  # each law has its own
+    dash = style.DASHES[list(QUANTITIES).index(quantity)]  # each law has its own
     axes.plot(ends, found(ends), label=label, **LAW, linestyle=dash)

@@ -11,16 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import dynlab
-from dynlab import plotting
 from dynlab.claims import routes
-from dynlab.claims.base import share
-from dynlab.fits import median_interval
+from dynlab.claims.claim import share
+from dynlab.drawing import style
+from dynlab.tools.fits import median_interval
 
 from .parts import LAW, caption, intervals, letter, read, save, settings_of, words, write
 
 NAME = "two_routes"
 TITLE = "Two routes to rescue, with a crossover near r d = 1"
-LOOKS = {dim: {"color": plotting.COLOURS[n], "marker": "osD^v"[n]} for n, dim in enumerate(routes.DIMS)}
+LOOKS = {dim: {"color": style.COLOURS[n], "marker": "osD^v"[n]} for n, dim in enumerate(routes.DIMS)}
 GUIDE = LAW | {"linewidth": 0.6}
 SHOWN = 10**3  # dimension of the last panel
 
@@ -76,8 +76,8 @@ def claim(data: pd.DataFrame) -> None:
 
 def draw(folder: Path) -> None:
     data = read(NAME, folder).assign(x=lambda rows: rows["rate"] * rows["dim"])
-    with plotting.style():
-        figure = Figure(figsize=(plotting.WIDTH, 2.6), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH, 2.6), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
         for axes, quantity in ((left, "late"), (middle, "gain")):
             for dim, rows in data[data["quantity"] == quantity].groupby("dim"):
@@ -108,7 +108,7 @@ def _failures(axes: Axes, data: pd.DataFrame) -> None:
     for n, (quantity, label) in enumerate((("rule", "rule, both routes"), ("first rule", "first route's alone"))):
         rows = data[data["quantity"] == quantity]
         dash = ((0, (4.0, 1.4)), (0, (1.2, 1.0)))[n]
-        line: dict[str, Any] = {"color": plotting.COLOURS[1 + n], "linestyle": dash, "linewidth": 1.2}
+        line: dict[str, Any] = {"color": style.COLOURS[1 + n], "linestyle": dash, "linewidth": 1.2}
         axes.plot(rows["rate"], rows["value"], label=label, **line)
     axes.set_xscale("log")
     axes.set_ylim(0.0, 1.5 * data.loc[data["quantity"] == "merged", "high"].max())

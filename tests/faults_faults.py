@@ -14,7 +14,12 @@ from pathlib import Path
 
 from planting import ROOT, Planting
 
-CACHE, FILES, CLI, STORE = "dynlab/_cache.py", "dynlab/files.py", "dynlab/_cli.py", "dynlab/store.py"
+CACHE, FILES, CLI, STORE = (
+    "dynlab/machine/cache.py",
+    "dynlab/tools/files.py",
+    "dynlab/command_line/parser.py",
+    "dynlab/ensembles/ensemble_store.py",
+)
 KERNELS = ("tests/cache",)
 STOPPED, BAD = "tests/faults/test_stopped.py", "tests/faults/test_bad_input.py"
 # name: ((file, text as it stands, text with the fault), tests that should see it)
@@ -37,14 +42,14 @@ PLANTED = {
     "a full disk is a traceback": ((CLI, "except OSError as", "except EOFError as"), (STOPPED, "-k", "ablate")),
     "a setting is a traceback": ((CLI, "except SettingError as", "except EOFError as"), (BAD, "-k", "ablate")),
     "one ValueError let through": (
-        ("dynlab/_checks.py", "except TypeError:\n        raise SettingError(name, value, allowed) from None",
+        ("dynlab/tools/checks.py", "except TypeError:\n        raise SettingError(name, value, allowed) from None",
          "except TypeError:\n        raise ValueError(name) from None"),
         (BAD, "-k", "portrait"),
     ),
     "lines in an error": ((CLI, "' '.join(message.split())", "message"), (BAD, "-k", "theorem or phase")),
     "damaged ensembles taken": ((STORE, "if whole else None", "if True else None"), (BAD, "-k", "theorem")),
     "damaged checkpoints taken": (
-        ("dynlab/checkpoint.py", "if hashlib.sha256(packed[:-DIGEST]).digest() != packed[-DIGEST:]:", "if False:"),
+        ("dynlab/tools/checkpoint.py", "if hashlib.sha256(packed[:-DIGEST]).digest() != packed[-DIGEST:]:", "if False:"),
         (BAD, "-k", "checkpoints"),
     ),
 }  # fmt: skip

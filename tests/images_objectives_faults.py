@@ -12,12 +12,12 @@ import sys
 
 from planting import Planting
 
-LOSSES, HEAD, ROWS = "dynlab/images/losses.py", "dynlab/images/head.py", "dynlab/images/layers/rows.py"
+LOSSES, HEAD, ROWS = "dynlab/images/losses.py", "dynlab/images/networks/head.py", "dynlab/images/layers/rows.py"
 FORMULAS, UPDATES = "dynlab/formulas/updates.py", "dynlab/images/layers/updates.py"
-OPTIMISE, EVALUATION = "dynlab/images/optimise.py", "dynlab/images/evaluation.py"
+OPTIMISE, EVALUATION = "dynlab/images/training/optimise.py", "dynlab/images/worth/accuracy.py"
 DENSE, NORMALISE = "dynlab/images/layers/dense.py", "dynlab/images/layers/normalise.py"
 PROBE = "dynlab/images/probe.py"
-NEIGHBOURS, ROTATIONS = "dynlab/images/neighbours.py", "dynlab/images/rotations.py"
+NEIGHBOURS, ROTATIONS = "dynlab/images/worth/neighbours.py", "dynlab/images/networks/rotations.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
     "views paired with themselves": (ROWS, "out[:half] = x[half:]", "out[:half] = x[:half]"),

@@ -12,8 +12,16 @@ import sys
 
 from planting import Planting
 
-VIEWS, KERNELS, AUGMENT = "dynlab/images/views.py", "dynlab/images/view_kernels.py", "dynlab/images/augment.py"
-ARCHIVES, DATASETS, DOWNLOAD = "dynlab/images/archives.py", "dynlab/images/datasets.py", "dynlab/images/download.py"
+VIEWS, KERNELS, AUGMENT = (
+    "dynlab/images/data/views.py",
+    "dynlab/images/data/view_kernels.py",
+    "dynlab/images/data/augment.py",
+)
+ARCHIVES, DATASETS, DOWNLOAD = (
+    "dynlab/images/data/archives.py",
+    "dynlab/images/data/datasets.py",
+    "dynlab/images/data/download.py",
+)
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
     "wrong weight of the luma": (VIEWS, "_F(0.587)", "_F(0.597)"),

@@ -12,9 +12,9 @@ import sys
 
 from planting import Planting
 
-RNG, KERNELS, OBJECTIVE = "dynlab/_rng.py", "dynlab/samples/kernels.py", "dynlab/samples/objective.py"
-CONTENT, GRADIENT, TRAIN = "dynlab/samples/content.py", "dynlab/samples/gradient.py", "dynlab/samples/train.py"
-CHECKPOINT, OPTIMISERS = "dynlab/checkpoint.py", "dynlab/samples/optimisers.py"
+RNG, KERNELS, OBJECTIVE = "dynlab/machine/rng.py", "dynlab/samples/kernels.py", "dynlab/samples/objective.py"
+CONTENT, GRADIENT, TRAIN = "dynlab/samples/one_sample.py", "dynlab/samples/gradient.py", "dynlab/samples/train.py"
+CHECKPOINT, OPTIMISERS = "dynlab/tools/checkpoint.py", "dynlab/samples/optimisers.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
     "nine rounds of Philox": (RNG, "range(10)", "range(9)"),

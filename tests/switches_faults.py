@@ -13,8 +13,12 @@ import sys
 from planting import Planting
 
 SWITCHED, MOMENTS = "dynlab/formulas/switched.py", "dynlab/formulas/second_moments.py"
-OBJECTIVES, HEADS, TRAINING = "dynlab/formulas/decorrelation.py", "dynlab/heads.py", "dynlab/training.py"
-SWITCHES, TWO_FLOAT = "dynlab/population/switches.py", "dynlab/_twofloat.py"
+OBJECTIVES, HEADS, TRAINING = (
+    "dynlab/formulas/decorrelation.py",
+    "dynlab/formulas/head_rules.py",
+    "dynlab/settings/training.py",
+)
+SWITCHES, TWO_FLOAT = "dynlab/population/any_training/gradient.py", "dynlab/machine/twofloat.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
     "target's variance forgotten in its own gradient": (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from planting import Planting
 
-FLOW = "dynlab/formulas/cubic_flow.py"
+FLOW = "dynlab/formulas/cubic_flow_rates.py"
 OBJECTIVE = "dynlab/formulas/objective.py"
 MASKS = "dynlab/formulas/masks.py"
 FAULTS = {
@@ -51,7 +51,7 @@ settings.load_profile("faults")
 """
 EXAMPLES = 12
 # A wrong trajectory may never settle: give up on it (a failure of its test) long before the solver's own limit.
-STEPS = ("dynlab/population/flow.py", "MAX_STEPS = 200_000", "MAX_STEPS = 2_000")
+STEPS = ("dynlab/population/pair/flow.py", "MAX_STEPS = 200_000", "MAX_STEPS = 2_000")
 
 
 def prepare(root: Path) -> None:

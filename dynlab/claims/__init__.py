@@ -1,6 +1,6 @@
 """The theorem claim by claim: one module each, in the order of the paper's argument.
 
-`CLAIMS` maps a claim's number to its module; see `dynlab.claims.base` for what a module holds.
+`CLAIMS` maps a claim's number to its module; see `dynlab.claims.claim` for what a module holds.
 """
 
 from dynlab.claims import (

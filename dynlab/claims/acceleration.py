@@ -2,17 +2,18 @@
 
 Sped up beside what? Wen & Li compare the two features: with the head v_2 gains on v_1 for the borrower. That holds in every
 start. dynlab's own comparison, with the same state at E = I, fails in large dimensions: there the head slows both down, v_1
-far more. Which of the two routes a start takes decides it (claim 11; derivation in `dynlab.population.measures`).
+far more. Which of the two routes a start takes decides it (claim 11; derivation in `dynlab.population.pair.phases`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.base import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
+from dynlab.claims.claim import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
 from dynlab.claims.first_feature import main_scan
-from dynlab.fits import median_interval, median_law
-from dynlab.population.measures import FIRST, PEAK, SECOND, acceleration, at_event, growth, rescued, residual, roles
+from dynlab.population.pair.phases import acceleration, at_event, growth, rescued, residual, roles
+from dynlab.population.stepping import FIRST, PEAK, SECOND
+from dynlab.tools.fits import median_interval, median_law
 
 NUMBER, NAME = 5, "phase III: acceleration"
 UNTIL = 100.0  # in units of d^2: time at which the borrower's alignment is measured

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.base import (
+from dynlab.claims.claim import (
     PAPER,
     Curve,
     Finding,
@@ -20,11 +20,11 @@ from dynlab.claims.base import (
     within,
 )
 from dynlab.claims.first_feature import main_scan
-from dynlab.fits import share_law
-from dynlab.model import Model
-from dynlab.population import limit
-from dynlab.population.measures import failed, merged
 from dynlab.population.moments import LEARNT
+from dynlab.population.pair import limit
+from dynlab.population.pair.phases import failed, merged
+from dynlab.settings.model import Model
+from dynlab.tools.fits import share_law
 
 NUMBER, NAME = 7, "both learnt"
 RATE_DIM = 10**8
@@ -101,7 +101,7 @@ def _laws(runs, scans) -> list[Record]:
             Record(
                 7,
                 f"merged ~ r^c, weak {weak:g}",
-                "share of starts whose outputs end with dimension one ~ r^c: 1/2 by the law of dynlab.population.limit",
+                "share of starts whose outputs end with dimension one ~ r^c: 1/2 by the law of dynlab.population.pair.limit",
                 0.5,
                 fit.exponent,
                 fit.low,
@@ -144,7 +144,7 @@ def _laws(runs, scans) -> list[Record]:
 
 def share3(events) -> tuple[float, float]:
     """Three standard errors around a share."""
-    from dynlab._stats import wilson
+    from dynlab.tools.intervals import wilson
 
     return wilson(int(events.sum()), len(events), 3.0)
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dynlab._stats import wilson
-from dynlab.claims.base import (
+from dynlab.claims.claim import (
     PAPER,
     Curve,
     Finding,
@@ -23,10 +22,11 @@ from dynlab.claims.base import (
     share,
     within,
 )
-from dynlab.fits import median_law, share_law
-from dynlab.model import Model
-from dynlab.population.limit import share_weak
-from dynlab.population.measures import failed
+from dynlab.population.pair.limit import share_weak
+from dynlab.population.pair.phases import failed
+from dynlab.settings.model import Model
+from dynlab.tools.fits import median_law, share_law
+from dynlab.tools.intervals import wilson
 
 NUMBER, NAME = 1, "collapse"
 RATIOS = (0.5, 0.3, 0.2, 0.1, 0.05)

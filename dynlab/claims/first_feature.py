@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.base import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, within
-from dynlab.fits import median_interval, median_law
-from dynlab.population.limit import fate
-from dynlab.population.measures import FIRST, at_event, failed, head_distance, roles, times
+from dynlab.claims.claim import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, within
+from dynlab.population.pair.limit import fate
+from dynlab.population.pair.phases import at_event, failed, head_distance, roles, times
+from dynlab.population.stepping import FIRST
+from dynlab.tools.fits import median_interval, median_law
 
 NUMBER, NAME = 2, "phase I"
 FIT = (10**3, 10**9)  # dimensions of the fits

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.base import Curve, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, within
 from dynlab.claims.both_learnt import rate_scan
+from dynlab.claims.claim import Curve, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, within
 from dynlab.claims.first_feature import main_scan
-from dynlab.fits import median_interval, median_law
-from dynlab.population import limit
-from dynlab.population.measures import rescued, roles, sizes
+from dynlab.population.pair import limit
+from dynlab.population.pair.phases import rescued, roles, sizes
+from dynlab.tools.fits import median_interval, median_law
 
 NUMBER, NAME = 4, "the head's peak"
 LARGEST_RATE = 0.1

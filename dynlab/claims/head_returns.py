@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.base import PAPER, RATE, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
+from dynlab.claims.claim import PAPER, RATE, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
 from dynlab.claims.first_feature import main_scan
-from dynlab.fits import median_interval, median_law
-from dynlab.population.measures import failed, head_distance, head_return, rescued, roles, sizes
+from dynlab.population.pair.phases import failed, head_distance, head_return, rescued, roles, sizes
+from dynlab.tools.fits import median_interval, median_law
 
 NUMBER, NAME = 6, "phase IV: the head returns"
 TIME_DIM = 10**2
@@ -34,8 +34,9 @@ def norm_regained(run):
 
 def return_times(scale: Scale) -> np.ndarray:
     """(T_4 - T_3)/T_1 of the first starts in `RETURN_DIM` dimensions; nan where an event did not happen."""
-    from dynlab.population.simulate import horizon, simulate
-    from dynlab.sweep import draw_start
+    from dynlab.population.scaling import horizon
+    from dynlab.population.simulate import simulate
+    from dynlab.population.starts import draw_start
 
     found = []
     for index in range(RETURN_STARTS):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.base import Curve, Finding, Panel, Point, Record, Runs, Scale, medians, within
+from dynlab.claims.claim import Curve, Finding, Panel, Point, Record, Runs, Scale, medians, within
 from dynlab.claims.first_feature import main_scan
-from dynlab.model import ACTIVATIONS, Model
 from dynlab.population.gradient import population_gradient
-from dynlab.population.measures import failed
+from dynlab.population.pair.phases import failed
+from dynlab.settings.model import ACTIVATIONS, Model
 
 NUMBER, NAME = 9, "exact identities"
 STATES = 100  # random states an activation

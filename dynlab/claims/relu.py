@@ -11,21 +11,11 @@ from itertools import product
 
 import numpy as np
 
-from dynlab._stats import Pairs
-from dynlab.claims.base import (
-    Finding,
-    Panel,
-    Point,
-    Record,
-    Runs,
-    Scale,
-    share,
-    shares,
-    within,
-)
-from dynlab.fits import median_interval
-from dynlab.model import Model
-from dynlab.population.measures import failed, head_distance
+from dynlab.claims.claim import Finding, Panel, Point, Record, Runs, Scale, share, shares, within
+from dynlab.population.pair.phases import failed, head_distance
+from dynlab.settings.model import Model
+from dynlab.tools.fits import median_interval
+from dynlab.tools.intervals import Pairs
 
 NUMBER, NAME = 10, "relu"
 WEAKS = (0.3, 0.6, 0.9)

@@ -1,9 +1,9 @@
 """Claim 11: two routes to rescue, with a crossover near r d = 1: the head acts before, or after, the borrower collapses.
 
 On the first route (r d >> 1) the borrower is still noise when the head is at its peak; on the second (r d << 1) it has
-collapsed onto the first feature, and the head frees it afterwards. `dynlab.population.limit` derives both and says of each
-start which one it takes, how far the head goes, and whether it is rescued. A start is *newly rescued* when it learns both
-features on neurons of their own with the head and not without.
+collapsed onto the first feature, and the head frees it afterwards. `dynlab.population.pair.limit` derives both and says of
+each start which one it takes, how far the head goes, and whether it is rescued. A start is *newly rescued* when it learns
+both features on neurons of their own with the head and not without.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dynlab._stats import wilson
-from dynlab.claims.base import (
+from dynlab.claims.claim import (
     FAILS,
     HOLDS,
     OUT_OF_REACH,
@@ -29,10 +28,8 @@ from dynlab.claims.base import (
     shares,
     within,
 )
-from dynlab.fits import median_interval
-from dynlab.population import limit
-from dynlab.population.measures import (
-    PEAK,
+from dynlab.population.pair import limit
+from dynlab.population.pair.phases import (
     Roles,
     acceleration,
     at_event,
@@ -43,6 +40,9 @@ from dynlab.population.measures import (
     roles,
     sizes,
 )
+from dynlab.population.stepping import PEAK
+from dynlab.tools.fits import median_interval
+from dynlab.tools.intervals import wilson
 
 NUMBER, NAME = 11, "two routes to rescue"
 DIMS = (10**2, 10**3, 10**4, 10**5, 10**6)
@@ -175,7 +175,7 @@ def _routes(cells) -> list[Record]:
         Record(
             NUMBER,
             "which route",
-            f"newly rescued starts, d >= {LARGE:.0e}: share in which the orbit of dynlab.population.limit tells whether the "
+            f"newly rescued starts, d >= {LARGE:.0e}: share in which the orbit of dynlab.population.pair.limit tells whether the "
             f"head stops below {BELOW:g} of its bound (second route) or not",
             1.0,
             *right,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.base import PAPER, Curve, Finding, Panel, Point, Record, Runs, Scale, within
+from dynlab.claims.claim import PAPER, Curve, Finding, Panel, Point, Record, Runs, Scale, within
 from dynlab.claims.first_feature import main_scan
 from dynlab.formulas import masks
-from dynlab.population.measures import end_states
+from dynlab.population.pair.phases import end_states
 
 NUMBER, NAME = 8, "same loss"
 # Without the head, and with it; "one direction" counts every one-dimensional end state, pure or mixed.

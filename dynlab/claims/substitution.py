@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.base import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
+from dynlab.claims.claim import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
 from dynlab.claims.first_feature import main_scan
-from dynlab.fits import median_interval, median_law
-from dynlab.population import limit
-from dynlab.population.measures import PEAK, at_event, rescued, roles, substitution, times
+from dynlab.population.pair import limit
+from dynlab.population.pair.phases import at_event, rescued, roles, substitution, times
+from dynlab.population.stepping import PEAK
+from dynlab.tools.fits import median_interval, median_law
 
 NUMBER, NAME = 3, "phase II: substitution"
 FIT_FROM = 10**6
@@ -75,7 +76,7 @@ def judge(scale: Scale, runs: Runs) -> Finding:
         Record(
             3,
             "T_2 of each start",
-            f"T_2 - T_1 is the integral of dynlab.population.limit: median relative error, d = {scan[-1].dim:.0e}",
+            f"T_2 - T_1 is the integral of dynlab.population.pair.limit: median relative error, d = {scan[-1].dim:.0e}",
             0.0,
             *error,
             within(*error[1:], most=0.05),

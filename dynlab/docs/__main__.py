@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from dynlab._checks import choice, require
-from dynlab._cli import Parser, run_command
+from dynlab.command_line.parser import Parser, run_command
 from dynlab.docs import source
-from dynlab.files import FolderError, FolderTaken, expanded
+from dynlab.tools.checks import choice, require
+from dynlab.tools.files import FolderError, FolderTaken, expanded
 
 PROGRAM = "dynlab.docs"
 BUILDERS = ("html", "text")
@@ -39,7 +39,7 @@ def build(out: Path, form: str = "html", pages: Path | None = None) -> int:
     """Build dynlab's pages, or those in the folder `pages`, into the folder `out`, warnings being errors; 0, or 1 where
     sphinx is missing or warned.
 
-    Raises `dynlab.files.FolderTaken` for a folder that holds anything but pages built before.
+    Raises `dynlab.tools.files.FolderTaken` for a folder that holds anything but pages built before.
     """
     try:
         from sphinx.cmd.build import build_main

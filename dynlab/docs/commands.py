@@ -6,7 +6,8 @@ import argparse
 import re
 from collections.abc import Iterator
 
-from dynlab.__main__ import COMMANDS, module_of
+from dynlab.__main__ import module_of
+from dynlab.command_line.names import COMMANDS
 
 OPENING = """# Commands
 

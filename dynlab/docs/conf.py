@@ -1,12 +1,12 @@
 """The settings of Sphinx. Nothing is fetched from elsewhere: no remote fonts, scripts or inventories."""
 
-import dynlab
+from dynlab import _version
 from dynlab.docs import plain_text
 
 project = "dynlab"
 author = "dynlab contributors"
 copyright = author
-release = version = dynlab.__version__
+release = version = _version.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

@@ -121,8 +121,9 @@ print(f"both features without head: {found.mean():.3f} of the starts, {law:.3f} 
 # is one half.
 
 # %%
-from dynlab.axes import parse_axis
-from dynlab.grid import Grid, phase_map
+from dynlab.maps.axes import parse_axis
+from dynlab.maps.grid import Grid
+from dynlab.maps.phase_map import phase_map
 
 grid = Grid(parse_axis("x", "weak=0.1:0.9:7"), parse_axis("y", "eta-head=1e-3:1:4:log"), fixed={"dim": 10**6})
 folder = Path(tempfile.mkdtemp(prefix="dynlab-map-"))  # of the points; computed once, they are there for any other map
@@ -160,6 +161,7 @@ print("distance from the theory: " + ", ".join(f"{d:.2f} with batches of {batch}
 # from outside of the package. Name, function and degree are enough: the Gaussian moments that the exact loss needs follow
 # from the degree. If you give your own derivation of them, here the covariance of phi(z_1) and phi(z_2) at correlation c, it
 # is checked against quadrature, and a wrong one is refused.
+
 
 # %%
 def covariance_of_quintics(c, s, eps):

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab._stats import Pairs
 from dynlab.explanation.phases import GOOD, Finding, rescuing_rates
-from dynlab.explanation.read import Recorded
-from dynlab.population import limit
+from dynlab.explanation.recorded import Recorded
 from dynlab.population.order_parameters import OrderParameters
-from dynlab.sweep import squared_cosines
+from dynlab.population.outcomes import squared_cosines
+from dynlab.population.pair import limit
+from dynlab.tools.intervals import Pairs
 
 if TYPE_CHECKING:
-    from dynlab.model import Model
+    from dynlab.settings.model import Model
 
 STARTS = 256  # of a trial
 TRIES, SPACING = 4, 5  # rates that are followed before none is said to rescue a start, of every fifth foretold
@@ -171,8 +171,10 @@ def rescuing_rate(finding: Finding) -> float:
 
 def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -> Trial:
     """Exact ensembles of `STARTS` starts under the run's settings and under the changed ones."""
+    from dynlab.ensembles.ensemble import ensemble
+    from dynlab.population.outcomes import outcomes
     from dynlab.population.simulate import simulate
-    from dynlab.sweep import draw_start, ensemble, outcomes
+    from dynlab.population.starts import draw_start
 
     after = replace(run.training, **suggestion.training), replace(run.model, **suggestion.model)
     shares, found = [], []
@@ -195,6 +197,6 @@ def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -
 
 
 def _end(model: Model, dim: int) -> float:
-    from dynlab.ablate import default_end
+    from dynlab.ensembles.ablations import default_end
 
     return default_end(model, dim)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab.explanation.read import Recorded
+from dynlab.explanation.recorded import Recorded
 from dynlab.population.gradient import order_parameter_gradient
 from dynlab.population.order_parameters import OrderParameters
 
@@ -43,7 +43,8 @@ class GradientNoise:
 
 def gradient_noise(run: Recorded, index: int) -> GradientNoise | None:
     """Measured on `BATCHES` fresh batches at a record, the noise parts in a random frame; None where a loss is undefined."""
-    from dynlab.samples.gradient import Source, minibatch_class
+    from dynlab.samples.gradient import Source
+    from dynlab.samples.minibatch import minibatch_class
     from dynlab.samples.train import dense_start
 
     if run.batch is None:

@@ -22,17 +22,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab.explanation.read import Recorded
-from dynlab.population import limit, measures, terms
+from dynlab.ensembles.ensemble import TURNING, turned
+from dynlab.explanation.recorded import Recorded
+from dynlab.population import terms
 from dynlab.population.invariants import head_bound
-from dynlab.population.measures import RETURNED, sizes
-from dynlab.population.moments import carried, output_rank
+from dynlab.population.moments import MERGED, carried, output_rank
 from dynlab.population.order_parameters import OrderParameters
+from dynlab.population.outcomes import squared_cosines
+from dynlab.population.pair import limit, phases
+from dynlab.population.pair.phases import RETURNED, sizes
+from dynlab.population.stepping import DOMINANT
 from dynlab.population.terms import Terms
-from dynlab.sweep import DOMINANT, MERGED, TURNING, squared_cosines, turned
 
 if TYPE_CHECKING:
-    from dynlab.training import Training
+    from dynlab.settings.training import Training
 
 HELD = 0.9  # a head that ends above this share of its largest entry has not begun to return
 SETTLED = ("collapsed", "rest", "diverse", "opposite", "stuck", "vanished")  # phases after which nothing more happens
@@ -172,7 +175,8 @@ def follows_on(run: Recorded) -> bool:
 
 def followed(run: Recorded) -> Recorded:
     """The run, continued by the exact flow from its last record."""
-    from dynlab.population.simulate import horizon, simulate
+    from dynlab.population.scaling import horizon
+    from dynlab.population.simulate import simulate
 
     start = OrderParameters(run.signal[-1], run.gram[-1], run.head[-1])
     longest = horizon(run.model, run.dim, run.training.start_scale)
@@ -348,7 +352,7 @@ def gains(finding: Finding, at: Moment) -> tuple[float, float] | None:
     if not finding.run.training.is_papers:
         return None
     who = finding.who
-    one = measures.Roles(np.array([0]), *(np.array([n]) for n in (who.lender, who.borrower, who.first, who.second)))
-    found = measures.acceleration(finding.run.model, one, at.signal[None], at.gram[None], at.head[None])
+    one = phases.Roles(np.array([0]), *(np.array([n]) for n in (who.lender, who.borrower, who.first, who.second)))
+    found = phases.acceleration(finding.run.model, one, at.signal[None], at.gram[None], at.head[None])
     pair = float(found.second[0]), float(found.first[0])
     return pair if np.isfinite(pair).all() else None

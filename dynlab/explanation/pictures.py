@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynlab._checks import SettingError
-from dynlab.explanation.read import table_of
+from dynlab.explanation.recorded import table_of
 from dynlab.explanation.words import WIDTH, wrapped
-from dynlab.files import FolderError
-from dynlab.images.record import COLUMNS, METRICS
 from dynlab.images.settings import Pretraining
+from dynlab.images.training.run_folder import COLUMNS, METRICS
 from dynlab.images.verdict import DIP, middle, outputs, poor, verdict
+from dynlab.tools.checks import SettingError
+from dynlab.tools.files import FolderError
 
 NEWER = ("sd", "unit_sd", "entropy_mean", "entropy")  # columns that earlier versions did not write
 FALLEN, RISEN = 0.9, 1.05  # of the peak; of what the head was three quarters of the way

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab.explanation.read import Recorded
-from dynlab.population import limit
+from dynlab.explanation.recorded import Recorded
+from dynlab.population.moments import LEARNT
 from dynlab.population.order_parameters import draw
+from dynlab.population.pair import limit
 from dynlab.population.scaling import horizon
-from dynlab.sweep import LEARNT
 
 MOST = 4000  # starts that are drawn again for the theory
 

@@ -281,8 +281,8 @@ def ahead(finding: Finding) -> Iterator[str]:
         return
     coming = sequence(finding)
     ends = {
-        "collapsed": f"COLLAPSED, both neurons on "
-        f"{direction(finding.final_cosines)}", "rest": "healthy, the head at the identity",
+        "collapsed": f"COLLAPSED, both neurons on {direction(finding.final_cosines)}",
+        "rest": "healthy, the head at the identity",
         "diverse": "healthy, a neuron on each feature",
         "opposite": "with one feature learnt, by both neurons with opposite signs",
         "alone": "with one feature learnt",

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dynlab import _show
 from dynlab.explanation.advice import Suggestion, Trial
 from dynlab.explanation.noise import GradientNoise
 from dynlab.explanation.phases import GOOD, Finding, follows_on
 from dynlab.explanation.shares import Shares
 from dynlab.formulas import masks
 from dynlab.population.moments import carried
-from dynlab.sweep import DOMINANT
-from dynlab.trajectory import SUCCESS
+from dynlab.population.stepping import DOMINANT
+from dynlab.population.trajectory import SUCCESS
+from dynlab.tools import show
 
 WIDTH = 100
 NAMES = ("strong", "weak")
@@ -32,7 +32,7 @@ def wrapped(lines: list[str]) -> list[str]:
     out = []
     for line in lines:
         indent = len(line) - len(line.lstrip())
-        out += _show.paragraph(line, WIDTH, subsequent_indent=" " * (indent + 2 if indent else 0)) if line else [""]
+        out += show.paragraph(line, WIDTH, subsequent_indent=" " * (indent + 2 if indent else 0)) if line else [""]
     return out
 
 
@@ -284,6 +284,6 @@ def signal(j: int, l: int) -> str:
 
 def degree(finding: Finding) -> int:
     """Of the activation."""
-    from dynlab.formulas.activations import ACTIVATIONS
+    from dynlab.settings.activation_records import ACTIVATIONS
 
     return ACTIVATIONS[finding.run.model.activation].degree

@@ -41,11 +41,8 @@ at small theta, of which again the series is used:
     relu3    1 - kappa = [pi (1 - c)(15 + 6 c + 6 c^2) - J_3(pi - theta)]/(15 pi - 4),   and alike
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import factorial, pi, sqrt
 
-from dynlab._checks import SettingError, require
 from dynlab.formulas.expansions import (
     DEGREE,
     MEAN,
@@ -64,8 +61,7 @@ RELU, CUBIC, RELU3, LINEAR = 0, 1, 2, 3
 # Taylor coefficients of J_1(pi - x)/x^3 and J_3(pi - x)/x^7 in powers of x^2, the highest first.
 SERIES_1 = tuple((-1.0) ** (k + 1) * 2 * k / factorial(2 * k + 1) for k in range(10, 0, -1))
 SERIES_3 = tuple(
-    (-1.0) ** k * (6.75 + 8.25 * 9**k - (2 * k + 1) * (13.5 + 1.5 * 9**k)) / factorial(2 * k + 1)
-    for k in range(13, 2, -1)
+    (-1.0) ** k * (6.75 + 8.25 * 9**k - (2 * k + 1) * (13.5 + 1.5 * 9**k)) / factorial(2 * k + 1) for k in range(13, 2, -1)
 )
 
 
@@ -262,67 +258,3 @@ def antiparallel_gap(kind, eps, c, s):
     if kind >= REGISTERED:
         return registered_antiparallel_gap(kind, eps, c, s)
     return complement(kind, eps, -c, s) / (pi - 1.0 if kind == RELU else 15.0 * pi - 4.0)
-
-
-@dataclass(frozen=True)
-class Activation:
-    """What the theory needs to know of an activation.
-
-    Equal if they are one function under one name, whatever code computes it: that is name, degree and odd.
-
-    name: as in `Model(activation=...)`. kind: the number by which compiled code tells it. function, slope:
-    phi and phi'. degree: q of phi(lambda z) = lambda^q phi(z). odd: phi(-z) = -phi(z), else phi(z) = 0 for z
-    < 0.
-    """
-
-    name: str
-    kind: int = field(compare=False)
-    function: Callable = field(compare=False)
-    slope: Callable = field(compare=False)
-    degree: int
-    odd: bool
-
-    def moments(self, sigma, norm_1, norm_2, angle):
-        """Return (mu_1, mu_2, q_12 = E phi(z_1) phi(z_2)) for two norms and the angle between the noise
-        parts.
-
-        Plain Python, for reading and testing; sigma is the noise's standard deviation per direction.
-        """
-        from math import cos, sin
-
-        k = norm_1 * norm_2
-        mu_1 = mean_factor(self.kind, sigma) * norm_1**self.degree
-        mu_2 = mean_factor(self.kind, sigma) * norm_2**self.degree
-        covariance, _ = pair_covariance(self.kind, sigma, k, k * cos(angle), k * sin(angle), pi - angle)
-        return mu_1, mu_2, covariance + mu_1 * mu_2
-
-
-class Known(dict):
-    """Activations by name; a name that is not known here is told in one line (a model may come from another process)."""
-
-    def __missing__(self, name):
-        raise SettingError("activation", name, "one of " + ", ".join(self) + ", or registered first")
-
-
-# Those that are registered (`dynlab.registration`) join them; BUILT_IN stays what it is.
-ACTIVATIONS = Known({
-    "relu": Activation("relu", RELU, relu, relu_slope, 1, False),
-    "cubic": Activation("cubic", CUBIC, cubic, cubic_slope, 3, True),
-    "relu3": Activation("relu3", RELU3, relu3, relu3_slope, 3, False),
-    "linear": Activation("linear", LINEAR, linear, linear_slope, 1, True),
-})
-BUILT_IN = tuple(ACTIVATIONS)
-
-
-def definition(name):
-    """What a registered activation is, as z^5 or max(0, z)^2; None for a built-in one, whose name says it."""
-    record = ACTIVATIONS[name]
-    if name in BUILT_IN:
-        return None
-    plain = f"z^{record.degree}" if record.degree % 2 else f"sign(z) |z|^{record.degree}"
-    return plain if record.odd else f"max(0, z)^{record.degree}"
-
-
-def require_built_in(name, where):
-    """SettingError for an activation that is registered, where only the built-in ones are known."""
-    require(name in BUILT_IN, "activation", name, f"one of {', '.join(BUILT_IN)} {where}")

@@ -9,16 +9,17 @@ h = sin(eps/2), for c = 1 = sigma and unit noise parts (names as in `dynlab.form
     1 - kappa = (1 - c) G(eps)             kappa - kappa(pi) = h^(2q+1) F(eps) for a rectified phi
 
 in which B, X, G, F are positive, vary little and have no singularity nearer to [0, pi] than half its length. They are kept
-as polynomials in x = 2 eps/pi - 1, which work in real, complex and extended arithmetic alike; `dynlab.registration` computes
-them. (At the ends the closed forms of rectified activations, which cancel there, would lose what these keep.)
+as polynomials in x = 2 eps/pi - 1, which work in real, complex and extended arithmetic alike;
+`dynlab.settings.registration` computes them. (At the ends the closed forms of rectified activations, which cancel there,
+would lose what these keep.)
 
-Compiled code reads the same table in memory (`dynlab.formulas.table`): nothing is compiled for a new activation, and kernels
-that were compiled in another process, before it was thought of, know it. What is read is constant for a kind.
+Compiled code reads the same table in memory (`dynlab.formulas.number_table`): nothing is compiled for a new activation, and
+kernels that were compiled in another process, before it was thought of, know it. What is read is constant for a kind.
 """
 
 from math import pi, sqrt
 
-from dynlab.formulas.table import table_number
+from dynlab.formulas.number_table import table_number
 
 REGISTERED = 4  # the first kind that is not built in; odd ones have odd numbers, as among the built-in ones
 LENGTH = 40  # coefficients of an expansion, at most
@@ -26,6 +27,7 @@ LENGTH = 40  # coefficients of an expansion, at most
 DEGREE, MEAN, SELF = 0, 1, 2
 COVARIANCE, CROSS, NEAR, FAR = 4, 5 + LENGTH, 6 + 2 * LENGTH, 7 + 3 * LENGTH
 WIDTH = 8 + 4 * LENGTH
+
 
 def slot_of(kind):
     """Where the slot of a registered kind begins."""

@@ -57,15 +57,13 @@ where, again, X_r's own share of F drops out of every term. All of it is closed 
 from math import sqrt
 
 from dynlab.formulas.activations import degree_of, is_odd, power_slope
-from dynlab.formulas.components import (  # noqa: F401 (the layout of the parameters is offered here too)
+from dynlab.formulas.components import (
     ACROSS,
-    HEAD_RATE,
     NOISE_PATCHES,
     S1,
     S2,
     S3,
     SAME,
-    SIGMA,
     STRENGTHS,
     determinants,
     noise_moments,
@@ -89,13 +87,9 @@ def workspace_sizes(m, features):
     return *components, *noise, *output, (m, states), (m, states), pairs
 
 
-def gradient(
-    kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
-):
+def gradient(kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head):
     """As `forces`, but d_noise (m, m) is D with dL/dw~_p = sum_q D_pq w~_q."""
-    loss = forces(
-        kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
-    )
+    loss = forces(kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head)
     span_coefficients(m, norm, dot, d_noise)
     return loss
 
@@ -110,9 +104,7 @@ def span_coefficients(m, norm, dot, d_noise):
         d_noise[p, p] = d_noise[p, p] / square if square.real > 0.0 else 0.0 * square
 
 
-def forces(
-    kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
-):
+def forces(kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head):
     """Population loss L and its exact gradient without cancellation; derived at the head of the module.
 
     signal (m, K): A_jl. side: see `responses`. norm (m,): |w~_j|. dot, wedge, eps (m, m): Q_jr,
@@ -151,9 +143,7 @@ def forces(
             turn, d_noise, size_noise,
         )  # fmt: skip
         transverse_forces(j, m, -scale * patches * covariance, head, cross, d_noise, size_noise)
-        head_noise_forces(
-            odd, j, m, count, scale * patches, head, raw, pull, across, gap, deviation, head_cov, lag, d_head
-        )
+        head_noise_forces(odd, j, m, count, scale * patches, head, raw, pull, across, gap, deviation, head_cov, lag, d_head)
         head_feature_forces(j, m, width, scale, head, det, turn, mixed, d_head)
     signal_gradient(kind, m, features, par, signal, side, d_comp, d_signal)
     return loss
@@ -266,8 +256,7 @@ def rectified_turn(count, par, own, mean, spread, online, mixed, bar, turn):
             turn[k, i] = -value
         value = b * spread_f * (own[i] - mean) + a * spread * (online[i] - average)
         value = par[S2] * value + apart * (
-            online[count] * (b * own[i] - even * mean)
-            + own[count] * (a * online[i] - even * average)
+            online[count] * (b * own[i] - even * mean) + own[count] * (a * online[i] - even * average)
         )
         turn[i, count] = value
         turn[count, i] = -value
@@ -335,9 +324,7 @@ def transverse_forces(j, m, weight, head, cross, d_noise, size_noise):
                 size_noise[p, q] = size_noise[p, q] + share * share
 
 
-def head_noise_forces(
-    odd, j, m, count, scale, head, raw, pull, across, gap, deviation, head_cov, lag, d_head
-):
+def head_noise_forces(odd, j, m, count, scale, head, raw, pull, across, gap, deviation, head_cov, lag, d_head):
     """Add the terms with covariances of the noise to row j of dL/dE."""
     for r in range(m):
         for p in range(m):

@@ -149,12 +149,7 @@ def turn_of_mean(x, f, tx, tf, weights):
     """T_i,mu of `objective` from the responses x, f in state i and their means tx, tf."""
     from_online, from_own, mf, mx, a, b = weights
     even = 0.5 * (a + b)
-    return (
-        from_online * (x - tx)
-        + from_own * (f - tf)
-        + mf * (b * x - even * tx)
-        + mx * (a * f - even * tf)
-    )
+    return from_online * (x - tx) + from_own * (f - tf) + mf * (b * x - even * tx) + mx * (a * f - even * tf)
 
 
 def rectified_neuron(x, y, mx, my, own, cxx, cxy, cyy, tilt, e, dets, sign, counts):
@@ -213,12 +208,8 @@ def rectified_forces(x, y, mx, my, cxx, cxy, cyy, tilt, e1, e2, counts):
     own = rectified_moments(x, mx, counts)
     other = rectified_moments(y, my, counts)
     dets = pair_determinants(x, mx, y, my)
-    rho1, p, px, py, v1, h1 = rectified_neuron(
-        x, y, mx, my, own, cxx, cxy, cyy, tilt, e1, dets, 1.0, counts
-    )
-    rho2, q, qy, qx, v2, h2 = rectified_neuron(
-        y, x, my, mx, other, cyy, cxy, cxx, tilt, e2, dets, -1.0, counts
-    )
+    rho1, p, px, py, v1, h1 = rectified_neuron(x, y, mx, my, own, cxx, cxy, cyy, tilt, e1, dets, 1.0, counts)
+    rho2, q, qy, qx, v2, h2 = rectified_neuron(y, x, my, mx, other, cyy, cxy, cxx, tilt, e2, dets, -1.0, counts)
     return (
         4.0 - 2.0 * (rho1 + rho2),
         (p[0] + e2 * q[0], p[1] + e2 * q[1], p[2] + e2 * q[2], p[3] + e2 * q[3]),

@@ -1,4 +1,4 @@
-r"""The population loss and its gradient with every switch of `dynlab.training`, for any m and K.
+r"""The population loss and its gradient with every switch of `dynlab.settings.training`, for any m and K.
 
 Raw components X_j (m, N + 1) of the outputs f_j and the noise covariances C are those of `dynlab.formulas.components`;
 primes belong to the target's weights w' (w' = w unless the target is a moving average). With F = E X (rows F_j), c the
@@ -37,14 +37,8 @@ dL/dQ_pr = 2 S_pr cross_pr turns w~_p.
 """
 
 from dynlab.formulas.activations import degree_of, is_odd, power, self_covariance
-from dynlab.formulas.components import (
-    ACROSS,
-    NOISE_PATCHES,
-    SAME,
-    SIGMA,
-    noise_covariances,
-    responses,
-)
+from dynlab.formulas.components import ACROSS, NOISE_PATCHES, SAME, SIGMA, noise_covariances, responses
+from dynlab.formulas.head_rules import DIRECTCOPY, DIRECTPRED, decay_gradient, head_of_correlation, project_gradient
 from dynlab.formulas.objective import odd_turn, rectified_turn, signal_gradient
 from dynlab.formulas.second_moments import (
     BARLOW_TWINS,
@@ -58,7 +52,6 @@ from dynlab.formulas.second_moments import (
     output_of,
     two_views,
 )
-from dynlab.heads import DIRECTCOPY, DIRECTPRED, decay_gradient, head_of_correlation, project_gradient
 
 BATCH, SCALE, LENGTH, NO_NORMALISATION = 0, 1, 2, 3
 STOP_TARGET, STOP_ONLINE, STOP_NONE = 0, 1, 2

@@ -20,7 +20,8 @@ Barlow Twins, VICReg and SimCLR treat the views alike: they take the online outp
 of standardised outputs y, dL/dy = (dL/dC of both factors), taken on by batch normalisation's backward.
 
 `eps` is what batch normalisation adds to the variance; with eps = 0 similarity, Barlow Twins, decorrelation and VICReg are
-those of `dynlab.samples.objective` with `symmetric`. `stop_gradient` is as in `dynlab.training`: "target", "online", "none".
+those of `dynlab.samples.objective` with `symmetric`. `stop_gradient` is as in `dynlab.settings.training`: "target",
+"online", "none".
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from dynlab._checks import choice, integer, real, require
 from dynlab.images.settings import LOSSES as OBJECTIVES
-from dynlab.training import STOP_GRADIENTS
+from dynlab.settings.training import STOP_GRADIENTS
+from dynlab.tools.checks import choice, integer, real, require
 
 NORMALISATIONS = ("batch", "length", "none")
 

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab import _jit
-from dynlab.images import layers
+from dynlab.images.layers.dense import matmul
+from dynlab.machine import jit
 
 if TYPE_CHECKING:
-    from dynlab._types import Array
+    from dynlab.tools.types import Array
 
 ROWS = 2048  # pictures of a block
 ITERATIONS, TOLERANCE = 200, 1e-6
@@ -66,7 +66,7 @@ class Fit:
     def scores(self, features: np.ndarray) -> np.ndarray:
         """(n, classes)."""
         parts = self.flat.reshape(-1, self.classes).astype(features.dtype)
-        out: np.ndarray = layers.matmul(features, parts[:-1], np.empty((len(features), self.classes), features.dtype))
+        out: np.ndarray = matmul(features, parts[:-1], np.empty((len(features), self.classes), features.dtype))
         out += parts[-1]
         return out
 
@@ -84,7 +84,7 @@ def second_moments(parts: Sequence[Part]) -> Array:
     d = parts[0][0].shape[1]
     total, product = np.zeros((d, d)), np.empty((d, d), parts[0][0].dtype)
     for features, turned, _ in parts:
-        total += layers.matmul(turned, features, product)
+        total += matmul(turned, features, product)
     total /= sum(len(features) for features, _, _ in parts)
     return total
 
@@ -128,9 +128,9 @@ class Logistic:
         dtype = self.parts[0][0].dtype
         single, product = weights.astype(dtype), np.empty(weights.shape, dtype)
         for features, turned, labels in self.parts:
-            scores = layers.matmul(features, single, np.empty((len(features), self.classes), dtype))
+            scores = matmul(features, single, np.empty((len(features), self.classes), dtype))
             loss += _residuals(scores, biases, labels)
-            gradient[:-1] += layers.matmul(turned, scores, product)
+            gradient[:-1] += matmul(turned, scores, product)
             gradient[-1] += scores.sum(0, dtype=np.float64)
         gradient /= self.count
         gradient[:-1] += self.penalty * weights
@@ -162,7 +162,7 @@ class Change:
     def _with(self, matrix: Array, flat: Array, of_biases: float) -> Array:
         parts = flat.reshape(-1, self.classes)
         out = np.empty_like(parts)
-        layers.matmul(matrix, parts[:-1], out[:-1])
+        matmul(matrix, parts[:-1], out[:-1])
         out[-1] = of_biases * parts[-1]
         return out.ravel()
 
@@ -239,7 +239,7 @@ def inverse_curvature(slope: Array, steps: Sequence[Array], changes: Sequence[Ar
     return out
 
 
-@_jit.reduction
+@jit.reduction
 def _dot(x, y):
     total = 0.0
     for i in range(len(x)):
@@ -261,9 +261,9 @@ def cholesky(matrix: Array) -> Array:
         own = left[low:high, low:high] = _small_cholesky(left[low:high, low:high].copy())
         if high < d:
             back = _small_inverse(own)
-            below = layers.matmul(left[high:, low:high], back, np.empty((d - high, high - low)), transpose_b=True)
+            below = matmul(left[high:, low:high], back, np.empty((d - high, high - low)), transpose_b=True)
             left[high:, low:high] = below
-            left[high:, high:] -= layers.matmul(below, below, np.empty((d - high, d - high)), transpose_b=True)
+            left[high:, high:] -= matmul(below, below, np.empty((d - high, d - high)), transpose_b=True)
     return np.tril(left)
 
 
@@ -276,12 +276,12 @@ def inverse_of_lower(factor: Array) -> Array:
         own = _small_inverse(np.ascontiguousarray(factor[low:high, low:high]))
         out[low:high, low:high] = own
         if low:
-            before = layers.matmul(factor[low:high, :low], out[:low, :low], np.empty((high - low, low)))
-            out[low:high, :low] = -layers.matmul(own, before, np.empty_like(before))
+            before = matmul(factor[low:high, :low], out[:low, :low], np.empty((high - low, low)))
+            out[low:high, :low] = -matmul(own, before, np.empty_like(before))
     return out
 
 
-@_jit.kernel
+@jit.kernel
 def _small_cholesky(a):
     for j in range(len(a)):
         for i in range(j, len(a)):
@@ -294,7 +294,7 @@ def _small_cholesky(a):
     return a
 
 
-@_jit.kernel
+@jit.kernel
 def _small_inverse(lower):
     out = np.zeros_like(lower)
     for j in range(len(lower)):

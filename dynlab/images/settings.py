@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from dynlab import _show, heads
-from dynlab._checks import SettingError, choice, integer, memory, real, require
-from dynlab.training import STOP_GRADIENTS, TARGETS
+from dynlab.formulas import head_rules
+from dynlab.settings.training import STOP_GRADIENTS, TARGETS
+from dynlab.tools import show
+from dynlab.tools.checks import SettingError, choice, integer, memory, real, require
 
 DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist")
 ENCODERS = ("patch", "demo", "convnet", "resnet18")
-HEADS = (*(name for name in heads.HEADS if name != "fixed"), "mlp")
+HEADS = (*(name for name in head_rules.HEADS if name != "fixed"), "mlp")
 LOSSES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
 NORMALISATIONS = ("batch", "length")
 HEAD_STARTS = ("identity", "random")
@@ -25,7 +26,8 @@ REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")  # wh
 
 @dataclass(frozen=True)
 class Pretraining:
-    r"""How an encoder is pretrained: frozen and validated. The loss is that of the theory on a batch (`dynlab.training`):
+    r"""How an encoder is pretrained: frozen and validated. The loss is that of the theory on a batch
+    (`dynlab.settings.training`):
 
         L = loss_weight * mean over both directions of E |F~ - StopGrad(G~)|^2 + decorrelation * sum_{i != j} corr_ij^2,
 
@@ -34,7 +36,7 @@ class Pretraining:
     Parameters
     ----------
     dataset, limit : the training pictures, and how many of them (None: all).
-    encoder : "patch", "demo", "convnet" or "resnet18" (`dynlab.images.encoders`).
+    encoder : "patch", "demo", "convnet" or "resnet18" (`dynlab.images.networks.encoders`).
     projector : widths of its layers, the last one the number m of outputs; () for none.
     projector_norm : what follows its last layer: "none", or "batch", a batch norm without affine map (SimSiam's).
     head : "none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy" (`dynlab.heads`), or "mlp".
@@ -51,7 +53,7 @@ class Pretraining:
     head_lr, head_decay : rate of the head in units of lr, and its own weight decay.
     schedule, warm_up : "constant", "cosine" or "step"; epochs of linear growth at the start.
     batch, epochs, steps : pictures a step; epochs, unless a number of steps is given.
-    augmentation : name of a set of `dynlab.images.augment`.
+    augmentation : name of a set of `dynlab.images.data.augment`.
     seed : of the start, of the order of the pictures and of the views.
     record, knn_every : steps between lines of metrics.csv, epochs between kNN accuracies (0: never).
 
@@ -99,12 +101,10 @@ class Pretraining:
         for name, allowed in words.items():
             choice(name, getattr(self, name), allowed)
         self._check_numbers()
-        from dynlab.images.augment import PRESETS
+        from dynlab.images.data.augment import PRESETS
 
         choice("augmentation", self.augmentation, PRESETS)
-        require(
-            isinstance(self.projector, (tuple, list)), "projector", self.projector, "widths of layers, as (128, 64)"
-        )
+        require(isinstance(self.projector, (tuple, list)), "projector", self.projector, "widths of layers, as (128, 64)")
         widths = tuple(integer("projector", width, at_least=1) for width in self.projector)
         object.__setattr__(self, "projector", widths)
         last = widths[-1] if widths else 1
@@ -116,10 +116,10 @@ class Pretraining:
         self._check_together()
 
     def __repr__(self) -> str:
-        return _show.line("Pretraining", _show.changed(self))
+        return show.line("Pretraining", show.changed(self))
 
     def _repr_html_(self) -> str:
-        return _show.settings_table(self)
+        return show.settings_table(self)
 
     def _check_numbers(self) -> None:
         for name in ("decorrelation", "weight_decay", "head_decay", "head_lr", "warm_up"):

@@ -48,8 +48,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab._checks import require
 from dynlab.linear.model import LinearModel
+from dynlab.tools.checks import require
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

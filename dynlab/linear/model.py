@@ -39,8 +39,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab import _show
-from dynlab._checks import choice, integer, real, require, truth
+from dynlab.tools import show
+from dynlab.tools.checks import choice, integer, real, require, truth
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -151,11 +151,11 @@ class LinearModel:
         n = self.inputs
         data = f"X={n}" if np.array_equal(self.X, np.eye(n)) else f"X=<{n} x {n}>"
         data += f", X_prime=<{n} x {n}>" if self.sigma is None else f", sigma={self.sigma!r}"
-        return _show.line("LinearModel", [data, *_show.changed(self, ("X", "X_prime", "sigma"))])
+        return show.line("LinearModel", [data, *show.changed(self, ("X", "X_prime", "sigma"))])
 
     def _repr_html_(self) -> str:
-        X, X_prime = _show.matrix_table(self.X, "X"), _show.matrix_table(self.X_prime, "X_prime")
-        return _show.settings_table(self, ("X", "X_prime")) + X + X_prime
+        X, X_prime = show.matrix_table(self.X, "X"), show.matrix_table(self.X_prime, "X_prime")
+        return show.settings_table(self, ("X", "X_prime")) + X + X_prime
 
     @property
     def inputs(self) -> int:
@@ -231,4 +231,3 @@ def loss(model: LinearModel, W: np.ndarray, W_p: np.ndarray, W_a: np.ndarray) ->
     online, A = W_p @ W, model.A
     own = ((online @ A) * online).sum((-2, -1)) + ((W_a @ A) * W_a).sum((-2, -1))
     return own / 2 - ((online @ model.X) * W_a).sum((-2, -1))
-

@@ -41,15 +41,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dynlab import _show
-from dynlab._checks import SettingError, integer, require
 from dynlab.linear.laws import overlap
 from dynlab.linear.model import ROUNDING, LinearModel
+from dynlab.tools import show
+from dynlab.tools.checks import SettingError, integer, require
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from dynlab._types import Array, Triple
+    from dynlab.tools.types import Array, Triple
 
 MIX = 0.5857864376269049  # an irrational number: X + MIX X' separates what X or X' alone leaves together
 
@@ -62,11 +62,11 @@ class Spectrum(NamedTuple):
     vectors: np.ndarray
 
     def __repr__(self) -> str:
-        return _show.line("Spectrum", [f"{name}={_show.brief(part)}" for name, part in self._asdict().items()])
+        return show.line("Spectrum", [f"{name}={show.brief(part)}" for name, part in self._asdict().items()])
 
     def _repr_html_(self) -> str:
         rows = zip(range(1, len(self.x) + 1), self.x, self.x_prime, strict=True)
-        return _show.table(rows, ("mode", "of X", "of X'"), "Spectrum")
+        return show.table(rows, ("mode", "of X", "of X'"), "Spectrum")
 
 
 class FixedPoint(NamedTuple):
@@ -81,7 +81,7 @@ class FixedPoint(NamedTuple):
         return f"FixedPoint({self.kind}, p={self.p:.6g}, s={self.s:.6g}, rate={self.rate:.6g})"
 
     def _repr_html_(self) -> str:
-        return _show.pairs_table(self._asdict(), "FixedPoint")
+        return show.pairs_table(self._asdict(), "FixedPoint")
 
 
 def spectrum(model: LinearModel) -> Spectrum:

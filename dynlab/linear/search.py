@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab._checks import real, require
-from dynlab.linear.flow import simulate_linear
+from dynlab.linear.gradient_flow import simulate_linear
 from dynlab.linear.model import LinearModel, check_state
 from dynlab.linear.modes import commuting_start
+from dynlab.tools.checks import real, require
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

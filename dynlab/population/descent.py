@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab import _jit
-from dynlab._checks import SettingError
-from dynlab.formulas.activations import ACTIVATIONS
+from dynlab.machine import jit
 from dynlab.population import gradient, invariants, moments
-from dynlab.population.integrate import DOMINANT, FIRST, PEAK, SECOND
 from dynlab.population.order_parameters import OrderParameters
-from dynlab.trajectory import Trajectory
+from dynlab.population.stepping import DOMINANT, FIRST, PEAK, SECOND
+from dynlab.population.trajectory import Trajectory
+from dynlab.settings.activation_records import ACTIVATIONS
+from dynlab.tools.checks import SettingError
 
 DEFAULT_STEPS = 200_000
 MOST_STEPS = 10**12  # a day of computing each trajectory
@@ -94,12 +94,12 @@ def _keep(row, step, signal, rows, head, marks, shots, k):
     shots[2][k, row] = head
 
 
-_geometry_of, _keep = _jit.inner(_geometry_of), _jit.inner(_keep)
-_note_events = _jit.inner(_note_events)
+_geometry_of, _keep = jit.inner(_geometry_of), jit.inner(_keep)
+_note_events = jit.inner(_note_events)
 _gradient = gradient.compiled.gradient
 
 
-@_jit.kernel
+@jit.kernel
 def _descent_kernel(kind, par, signals, all_rows, heads, eta, head_rate, steps, record_at, marks, peak, status, taken,
                     shots, records, work):  # fmt: skip
     count, m, features = signals.shape
@@ -195,9 +195,7 @@ def follow(model, start: OrderParameters, head_rate, eta, steps, times, settings
     run = run_descent(model, [start], head_rate=head_rate, eta=eta, steps=steps, record_at=record_at)
     reached = record_at <= run["steps"][0]
     begin, records = [tuple(part[0] for part in run[name]) for name in ("starts", "records")]
-    signal, gram, head = (
-        np.concatenate([first[None], rest[reached]]) for first, rest in zip(begin, records, strict=True)
-    )
+    signal, gram, head = (np.concatenate([first[None], rest[reached]]) for first, rest in zip(begin, records, strict=True))
     first, second, peak = run["marks"][0]
     events = {"first": first, "second": second, "peak": peak if run["peak"][0] > 0 else np.nan, "stationary": np.nan}
     return Trajectory(

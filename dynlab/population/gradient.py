@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dynlab import _jit, _show
-from dynlab._twofloat import TwoFloat, two_floats
 from dynlab.formulas import activations, components, expansions, masks, objective
+from dynlab.machine import jit
+from dynlab.machine.twofloat import TwoFloat, two_floats
 from dynlab.population.order_parameters import OrderParameters, check_head, check_weights
+from dynlab.settings.activation_records import ACTIVATIONS
+from dynlab.tools import show
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from dynlab._types import Array
-    from dynlab.model import Model
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
 
-_jit.compile_module(expansions)
-_jit.compile_module(activations)
-_jit.compile_module(components, entries=())
-compiled = _jit.compile_module(objective, entries=("gradient", "forces"))
+jit.compile_module(expansions)
+jit.compile_module(activations)
+jit.compile_module(components, entries=())
+compiled = jit.compile_module(objective, entries=("gradient", "forces"))
 _forces = compiled.forces
 _extended_forces = FunctionType(objective.forces.__code__, {**vars(objective), "sqrt": TwoFloat.sqrt})
 
@@ -40,7 +42,7 @@ def parameter_vector(model: Model, head_rate: float = 0.0) -> np.ndarray:
 
 def activation_kind(model: Model) -> int:
     """The number by which compiled code tells the model's activation."""
-    return activations.ACTIVATIONS[model.activation].kind
+    return ACTIVATIONS[model.activation].kind
 
 
 def new_workspace(m: int, features: int, dtype: type = np.float64) -> tuple:
@@ -48,7 +50,7 @@ def new_workspace(m: int, features: int, dtype: type = np.float64) -> tuple:
     return tuple(np.empty(shape, dtype) for shape in objective.workspace_sizes(m, features))
 
 
-@_jit.kernel
+@jit.kernel
 def forces_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the types
     kind, par, signal, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
 ):
@@ -58,9 +60,7 @@ def forces_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the 
     for j in range(m):
         for f in range(features):
             side[j, f] = 1 if signal[j, f] > 0.0 else (-1 if signal[j, f] < 0.0 else 0)
-    return _forces(
-        kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head
-    )
+    return _forces(kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head)
 
 
 class Gradient(NamedTuple):
@@ -73,11 +73,11 @@ class Gradient(NamedTuple):
     def __repr__(self) -> str:
         sizes = [f"|{name}| {np.linalg.norm(part):.4g} <{part.shape[0]} x {part.shape[1]}>"
                  for name, part in (("d_weights", self.d_weights), ("d_head", self.d_head))]  # fmt: skip
-        return _show.line("Gradient", [f"loss {self.loss:.6g}", *sizes])
+        return show.line("Gradient", [f"loss {self.loss:.6g}", *sizes])
 
     def _repr_html_(self) -> str:
-        loss = _show.table([("loss", self.loss)], (), "Gradient")
-        return loss + _show.matrix_table(self.d_weights, "d_weights") + _show.matrix_table(self.d_head, "d_head")
+        loss = show.table([("loss", self.loss)], (), "Gradient")
+        return loss + show.matrix_table(self.d_weights, "d_weights") + show.matrix_table(self.d_head, "d_head")
 
 
 def _evaluate(

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.formulas.activations import ACTIVATIONS
+from dynlab.settings.activation_records import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from dynlab._types import Array
-    from dynlab.model import Model
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
 
 
 def conserved(model: Model, signal: Array, gram: Array, head: Array, head_rate: float) -> Array:

@@ -38,10 +38,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab.formulas import activations, expansions, masks
+from dynlab.settings.activation_records import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from dynlab._types import Array
-    from dynlab.model import Model
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
 
 # A feature is learnt when it carries more than this share of some output's variance.
 LEARNT = 0.05
@@ -55,7 +56,7 @@ MERGED = 1.2
 
 def noise_moments(model: Model, gram: Array) -> tuple[Array, Array]:
     """Means mu (..., m) and covariances C (..., m, m) of phi(<w~_j, xi>)."""
-    record = activations.ACTIVATIONS[model.activation]
+    record = ACTIVATIONS[model.activation]
     norm = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
     k = norm[..., :, None] * norm[..., None, :]
     s2 = model.noise**2
@@ -82,7 +83,7 @@ def noise_moments(model: Model, gram: Array) -> tuple[Array, Array]:
 
 def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Array]:
     """Return (Var, Cov), each (..., m, m), of the outputs without head, for signal (..., m, K), noise Gram (..., m, m)."""
-    record = activations.ACTIVATIONS[model.activation]
+    record = ACTIVATIONS[model.activation]
     u = np.asarray(model.strengths) * signal
     if record.odd:
         states = np.sign(u) * np.abs(u) ** record.degree if record.degree % 2 == 0 else u**record.degree
@@ -93,9 +94,7 @@ def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Arr
         centred = states - mean[..., None]
     feature = centred @ np.swapaxes(centred, -1, -2) / states.shape[-1]
     mu, noise = noise_moments(model, gram)
-    same, across, patches, s1, s2, s3 = masks.count_moments(
-        model.patches, model.feature_patches, model.mask == "half"
-    )
+    same, across, patches, s1, s2, s3 = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     y1, y2 = s1 * mean + s2 * mu, s3 * mu
     shift = y1[..., :, None] * y1[..., None, :] + y2[..., :, None] * y2[..., None, :]
     return same * feature + patches * noise + shift, across * feature - shift
@@ -103,7 +102,7 @@ def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Arr
 
 def output_means(model: Model, signal: Array, gram: Array) -> Array:
     """Mean outputs (..., m), E[N1] t + E[n1] mu, for signal (..., m, K), noise Gram (..., m, m)."""
-    record = activations.ACTIVATIONS[model.activation]
+    record = ACTIVATIONS[model.activation]
     if record.odd:
         return np.zeros(np.shape(signal)[:-1])
     u = np.asarray(model.strengths) * signal
@@ -137,7 +136,7 @@ def carried(model: Model, signal: Array, gram: Array) -> Array:
     For signal (..., m, K), noise Gram (..., m, m); defined and derived in the module's head. 0 for an output without
     variance; nan for a state that is not finite.
     """
-    record = activations.ACTIVATIONS[model.activation]
+    record = ACTIVATIONS[model.activation]
     signal, gram = _unit(signal, gram)
     answers = np.abs(np.asarray(model.strengths) * signal) ** record.degree
     power = answers**2

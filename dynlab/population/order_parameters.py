@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab import _show
-from dynlab._checks import SettingError, integer, memory, real
+from dynlab.tools import show
+from dynlab.tools.checks import SettingError, integer, memory, real
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from dynlab.model import Model
+    from dynlab.settings.model import Model
 
 
 def matrix(name: str, value: ArrayLike, shape: tuple) -> np.ndarray:
@@ -88,7 +88,7 @@ class OrderParameters:
 
     def _repr_html_(self) -> str:
         parts = {"signal: neurons by features": self.signal, "noise Gram matrix": self.noise_gram, "head": self.head}
-        return "".join(_show.matrix_table(values, caption) for caption, values in parts.items())
+        return "".join(show.matrix_table(values, caption) for caption, values in parts.items())
 
     @classmethod
     def from_weights(cls, model: Model, weights: ArrayLike, head: ArrayLike | None = None) -> OrderParameters:
@@ -137,9 +137,7 @@ def check_weights(model: Model, weights: ArrayLike) -> np.ndarray:
     """Return `weights` as (m, d) float64; ValueError unless m = model.neurons, d >= model.features and finite."""
     weights = np.asarray(weights, dtype=np.float64)
     if weights.ndim != 2 or weights.shape[0] != model.neurons or weights.shape[1] < model.features:
-        raise ValueError(
-            f"weights: shape {weights.shape}, must be ({model.neurons}, d) with d >= {model.features}"
-        )
+        raise ValueError(f"weights: shape {weights.shape}, must be ({model.neurons}, d) with d >= {model.features}")
     if not np.isfinite(weights).all():
         raise ValueError("weights: hold nan or infinity, must be finite")
     return weights

@@ -15,7 +15,7 @@ the patch counts alone, and, outputs being normalised, it does not change when e
 What is left is the ratio of noise to strength, on which nothing depends by a power exactly. Two laws say what it does.
 
 **While noise dominates** an output, feature l drives A_jl by dA/dt ~ b alpha_l^(2q) A^(2q-1) / (n sigma^(2q) |w|^(2q))
-(`dynlab.population.limit` has the cubic's constant). From |w|/sqrt(d) it is learnt after
+(`dynlab.population.pair.limit` has the cubic's constant). From |w|/sqrt(d) it is learnt after
 
     T_l ~ (n/b) (sigma/alpha_l)^(2q) |w|^2 d^(q-1),            (up to log d for q = 1).
 
@@ -33,14 +33,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab._checks import require
 from dynlab.formulas import masks
-from dynlab.formulas.activations import ACTIVATIONS
+from dynlab.settings.activation_records import ACTIVATIONS
+from dynlab.tools.checks import require
 
 if TYPE_CHECKING:
-    from dynlab._types import Array
-    from dynlab.model import Model
     from dynlab.population.order_parameters import OrderParameters
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
 
 # The default end in units of |w|^2 d^(q-1) for the model with strengths 1, 0.3, noise 0.5, 16 patches, 4 of them features.
 UNITS = 1e6

@@ -6,69 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab._checks import SettingError, choice, integer, real, require
-from dynlab._device import of_flow
-from dynlab.population import descent, flow, moments, switched_run, switches
+from dynlab.population import descent, moments
+from dynlab.population import status as the_status
+from dynlab.population.any_training import flow as switched_run
+from dynlab.population.any_training import gradient
+from dynlab.population.choices import METHODS, STATUS, _times, check_training, closed_form, own_horizon
+from dynlab.population.flow_device import of_flow
 from dynlab.population.order_parameters import OrderParameters
-from dynlab.population.scaling import check_start, horizon
-from dynlab.training import Training
-from dynlab.trajectory import Trajectory
+from dynlab.population.pair import flow
+from dynlab.population.scaling import check_start
+from dynlab.population.trajectory import Trajectory
+from dynlab.settings.training import Training
+from dynlab.simulation import SAMPLED, _sampled
+from dynlab.tools.checks import SettingError, choice, integer, real, require
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from dynlab._types import Array
-    from dynlab.model import Model
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
 
-HEADS = ("off-diagonal", "none")
-METHODS = ("flow", "descent")
-SAMPLED = "sgd"  # the third method of `simulate`: minibatches of the data, in `dynlab.samples`
 TRACE_POINTS = 4  # recorded points for each step of the solver
-STATUS = {"too many steps": "steps", "step underflow": "underflow"}
-
-
-def check_training(model: Model, training: Training | None, head: str, eta_head: float, method: str) -> Training:
-    """The training asked for: `training`, or the paper's with this head and rate. SettingError for what is not allowed."""
-    choice("method", method, METHODS)
-    if training is None:
-        training = Training(head=choice("head", head, HEADS), eta_head=real("eta_head", eta_head, at_least=0.0))
-    else:
-        require(isinstance(training, Training), "training", training, "a Training")
-        for name, given, default in (("head", head, "off-diagonal"), ("eta_head", eta_head, 0.01)):
-            allowed = f"left out with training, whose {name} is {getattr(training, name)!r}"
-            require(given in (default, getattr(training, name)), name, given, allowed)
-    training.check_model(model)
-    require(method == "flow" or training.is_papers, "method", method, '"flow" with switches other than the paper\'s')
-    return training
-
-
-def closed_form(model: Model, training: Training) -> bool:
-    """Whether the solver made for the paper's training is used, rather than the one for any (which costs less for many
-    neurons: see `dynlab.formulas.switched`)."""
-    return training.is_papers and model.neurons <= 3 and model.features <= 3
-
-
-def own_horizon(model: Model, start: OrderParameters) -> float:
-    """`scaling.horizon` of a Gaussian start with weights as large and signals as small as these."""
-    signal = (start.signal**2).mean()
-    square = (start.signal**2).sum(1).mean() + np.diagonal(start.noise_gram).mean()
-    return horizon(model, square / signal if signal > 0.0 else 1.0, square**0.5 if square > 0.0 else 1.0)
 
 
 def _resolution(times: ArrayLike | None) -> float:
     """Relative distance of neighbouring numbers of the kind that these times are."""
     kind = np.asarray([] if times is None else times).dtype
     return float(np.finfo(kind if kind.kind == "f" else np.float64).eps)
-
-
-def _times(times: ArrayLike | None) -> np.ndarray:
-    try:
-        values = np.array([] if times is None else times, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise SettingError("times", times, "increasing, finite and not negative") from None
-    if values.ndim != 1 or not (np.isfinite(values) & (values >= 0.0)).all() or (np.diff(values) <= 0).any():
-        raise SettingError("times", times, "increasing, finite and not negative")
-    return values
 
 
 def simulate(
@@ -96,7 +60,7 @@ def simulate(
     head : "off-diagonal" (entries off the diagonal train) or "none" (the head stays as it is).
     eta_head : learning rate of the head in units of the encoder's, the ratio r = eta_E/eta, whatever the method.
     until : end time. Flow, None: until nothing can change any more, at most `horizon`. Descent, None: steps * eta.
-    method : "flow", dw/dt = -dL/dw by the stiff solver of `dynlab.population.solver`; or "descent", the exact map of
+    method : "flow", dw/dt = -dL/dw by the stiff solver of `dynlab.population.pair.solver`; or "descent", the exact map of
         gradient-descent steps, w <- w - eta dL/dw, E <- E - eta eta_head dL/dE; or "sgd", such steps on minibatches, with
         `eta`, `steps`, `times` and the options of `dynlab.samples.train.follow` (batch, dim, seed, optimiser, ...).
     rtol : relative tolerance of each step of the flow, in [1e-12, 1e-2].
@@ -153,21 +117,9 @@ def simulate(
 
 def _ended(result: Any, settle: bool) -> str:
     """The status of a single result; "waiting" where the horizon came before any feature was learnt, if not at rest."""
-    status = flow.STATUS[result.status[0]]
+    status = the_status.STATUS[result.status[0]]
     waits = settle and status == "until" and np.isnan(result.marks[0, 0]) and not result.rest[0]
     return "waiting" if waits else status
-
-
-def _sampled(
-    model: Model, start: OrderParameters, training: Training | None, head: str, eta_head: float, until: float | None,
-    eta: float, steps: int | None, times: ArrayLike | None, options: dict,
-) -> Trajectory:  # fmt: skip
-    from dynlab.samples import train
-
-    require(until is None, "until", until, 'left out for method "sgd", which takes steps')
-    if training is None:
-        training = Training(head=choice("head", head, HEADS), eta_head=real("eta_head", eta_head, at_least=0.0))
-    return train.follow(model, training, start, eta=eta, steps=steps, times=_times(times), **options)
 
 
 def _switched(
@@ -193,7 +145,7 @@ def _switched(
     events = {"first": first, "second": second, "peak": peak if result.peak[0] > 0.0 else np.nan, "stationary": np.nan}
     return Trajectory(
         model=model, settings=settings, time=np.maximum.accumulate(when), signal=states[0], noise_gram=states[1],
-        head=states[2], loss=switches.losses(model, training, *states), events={k: float(v) for k, v in events.items()},
+        head=states[2], loss=gradient.losses(model, training, *states), events={k: float(v) for k, v in events.items()},
         status=STATUS.get(status, status), steps=int(result.steps[0]), rejected=int(result.rejected[0]),
     )  # fmt: skip
 
@@ -205,9 +157,9 @@ def _flow(
     z, side = flow.encode(model, start)
     run_flow = flow.run_flow
     if where == "cuda":
-        from dynlab.population import cuda_ensemble
+        from dynlab.population.pair import cuda
 
-        run_flow = cuda_ensemble.run_flow
+        run_flow = cuda.run_flow
     result = run_flow(
         model, z[None], side[None], head_rate=rate, until=end, rtol=rtol, settle=settle, times=times,
         trace_points=0 if len(times) else TRACE_POINTS,

@@ -45,12 +45,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab.formulas import masks
-from dynlab.formulas.activations import ACTIVATIONS
 from dynlab.population.moments import noise_moments
+from dynlab.settings.activation_records import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from dynlab._types import Array
-    from dynlab.model import Model
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
 
 
 @dataclass(frozen=True)

@@ -24,36 +24,25 @@ from functools import cache
 
 import numpy as np
 
-from dynlab import _gpu, _rng
-from dynlab._checks import SettingError
-from dynlab._gpu import cuda
 from dynlab.formulas import activations, expansions
-from dynlab.formulas.activations import BUILT_IN
-from dynlab.samples import content, gradient, objective
-from dynlab.samples.kernels import (
-    BLOCKS,
-    CARRIERS,
-    CONTENT_STEP,
-    FEATURES,
-    HALF,
-    KEY_0,
-    KEY_1,
-    KIND,
-    PATCHES,
-    STEP,
-)
+from dynlab.machine import gpu, rng
+from dynlab.machine.gpu import cuda
+from dynlab.samples import gradient, objective, one_sample
+from dynlab.samples.kernels import BLOCKS, CARRIERS, CONTENT_STEP, FEATURES, HALF, KEY_0, KEY_1, KIND, PATCHES, STEP
+from dynlab.settings.activation_records import BUILT_IN
+from dynlab.tools.checks import SettingError
 
 MOST_NEURONS = 8
-BLOCK = 16 if _gpu.SIMULATED else 128
+BLOCK = 16 if gpu.SIMULATED else 128
 MOMENT_CHUNKS = 256
 THREADS = 1 << 16  # that noise_sums should have, if the batch has so many samples to share out
 VIEW, CARRIES = 1, 2  # bits of what is kept of a patch
 float64, int64 = np.float64, np.int64
 
-_draws = _gpu.compile_module(_rng)
-_gpu.compile_module(expansions)
-_gpu.compile_module(activations)
-_content = _gpu.compile_module(content)
+_draws = gpu.compile_module(rng)
+gpu.compile_module(expansions)
+gpu.compile_module(activations)
+_content = gpu.compile_module(one_sample)
 _philox, _normal_pair, _normal_pair_32 = _draws.philox, _draws.normal_pair, _draws.normal_pair_32
 _draw_content, _draw_views, _phi, _slope = _content.draw_content, _content.draw_views, _content.phi, _content.slope
 
@@ -268,11 +257,9 @@ def _make_noise_sums(neurons, single):
     return noise_sums
 
 
-_kernel = _gpu.kernel()
+_kernel = gpu.kernel()
 contents, outputs, column_sums, product_sums = (_kernel(f) for f in (_contents, _outputs, _column_sums, _product_sums))
-output_slopes, slopes, signal_sums, fold, fill = (
-    _kernel(f) for f in (_output_slopes, _slopes, _signal_sums, _fold, _fill)
-)
+output_slopes, slopes, signal_sums, fold, fill = (_kernel(f) for f in (_output_slopes, _slopes, _signal_sums, _fold, _fill))
 
 
 @cache
@@ -326,7 +313,7 @@ class DeviceMinibatch(gradient.Minibatch):
         self._kept = {}
 
     def _launch(self, kernel, threads, *arguments):
-        kernel[_gpu.blocks_for(threads, BLOCK), BLOCK](*arguments)
+        kernel[gpu.blocks_for(threads, BLOCK), BLOCK](*arguments)
 
     def _sent(self, name, value):
         """A host array, on the device in memory that is kept from step to step."""
@@ -406,8 +393,8 @@ def _in_order(parts):
 
 def _examples() -> dict:
     """Arguments of every kernel, two neurons of five samples, by name."""
-    from dynlab.model import Model
-    from dynlab.training import Training
+    from dynlab.settings.model import Model
+    from dynlab.settings.training import Training
 
     model, training = Model(), Training()
     work = gradient.Minibatch(model, training, 10, 5, gradient.Source(0))

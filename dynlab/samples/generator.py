@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab import _show
-from dynlab._checks import integer
 from dynlab.samples import kernels
 from dynlab.samples.gradient import PRECISIONS, Minibatch, Source, check_batch
-from dynlab.training import Training
+from dynlab.settings.training import Training
+from dynlab.tools import show
+from dynlab.tools.checks import integer
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Samples:
     feature: np.ndarray
     sign: np.ndarray
 
-    __repr__ = _show.fields_line
-    _repr_html_ = _show.fields_table
+    __repr__ = show.fields_line
+    _repr_html_ = show.fields_table
 
 
 def samples(model, dim, batch, *, seed=0, step=0, data=None, precision="float64") -> Samples:

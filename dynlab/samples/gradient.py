@@ -24,19 +24,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab import _rng, _show, heads
-from dynlab._checks import SettingError, choice, integer, memory, require, threads
-from dynlab._device import of_samples
-from dynlab.population.gradient import Gradient
-from dynlab.population.order_parameters import check_weights, matrix
+from dynlab.formulas import head_rules
+from dynlab.machine import rng
+from dynlab.population.head_matrices import from_correlation, moving_correlation
 from dynlab.samples import kernels, objective
-from dynlab.training import Training
+from dynlab.settings.training import Training
+from dynlab.tools import show
+from dynlab.tools.checks import choice, integer, memory, require, threads
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from dynlab._types import Array
-    from dynlab.model import Model
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
 
 COPIES = 16  # of the weights that a step holds at the least: memory of the optimiser, gradients, sums of the chunks
 CHUNKS = 16
@@ -87,7 +85,7 @@ class Source:
 
     def __post_init__(self) -> None:
         if self.data is not None:
-            object.__setattr__(self, "data", integer("data", self.data, at_least=2, at_most=_rng.WORD))
+            object.__setattr__(self, "data", integer("data", self.data, at_least=2, at_most=rng.WORD))
 
     def numbers(self, step: int, batch: int) -> np.ndarray:
         """The numbers (batch,) of a step's samples; of a fixed set each once an epoch, an incomplete batch left out."""
@@ -118,7 +116,7 @@ def check_batch(batch: object, data: object | None = None) -> int:
     """A batch of at least 2 samples, at most those of a fixed set."""
     batch = integer("batch", batch, at_least=2, why="normalisation by the statistics of one sample is undefined")
     if data is not None:
-        integer("data", data, at_least=batch, at_most=_rng.WORD, why="a batch")
+        integer("data", data, at_least=batch, at_most=rng.WORD, why="a batch")
     return batch
 
 
@@ -202,8 +200,8 @@ class Minibatch:
 
     def _numbers(self, step: int) -> np.ndarray:
         model = self.model
-        k0, k1 = _rng.key_of(self.source.seed)
-        content = step if self.source.data is None else _rng.FIXED_SET
+        k0, k1 = rng.key_of(self.source.seed)
+        content = step if self.source.data is None else rng.FIXED_SET
         return np.array(
             [kernels.kind_of(model), model.features, model.patches, model.feature_patches, model.mask == "half",
             self.blocks, k0, k1,
@@ -276,8 +274,8 @@ class Minibatch:
         if training.head not in ("directpred", "directcopy"):
             return head, correlation
         now = sum(moments.raw(x, x) for x, _ in self.layout.directions) / len(self.layout.directions)
-        correlation = heads.moving_correlation(correlation, now)
-        return heads.from_correlation(training.head, correlation, training.directpred_eps), correlation
+        correlation = moving_correlation(correlation, now)
+        return from_correlation(training.head, correlation, training.directpred_eps), correlation
 
     def _finished(
         self, loss: float, d_weights: Array, d_head: Array, weights: Array, head: Array, correlation: Array | None,
@@ -286,18 +284,9 @@ class Minibatch:
         training = self.training
         problem = _problem(training, loss, d_weights, moments)
         if training.head_decay > 0.0:
-            heads.decay_gradient(heads.rule_number(training.head), len(head), training.head_decay, head, d_head)
+            head_rules.decay_gradient(head_rules.rule_number(training.head), len(head), training.head_decay, head, d_head)
         d_weights += training.weight_decay * weights
         return Result(float(loss), d_weights, d_head, head, correlation, moments, problem)
-
-
-def minibatch_class(where: str) -> type[Minibatch]:
-    """`Minibatch` for "cpu", its twin for "cuda"."""
-    if where == "cpu":
-        return Minibatch
-    from dynlab.samples.cuda import DeviceMinibatch
-
-    return DeviceMinibatch
 
 
 @dataclass(frozen=True)
@@ -312,7 +301,7 @@ class Result:
     moments: objective.Moments
     problem: str | None
 
-    __repr__ = _show.fields_line
+    __repr__ = show.fields_line
 
 
 def _problem(training: Training, loss: float, d_weights: Array, moments: objective.Moments) -> str | None:
@@ -331,43 +320,3 @@ def check_training(model: Model, training: Training) -> None:
     """SettingError where the training does not fit the model. All switches work on samples, unit length with noise too."""
     require(isinstance(training, Training), "training", training, "a Training")
     replace(training, normalisation="batch").check_model(model)
-
-
-def minibatch_gradient(
-    model: Model, training: Training, weights: ArrayLike, head: ArrayLike | None = None,
-    target_weights: ArrayLike | None = None, *, batch: int = 4096, seed: int = 0, step: int = 0, data: int | None = None,
-    correlation: Array | None = None, precision: str = "float64", threads: int | None = None,
-    passes: int | None = None, tile: int = TILE, device: str = "cpu",
-) -> tuple[float, Array, Array]:  # fmt: skip
-    """Loss and exact gradient of the minibatch of a step, through the batch's statistics.
-
-    Parameters
-    ----------
-    model, training : Model, Training
-    weights : (m, d) array, d > K; the first K axes are the features.
-    head : (m, m) array, or None: where the training's head starts.
-    target_weights : (m, d) array for target "average" (None: the online ones).
-    batch, seed, step, data : the samples: `batch` of them, fresh for (seed, step), or of a fixed set of `data`.
-    correlation : (m, m), the moving correlation before this step, for "directpred" and "directcopy".
-    precision, threads, passes, tile : see `Minibatch`.
-    device : "cpu", "cuda", or "auto".
-
-    Returns (loss, d_weights (m, d), d_head (m, m)), both with the training's decays.
-    Raises ValueError for values that are not allowed and where normalisation is undefined.
-    """
-    rows = check_weights(model, weights)
-    require(rows.shape[1] > model.features, "weights", f"of {rows.shape[1]} columns", f"more than {model.features}")
-    if target_weights is not None and training.target != "average":
-        raise SettingError("target_weights", "given", f'left out with target "{training.target}"')
-    target = None if target_weights is None else check_weights(model, target_weights)
-    m = model.neurons
-    if head is None:
-        head = np.eye(m) if training.head_matrix is None else np.array(training.head_matrix)
-    entries = np.array(matrix("head", head, (m, m)))
-    given = Source(integer("seed", seed, at_least=0, at_most=2**64 - 1), data)
-    kind = minibatch_class(of_samples(device, [model])[0])
-    work = kind(model, training, rows.shape[1], batch, given, precision, threads, passes, tile)
-    result = work.gradient(integer("step", step, at_least=0, at_most=_rng.WORD - 1), rows, entries, target, correlation)
-    if result.problem is not None:
-        raise ValueError(result.problem)
-    return Gradient(result.loss, result.d_weights, result.d_head)

@@ -24,9 +24,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab import _jit, _rng
 from dynlab.formulas import activations, expansions
-from dynlab.samples import content
+from dynlab.machine import jit, rng
+from dynlab.samples import one_sample
+from dynlab.settings.activation_records import ACTIVATIONS
 
 FORWARD, ONE_PASS, BACKWARD = 0, 1, 2
 LANES = 32  # rows are padded to a multiple of this, so that loops over them have no remainder
@@ -34,10 +35,10 @@ SEGMENT = 1024
 # Layout of the integers of a pass.
 KIND, FEATURES, PATCHES, CARRIERS, HALF, BLOCKS, KEY_0, KEY_1, STEP, CONTENT_STEP, MODE, TILE = range(12)
 
-_draws = _jit.compile_module(_rng, entries=("fill_normals", "fill_normals_32"))
-_jit.compile_module(expansions)
-_jit.compile_module(activations)
-_content = _jit.compile_module(content, entries=("draw_content", "draw_views"))
+_draws = jit.compile_module(rng, entries=("fill_normals", "fill_normals_32"))
+jit.compile_module(expansions)
+jit.compile_module(activations)
+_content = jit.compile_module(one_sample, entries=("draw_content", "draw_views"))
 _philox, fill_normals, fill_normals_32 = _draws.philox, _draws.fill_normals, _draws.fill_normals_32
 draw_content, draw_views, _phi, _slope = _content.draw_content, _content.draw_views, _content.phi, _content.slope
 
@@ -60,8 +61,8 @@ def _add_one(out, c0, x0):
         out[i] = out[i] + c0 * x0[i]
 
 
-_product = _jit.reduction(_product)
-_add_four, _add_one = _jit.inner(_add_four), _jit.inner(_add_one)
+_product = jit.reduction(_product)
+_add_four, _add_one = jit.inner(_add_four), jit.inner(_add_one)
 
 
 def _add_tile(view, count, place, coefficient, tile, sums):
@@ -81,16 +82,16 @@ def _add_tile(view, count, place, coefficient, tile, sums):
                     _add_one(out, c[r], tile[place[r], low:high])
 
 
-_add_tile = _jit.inner(_add_tile)
+_add_tile = jit.inner(_add_tile)
 
 
-@_jit.kernel
+@jit.kernel
 def philox_words(c0, c1, c2, c3, k0, k1):
     """The compiled `_rng.philox`."""
     return _philox(c0, c1, c2, c3, k0, k1)
 
 
-@_jit.kernel
+@jit.kernel
 def fill_patch(patch, sample, step, k0, k1, blocks, out):
     """The normals of one patch: out (2 blocks) float64 or (4 blocks) float32."""
     if out.itemsize == 4:
@@ -99,7 +100,7 @@ def fill_patch(patch, sample, step, k0, k1, blocks, out):
         fill_normals(blocks, patch, sample, step, k0, k1, out)
 
 
-@_jit.kernel
+@jit.kernel
 def fill_content(sample, numbers, carries, view):
     """Feature and sign of a sample, and its splits: carries, view (P,)."""
     k0, k1 = numbers[KEY_0], numbers[KEY_1]
@@ -149,8 +150,8 @@ def _weigh(mode, v, begun, end, column, outputs, basis, slope, own_slope, coeffi
                 coefficient[v, b, j, r] = weight * slope[v, j, r]
 
 
-_draw_patch, _noise_patch = _jit.inner(_draw_patch), _jit.inner(_noise_patch)
-_feature_patches, _weigh = _jit.inner(_feature_patches), _jit.inner(_weigh)
+_draw_patch, _noise_patch = jit.inner(_draw_patch), jit.inner(_noise_patch)
+_feature_patches, _weigh = jit.inner(_feature_patches), jit.inner(_weigh)
 
 
 def _sample(numbers, sigma, strengths, rows, signals, first, trains, sample, outputs, scratch):
@@ -182,10 +183,10 @@ def _sample(numbers, sigma, strengths, rows, signals, first, trains, sample, out
     return feature
 
 
-_sample = _jit.inner(_sample)
+_sample = jit.inner(_sample)
 
 
-@_jit.kernel
+@jit.kernel
 def chunk_pass(
     numbers, sigma, strengths, rows, signals, first, trains, order, low, high, basis, scratch, z, sums, signal_sums
 ):
@@ -234,10 +235,10 @@ def new_scratch(numbers, width: int, neurons: int, bases: int, dtype) -> tuple:
 
 def kind_of(model) -> int:
     """The number by which compiled code tells the activation."""
-    return activations.ACTIVATIONS[model.activation].kind
+    return ACTIVATIONS[model.activation].kind
 
 
-@_jit.kernel
+@jit.kernel
 def moments_of(z, mean, cov):
     """Fill mean (C,) and cov (C, C), of z (n, C), divided by n; the means are taken off first."""
     n, columns = z.shape

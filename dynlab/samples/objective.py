@@ -1,8 +1,8 @@
 r"""The minibatch loss as a function of the batch's moments, and what each sample's outputs contribute to its gradient.
 
 z (n, C) are the outputs of n samples: x, the online side's, in some columns and y, the target side's, in others. Their
-means and covariances (divided by n, as batch normalisation does) are all that the objectives of `dynlab.training` know of
-the batch, except unit length. With F = E x, for one direction
+means and covariances (divided by n, as batch normalisation does) are all that the objectives of `dynlab.settings.training`
+know of the batch, except unit length. With F = E x, for one direction
 
     V_j = E_j Cov(x) E_j^T,    U_j = Var(y_j),    B_j = E_j Cov(x, y_j)          (batch; plus products of means: scale, none)
     batch, scale    L = sum_j 2 - 2 rho_j,   rho_j = B_j/sqrt(V_j U_j):  dL/dV = rho/V, dL/dU = rho/U, dL/dB = -2/sqrt(V U)
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab import heads
+from dynlab.formulas import head_rules
 from dynlab.samples import kernels
 
 
@@ -83,7 +83,7 @@ def batch_loss(training, moments: Moments, layout, head) -> tuple[float, Slope]:
             loss += vicreg(training.vicreg_weights, moments, x, y, share, slope)
         if training.decorrelation > 0.0:
             loss += decorrelation(training.decorrelation, moments, x, share, slope)
-    heads.project_gradient(heads.rule_number(training.head), m, slope.head)
+    head_rules.project_gradient(head_rules.rule_number(training.head), m, slope.head)
     if training.stop_gradient == "online":
         slope.head[...] = 0.0
     return loss, slope
@@ -197,7 +197,7 @@ def unit_length(training, z, layout, head, d_z, d_head) -> float:
             gained += d_out.T @ z[:, x]
         if training.stop_gradient != "target":
             d_z[:, y] += share * -2.0 * (out - cosine * goal) * goal_size
-    heads.project_gradient(heads.rule_number(training.head), len(head), gained)
+    head_rules.project_gradient(head_rules.rule_number(training.head), len(head), gained)
     d_head += gained
     return loss
 

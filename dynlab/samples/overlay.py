@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab import _show
-from dynlab._checks import SettingError
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.simulate import simulate
+from dynlab.population.trajectory import Trajectory
 from dynlab.samples.train import follow
-from dynlab.training import Training
-from dynlab.trajectory import Trajectory
+from dynlab.settings.training import Training
+from dynlab.tools import show
+from dynlab.tools.checks import SettingError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,16 +37,16 @@ class Overlay:
 
     def __repr__(self) -> str:
         counts = [f"{len(runs)} runs of batches of {batch}" for batch, runs in self.runs.items()]
-        return _show.line("Overlay", [f"theory: {'none' if self.exact is None else self.exact.status}", *counts])
+        return show.line("Overlay", [f"theory: {'none' if self.exact is None else self.exact.status}", *counts])
 
     def _repr_html_(self) -> str:
         """The distance of each run from the theory."""
         rows = [(str(batch), i, one) for batch, some in self.distances().items() for i, one in enumerate(some)]
-        return _show.table(rows, ("batch", "run", "distance from the theory"), repr(self))
+        return show.table(rows, ("batch", "run", "distance from the theory"), repr(self))
 
     def plot(self) -> Figure:
         """Signals and head entries of the smallest batch over the theory; a matplotlib Figure that belongs to no window."""
-        from dynlab.samples.picture import overlay_figure
+        from dynlab.drawing.overlay import overlay_figure
 
         return overlay_figure({"": self})
 

@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab import _rng, checkpoint, heads
-from dynlab._checks import choice, integer, real, require
-from dynlab._device import of_samples
-from dynlab.files import expanded
-from dynlab.formulas.activations import definition
+from dynlab.formulas import head_rules
+from dynlab.machine import rng
 from dynlab.population.descent import RECORDS, noise_rows
-from dynlab.population.integrate import DOMINANT
 from dynlab.population.order_parameters import OrderParameters
-from dynlab.samples import watch
-from dynlab.samples.gradient import Minibatch, Result, Source, check_batch, check_memory, minibatch_class
+from dynlab.population.stepping import DOMINANT
+from dynlab.population.trajectory import Trajectory
+from dynlab.samples import progress_lines
+from dynlab.samples.gradient import Minibatch, Result, Source, check_batch, check_memory
+from dynlab.samples.minibatch import minibatch_class, of_samples
 from dynlab.samples.optimisers import OPTIMISERS, new_memory, stride
-from dynlab.training import Training
-from dynlab.trajectory import Trajectory
+from dynlab.settings.activation_records import definition
+from dynlab.settings.training import Training
+from dynlab.tools import checkpoint
+from dynlab.tools.checks import choice, integer, real, require
+from dynlab.tools.files import expanded
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from dynlab._types import Array
-    from dynlab.model import Model
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
 
 DEFAULT_STEPS = 20_000
 EVENTS = ("first", "second", "peak")
@@ -98,7 +100,7 @@ def follow(
         training amplifies in time.
     checkpoints, every, resume : a folder where the state is kept every so many steps (None: nowhere). A run that finds a
         checkpoint there goes on from the last one, or from the one called `resume`, and ends as if it had never stopped.
-    watcher, progress : called with lines (`dynlab.samples.watch`) and with the number of steps done.
+    watcher, progress : called with lines (`dynlab.samples.progress_lines`) and with the number of steps done.
 
     Returns Trajectory. Its losses are those of the minibatches; a run that stops says why in status and settings["stopped"].
     Raises SettingError for values that are not allowed, CheckpointError for a checkpoint that is damaged or of another run.
@@ -109,7 +111,7 @@ def follow(
         settings["device"] = words
     every = integer("every", every, at_least=1)
     identity = (start.head == np.eye(model.neurons)).all()
-    require(identity or training.head in heads.TRAINED, "start", "a head", f'the identity with head "{training.head}"')
+    require(identity or training.head in head_rules.TRAINED, "start", "a head", f'the identity with head "{training.head}"')
     require(checkpoints is not None or resume is None, "resume", resume, "left out without checkpoints")
     record_at = _record_steps(np.asarray(times, dtype=np.float64), settings["eta"], settings["steps"])
     fingerprint = _fingerprint(model, training, start, settings, record_at)
@@ -141,7 +143,7 @@ def _go_on(
     reached(step) is called before each step. Every step draws a batch; one more is drawn at the end, for its loss.
     """
     model, training, steps = work.model, work.training, settings["steps"]
-    due = watch.line_steps(steps) if watcher else set()
+    due = progress_lines.line_steps(steps) if watcher else set()
     for step in range(first, steps + 1):
         reached(step)
         correlation = state.correlation if state.correlation.size else None
@@ -167,7 +169,7 @@ def _checked(
     """The settings of the run, as its trajectory keeps them."""
     least = model.features + model.neurons
     eta = real("eta", eta, above=0.0)
-    steps = DEFAULT_STEPS if steps is None else integer("steps", steps, at_least=1, at_most=_rng.WORD - 1)
+    steps = DEFAULT_STEPS if steps is None else integer("steps", steps, at_least=1, at_most=rng.WORD - 1)
     settings = {
         "head": training.head, "eta_head": training.eta_head, "method": "sgd", "eta": eta,
         "head_rate": training.head_rate * eta, "steps": steps,
@@ -225,7 +227,7 @@ def _step(training: Training, settings: dict, state: State, result: Result, step
 
 def _note_events(model: Model, state: State, time: float) -> None:
     """Times of the first and second feature learnt and of the head's largest entry."""
-    best = watch.cosines(model, state.weights).max(0)
+    best = progress_lines.cosines(model, state.weights).max(0)
     for f in np.flatnonzero((best > DOMINANT) & ~state.learnt):
         state.learnt[f] = True
         place = int(np.isfinite(state.marks[:2]).sum())
@@ -240,11 +242,11 @@ def _say(
     model: Model, training: Training, settings: dict, work: Minibatch, state: State, result: Result, step: int,
     watcher: Callable[[str], None],
 ) -> None:  # fmt: skip
-    watcher(watch.line(model, work.layout, step, result, state.weights))
-    feature = None if state.warned[0] else watch.turning(model, state.weights)
+    watcher(progress_lines.line(model, work.layout, step, result, state.weights))
+    feature = None if state.warned[0] else progress_lines.turning(model, state.weights)
     if feature is not None:
         state.warned[0] = True
-        watcher(watch.warning(model, training, settings, step, feature, state.weights, result.head))
+        watcher(progress_lines.warning(model, training, settings, step, feature, state.weights, result.head))
 
 
 def _trajectory(model: Model, settings: dict, records: Records, state: State, step: int, stopped: str | None) -> Trajectory:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynlab.formulas.activations import ACTIVATIONS, BUILT_IN
+from dynlab.settings.activation_records import ACTIVATIONS, BUILT_IN
 from tests.activations.examples import register_all
 
 

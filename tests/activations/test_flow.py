@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab import Model, OrderParameters, Training, _jit
-from dynlab.formulas.activations import ACTIVATIONS
-from dynlab.population import flow, gradient
-from dynlab.sweep import draw_start
+from dynlab import Model, OrderParameters, Training
+from dynlab.machine import jit
+from dynlab.population import gradient
+from dynlab.population.pair import flow
+from dynlab.population.starts import draw_start
+from dynlab.settings.activation_records import ACTIVATIONS
 from tests.activations.examples import EXAMPLES, TWINS
 
 every_example = pytest.mark.parametrize("activation", EXAMPLES)
@@ -80,7 +82,7 @@ def test_three_neurons(built_in):
     np.testing.assert_allclose(runs[1].signal, runs[0].signal, rtol=1e-6)
 
 
-@_jit.kernel
+@jit.kernel
 def jacobian_kernel(kind, par, z, side, scratch, complex_scratch, rates, jac):
     _jacobian((kind, 2, 2, par), z, side, scratch, complex_scratch, rates, jac)
 
@@ -163,7 +165,7 @@ FRESH = """
 import dynlab
 from tests.activations.examples import register_all
 register_all()
-from dynlab.sweep import draw_start
+from dynlab.ensembles.ensemble import draw_start
 from dynlab.population import flow
 model = dynlab.Model(activation="relu2")
 run = dynlab.simulate(model, draw_start(model, 100, 0, 0), until=100.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab.formulas.activations import ACTIVATIONS
+from dynlab.settings.activation_records import ACTIVATIONS
 from tests.activations.examples import EXAMPLES, TWINS, drawn
 from tests.gradient import checkers
 from tests.oracles import exact, quadrature

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab import Model, SettingError, Training, _gpu
-from dynlab.axes import Axis
-from dynlab.grid import Grid
-from dynlab.population import batch, cuda_ensemble
-from dynlab.population.stability import fixed_points
-from dynlab.store import Store
-from dynlab.sweep import draw_start
+from dynlab import Model, SettingError, Training
+from dynlab.ensembles.ensemble_store import Store
+from dynlab.machine import gpu
+from dynlab.maps.axes import Axis
+from dynlab.maps.grid import Grid
+from dynlab.population.any_training.stability import fixed_points
+from dynlab.population.pair import batch, cuda
+from dynlab.population.starts import draw_start
 
 BUILT_IN = "^activation='quintic': must be one of relu, cubic, relu3, linear "
 
@@ -47,8 +48,8 @@ def test_stores(tmp_path):
 
 
 def test_devices():
-    assert "quintic" in cuda_ensemble.missing(quintic(), Training())
-    if _gpu.unavailable() is None:
+    assert "quintic" in cuda.missing(quintic(), Training())
+    if gpu.unavailable() is None:
         with pytest.raises(SettingError, match="quintic"):
             dynlab.ensemble(quintic(), seeds=2, device="cuda")
 

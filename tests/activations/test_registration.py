@@ -9,8 +9,9 @@ import pytest
 from mpmath import mp, mpf
 
 import dynlab
-from dynlab import registration
 from dynlab.formulas import activations as formulas
+from dynlab.settings import registration
+from dynlab.settings.activation_records import ACTIVATIONS
 from tests.activations.examples import EXAMPLES, QUINTIC, RELU2
 
 WRONG = 1 + 1e-6
@@ -93,7 +94,7 @@ def test_names():
 
 def test_the_same_again_is_no_error_and_another_is():
     before = dynlab.activations()
-    first = formulas.ACTIVATIONS["quintic"]
+    first = ACTIVATIONS["quintic"]
     assert dynlab.register_activation("quintic", lambda z: z * z**4, degree=5) is first
     assert dynlab.activations() == before
     refused(r"^name='quintic': must be another: it is registered as z\^5", name="quintic", **RELU2)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dynlab
-from dynlab import _closure
+from dynlab.machine import closure
 
 PACKAGE = Path(dynlab.__file__).parent
 
@@ -46,7 +46,7 @@ def test_the_closure_holds_all_that_kernels_reach(name):
     module = importlib.import_module(name)
     kernels = [value for value in vars(module).values() if hasattr(value, "py_func") and value.__module__ == name]
     assert kernels
-    sources = {path.relative_to(PACKAGE) for path in _closure.sources_of(name)}
+    sources = {path.relative_to(PACKAGE) for path in closure.sources_of(name)}
     for kernel in kernels:
         for home in reached(kernel):
             path = Path(*home.split(".")[1:])
@@ -58,13 +58,13 @@ def test_imports_that_run_count_and_others_do_not():
         "import a\nfrom b import c\nif TYPE_CHECKING:\n    import d\nelse:\n    import e\ntry:\n    import f\n"
         "except ImportError:\n    import g\ndef h():\n    import i\nclass J:\n    import k\nwith x:\n    import l\n"
     )
-    statements = _closure._loaded(ast.parse(text))
+    statements = closure._loaded(ast.parse(text))
     found = [one.module if isinstance(one, ast.ImportFrom) else one.names[0].name for one in statements]
     assert sorted(found) == ["a", "b", "e", "f", "g", "k", "l"]
 
 
 def test_the_closure_of_the_flow_by_hand():
-    sources = {str(path.relative_to(PACKAGE)) for path in _closure.sources_of("dynlab.formulas.cubic_flow")}
+    sources = {str(path.relative_to(PACKAGE)) for path in closure.sources_of("dynlab.formulas.cubic_flow_rates")}
     assert {"formulas/cubic_flow.py", "formulas/activations.py", "formulas/table.py", "formulas/__init__.py"} <= sources
     assert not any(name.startswith(("population", "images")) for name in sources)
-    assert _closure.sources_of("dynlab.no_such_module") == frozenset() == _closure.sources_of("numba.njit")
+    assert closure.sources_of("dynlab.no_such_module") == frozenset() == closure.sources_of("numba.njit")

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from dynlab import _cache, doctor
+from dynlab import doctor
+from dynlab.machine import cache
 
 OLD, OLDER = "a" * 20, "b" * 20
 WRITING = f"dynlab.x.f.00.kernel.writing.{'c' * 32}"
@@ -19,7 +20,7 @@ def root(tmp_path, monkeypatch):
     place = tmp_path / "cache"
     monkeypatch.setenv("DYNLAB_CACHE_DIR", str(place))
     for name, files in {
-        _cache.cache_key(): ("dynlab.x.f.00.kernel", WRITING),
+        cache.cache_key(): ("dynlab.x.f.00.kernel", WRITING),
         OLD: ("dynlab.x.f.00.kernel",),
         OLDER: ("flow._flow_kernel-01.py311.nbi", "flow._flow_kernel-01.py311.1.nbc", "f.py311.1.nbc.tmp.0123456789abcdef"),
     }.items():
@@ -43,7 +44,7 @@ def test_versions_are_listed(root, capsys):
     then = re.compile(r"last used \d{4}-\d\d-\d\d \d\d:\d\d")
     listed = [then.sub("last used then", line.strip()) for line in lines[at + 1 : at + 4]]
     assert listed == [
-        f"{_cache.cache_key()}: current, 0.0 MiB in 2 files, 1 of them not finished, last used then",
+        f"{cache.cache_key()}: current, 0.0 MiB in 2 files, 1 of them not finished, last used then",
         f"{OLD}: 0.0 MiB in 1 files, last used then",
         f"{OLDER}: 0.0 MiB in 3 files, 1 of them not finished, last used then",
     ]
@@ -53,8 +54,8 @@ def test_versions_are_listed(root, capsys):
 def test_old_versions_are_cleared(root, capsys):
     assert doctor.main(["--clear-cache", "old"]) == 0
     assert capsys.readouterr().out == f"removed 5 files, 0.0 MiB, from {root}\n"
-    assert tree(root) == {f"{_cache.cache_key()}/dynlab.x.f.00.kernel"}
-    assert [path.name for path in root.iterdir()] == [_cache.cache_key()]
+    assert tree(root) == {f"{cache.cache_key()}/dynlab.x.f.00.kernel"}
+    assert [path.name for path in root.iterdir()] == [cache.cache_key()]
 
 
 def test_all_are_cleared(root, capsys):
@@ -79,7 +80,7 @@ def test_nothing_else_is_touched(root, tmp_path, capsys, which):
     said = capsys.readouterr().out.splitlines()[1:]
     kept = {"notes.txt", "thesis", "0123", f"{OLD}/notes.txt", f"{OLD}/sub", "e" * 20, f"{OLD}/link.kernel"}
     assert {line.removeprefix(f"left, not the cache's: {root}/") for line in said} == kept
-    current = {f"{_cache.cache_key()}/dynlab.x.f.00.kernel"} if which == "old" else set()
+    current = {f"{cache.cache_key()}/dynlab.x.f.00.kernel"} if which == "old" else set()
     assert tree(root) == {*foreign, "e" * 20, f"{OLD}/link.kernel", *current}
     assert len(tree(elsewhere)) == 1
 

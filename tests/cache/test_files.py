@@ -13,7 +13,7 @@ from pathlib import Path
 import numba
 import pytest
 
-from dynlab import _cache, _jit
+from dynlab.machine import cache, jit
 
 SOURCE = "def {name}(x):\n    return {factor} * x + 1.0\n"
 
@@ -23,9 +23,9 @@ def folder(tmp_path, monkeypatch):
     """The cache's folder in these tests."""
     place = tmp_path / "cache" / ("0" * 20)
     place.mkdir(parents=True)
-    monkeypatch.setattr(_cache, "cache_folder", lambda: place)
-    monkeypatch.setattr(_cache, "sources_unchanged", lambda: True)
-    monkeypatch.setattr(_cache.KernelFiles, "broken", False)
+    monkeypatch.setattr(cache, "cache_folder", lambda: place)
+    monkeypatch.setattr(cache, "sources_unchanged", lambda: True)
+    monkeypatch.setattr(cache.KernelFiles, "broken", False)
     monkeypatch.setitem(sys.modules, "dynlab.toy", types.ModuleType("dynlab.toy"))  # numba imports a kernel's module
     return place
 
@@ -36,7 +36,7 @@ def kernel(name: str, factor: float, module: str = "dynlab.toy"):
     exec(SOURCE.format(name=name, factor=factor), space)
     function = types.FunctionType(space[name].__code__, {"__name__": module}, name)
     function.__module__ = module
-    return _jit.kernel(function)
+    return jit.kernel(function)
 
 
 def outcome(name: str, factor: float) -> tuple[float, int, list[str]]:
@@ -45,7 +45,7 @@ def outcome(name: str, factor: float) -> tuple[float, int, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = compiled(3.0)
-    assert all(one.category is _cache.CacheWarning for one in caught)
+    assert all(one.category is cache.CacheWarning for one in caught)
     return result, sum(compiled.stats.cache_hits.values()), [str(one.message) for one in caught]
 
 
@@ -70,7 +70,7 @@ DAMAGE = {
     "cut in the digest": lambda path: os.truncate(path, 7),
     "empty": lambda path: os.truncate(path, 0),
     "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
-    "a pickle without digest": lambda path: path.write_bytes(path.read_bytes()[_cache.DIGEST :]),
+    "a pickle without digest": lambda path: path.write_bytes(path.read_bytes()[cache.DIGEST :]),
 }  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_refused_and_replaced(folder, damage):
 def test_bytes_that_do_not_match_are_never_unpickled(folder, monkeypatch):
     outcome("twice", 2.0)
     flip(stored(folder, "twice"), 1000)
-    monkeypatch.setattr(_cache.pickle, "loads", lambda _: pytest.fail("unpickled"))
+    monkeypatch.setattr(cache.pickle, "loads", lambda _: pytest.fail("unpickled"))
     assert len(outcome("twice", 2.0)[2]) == 1
 
 
@@ -105,14 +105,14 @@ def test_files_swapped_between_signatures_are_refused(folder):
     one, other = sorted(folder.iterdir())
     one.rename(folder / "between"), other.rename(one), (folder / "between").rename(other)
     compiled = kernel("twice", 2.0)
-    with pytest.warns(_cache.CacheWarning, match="is damaged") as caught:
+    with pytest.warns(cache.CacheWarning, match="is damaged") as caught:
         assert (compiled(3.0), compiled(3)) == (7.0, 7.0)
     assert len(caught) == 2
 
 
 def test_a_file_of_another_version_is_refused(folder, monkeypatch):
     with monkeypatch.context() as other:
-        other.setattr(_cache, "kernel_stamp", lambda _: "1" * 20)
+        other.setattr(cache, "kernel_stamp", lambda _: "1" * 20)
         assert outcome("factor", 5.0) == (16.0, 0, [])
     path = stored(folder, "factor")
     assert outcome("factor", 2.0) == (7.0, 0, [f"{path} is damaged: the kernel is compiled anew"])
@@ -120,11 +120,11 @@ def test_a_file_of_another_version_is_refused(folder, monkeypatch):
 
 
 def test_a_file_for_another_signature_under_the_same_name_is_refused(folder):
-    files = _cache.KernelFiles(folder, "name", "stamp")
+    files = cache.KernelFiles(folder, "name", "stamp")
     files.path = lambda key: folder / "name.0.kernel"
     files.save((1, 2), "what belongs to (1, 2)")
     assert files.load((1, 2)) == "what belongs to (1, 2)"
-    with pytest.warns(_cache.CacheWarning, match=r"name\.0\.kernel is of another signature"):
+    with pytest.warns(cache.CacheWarning, match=r"name\.0\.kernel is of another signature"):
         assert files.load((1, 3)) is None
 
 
@@ -172,10 +172,10 @@ def test_a_folder_that_vanishes_is_made_again(folder):
 
 def test_the_cache_of_another_user_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setenv("DYNLAB_CACHE_DIR", str(tmp_path))
-    assert _cache.cache_folder.__wrapped__() == tmp_path / _cache.cache_key()
+    assert cache.cache_folder.__wrapped__() == tmp_path / cache.cache_key()
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    with pytest.warns(_cache.CacheWarning, match="belongs to another user") as caught:
-        assert _cache.cache_folder.__wrapped__() is None
+    with pytest.warns(cache.CacheWarning, match="belongs to another user") as caught:
+        assert cache.cache_folder.__wrapped__() is None
     assert len(caught) == 1
 
 
@@ -193,10 +193,10 @@ def test_flushing_removes_the_files_of_one_kernel(folder):
 
 
 def test_the_key_knows_how_the_short_vector_library_stands(monkeypatch):
-    before = _cache.surroundings()
-    assert before == _cache.surroundings()
+    before = cache.surroundings()
+    assert before == cache.surroundings()
     monkeypatch.setattr(numba.core.config, "USING_SVML", not numba.core.config.USING_SVML)
-    assert _cache.surroundings() != before
+    assert cache.surroundings() != before
 
 
 def test_without_a_home_the_folder_for_temporary_files_is_taken(monkeypatch):
@@ -206,4 +206,4 @@ def test_without_a_home_the_folder_for_temporary_files_is_taken(monkeypatch):
     monkeypatch.delenv("DYNLAB_CACHE_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    assert _cache.cache_root().name == f"dynlab-{os.getuid()}"
+    assert cache.cache_root().name == f"dynlab-{os.getuid()}"

@@ -10,10 +10,11 @@ import pytest
 import dynlab
 from dynlab import __main__
 from dynlab.explanation.advice import LOST, SWITCHED
-from dynlab.files import FolderTaken
-from dynlab.images import datasets, download, record
-from dynlab.images.archives import MissingData
+from dynlab.images.data import datasets, download
+from dynlab.images.data.archives import MissingData
+from dynlab.images.training import run_folder
 from dynlab.run import check, parser
+from dynlab.tools.files import FolderTaken
 from tests.images import small
 
 SMALL = "--encoder demo --projector 8,4 --batch 16 --steps 4 --record 2 --every 2 --limit 48 --no-plots --quiet"
@@ -53,7 +54,7 @@ def test_missing_pictures_are_fetched_by_the_option_that_is_named(command, run, 
 
 
 def test_missing_pictures_in_python():
-    with pytest.raises(MissingData, match=r"; dynlab.images.download.fetch\('mnist', 'nowhere'\) fetches it$"):
+    with pytest.raises(MissingData, match=r"; dynlab.images.data.download.fetch\('mnist', 'nowhere'\) fetches it$"):
         datasets.load("mnist", "nowhere")
     assert set(download.REMOTES) == set(datasets.CATALOGUE)
 
@@ -73,8 +74,8 @@ def test_a_run_that_has_not_ended_is_gone_on_with_by_the_command_that_is_said(ru
     assert status == 2 and said.endswith("; --resume (in Python resume=True) goes on with it\n")
     assert run(["pretrain", "--resume", "--out", str(place)])[0] == 0
     with pytest.raises(FolderTaken, match=r"resume=True\) goes on with it$"):
-        record.pretrain(record.settings_of(place), small.small_set(96, 0), place, quiet=True)
-    assert record.pretrain(record.settings_of(place), small.small_set(96, 0), place, quiet=True, resume=True) == []
+        run_folder.pretrain(run_folder.settings_of(place), small.small_set(96, 0), place, quiet=True)
+    assert run_folder.pretrain(run_folder.settings_of(place), small.small_set(96, 0), place, quiet=True, resume=True) == []
 
 
 def test_a_damaged_measurement_that_is_removed_is_made_again(run, monkeypatch, tmp_path):

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from dynlab.__main__ import main
-from dynlab._cli import Parser, number
-from dynlab.images import datasets
+from dynlab.command_line.parser import Parser, number
+from dynlab.images.data import datasets
 from tests.images import small
 
 TOML = """

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import dynlab
-from dynlab.__main__ import COMMANDS, main, module_of
-from dynlab._cli import Parser
+from dynlab.__main__ import main, module_of
+from dynlab.command_line.names import COMMANDS
+from dynlab.command_line.parser import Parser
 
 ROOT = Path(dynlab.__file__).parents[1]
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -71,10 +72,10 @@ def test_help_has_an_example_that_the_parser_takes(name, capsys, monkeypatch):
     example = re.search(rf"example: dynlab {name} (.*?)(?:\(|$)", page)
     assert example, page[-200:]
     taken = []
-    monkeypatch.setattr("dynlab._cli.run_command", lambda call, work: taken.append(call) or 0)
+    monkeypatch.setattr("dynlab.command_line.parser.run_command", lambda call, work: taken.append(call) or 0)
     module = module_of(name)
     monkeypatch.setattr(module, "run_command", lambda call, work: taken.append(call) or 0, raising=False)
-    monkeypatch.setattr("dynlab.samples.command.run_command", lambda call, work: taken.append(call) or 0)
+    monkeypatch.setattr("dynlab.command_line.minibatches.run_command", lambda call, work: taken.append(call) or 0)
     assert main([name, *example[1].split()]) == 0
     assert len(taken) == 1 and taken[0].options
 

@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 
 import dynlab
-from dynlab import _checks
 from dynlab.__main__ import main
-from dynlab._checks import SettingError
-from dynlab.images import datasets, record
-from dynlab.images.augment import Augmentation
+from dynlab.images.data import datasets
+from dynlab.images.data.augment import Augmentation
 from dynlab.images.losses import LossSettings
 from dynlab.images.settings import Pretraining
-from dynlab.model import Model
-from dynlab.training import Training
+from dynlab.images.training import run_folder
+from dynlab.settings.model import Model
+from dynlab.settings.training import Training
+from dynlab.tools import checks
+from dynlab.tools.checks import SettingError
 from tests.images import small
 
 SETTINGS = (Model(), Training(), Pretraining(limit=512, steps=7, head_hidden=3, seed=5), LossSettings(), Augmentation())
@@ -129,8 +130,8 @@ def test_sizes_beyond_the_memory_are_refused_in_a_line(name):
 
 def test_the_largest_dimension_is_as_good_as_any():
     """At 2^63 - 1 the start is what it is at 10^18, on the scale 1/sqrt(dim)."""
-    far, near = (dynlab.OrderParameters.sample(Model(), dim, 0) for dim in (_checks.MOST, 10**18))
-    ratio = np.sqrt(_checks.MOST / 1e18)
+    far, near = (dynlab.OrderParameters.sample(Model(), dim, 0) for dim in (checks.MOST, 10**18))
+    ratio = np.sqrt(checks.MOST / 1e18)
     np.testing.assert_allclose(far.signal * ratio, near.signal, rtol=1e-12)
     np.testing.assert_allclose(far.noise_gram.diagonal(), 1.0, rtol=1e-8)
 
@@ -163,7 +164,7 @@ def test_few_pictures_still_have_neighbours(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load", small.load)
     words = "--encoder demo --projector 4 --limit 4 --batch 2 --steps 4 --knn-every 1 --no-plots --quiet".split()
     assert main(["pretrain", *words, "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 0
-    assert record.read(tmp_path / "run").metrics["knn"].iloc[-1] in (0.0, 1.0)  # one picture is asked for
+    assert run_folder.read(tmp_path / "run").metrics["knn"].iloc[-1] in (0.0, 1.0)  # one picture is asked for
 
 
 def test_records_that_an_editor_has_put_a_mark_into_are_read(tmp_path, monkeypatch):
@@ -172,7 +173,7 @@ def test_records_that_an_editor_has_put_a_mark_into_are_read(tmp_path, monkeypat
     assert main(["pretrain", *words, "--out", str(tmp_path / "run")]) == 0
     kept = tmp_path / "run" / "run.json"
     kept.write_text("\ufeff" + kept.read_text())
-    assert record.read(tmp_path / "run").status == "finished"
+    assert run_folder.read(tmp_path / "run").status == "finished"
     assert main(["pretrain", "--config", str(kept), "--out", str(tmp_path / "two"), "--quiet"]) == 0
     assert json.loads((tmp_path / "two" / "run.json").read_text())["settings"]["limit"] == 16
 
@@ -189,7 +190,7 @@ def in_a_notebook(call):
 @pytest.mark.parametrize(("call", "last"), [
     (lambda: Model(weak=2), "SettingError: weak=2: must be a finite number > 0 and <= 1 (strong)"),
     (lambda: dynlab.ensemble(Model(), dim=1), "SettingError: dim=1: must be an integer >= 4 (features + neurons)"),
-    (lambda: record.read("nowhere"), "FolderError: nowhere: holds no run of dynlab.pretrain (run.json is missing)"),
+    (lambda: run_folder.read("nowhere"), "FolderError: nowhere: holds no run of dynlab.pretrain (run.json is missing)"),
 ])  # fmt: skip
 def test_a_notebook_shows_the_users_lines_alone(call, last):
     shown = in_a_notebook(call)

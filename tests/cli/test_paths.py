@@ -1,4 +1,5 @@
-"""Every path goes through `dynlab.files.expanded`: a ~ is a home folder wherever it is given, and never a folder's name."""
+"""Every path goes through `dynlab.tools.files.expanded`: a ~ is a home folder wherever it is given, and never a folder's
+name."""
 
 import ast
 import json
@@ -9,12 +10,16 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab import _cache, checkpoint, explain, plotting
 from dynlab.__main__ import main
-from dynlab.files import FolderError, expanded, growing_folder, held_folder, run_folder
-from dynlab.images import datasets, record
-from dynlab.images.archives import MissingData
-from dynlab.store import Store
+from dynlab.drawing import style
+from dynlab.ensembles.ensemble_store import Store
+from dynlab.explanation.explanation import explain
+from dynlab.images.data import datasets
+from dynlab.images.data.archives import MissingData
+from dynlab.images.training import run_folder as record
+from dynlab.machine import cache
+from dynlab.tools import checkpoint
+from dynlab.tools.files import FolderError, expanded, growing_folder, held_folder, run_folder
 from tests.images import small
 
 PACKAGE = Path(dynlab.__file__).parent
@@ -57,7 +62,7 @@ def _held(path):
 def _figure(path):
     from matplotlib.figure import Figure
 
-    plotting.save(Figure(), Path(path) / "a", "a")
+    style.save(Figure(), Path(path) / "a", "a")
 
 
 def _checkpoints(path):
@@ -79,7 +84,7 @@ def test_what_writes_there_writes_at_home(name, home):
     assert list((home / "x").iterdir()) and not list(Path().iterdir())
 
 
-@pytest.mark.parametrize("read", [record.read, explain.explain], ids=["record", "explain"])
+@pytest.mark.parametrize("read", [record.read, explain], ids=["record", "explain"])
 def test_what_reads_there_looks_at_home(read, home):
     with pytest.raises(FolderError, match=f"{home}/x"):
         read("~/x")
@@ -93,10 +98,10 @@ def test_pictures_trajectories_kernels_and_named_checkpoints_too(home, monkeypat
     run.save("~/run.csv")
     assert (home / "run.csv").is_file() and dynlab.Trajectory.load("~/run.csv").steps == 2
     monkeypatch.setenv("DYNLAB_CACHE_DIR", "~/kernels")
-    assert _cache.cache_root() == home / "kernels"
+    assert cache.cache_root() == home / "kernels"
     monkeypatch.delenv("DYNLAB_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "~/caches")
-    assert _cache.cache_root() == home / "caches" / "dynlab"
+    assert cache.cache_root() == home / "caches" / "dynlab"
     checkpoint.save(home / "kept", 1, {}, {"x": np.zeros(1)})
     assert checkpoint.latest(Path("kept"), "~/kept/step-000000000001.npz") == home / "kept" / "step-000000000001.npz"
 

@@ -10,12 +10,12 @@ import sys
 import termios
 from types import SimpleNamespace
 
-from dynlab import _progress
+from dynlab.tools import progress
 
 SCRIPT = """
 import sys, time
 from dynlab import _progress
-from dynlab._progress import progress
+from dynlab.tools.progress import progress
 _progress.SECONDS = SECONDS_BETWEEN
 with progress(100, "trajectories", quiet=len(sys.argv) > 1) as show:
     for done in (10, 40, 100):
@@ -69,8 +69,8 @@ def test_long_work_says_in_a_pipe_how_far_it_is():
 def test_the_time_left_counts_what_this_process_did(monkeypatch, capsys):
     """Steps 901 to 920 of 1000 in 2 s each: 80 are left, 160 s; a new total starts anew."""
     now = [0.0]
-    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    with _progress.progress(1000, "steps") as show:
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with progress.progress(1000, "steps") as show:
         for step in range(901, 921):
             now[0] += 2.0
             show(step)

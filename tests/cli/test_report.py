@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynlab import Model, report
-from dynlab._stats import mcnemar, tango, wilson
-from dynlab.run import representative
+from dynlab import Model
+from dynlab.ensembles.main_run import representative
+from dynlab.reports import main_run
+from dynlab.tools.intervals import mcnemar, tango, wilson
 
 
 def summary_rows(activation, with_head, without, n=1000):
@@ -51,7 +52,7 @@ def said(both, gained, lost, neither, waiting=(0, 0), failed=0):
     pairs += [("only_strong", "only_strong")] * neither + [("failed", "both")] * failed
     pairs += [("waiting", "both")] * waiting[0] + [("both", "waiting")] * waiting[1]
     with_head, without = zip(*pairs, strict=True)
-    return report.verdict("cubic", made("off-diagonal", list(with_head)), made("none", list(without)))
+    return main_run.verdict("cubic", made("off-diagonal", list(with_head)), made("none", list(without)))
 
 
 def test_a_rescue_is_told_where_chance_does_not_make_it():
@@ -123,7 +124,7 @@ def test_exact_test_by_hand():
 
 def test_the_table_has_a_block_an_activation_and_every_number():
     summary = pd.concat([summary_rows("relu", 0, 0), summary_rows("cubic", 980, 170)], ignore_index=True)
-    text = "\n".join(report.table(summary))
+    text = "\n".join(main_run.table(summary))
     low, high = wilson(980, 1000)
     share = f"98.0 % ({100 * low:.1f} to {100 * high:.1f})"
     for part in ("relu ", "cubic ", share, "3.12e+04", "0.05 (0.0625)"):
@@ -132,16 +133,16 @@ def test_the_table_has_a_block_an_activation_and_every_number():
 
 
 def test_what_did_not_happen_is_a_dash():
-    assert report.number(float("nan")) == "-"
+    assert main_run.number(float("nan")) == "-"
 
 
 def test_failed_seeds_are_named_with_their_status():
     outcomes = ["both"] * 37 + ["failed"] * 3
     frame = pd.DataFrame({"seed": range(40), "outcome": outcomes, "status": "underflow"})
-    (line,) = report.failures(frame, "cubic, head none")
+    (line,) = main_run.failures(frame, "cubic, head none")
     assert line == "failed: cubic, head none: 3 of 40 seeds: 37 (underflow), 38 (underflow), 39 (underflow)"
-    assert report.failures(frame[:37], "cubic, head none") == []
-    (line,) = report.failures(frame.assign(outcome="failed"), "cubic, head none")
+    assert main_run.failures(frame[:37], "cubic, head none") == []
+    (line,) = main_run.failures(frame.assign(outcome="failed"), "cubic, head none")
     assert line.endswith("19 (underflow), and 20 more")
 
 

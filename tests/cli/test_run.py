@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import dynlab
-from dynlab._checks import available_threads
+from dynlab.tools.checks import available_threads
 
 FILES = ["ensemble.csv", "phases.pdf", "phases.png", "run.json", "summary.csv", "trajectory.csv"]
 SUMMARY = ["activation", "head", "seeds", "both", "only_strong", "only_weak", "neither", "waiting", "failed"]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynlab import _checks
-from dynlab._checks import SettingError
-from dynlab.model import Model
+from dynlab.settings.model import Model
+from dynlab.tools import checks
+from dynlab.tools.checks import SettingError
 
 
 def test_the_defaults_are_the_contract():
@@ -94,7 +94,7 @@ def test_a_setting_error_survives_pickle():
 @given(st.floats() | st.integers() | st.text() | st.none() | st.booleans())
 def test_real_takes_exactly_the_numbers_in_its_bounds(value):
     try:
-        number = _checks.real("x", value, above=0.0, at_most=2.0)
+        number = checks.real("x", value, above=0.0, at_most=2.0)
     except SettingError:
         number = None
     good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 2
@@ -104,7 +104,7 @@ def test_real_takes_exactly_the_numbers_in_its_bounds(value):
 @given(st.floats() | st.integers() | st.text() | st.none() | st.booleans())
 def test_integer_takes_exactly_the_integers_in_its_bounds(value):
     try:
-        number = _checks.integer("x", value, at_least=-3, at_most=5)
+        number = checks.integer("x", value, at_least=-3, at_most=5)
     except SettingError:
         number = None
     whole = type(value) is int or (isinstance(value, float) and value.is_integer())
@@ -113,13 +113,13 @@ def test_integer_takes_exactly_the_integers_in_its_bounds(value):
 
 
 def test_threads_are_the_cores_or_fewer(monkeypatch):
-    most = _checks.available_threads()
-    assert _checks.threads(None) == most
-    assert _checks.threads(1) == 1
+    most = checks.available_threads()
+    assert checks.threads(None) == most
+    assert checks.threads(1) == 1
     with pytest.raises(SettingError, match="threads"):
-        _checks.threads(most + 1)
+        checks.threads(most + 1)
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
-    assert _checks.available_threads() == 1
+    assert checks.available_threads() == 1
 
 
 def test_checking_settings_loads_nothing_heavy():

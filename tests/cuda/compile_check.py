@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 CAPABILITY = (9, 0)
-MODULES = ("dynlab.population.cuda_ensemble", "dynlab.samples.cuda")
+MODULES = ("dynlab.population.pair.cuda", "dynlab.samples.cuda")
 CANNOT = 3
 # exp, log and powers of the device's library fuse on their own account; these kernels call none.
 EXACT = re.compile("dynlab.samples")
@@ -28,10 +28,10 @@ def prepare() -> str | None:
     """Make numba-cuda do without a driver; what is missing, in words."""
     os.environ.pop("NUMBA_ENABLE_CUDASIM", None)
     os.environ.setdefault("NUMBA_FORCE_CUDA_CC", ".".join(map(str, CAPABILITY)))
-    from dynlab import _gpu
+    from dynlab.machine import gpu
 
-    if not _gpu.COMPILED:
-        return _gpu.unavailable()
+    if not gpu.COMPILED:
+        return gpu.unavailable()
     if shutil.which("ptxas") is None:
         return "there is no ptxas on the path (CUDA toolkit)"
     import numba.cuda.cuda_paths as paths

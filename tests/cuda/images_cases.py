@@ -21,8 +21,8 @@ def small_training(ops, steps, deep=False, **settings):
     """Steps of a trainer: views of 4 x 4 from pictures of 8 x 8, four a batch; deep: all layers of resnet18."""
     from unittest.mock import patch
 
-    from dynlab.images.augment import Augmentation
-    from dynlab.images.network import BatchNorm, Convolution, Linear, MeanPool, Patches, Residual
+    from dynlab.images.data.augment import Augmentation
+    from dynlab.images.networks.nodes import BatchNorm, Convolution, Linear, MeanPool, Patches, Residual
     from dynlab.images.settings import Pretraining
 
     views = {"demo": Augmentation(size=4, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.4, grey=0.2)}
@@ -33,8 +33,8 @@ def small_training(ops, steps, deep=False, **settings):
         layers = [Convolution(4), BatchNorm(relu=True), Residual(inner, shortcut), MeanPool()]
     made = {"batch": 4, "encoder": "demo", "augmentation": "demo", "projector": (6, 5), "epochs": 4} | settings
     with (
-        patch("dynlab.images.augment.PRESETS", views), patch("dynlab.images.networks.PRESETS", views),
-        patch("dynlab.images.encoders.encoder", lambda name: layers),
+        patch("dynlab.images.data.augment.PRESETS", views), patch("dynlab.images.networks.encoder_and_projector.PRESETS", views),
+        patch("dynlab.images.networks.encoders.encoder", lambda name: layers),
     ):  # fmt: skip
         return parts.training(ops, Pretraining(**made), 12, 8, 3, steps)
 

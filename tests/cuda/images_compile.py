@@ -35,9 +35,10 @@ def launches() -> dict:
     import numba
     import numpy as np
 
-    from dynlab import _gpu
     from dynlab.images import cuda
     from dynlab.images.cuda import memory, products
+    from dynlab.images.cuda import memory as the_memory
+    from dynlab.machine import gpu
     from tests.cuda.images_cases import cases
 
     found = {}
@@ -53,10 +54,10 @@ def launches() -> dict:
         target[...] = source
         return target
 
-    _gpu.Kernel.__getitem__ = record
-    _gpu.cuda.device_array = lambda shape, dtype: np.zeros(shape, dtype)
-    _gpu.cuda.to_device = np.array
-    memory.copy = cuda.copy = copy
+    gpu.Kernel.__getitem__ = record
+    gpu.cuda.device_array = lambda shape, dtype: np.zeros(shape, dtype)
+    gpu.cuda.to_device = np.array
+    memory.copy = the_memory.copy = copy
     for _, function, arguments in cases():
         function(cuda, *arguments)
     # Small shapes take small tiles: the others, as large shapes would take them.

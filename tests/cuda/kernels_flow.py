@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab import Model, _gpu
-from dynlab.population import cuda_ensemble, flow
+from dynlab import Model
+from dynlab.machine import gpu
 from dynlab.population.order_parameters import draw
-from dynlab.sweep import draw_start
+from dynlab.population.pair import cuda, flow
+from dynlab.population.starts import draw_start
+from dynlab.population.status import STATUS
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 FIELDS = ("end", "side", "learnt", "marks", "snapshots", "peak", "drift", "time", "steps", "rejected", "status")
@@ -40,7 +42,7 @@ def test_trajectories(activation, head_rate, tolerance):
     model = Model(activation=activation, weak=0.6)
     z, side = starts(model, 19)
     how = SHORT | {"head_rate": head_rate, "until": 30.0}
-    here, there = (run(model, z, side, **how) for run in (flow.run_flow, cuda_ensemble.run_flow))
+    here, there = (run(model, z, side, **how) for run in (flow.run_flow, cuda.run_flow))
     assert np.isfinite(here.learnt).any() and len(set(here.status)) > 1
     alike(here, there, tolerance)
 
@@ -49,28 +51,28 @@ def test_results_do_not_depend_on_the_launch():
     model = Model(weak=0.6)
     z, side = starts(model, 21)
     how = SHORT | {"head_rate": 0.1}
-    whole = cuda_ensemble.run_flow(model, z, side, until=20.0, **how)
+    whole = cuda.run_flow(model, z, side, until=20.0, **how)
     order = np.random.default_rng(0).permutation(21)
-    mixed = cuda_ensemble.run_flow(model, z[order], side[order], until=20.0, **how)
+    mixed = cuda.run_flow(model, z[order], side[order], until=20.0, **how)
     for name in FIELDS:
         np.testing.assert_array_equal(getattr(whole, name)[order], getattr(mixed, name), err_msg=name)
     how.pop("head_rate")
-    pars, table, limits, *rest = cuda_ensemble.arguments([cuda_ensemble.Group(model, z, side, 0.1, 20.0)], **how)
+    pars, table, limits, *rest = cuda.arguments([cuda.Group(model, z, side, 0.1, 20.0)], **how)
     for kernel, burst, block, blocks in (
-        (cuda_ensemble.CUBIC_LOCAL, 1, 32, 1), (cuda_ensemble.CUBIC_LOCAL, 50, 5, 2),
-        (cuda_ensemble.CUBIC_SHARED, 3, cuda_ensemble.BLOCK, 1),
+        (cuda.CUBIC_LOCAL, 1, 32, 1), (cuda.CUBIC_LOCAL, 50, 5, 2),
+        (cuda.CUBIC_SHARED, 3, cuda.BLOCK, 1),
     ):  # fmt: skip
-        device = _gpu.to_device((pars, table, (*limits[:-1], burst), *rest))
-        cuda_ensemble.launch(kernel, 21, device, block, blocks)
-        np.testing.assert_array_equal(_gpu.to_host(device[3][0]), whole.end)
-        np.testing.assert_array_equal(_gpu.to_host(device[5][4][:, 0]), whole.steps)
+        device = gpu.to_device((pars, table, (*limits[:-1], burst), *rest))
+        cuda.launch(kernel, 21, device, block, blocks)
+        np.testing.assert_array_equal(gpu.to_host(device[3][0]), whole.end)
+        np.testing.assert_array_equal(gpu.to_host(device[5][4][:, 0]), whole.steps)
 
 
 def test_groups_of_different_models():
     models = [Model(weak=0.6), Model(weak=0.2, noise=0.8, patches=8)]
-    groups = [cuda_ensemble.Group(m, *starts(m, n, n), rate, until) for m, n, rate, until in
+    groups = [cuda.Group(m, *starts(m, n, n), rate, until) for m, n, rate, until in
               zip(models, (5, 8), (0.1, 0.0), (20.0, 7.0), strict=True)]  # fmt: skip
-    both = cuda_ensemble.run_groups(groups, **SHORT)
+    both = cuda.run_groups(groups, **SHORT)
     parts = [flow.run_flow(g.model, g.starts, g.sides, head_rate=g.head_rate, until=g.until, **SHORT) for g in groups]
     for name in FIELDS:
         expected = np.concatenate([getattr(part, name) for part in parts])
@@ -82,8 +84,8 @@ def test_status_of_what_is_not_finite():
     z, side = starts(model, 3)
     z[1, 0] = np.nan
     how = SHORT | {"head_rate": 0.1, "until": 3.0}
-    here, there = (run(model, z, side, **how) for run in (flow.run_flow, cuda_ensemble.run_flow))
-    assert flow.STATUS[there.status[1]] == "not finite"
+    here, there = (run(model, z, side, **how) for run in (flow.run_flow, cuda.run_flow))
+    assert STATUS[there.status[1]] == "not finite"
     alike(here, there, 1e-12)
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab import Model, Training, _gpu
+from dynlab import Model, Training
+from dynlab.machine import gpu
+from dynlab.population.starts import draw_start
 from dynlab.samples import cuda, gradient, kernels
 from dynlab.samples.generator import samples
-from dynlab.sweep import draw_start
 from tests.samples.naive_batch import naive_sums
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -16,9 +17,9 @@ SMALL = {"patches": 6, "feature_patches": 2}
 
 
 def run(kernel, threads, *arguments):
-    device = _gpu.to_device(arguments)
-    kernel[_gpu.blocks_for(threads, cuda.BLOCK), cuda.BLOCK](*device)
-    return _gpu.to_host(device)
+    device = gpu.to_device(arguments)
+    kernel[gpu.blocks_for(threads, cuda.BLOCK), cuda.BLOCK](*device)
+    return gpu.to_host(device)
 
 
 def problem(model, training, precision="float64", data=None):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import dynlab
-from dynlab import _device, _gpu, doctor
+from dynlab import doctor
+from dynlab.machine import device, gpu
 
 
 def run(*words):
@@ -22,8 +23,8 @@ def test_doctor_prints_what_there_is(capsys):
     assert list(lines) == ["dynlab", "python", "packages", "threads", "cache", "device"]
     assert dynlab.__version__ in lines["dynlab"]
     assert "numba-cuda" in lines["packages"] and "MiB in" in lines["cache"]
-    reason = _gpu.unavailable()
-    assert lines["device"].strip() == (f"none: {reason}" if reason else _gpu.name())
+    reason = gpu.unavailable()
+    assert lines["device"].strip() == (f"none: {reason}" if reason else gpu.name())
 
 
 def test_doctor_where_the_cache_cannot_be_written(monkeypatch):
@@ -36,7 +37,7 @@ def test_doctor_where_the_cache_cannot_be_written(monkeypatch):
     "pretrain --recipe demo",
 ])  # fmt: skip
 def test_cuda_without_a_device_is_one_line_with_the_reason(program):
-    reason = _gpu.unavailable()
+    reason = gpu.unavailable()
     if reason is None:
         pytest.skip("there is a device")
     done = run(f"dynlab.{program.split()[0]}", *program.split()[1:], "--device", "cuda")
@@ -60,16 +61,16 @@ def test_a_wrong_device_is_one_line(program):
 
 
 def test_auto_says_why_it_chose(monkeypatch):
-    monkeypatch.setattr(_gpu, "SIMULATED", False)
-    monkeypatch.setattr(_gpu, "unavailable", lambda: "no driver")
-    assert _device.chosen("auto") == ("cpu", "cpu (no driver)")
-    assert _device.chosen("cpu") == ("cpu", "cpu")
+    monkeypatch.setattr(gpu, "SIMULATED", False)
+    monkeypatch.setattr(gpu, "unavailable", lambda: "no driver")
+    assert device.chosen("auto") == ("cpu", "cpu (no driver)")
+    assert device.chosen("cpu") == ("cpu", "cpu")
     with pytest.raises(dynlab.SettingError, match="cpu or auto here: no driver"):
-        _device.chosen("cuda")
-    monkeypatch.setattr(_gpu, "unavailable", lambda: None)
-    monkeypatch.setattr(_gpu, "name", lambda: "a card")
-    assert _device.chosen("auto") == ("cuda", "cuda (a card)")
-    assert _device.chosen("auto", lambda: "nothing for this") == ("cpu", "cpu (nothing for this)")
+        device.chosen("cuda")
+    monkeypatch.setattr(gpu, "unavailable", lambda: None)
+    monkeypatch.setattr(gpu, "name", lambda: "a card")
+    assert device.chosen("auto") == ("cuda", "cuda (a card)")
+    assert device.chosen("auto", lambda: "nothing for this") == ("cpu", "cpu (nothing for this)")
 
 
 def test_an_ensemble_says_where_it_was_run():

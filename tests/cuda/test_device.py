@@ -2,14 +2,14 @@
 
 import pytest
 
-from dynlab import _gpu
+from dynlab.machine import gpu
 from tests.cuda import skip
 
 pytestmark = pytest.mark.gpu
 
 
 def needs_device():
-    reason = "the simulator is no device" if _gpu.SIMULATED else _gpu.unavailable()
+    reason = "the simulator is no device" if gpu.SIMULATED else gpu.unavailable()
     if reason is not None:
         skip(f"no CUDA device: {reason}")
 

@@ -115,6 +115,6 @@ def test_ensembles_of_descent():
     model = Model(weak=0.5)
     result = dynlab.ensemble(model, dim=16, seeds=6, method="descent", eta=0.1, eta_head=0.01, until=50.0)
     assert (result.frame["status"] == "until").all() and (result.frame["steps"] == 500).all()
-    start = dynlab.sweep.draw_start(model, 16, 0, 3)
+    start = dynlab.population.starts.draw_start(model, 16, 0, 3)
     run = dynlab.simulate(model, start, method="descent", eta=0.1, eta_head=0.01, steps=500)
     np.testing.assert_array_equal(result.ends[0][3], run.signal[-1])

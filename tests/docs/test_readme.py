@@ -9,7 +9,8 @@ import pytest
 
 import dynlab
 import dynlab.figures
-from dynlab.__main__ import COMMANDS, module_of
+from dynlab.__main__ import module_of
+from dynlab.command_line.names import COMMANDS
 from dynlab.docs import commands, source
 
 ROOT = Path(__file__).parents[2]

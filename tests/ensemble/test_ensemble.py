@@ -10,9 +10,12 @@ import pytest
 from scipy import stats
 
 import dynlab
-from dynlab import Model, sweep
-from dynlab._stats import wilson
-from dynlab.sweep import draw_start, outcomes, squared_cosines
+from dynlab import Model
+from dynlab.ensembles import ensemble
+from dynlab.population.moments import MERGED
+from dynlab.population.outcomes import outcomes, squared_cosines
+from dynlab.population.starts import draw_start
+from dynlab.tools.intervals import wilson
 
 FRAME = (
     "seed outcome cosine_1_1 cosine_1_2 cosine_2_1 cosine_2_2 carried_1_1 carried_1_2 carried_2_1 carried_2_2 "
@@ -33,7 +36,7 @@ def test_threads_chunks_and_subsets(activation, monkeypatch):
     chosen = [3, 77, 140, 12]
     same_bits(whole.frame.iloc[chosen], dynlab.ensemble(model, dim=200, seeds=chosen).frame)
     for chunk in (1, 7, 1000):
-        monkeypatch.setattr(sweep, "CHUNK", chunk)
+        monkeypatch.setattr(ensemble, "CHUNK", chunk)
         other = dynlab.ensemble(model, dim=200, seeds=150, threads=2)
         same_bits(whole.frame, other.frame)
         same_bits(whole.summary(), other.summary())
@@ -63,7 +66,7 @@ def test_columns():
         assert (row[f"{name}_low"], row[f"{name}_high"]) == wilson(count, 50)
     for name in ("time_first", "head_peak", "head_bound", "head_end", "steps"):
         assert row[name] == frame[name].median()
-    assert row["merged"] == (frame["rank"] < sweep.MERGED).mean()
+    assert row["merged"] == (frame["rank"] < MERGED).mean()
     assert (frame["head_peak"] <= frame["head_bound"] * (1 + 1e-6)).mean() > 0.9
     three = dynlab.ensemble(Model(strengths=(1.0, 0.7, 0.5)), dim=64, seeds=4, until=1e4)
     assert {"learnt_0", "learnt_3", "failed", "learnt_2_low"} <= set(three.summary().columns)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dynlab
-from dynlab import Model, OrderParameters, SettingError, report
+from dynlab import Model, OrderParameters, SettingError
 from dynlab.population.scaling import horizon, in_strength_units
-from dynlab.sweep import draw_start
+from dynlab.population.starts import draw_start
+from dynlab.reports import main_run
 
 FACTORS = st.floats(-12.0, 12.0).map(lambda power: 10.0**power)
 
@@ -110,6 +111,6 @@ def test_no_sentence_judges_what_still_waits():
     import pandas as pd
 
     rows = pd.DataFrame({"head": ["off-diagonal", "none"], "waiting": [0.4, 0.0]}).set_index("head")
-    text = report.still_waiting("cubic", rows)
+    text = main_run.still_waiting("cubic", rows)
     assert "40.0 % with head off-diagonal, 0.0 % with head none" in text and "rescue" not in text
-    assert report.still_waiting("cubic", rows.assign(waiting=0.0)) == ""
+    assert main_run.still_waiting("cubic", rows.assign(waiting=0.0)) == ""

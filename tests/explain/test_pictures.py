@@ -12,8 +12,9 @@ import pytest
 
 from dynlab import explain, pretrain
 from dynlab.explanation import pictures
-from dynlab.images.record import COLUMNS
+from dynlab.explanation.explanation import explain
 from dynlab.images.settings import Pretraining
+from dynlab.images.training.run_folder import COLUMNS
 
 CURVES = Path(__file__).parents[2] / "figures" / "pictures" / "head_norm.csv"
 DEMO = Pretraining(encoder="demo", batch=512, steps=19400, record=200, knn_every=0)
@@ -38,7 +39,7 @@ def simple(place, ranks, correlations, settings=DEMO, **more):
 
 
 def told(place, **more):
-    run = explain.explain(place, **more).runs[0]
+    run = explain(place, **more).runs[0]
     return run.finding, " ".join(" ".join(run.lines).split())
 
 
@@ -63,7 +64,7 @@ def test_the_recorded_runs_are_told_apart(tmp_path, name):
     assert (finding.verdict, finding.trend) == RECORDED[name]
     assert "NO COLLAPSE" in text and "COLLAPSED" not in text and finding.trend in text
     assert finding.head_peak == table["head_norm"].max() and finding.rank == pytest.approx(table["rank"].tail(5).median())
-    assert max(map(len, explain.explain(place).runs[0].lines)) <= 100
+    assert max(map(len, explain(place).runs[0].lines)) <= 100
 
 
 # Rank and correlation of z every 70 steps of real runs of the encoder demo (CIFAR-10, unit length, 490 steps).

@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 
 from dynlab import explain, run
-from dynlab._stats import Pairs
-from dynlab.explanation import phases, read
+from dynlab.explanation import phases
+from dynlab.explanation import recorded as read
 from dynlab.explanation.advice import Trial
+from dynlab.explanation.explanation import explain
 from dynlab.explanation.words import tried
-from dynlab.population import limit
-from dynlab.population.measures import head_return
-from dynlab.sweep import draw_start
+from dynlab.population.pair import limit
+from dynlab.population.pair.phases import head_return
+from dynlab.population.starts import draw_start
+from dynlab.tools.intervals import Pairs
 
 MERGING = 224  # its start 0 merges at dim 1000, weak 0.3, eta_head 0.01: the limit's rule says so, and the flow does
 
@@ -44,7 +46,7 @@ def samples(tmp_path_factory):
 
 def only(folder, head: str, **more):
     """The one trajectory with that head, explained."""
-    found = explain.explain(folder, head=head, **more)
+    found = explain(folder, head=head, **more)
     assert len(found.runs) == 1
     return found.runs[0]
 
@@ -89,7 +91,7 @@ def test_the_same_start_without_a_head(cubic):
 
 def test_the_text_fits_a_screen(cubic, merging, samples):
     for folder in (cubic, merging, samples):
-        for said in explain.explain(folder).runs:
+        for said in explain(folder).runs:
             assert max(map(len, said.lines)) <= 100
             assert len(said.lines) <= 33, "\n".join(said.lines)
 
@@ -255,14 +257,14 @@ def test_samples_that_were_stopped(samples, tmp_path):
 
 
 def test_in_python_and_in_a_notebook(cubic):
-    found = explain.explain(cubic, activation="cubic")
+    found = explain(cubic, activation="cubic")
     assert len(repr(found)) < 200 and len(repr(found.runs[0])) < 200 and found._repr_html_().startswith("<pre>cubic, head")
     assert found.text.count("\n\n") == 1
 
 
 def test_the_command_prints_the_text(cubic, capsys):
     assert explain.main([str(cubic), "--head", "none"]) == 0
-    assert capsys.readouterr().out == explain.explain(cubic, head="none").text + "\n"
+    assert capsys.readouterr().out == explain(cubic, head="none").text + "\n"
 
 
 # --- folders that cannot be explained ---

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynlab.model import Model
 from dynlab.population import terms as subject
 from dynlab.population.gradient import order_parameter_gradient, population_gradient
 from dynlab.population.order_parameters import OrderParameters
+from dynlab.settings.model import Model
 from tests import naive
 
 ROUNDING = 1e-12  # of the sum of the sizes of the terms: m^2 roundings, and those of the noise covariances

@@ -47,7 +47,7 @@ class Command:
 
 def use_small_pictures() -> None:
     """Let commands on pictures find the small set of the tests instead of the published files."""
-    from dynlab.images import datasets
+    from dynlab.images.data import datasets
     from tests.images import small
 
     datasets.load = small.load
@@ -101,7 +101,7 @@ COMMANDS = {
                         resume=("--resume",), stays=(OUT,), small=True),
     "evaluate": Command("dynlab.evaluate", f"{OUT} --of z", same=(f"{OUT}/spectrum.csv",), resume=(), stays=(OUT,),
                         lay=pretrained, small=True, shared=True),
-    "heads": Command("dynlab.images.contest", "--recipe demo --heads none --normalisations length --steps 4 --batch 16 "
+    "heads": Command("dynlab.heads", "--recipe demo --heads none --normalisations length --steps 4 --batch 16 "
                      f"--limit 48 --data nowhere --no-plots --out {OUT}",
                      same=(f"{OUT}/heads.csv", f"{OUT}/runs.csv", f"{OUT}/*/metrics.csv", f"{OUT}/*/weights.npz"),
                      resume=(), stays=(OUT,), small=True),
@@ -118,18 +118,18 @@ TABLE = COMMANDS | {
 STUBS = {
     "run": ("dynlab.run:compute",),
     "descent": ("dynlab.run:compute",),
-    "sgd": ("dynlab.samples.command:compute",),
-    "sgd with checkpoints": ("dynlab.samples.command:compute",),
-    "compare": ("dynlab.samples.command:compute",),
-    "theorem": ("dynlab.claims.report:judge",),
-    "ablate": ("dynlab.ablations:run_ablation",),
-    "phase": ("dynlab.grid:phase_map", "dynlab.phase:executor"),
-    "portrait": ("dynlab.portrait_report:compute",),
-    "pretrain": ("dynlab.images.train:Trainer", "dynlab.images.download:fetch"),
-    "evaluate": ("dynlab.images.appraisal:labelled",),
-    "heads": ("dynlab.images.record:pretrain", "dynlab.images.appraisal:appraise"),
+    "sgd": ("dynlab.command_line.minibatches:compute",),
+    "sgd with checkpoints": ("dynlab.command_line.minibatches:compute",),
+    "compare": ("dynlab.command_line.minibatches:compute",),
+    "theorem": ("dynlab.reports.theorem:judge",),
+    "ablate": ("dynlab.ensembles.ablations:run_ablation",),
+    "phase": ("dynlab.maps.phase_map:phase_map", "dynlab.phase:executor"),
+    "portrait": ("dynlab.reports.portrait:compute",),
+    "pretrain": ("dynlab.images.training.train:Trainer", "dynlab.images.data.download:fetch"),
+    "evaluate": ("dynlab.images.worth.representations:labelled",),
+    "heads": ("dynlab.images.training.run_folder:pretrain", "dynlab.images.worth.representations:appraise"),
     "figures": ("figures.parts:build",),
-    "doctor": ("dynlab.doctor:findings", "dynlab._cache:clear"),
+    "doctor": ("dynlab.doctor:findings", "dynlab.machine.cache:clear"),
     "explain": ("dynlab.explain:_explained",),
     "explain pictures": ("dynlab.explanation.pictures:find",),
 }
@@ -152,20 +152,20 @@ READING = {
         "explain pictures", (f"{OUT}/run.json", f"{OUT}/metrics.csv"), ("dynlab.explanation.pictures:lines",)
     ),
     "the run that evaluate measures": Reading(
-        "evaluate", (f"{OUT}/run.json", f"{OUT}/weights.npz"), ("dynlab.images.appraisal:features_of",)
+        "evaluate", (f"{OUT}/run.json", f"{OUT}/weights.npz"), ("dynlab.images.worth.representations:features_of",)
     ),
     "the run that pretrain goes on with": Reading(
-        "pretrain", (f"{OUT}/run.json", f"{OUT}/checkpoints/*.npz"), ("dynlab.images.record:Run.go_on",), ("--resume",)
+        "pretrain", (f"{OUT}/run.json", f"{OUT}/checkpoints/*.npz"), ("dynlab.images.training.run_folder:Run.go_on",), ("--resume",)
     ),
     "checkpoints of minibatches": Reading(
         "sgd with checkpoints", ("kept/*/*.npz",), ("dynlab.samples.train:_go_on",), ("--out", "other")
     ),
-    "the points of a map": Reading("phase", (f"{OUT}/store/*.*",), ("dynlab.grid:_executor",)),
+    "the points of a map": Reading("phase", (f"{OUT}/store/*.*",), ("dynlab.maps.phase_map:_executor",)),
     "the points of the theorem": Reading(
-        "theorem", (f"{OUT}/points/*.npz",), ("dynlab.claims.report:compute", "dynlab.claims.report:write_files")
+        "theorem", (f"{OUT}/points/*.npz",), ("dynlab.reports.theorem:compute", "dynlab.reports.theorem:write_files")
     ),
     "the runs of a contest": Reading(
         "heads", (f"{OUT}/*.json", f"{OUT}/*/run.json", f"{OUT}/*/evaluate.json"),
-        ("dynlab.images.appraisal:appraise", "dynlab.images.tables:text"),
+        ("dynlab.images.worth.representations:appraise", "dynlab.images.comparison.tables:text"),
     ),
 }  # fmt: skip

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PRELOADED = (
-    "dynlab.report", "dynlab.phase_report", "dynlab.portrait_report", "dynlab.ablations", "dynlab.claims", "dynlab.sweep",
-    "dynlab.samples.overlay", "dynlab.images.record", "dynlab.images.train", "dynlab.images.appraisal",
-    "dynlab.images.contest", "dynlab.images.tables", "dynlab.population.simulate", "figures.parts", "tests.images.small",
+    "dynlab.reports.main_run", "dynlab.reports.phase_map", "dynlab.reports.portrait", "dynlab.ensembles.ablations", "dynlab.claims", "dynlab.ensembles.ensemble",
+    "dynlab.samples.overlay", "dynlab.images.training.run_folder", "dynlab.images.training.train", "dynlab.images.worth.representations",
+    "dynlab.heads", "dynlab.images.comparison.tables", "dynlab.population.simulate", "figures.parts", "tests.images.small",
     "tests.faults.processes",
 )  # fmt: skip
 EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")

@@ -14,7 +14,7 @@ import pytest
 
 import dynlab
 import figures
-from dynlab import plotting
+from dynlab.drawing import style
 from figures.__main__ import main
 from figures.parts import module, read
 from tests.figures.legibility import caption, faults
@@ -101,7 +101,11 @@ def test_drawing_reads_data_alone_and_gives_the_same_bytes(built, name, tmp_path
     for path in built.glob(f"{name}*"):
         if path.suffix in (".csv", ".json"):
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    for computing in ("dynlab.sweep.ensemble", "dynlab.population.flow.run_flow", "dynlab.grid.run_jobs"):
+    for computing in (
+        "dynlab.ensembles.ensemble.ensemble",
+        "dynlab.population.pair.flow.run_flow",
+        "dynlab.maps.phase_map.run_jobs",
+    ):
         monkeypatch.setattr(computing, lambda *_, **__: pytest.fail("drawing computes"))
     module(name).draw(tmp_path)
     for suffix in (".png", ".pdf"):
@@ -162,11 +166,11 @@ def test_every_module_is_a_figure():
 
 def test_one_style():
     """No figure brings sizes of its own, and the style's colours are those that figures name."""
-    with plotting.style():
+    with style.style():
         import matplotlib as mpl
 
         cycle = [f"#{entry['color']}".replace("##", "#") for entry in mpl.rcParams["axes.prop_cycle"]]
-        assert tuple(cycle) == plotting.COLOURS and not mpl.rcParams["text.usetex"]
+        assert tuple(cycle) == style.COLOURS and not mpl.rcParams["text.usetex"]
     sources = [path for folder in (ROOT, Path(dynlab.__file__).parent) for path in folder.rglob("*.mplstyle")]
     assert [path.name for path in sources] == ["dynlab.mplstyle"]
 

@@ -13,21 +13,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 import figures
-from dynlab import plotting, portrait_figure
-from dynlab.basins import END_STATES
-from dynlab.claims.base import Curve, Panel
-from dynlab.claims.figure import theorem_figure
-from dynlab.images import contest_figures, curves
+from dynlab.claims.claim import Curve, Panel
+from dynlab.drawing import head_comparison, portrait, style
+from dynlab.drawing import pretraining as curves
+from dynlab.drawing.overlay import overlay_figure
+from dynlab.drawing.phases import phases_figure
+from dynlab.drawing.theorem import theorem_figure
 from dynlab.images.settings import pretraining
+from dynlab.planes.basins import END_STATES
 from dynlab.samples.overlay import Overlay
-from dynlab.samples.picture import overlay_figure
 from tests.figures.legibility import APART, caption, dash, entries, faults, luminance, marker, panels
 from tests.files.synthetic import four_phases
 from tests.notebook.test_plots import PLOTS
 
 PICTURES = Path(figures.__file__).parent / "pictures"
 FIVE = ("loss", "rank", "correlation", "head_norm", "head_asymmetry")  # leave a place of the grid empty
-FACTS = curves.caption(pretraining("cpu-small").plain(), without=contest_figures.COMMON)
+FACTS = curves.caption(pretraining("cpu-small").plain(), without=head_comparison.COMMON)
 
 
 def contest() -> pd.DataFrame:
@@ -74,16 +75,16 @@ def theorem() -> Figure:
 
 DRAWN = {name: (lambda make=make: make().plot()) for name, make in PLOTS.items()}
 DRAWN |= {
-    f"phases of {n}": lambda n=n: plotting.phases_figure(
+    f"phases of {n}": lambda n=n: phases_figure(
         {a: (four_phases(activation=a), four_phases("none", activation=a)) for a in ("relu", "cubic", "relu3", "linear")[:n]}
     )
     for n in (1, 2, 3, 4)
 }
 DRAWN |= {
-    "contest": lambda: contest_figures.accuracy(contest(), FACTS),
-    "contest of one seed": lambda: contest_figures.accuracy(one_seed(), FACTS),
-    "curves of the heads": lambda: contest_figures.head_curves(contest_curves(), FACTS),
-    "curves of one head": lambda: contest_figures.head_curves(contest_curves(("linear",), 1), FACTS),
+    "contest": lambda: head_comparison.accuracy(contest(), FACTS),
+    "contest of one seed": lambda: head_comparison.accuracy(one_seed(), FACTS),
+    "curves of the heads": lambda: head_comparison.head_curves(contest_curves(), FACTS),
+    "curves of one head": lambda: head_comparison.head_curves(contest_curves(("linear",), 1), FACTS),
     "curves of 200 epochs": lambda: curves.curves(long_runs(), ("rank", "head_norm", "head_asymmetry"), "one seed each"),
     "curves of five quantities": lambda: curves.curves({"": long_runs()["batch norm"].assign(loss=1.0)}, FIVE, "one seed"),
     "overlays": overlays,
@@ -127,24 +128,24 @@ def test_captions_say_model_head_seeds_and_batch(name):
 
 def test_end_states_of_a_portrait_differ_in_lightness_or_hatch():
     for one, two in itertools.combinations(END_STATES, 2):
-        apart = abs(luminance(portrait_figure.AREAS[one]) - luminance(portrait_figure.AREAS[two])) >= APART
-        assert apart or portrait_figure.HATCHES[one] != portrait_figure.HATCHES[two], (one, two)
+        apart = abs(luminance(portrait.AREAS[one]) - luminance(portrait.AREAS[two])) >= APART
+        assert apart or portrait.HATCHES[one] != portrait.HATCHES[two], (one, two)
 
 
 def test_the_hatch_of_a_portrait_lies_on_its_cells_and_no_others():
     axes = Figure().subplots()
     cells = np.array([[True, True, False], [False, False, False], [True, False, True]])
-    portrait_figure._draw_hatch(axes, cells, np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0]), "//")
+    portrait._draw_hatch(axes, cells, np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0]), "//")
     (patch,) = axes.patches
     inside = [[patch.get_path().contains_point((x, y)) for x in (0.0, 1.0, 2.0)] for y in (0.0, 1.0, 2.0)]
     assert inside == cells.tolist()
 
 
 def test_series_and_marks_differ_without_colour():
-    n = len(plotting.COLOURS)
+    n = len(style.COLOURS)
     axes = Figure().subplots()
-    lines = [axes.plot([0, 1], [0, 1], **plotting.series(place))[0] for place in range(n)]
-    points = [axes.plot([0, 1], [0, 1], **plotting.marks(place))[0] for place in range(n)]
+    lines = [axes.plot([0, 1], [0, 1], **style.series(place))[0] for place in range(n)]
+    points = [axes.plot([0, 1], [0, 1], **style.marks(place))[0] for place in range(n)]
     assert len({dash(line) for line in lines}) == len({marker(line) for line in points}) == n
 
 
@@ -177,7 +178,7 @@ def test_the_peak_of_the_head_is_one_curve_as_a_part_of_its_bound():
 def drawing(**changes) -> Figure:
     """A figure without fault, and changed so that it has one."""
     figure = Figure(figsize=(3.3, 3.0), layout="constrained")
-    with plotting.style():
+    with style.style():
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], label="one", color="#0072B2", linestyle="-")
         axes.plot([0, 1], [1, 0], label="two", color="#009E73", linestyle=changes.get("linestyle", ":"))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dynlab.model import Model
-from dynlab.trajectory import Trajectory
+from dynlab.population.trajectory import Trajectory
+from dynlab.settings.model import Model
 
 
 def four_phases(head="off-diagonal", activation="cubic", first=1e4, peak=1.2e4, second=1.21e4, end=1e9):

@@ -10,13 +10,13 @@ import time
 import pandas as pd
 import pytest
 
-from dynlab import files
-from dynlab.files import FolderError, FolderTaken, csv_text, run_folder, write_json
+from dynlab.tools import files
+from dynlab.tools.files import FolderError, FolderTaken, csv_text, run_folder, write_json
 
 # Fills a run folder slowly: says "ready" when half of it is written, waits, writes the rest, says "done".
 SLOW_RUN = """
     import sys, time
-    from dynlab.files import run_folder, termination_as_exception
+    from dynlab.tools.files import run_folder, termination_as_exception
     with termination_as_exception(), run_folder(sys.argv[1]) as folder:
         (folder.partial / "summary.csv").write_text("half")
         (folder.partial / "sub").mkdir()

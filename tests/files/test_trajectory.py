@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dynlab.model import Model
-from dynlab.trajectory import Trajectory
+from dynlab.population.trajectory import Trajectory
+from dynlab.settings.model import Model
 from tests.files.synthetic import four_phases
 
 ARRAYS = ("time", "signal", "noise_gram", "head", "loss")

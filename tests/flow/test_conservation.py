@@ -66,7 +66,7 @@ def test_all_the_way(head_rate):
     """At a hundred times between, not only at the ends; also what else holds along the way."""
     model = Model(weak=0.5)
     for seed in range(5):
-        start = dynlab.sweep.draw_start(model, 100, 3, seed)
+        start = dynlab.population.starts.draw_start(model, 100, 3, seed)
         times = np.geomspace(1.0, 1e7, 100)
         conserves(run, model, start, head_rate, times, rtol=1e-9, tolerance=1e-7)
         mirror_neurons(run, model, start, head_rate, times[:40], rtol=1e-9, tolerance=1e-4)

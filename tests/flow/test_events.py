@@ -7,7 +7,7 @@ import pytest
 
 import dynlab
 from dynlab import Model
-from dynlab.sweep import draw_start
+from dynlab.population.starts import draw_start
 
 MODEL = Model(weak=0.5)
 START = draw_start(MODEL, 50, 0, 2)

@@ -14,9 +14,11 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from dynlab import Model
-from dynlab.formulas import cubic_flow
-from dynlab.population import flow, gradient, integrate
-from dynlab.sweep import draw_start
+from dynlab.formulas import cubic_flow_rates
+from dynlab.population import gradient
+from dynlab.population.pair import flow, integrate
+from dynlab.population.starts import draw_start
+from dynlab.population.stepping import method_table
 from tests.flow import checkers
 from tests.flow.checkers import Run, run
 from tests.flow.dense import dense_flow
@@ -48,7 +50,7 @@ def with_table(change):
     """The compiled solver with a changed table (A, C, H, gamma)."""
 
     def runner(*at):
-        right = flow.method_table
+        right = method_table
 
         def wrong():
             a, c, h, gamma = (np.array(part) for part in right())
@@ -89,7 +91,7 @@ def with_rates(change):
 
         def slope(_, point):
             rates = [0.0] * 9
-            cubic_flow.cubic_pair_rates(par, point.tolist(), side, rates)
+            cubic_flow_rates.cubic_pair_rates(par, point.tolist(), side, rates)
             change(rates, point)
             return rates
 

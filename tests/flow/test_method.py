@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dynlab import Model, OrderParameters
-from dynlab.formulas import cubic_flow, rodas5p
+from dynlab.formulas import cubic_flow_rates, rodas5p
 from dynlab.population import gradient
 from tests.flow.checkers import apart, run
 
@@ -159,7 +159,7 @@ def test_exponentials():
     """Two units in the last place, beside the rounding of the arguments, down to delta = 1e-15."""
     for z, _ in state_vectors(200, True, np.random.default_rng(9)):
         mine, exact = np.zeros(9), [0] * 9
-        cubic_flow.exponentials(z, mine)
+        cubic_flow_rates.exponentials(z, mine)
         with mpmath.workdps(40):
             exact_exponentials([mpmath.mpf(float(x)) for x in z], exact)
         size = 1.0 + np.array([*np.abs(z[:3]), np.abs(z[:4]).sum(), *np.abs(z[4:6]), 2 * abs(z[6]), 3 * abs(z[3])])
@@ -184,7 +184,7 @@ def state_vectors(count, extreme, rng):
 
 def at_digits(par, z, side):
     with mpmath.workdps(80):
-        rates = with_digits(cubic_flow, "cubic_pair_rates")
+        rates = with_digits(cubic_flow_rates, "cubic_pair_rates")
         base, step = [mpmath.mpf(float(x)) for x in z], mpmath.mpf(10) ** -30
         par = [mpmath.mpf(float(x)) for x in par]
         side = [int(s) for s in side]
@@ -218,13 +218,13 @@ def jacobian_error(jacobian, extreme):
 
 @pytest.mark.parametrize("extreme", [False, True], ids=["ordinary", "extreme"])
 def test_jacobian_of_the_cubic_pair(extreme):
-    assert jacobian_error(cubic_flow.cubic_pair_jacobian, extreme) < 1e-11
+    assert jacobian_error(cubic_flow_rates.cubic_pair_jacobian, extreme) < 1e-11
 
 
 @pytest.mark.parametrize("entry", [(0, 0), (3, 3), (5, 8), (6, 5), (7, 3), (8, 8)])
 def test_a_wrong_jacobian_is_caught(entry):
     def faulty(par, z, side, rates, jac):
-        cubic_flow.cubic_pair_jacobian(par, z, side, rates, jac)
+        cubic_flow_rates.cubic_pair_jacobian(par, z, side, rates, jac)
         jac[entry] *= 1.001
 
     assert jacobian_error(faulty, extreme=False) > 1e-9
@@ -236,7 +236,7 @@ def test_cubic_rates_are_the_gradient():
     par = gradient.parameter_vector(model, 0.2)
     for z, side in state_vectors(30, False, np.random.default_rng(8)):
         rates = np.zeros(9)
-        cubic_flow.cubic_pair_rates(par, z, side, rates)
+        cubic_flow_rates.cubic_pair_rates(par, z, side, rates)
         logs = np.array([z[0], z[1], z[2], z[3] + z[2] + z[1] - z[0]])
         signal = (side * np.exp(logs)).reshape(2, 2)
         n1, n2, c = np.exp(z[4]), np.exp(z[5]), np.tanh(z[6])

@@ -11,7 +11,7 @@ import dynlab
 from dynlab import Model
 from dynlab.population.gradient import order_parameter_gradient
 from dynlab.population.order_parameters import OrderParameters
-from dynlab.sweep import draw_start
+from dynlab.population.starts import draw_start
 
 MODEL = Model(strengths=(1.0, 0.7), activation="relu")
 

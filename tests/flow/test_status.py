@@ -9,8 +9,9 @@ import pytest
 
 import dynlab
 from dynlab import Model, OrderParameters
-from dynlab.population import flow
-from dynlab.sweep import draw_start
+from dynlab.population.pair import flow
+from dynlab.population.starts import draw_start
+from dynlab.population.status import STATUS
 
 MODEL = Model()
 
@@ -68,7 +69,7 @@ def test_states_that_are_not_finite(bad):
     spoilt[1, 0] = bad
     options = {"head_rate": 0.01, "until": 1e4, "rtol": 1e-6, "settle": False}
     good, mixed = (flow.run_flow(MODEL, states, side, **options) for states in (z, spoilt))
-    names = [flow.STATUS[code] for code in mixed.status]
+    names = [STATUS[code] for code in mixed.status]
     assert names == ["until", "not finite", "until"]
     np.testing.assert_array_equal(mixed.end[[0, 2]], good.end[[0, 2]])
 

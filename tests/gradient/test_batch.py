@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dynlab import Model, population_gradient
-from dynlab.population.batch import pair_gradients
+from dynlab.population.pair.batch import pair_gradients
 
 
 def states(count=40):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab.formulas import activations, masks
+from dynlab.formulas import masks
+from dynlab.settings.activation_records import ACTIVATIONS
 from tests.gradient import checkers
 from tests.oracles import exact
 from tests.strategies import SeededDraws, a_state
@@ -245,9 +246,9 @@ def test_a_component_that_is_not_zero_is_caught():
         checkers.against_exact(FAULTS["a zero that is not"], state)
 
 
-@pytest.mark.parametrize("activation", sorted(activations.ACTIVATIONS))
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_wrong_moments_are_caught(activation):
-    right = activations.ACTIVATIONS[activation].moments
+    right = ACTIVATIONS[activation].moments
     wrong = {
         "mean": lambda *at: (right(*at)[0] + 1e-6, *right(*at)[1:]),
         "angle": lambda noise, norm_1, norm_2, angle: right(noise, norm_1, norm_2, angle + 1e-9),

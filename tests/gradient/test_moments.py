@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynlab.formulas import activations, masks
+from dynlab.formulas import masks
+from dynlab.settings.activation_records import ACTIVATIONS
 from tests import naive
 from tests.gradient import checkers
 from tests.oracles import exact
 
-every_activation = pytest.mark.parametrize("activation", sorted(activations.ACTIVATIONS))
+every_activation = pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 
 
 @every_activation
 def test_activation_and_slope(activation):
-    record = activations.ACTIVATIONS[activation]
+    record = ACTIVATIONS[activation]
     phi, degree, odd = naive.ACTIVATIONS[activation]
     assert (record.degree, record.odd, record.name) == (degree, odd, activation)
     for z in (-2.0, -0.5, 0.0, 1e-9, 0.7, 3.0):
@@ -27,13 +28,13 @@ def test_activation_and_slope(activation):
 
 @every_activation
 def test_moments_by_quadrature(activation):
-    checkers.moments_against_quadrature(activations.ACTIVATIONS[activation].moments, activation)
+    checkers.moments_against_quadrature(ACTIVATIONS[activation].moments, activation)
 
 
 @every_activation
 def test_moments_at_any_angle(activation):
     for angle in (0.0, 1e-10, 1e-5, 0.3, np.pi / 2, 2.5, 3.0, np.pi - 1e-5, np.pi - 1e-10, np.pi):
-        checkers.moments_against_exact(activations.ACTIVATIONS[activation].moments, activation, angle)
+        checkers.moments_against_exact(ACTIVATIONS[activation].moments, activation, angle)
 
 
 @pytest.mark.parametrize("mask", ["half", "independent"])

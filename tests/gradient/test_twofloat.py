@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dynlab import Model
-from dynlab._twofloat import TwoFloat, two_floats
+from dynlab.machine.twofloat import TwoFloat, two_floats
 from dynlab.population import gradient
 from tests.gradient import checkers
 from tests.strategies import ACTIVATIONS, State, drawn_states

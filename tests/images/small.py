@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 
-from dynlab.images import datasets
-from dynlab.images.datasets import ImageSet
+from dynlab.images.data import datasets
+from dynlab.images.data.datasets import ImageSet
 
 SIDE, CLASSES = 16, 4
 

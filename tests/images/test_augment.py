@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dynlab import _rng
-from dynlab._checks import SettingError
-from dynlab.images import augment as augmentation
-from dynlab.images import views
-from dynlab.images.augment import PRESETS, Augmentation, augment, evaluation_view, parameters, render
+from dynlab.images.data import augment as augmentation
+from dynlab.images.data import views
+from dynlab.images.data.augment import PRESETS, Augmentation, augment, evaluation_view, parameters, render
+from dynlab.machine import rng
+from dynlab.tools.checks import SettingError
 from tests import naive_images as naive
 
 CLOSE = {"rtol": 0.0, "atol": 3e-6}
@@ -132,7 +132,7 @@ def test_whole_views(channels, height, width):
     for picture, row, found in zip(indices, drawn, out, strict=True):
 
         def words(block, picture=int(picture)):
-            return _rng.philox(block, view + _rng.DOMAIN * _rng.PICTURES, picture, epoch, 5, 7)
+            return rng.philox(block, view + rng.DOMAIN * rng.PICTURES, picture, epoch, 5, 7)
 
         right = naive.draw(words, settings, height, width)
         found_drawn = as_drawn(row)

@@ -17,11 +17,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynlab._checks import SettingError
-from dynlab.images import datasets
-from dynlab.images.archives import DataError
-from dynlab.images.augment import CIFAR_DEVIATION, CIFAR_MEAN
-from dynlab.images.datasets import CATALOGUE, load
+from dynlab.images.data import datasets
+from dynlab.images.data.archives import DataError
+from dynlab.images.data.augment import CIFAR_DEVIATION, CIFAR_MEAN
+from dynlab.images.data.datasets import CATALOGUE, load
+from dynlab.tools.checks import SettingError
 from tests import naive_images as naive
 
 REAL = os.environ.get("DYNLAB_DATA")
@@ -180,7 +180,7 @@ def test_two_sets_of_the_same_names(tmp_path):
 
 def test_records_longer_than_a_chunk(tmp_path, monkeypatch):
     """Pictures are read in pieces."""
-    monkeypatch.setattr("dynlab.images.archives.CHUNK", 100)
+    monkeypatch.setattr("dynlab.images.data.archives.CHUNK", 100)
     for name, kind in KINDS:
         small = Small(name, kind)
         small.check(small.write(tmp_path / kind / name))

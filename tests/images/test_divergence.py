@@ -10,10 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynlab import checkpoint, explain
-from dynlab.images import contest, datasets, evaluation, layers, losses, record, train
+from dynlab import heads
+from dynlab.explanation.explanation import explain
+from dynlab.images import layers, losses
+from dynlab.images.comparison import runs as the_runs
+from dynlab.images.data import datasets
 from dynlab.images.settings import Pretraining
+from dynlab.images.training import run_folder, train
 from dynlab.images.verdict import NotFinite, verdict
+from dynlab.images.worth import accuracy
+from dynlab.images.worth.spectrum import shape
+from dynlab.tools import checkpoint
 from tests.images import small
 
 SMALL = ["--data", "nowhere", "--encoder", "demo", "--projector", "16,8", "--batch", "16", "--steps", "20", "--no-plots"]
@@ -30,7 +37,7 @@ def pretrain(place, *words):
 
 def arrays_of(place):
     """All arrays of all checkpoints in a folder, by step and name."""
-    facts = record.run_of(place)
+    facts = run_folder.run_of(place)
     settings = {"settings": facts["settings"], "pictures": [facts["pictures"], facts["content"]]}
     found = {path.stem: checkpoint.load(path, settings) for path in (place / "checkpoints").glob("*.npz")}
     return {(step, name): array for step, kept in found.items() for name, array in kept.items()}
@@ -51,13 +58,13 @@ def test_divergence_is_told_as_one(tmp_path, capsys, name):
     assert pretrain(place, "--quiet", *DIVERGING[name]) == 1
     line = capsys.readouterr().err.strip()
     assert line.count("\n") == 0 and line.startswith("dynlab.pretrain: step ") and line.endswith(" are not finite")
-    status = record.run_of(place)["status"]
+    status = run_folder.run_of(place)["status"]
     assert status == "stopped: " + line.removeprefix("dynlab.pretrain: ")
     for where, array in arrays_of(place).items():
         assert array.dtype.kind != "f" or np.isfinite(array).all(), where
     metrics = pd.read_csv(place / "metrics.csv")
     assert np.isfinite(metrics[["loss", "rank", "sd", "unit_sd"]].to_numpy(dtype=float)).all()
-    text = explain.explain(place).text
+    text = explain(place).text
     assert "DIVERGED: step " in text and "NO COLLAPSE" not in text and "--lr" in text
     assert small.command("dynlab.evaluate", [str(place), "--quiet"]) == 2
     told = capsys.readouterr().err
@@ -76,13 +83,13 @@ def test_drawn_rates_leave_only_finite_numbers(tmp_path, capsys, seed):
     words = ["--optimiser", optimiser, "--lr", f"{rate:.3e}", "--loss", LOSSES[seed % len(LOSSES)]]
     numbers = ["--steps", "8", "--record", str(draw.integers(1, 9)), "--every", str(draw.integers(1, 5)), "--knn-every", "1"]
     status = pretrain(place, "--quiet", *words, *numbers)
-    said, stopped = capsys.readouterr().err, record.run_of(place)["status"]
+    said, stopped = capsys.readouterr().err, run_folder.run_of(place)["status"]
     if status == 0:
         assert stopped == "finished" and said == ""
-        assert all(np.isfinite(array).all() for array in record.read_weights(place).values())
+        assert all(np.isfinite(array).all() for array in run_folder.read_weights(place).values())
     else:
         assert status == 1 and said == f"dynlab.pretrain: {stopped.removeprefix('stopped: ')}\n"
-        assert "DIVERGED" in explain.explain(place).text and not (place / "weights.npz").exists()
+        assert "DIVERGED" in explain(place).text and not (place / "weights.npz").exists()
     assert all(array.dtype.kind != "f" or np.isfinite(array).all() for array in arrays_of(place).values())
     assert np.isfinite(pd.read_csv(place / "metrics.csv")[["loss", "rank", "sd"]].to_numpy(dtype=float)).all()
 
@@ -104,21 +111,21 @@ def test_the_last_finite_checkpoint_is_kept(tmp_path, capsys):
         assert pretrain(place, "--quiet", "--resume") == 1  # the next checkpoint of this call is a whole epoch away
         assert "are not finite" in capsys.readouterr().err
     assert pretrain(place, "--quiet", "--resume") == 0  # unspoilt, it goes on from what was kept
-    assert record.run_of(place)["status"] == "finished"
+    assert run_folder.run_of(place)["status"] == "finished"
 
 
 def test_the_contest_goes_on_without_the_head_that_diverged(tmp_path, capsys, monkeypatch):
-    of_entry = contest.of_entry
+    of_entry = the_runs.of_entry
 
     def fast(settings, normalisation, head, seed):
         made = of_entry(settings, normalisation, head, seed)
         return made if head != "none" else Pretraining(**{**made.plain(), "lr": 1e30, "optimiser": "sgd"})
 
-    monkeypatch.setattr(contest, "of_entry", fast)
+    monkeypatch.setattr(heads, "of_entry", fast)
     words = ["--recipe", "demo", "--steps", "12", "--batch", "16", "--data", "nowhere", "--out", str(tmp_path / "c")]
     words += ["--heads", "none,off-diagonal", "--normalisations", "length", "--quiet"]
     for _ in range(2):  # the second time nothing is trained again
-        assert small.command("dynlab.images.contest", words) == 1
+        assert small.command("dynlab.heads", words) == 1
         line = capsys.readouterr().err
         assert line.count("\n") == 1
         assert line.startswith("dynlab.heads: length-none-seed0 diverged: step ") and line.endswith("not finite\n")
@@ -127,14 +134,14 @@ def test_the_contest_goes_on_without_the_head_that_diverged(tmp_path, capsys, mo
         facts = json.loads((tmp_path / "c" / "heads.json").read_text())
         assert len(facts["diverged"]) == 1
     only = [*words[:-5], "--heads", "none", "--normalisations", "length"]
-    assert small.command("dynlab.images.contest", only) == 1  # no head is left; the table is that of random networks
+    assert small.command("dynlab.heads", only) == 1  # no head is left; the table is that of random networks
 
 
 def test_heads_have_their_published_training():
-    one = contest.check(contest.parser().parse_args(["--recipe", "demo"]))
+    one = heads.check(heads.parser().parse_args(["--recipe", "demo"]))
     targets = {}
     for head in ("directpred", "directcopy", "directpred:same", "off-diagonal", "mlp:average", "linear:random"):
-        made = contest.of_entry(one, "length", head, 0)
+        made = the_runs.of_entry(one, "length", head, 0)
         targets[head] = (made.head, made.target, made.target_momentum if made.target == "average" else None, made.head_start)
     assert targets == {
         "directpred": ("directpred", "average", 0.996, "identity"),
@@ -154,12 +161,14 @@ class Still:
 
 def told(tmp_path, capsys, settings, lines, known=()):
     """What a run says on standard error while it records these lines, after those that it knew."""
-    run = record.Run(tmp_path, settings, Still(), None, False, 0.0)
+    run = run_folder.Run(tmp_path, settings, Still(), None, False, 0.0)
     run.known = list(known)
     for numbers in lines:
         run.step = numbers["step"]
         numbers = {"lr": 0.1, "head_asymmetry": math.nan} | numbers
-        run._add({name: numbers[name] for name in record.COLUMNS if name in numbers}, math.nan, io.StringIO(), io.StringIO())
+        run._add(
+            {name: numbers[name] for name in run_folder.COLUMNS if name in numbers}, math.nan, io.StringIO(), io.StringIO()
+        )
     return capsys.readouterr().err.splitlines()
 
 
@@ -203,15 +212,15 @@ def test_verdicts_rest_on_what_the_loss_sees(settings, numbers, wanted):
 def test_spread_by_hand():
     """Rows 3 e_1 and 4 e_2, half of each: sd 3/2 and 2; at unit length 1/2 and 1/2. One direction: 0."""
     z = np.tile([[3.0, 0.0], [0.0, 4.0]], (5, 1))
-    assert evaluation.spread(z) == pytest.approx((1.75, 0.5), rel=1e-14)
-    assert evaluation.spread(1e30 * z.astype(np.float32)) == pytest.approx((1.75e30, 0.5), rel=1e-6)
-    assert evaluation.spread(1e-30 * z.astype(np.float32)) == pytest.approx((1.75e-30, 0.5), rel=1e-6)
+    assert accuracy.spread(z) == pytest.approx((1.75, 0.5), rel=1e-14)
+    assert accuracy.spread(1e30 * z.astype(np.float32)) == pytest.approx((1.75e30, 0.5), rel=1e-6)
+    assert accuracy.spread(1e-30 * z.astype(np.float32)) == pytest.approx((1.75e-30, 0.5), rel=1e-6)
     same = np.arange(1.0, 11.0)[:, None] * np.array([[1.0, -2.0, 2.0]])
     deviation = math.sqrt(99.0 / 12.0)  # of 1 ... 10
-    assert evaluation.spread(same) == pytest.approx((deviation * 5.0 / 3.0, 0.0), abs=1e-14)
-    assert evaluation.spread(np.zeros((4, 3))) == (0.0, 0.0)
+    assert accuracy.spread(same) == pytest.approx((deviation * 5.0 / 3.0, 0.0), abs=1e-14)
+    assert accuracy.spread(np.zeros((4, 3))) == (0.0, 0.0)
     directions = np.random.default_rng(0).normal(size=(20000, 64))
-    assert evaluation.spread(directions)[1] == pytest.approx(1.0 / 8.0, rel=0.01)  # 1/sqrt(m)
+    assert accuracy.spread(directions)[1] == pytest.approx(1.0 / 8.0, rel=0.01)  # 1/sqrt(m)
 
 
 def test_entropies_of_dino_by_hand():
@@ -229,8 +238,8 @@ def test_dino_is_measured_without_the_offset_of_a_row():
     """Independent outputs under a large common offset: alike as they are, not as the loss sees them."""
     rng = np.random.default_rng(3)
     z = rng.normal(size=(4000, 16)) + 10.0 * rng.normal(size=(4000, 1))
-    assert evaluation.shape(z).rank < 1.3 and evaluation.shape(z).mean_abs_correlation > 0.95
-    seen = evaluation.shape(losses.seen("dino", z))
+    assert shape(z).rank < 1.3 and shape(z).mean_abs_correlation > 0.95
+    seen = shape(losses.seen("dino", z))
     assert seen.rank > 14.0 and seen.mean_abs_correlation < 0.1  # of 15 at most: each row sums to 0
     assert losses.seen("simclr", z) is z
 

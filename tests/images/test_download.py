@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynlab._checks import SettingError
-from dynlab.images import download
-from dynlab.images.archives import DataError
-from dynlab.images.datasets import CATALOGUE
-from dynlab.images.download import REMOTES, Patience, Remote, fetch
+from dynlab.images.data import download
+from dynlab.images.data.archives import DataError
+from dynlab.images.data.datasets import CATALOGUE
+from dynlab.images.data.download import REMOTES, Patience, Remote, fetch
+from dynlab.tools.checks import SettingError
 
 DATA = np.random.default_rng(0).bytes(1_000_003)
 MD5 = hashlib.md5(DATA).hexdigest()

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from dynlab._checks import SettingError
-from dynlab.images import encoders, layers
-from dynlab.images.network import Network
+from dynlab.images import layers
+from dynlab.images.networks import encoders
+from dynlab.images.networks.network import Network
+from dynlab.tools.checks import SettingError
 from tests import naive_layers as naive
 
 PHI = {"relu": lambda z: max(z, 0.0), "cubic": lambda z: z**3, "relu3": lambda z: max(z, 0.0) ** 3}

@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynlab._checks import SettingError
-from dynlab._stats import wilson
-from dynlab.images import evaluation, probe
+from dynlab.images import probe
+from dynlab.images.worth import accuracy
+from dynlab.images.worth import spectrum as the_spectrum
+from dynlab.images.worth.knn import knn, knn_scores
+from dynlab.images.worth.probe import STRENGTHS, choose_strength, linear_probe, standard, stratified
 from dynlab.population import moments
+from dynlab.tools.checks import SettingError
+from dynlab.tools.intervals import wilson
 from tests.images import naive_losses as naive
 
 
@@ -34,33 +38,33 @@ def test_votes_are_those_of_naive_loops(n, d, k, seed):
         train, test = np.round(train), np.round(test)
     labels = rng.integers(0, 3, n)
     unit = [naive.unit(part) for part in (train, test)]
-    found = evaluation.knn_scores(unit[0], labels, unit[1], min(k, n), 0.3)
+    found = knn_scores(unit[0], labels, unit[1], min(k, n), 0.3)
     np.testing.assert_allclose(found, naive.knn_scores(train, labels, test, k, 0.3), rtol=1e-9)
 
 
 def test_of_equal_neighbours_the_first_vote():
     train, labels = np.ones((50, 1), np.float32), np.repeat(np.arange(5), 10)
-    scores = evaluation.knn_scores(train, labels, np.ones((1, 1), np.float32), 12, 1.0)
+    scores = knn_scores(train, labels, np.ones((1, 1), np.float32), 12, 1.0)
     np.testing.assert_allclose(scores[0], [10, 2, 0, 0, 0], rtol=1e-12)
 
 
 def test_blocks_change_nothing(monkeypatch):
     train, labels = clouds(300, 6, 4, 0)
     test, test_labels = clouds(70, 6, 4, 1)
-    whole = evaluation.knn(train, labels, test, test_labels, k=20)
-    monkeypatch.setattr(evaluation, "CHUNK_ENTRIES", 300 * 9)
-    assert evaluation.knn(train, labels, test, test_labels, k=20) == whole
+    whole = knn(train, labels, test, test_labels, k=20)
+    monkeypatch.setattr(accuracy, "CHUNK_ENTRIES", 300 * 9)
+    assert knn(train, labels, test, test_labels, k=20) == whole
     assert 0.5 < whole.share < 1.0
 
 
 def test_knn_counts_pictures_and_says_how():
     train, labels = clouds(200, 5, 3, 0, apart=50.0)
-    found = evaluation.knn(train, labels, train[:40], labels[:40], k=7, temperature=0.07)
+    found = knn(train, labels, train[:40], labels[:40], k=7, temperature=0.07)
     assert (found.correct, found.total, found.share) == (40, 40, 1.0)
     assert found.interval == wilson(40, 40)
     for word in ("7 nearest of 200", "0.07", "40 pictures"):
         assert word in found.protocol
-    assert "200 nearest of 200" in evaluation.knn(train, labels, train, labels, k=500).protocol
+    assert "200 nearest of 200" in knn(train, labels, train, labels, k=500).protocol
     assert json.loads(json.dumps(found.as_json()))["accuracy"] == 1.0
 
 
@@ -154,11 +158,11 @@ def test_threads_change_no_bit_of_neighbours_and_probe():
     try:
         for threads in (1, before):
             numba.set_num_threads(threads)
-            mean, deviation = evaluation.standard(train)
-            parts = evaluation.standard_blocks(train, labels, np.ones(500, bool), mean, deviation)
+            mean, deviation = standard(train)
+            parts = accuracy.standard_blocks(train, labels, np.ones(500, bool), mean, deviation)
             fit = probe.fit(parts, 5, 0.1)
-            votes = evaluation.knn_scores(train, labels, test, 20, 0.1)
-            found.append((fit.flat.tobytes(), votes.tobytes(), evaluation.linear_probe(train, labels, test, test_labels)))
+            votes = knn_scores(train, labels, test, 20, 0.1)
+            found.append((fit.flat.tobytes(), votes.tobytes(), linear_probe(train, labels, test, test_labels)))
     finally:
         numba.set_num_threads(before)
     assert found[0] == found[1]
@@ -180,8 +184,8 @@ sys.stdout.write(evaluation.knn_scores(features[:2000], labels[:2000], features[
 def test_where_it_has_come_to_is_told():
     train, labels = clouds(200, 5, 3, 0)
     lines = []
-    evaluation.knn(train, labels, train[:40], labels[:40], told=lines.append)
-    evaluation.linear_probe(train, labels, train[:40], labels[:40], told=lines.append)
+    knn(train, labels, train[:40], labels[:40], told=lines.append)
+    linear_probe(train, labels, train[:40], labels[:40], told=lines.append)
     assert lines[0] == "nearest neighbours of 0 of 40 pictures" and lines[1] == "probe: C = 0.0001"
     assert lines[-1].startswith("probe: fit of all with C = ") and lines[-1].endswith("of at most 200")
 
@@ -243,10 +247,10 @@ def test_the_probe_approaches_the_best_there_is():
     test, test_labels = clouds(4000, 4, 3, 1)
     best = (test[:, :3].argmax(1) == test_labels).mean()
     stretch = np.array([1000.0, 1.0, 1e-3, 1.0], np.float32)
-    found = evaluation.linear_probe(train * stretch + 7.0, labels, test * stretch + 7.0, test_labels)
+    found = linear_probe(train * stretch + 7.0, labels, test * stretch + 7.0, test_labels)
     assert abs(found.share - best) < 0.01
-    assert evaluation.linear_probe(train * stretch + 7.0, labels, test * stretch + 7.0, test_labels) == found
-    assert set(found.details["held_out_accuracy"]) == {f"{c:g}" for c in evaluation.STRENGTHS}
+    assert linear_probe(train * stretch + 7.0, labels, test * stretch + 7.0, test_labels) == found
+    assert set(found.details["held_out_accuracy"]) == {f"{c:g}" for c in STRENGTHS}
     assert found.details["converged"] and f"{found.details['C']:g}" in found.details["held_out_accuracy"]
     for word in ("6000 training", "4000 pictures", "C chosen of 0.0001, 0.001", "10% of each class", "standard errors"):
         assert word in found.protocol
@@ -255,9 +259,9 @@ def test_the_probe_approaches_the_best_there_is():
 def test_the_strength_is_chosen_where_the_held_out_part_says():
     """Few pictures, many features that mean nothing: all but strong shrinkage overfits."""
     train, labels = clouds(120, 100, 2, 3, apart=1.5, dtype="float64")
-    held = evaluation.stratified(labels, 0.3)
+    held = stratified(labels, 0.3)
     inside, outside = (probe.blocks(train[part], labels[part]) for part in (~held, held))
-    chosen, tried, _ = evaluation.choose_strength(inside, outside, 2, (1e3, 1e-3))
+    chosen, tried, _ = choose_strength(inside, outside, 2, (1e3, 1e-3))
     assert chosen == 1e-3 and tried["0.001"] >= tried["1000"]
 
 
@@ -274,7 +278,7 @@ def test_no_larger_strengths_are_tried_where_one_is_worse_beyond_doubt(monkeypat
 
     monkeypatch.setattr(probe, "fit", lambda *given, **more: Told())
     part = (np.zeros((10000, 1)), np.zeros((1, 10000)), np.zeros(10000, int))
-    chosen, tried, _ = evaluation.choose_strength([part], [part], 2, (1.0, 2.0, 3.0, 4.0, 5.0), moments=np.eye(1))
+    chosen, tried, _ = choose_strength([part], [part], 2, (1.0, 2.0, 3.0, 4.0, 5.0), moments=np.eye(1))
     assert chosen == 2.0 and tried == {"1": 0.5, "2": 0.52, "3": 0.5195, "4": 0.49}
 
 
@@ -282,7 +286,7 @@ def test_no_larger_strengths_are_tried_where_one_is_worse_beyond_doubt(monkeypat
 @given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=5), share=st.sampled_from([0.1, 0.25, 0.5]))
 def test_the_held_out_part_has_its_share_of_each_class(counts, share):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    held = evaluation.stratified(labels, share)
+    held = stratified(labels, share)
     for label, count in enumerate(counts):
         taken = int(held[labels == label].sum())
         assert taken == min(max(1, round(share * count)), count - 1)
@@ -291,12 +295,12 @@ def test_the_held_out_part_has_its_share_of_each_class(counts, share):
 def test_the_shape_of_known_clouds():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(20000, 6))
-    shape = evaluation.shape(z)
+    shape = the_spectrum.shape(z)
     assert shape.rank == pytest.approx(6, abs=0.01) and shape.covariance_rank == pytest.approx(6, abs=0.01)
     assert shape.mean_abs_correlation < 0.02 and shape.dead == 0
-    collapsed = evaluation.shape(z[:, :1] * np.array([1.0, -2.0, 3.0]) + 5.0)
+    collapsed = the_spectrum.shape(z[:, :1] * np.array([1.0, -2.0, 3.0]) + 5.0)
     assert collapsed.rank == pytest.approx(1, abs=1e-6) and collapsed.mean_abs_correlation == pytest.approx(1)
-    stretched = evaluation.shape(z * np.array([100.0, 1, 1, 1, 1, 1]))
+    stretched = the_spectrum.shape(z * np.array([100.0, 1, 1, 1, 1, 1]))
     assert stretched.rank > 5.9 and stretched.covariance_rank < 1.02
     assert stretched.spectrum[0] == pytest.approx(1e4, rel=0.05)
     assert list(stretched.spectrum) == sorted(stretched.spectrum, reverse=True)
@@ -305,7 +309,7 @@ def test_the_shape_of_known_clouds():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_rank_and_correlations_are_those_of_numpy_and_the_theory(dtype):
     z = (np.random.default_rng(1).normal(size=(50, 4)) @ np.random.default_rng(2).normal(size=(4, 4)) + 100.0).astype(dtype)
-    shape = evaluation.shape(z)
+    shape = the_spectrum.shape(z)
     correlation = np.corrcoef(z.astype(float).T)
     assert shape.rank == pytest.approx(moments.spectral_rank(correlation), rel=1e-9)
     assert shape.mean_abs_correlation == pytest.approx(np.abs(correlation[~np.eye(4, dtype=bool)]).mean(), rel=1e-9)
@@ -315,11 +319,11 @@ def test_the_rank_and_correlations_are_those_of_numpy_and_the_theory(dtype):
 def test_features_that_never_vary_are_counted_and_left_out():
     z = np.random.default_rng(0).normal(size=(1000, 4)).astype(np.float32)
     z[:, 1] = 0.1
-    shape = evaluation.shape(z)
+    shape = the_spectrum.shape(z)
     assert shape.dead == 1 and shape.mean_abs_correlation < 0.1 and shape.spectrum[-1] == 0.0
-    nothing = evaluation.shape(np.ones((10, 3)))
+    nothing = the_spectrum.shape(np.ones((10, 3)))
     assert nothing.dead == 3 and np.isnan(nothing.mean_abs_correlation)
-    probe = evaluation.linear_probe(z, np.arange(1000) % 2, z, np.arange(1000) % 2)
+    probe = linear_probe(z, np.arange(1000) % 2, z, np.arange(1000) % 2)
     assert 0.4 < probe.share < 0.65
 
 
@@ -332,10 +336,10 @@ def test_a_feature_that_varies_by_rounding_alone_does_not_vary(dtype):
     for _ in range(3):
         blurred = z.copy()
         blurred[:, 1] *= 1 + np.finfo(dtype).eps * rng.integers(-1, 2, 400).astype(dtype)
-        assert evaluation.shape(blurred) == evaluation.shape(z) and evaluation.shape(z).dead == 1
-        assert evaluation.linear_probe(blurred, labels, z, labels) == evaluation.linear_probe(z, labels, z, labels)
+        assert the_spectrum.shape(blurred) == the_spectrum.shape(z) and the_spectrum.shape(z).dead == 1
+        assert linear_probe(blurred, labels, z, labels) == linear_probe(z, labels, z, labels)
     everything = np.full((400, 3), 0.1, dtype) * (1 + np.finfo(dtype).eps * rng.integers(-1, 2, (400, 3)).astype(dtype))
-    assert repr(evaluation.shape(everything)) == repr(evaluation.shape(np.full((400, 3), 0.1, dtype)))
+    assert repr(the_spectrum.shape(everything)) == repr(the_spectrum.shape(np.full((400, 3), 0.1, dtype)))
 
 
 @pytest.mark.parametrize("pictures, features", [(2000, 6), (40, 90)])
@@ -343,7 +347,7 @@ def test_eigenvalues_that_vanish_are_zero_in_the_spectrum(pictures, features):
     """Rank 3 by construction: the entropies are those of three numbers, whatever rounding leaves of the others."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(pictures, 3)) @ rng.normal(size=(3, features))
-    shape = evaluation.shape(z)
+    shape = the_spectrum.shape(z)
     values = np.linalg.svd(z - z.mean(0), compute_uv=False)[:3] ** 2 / pictures
     assert shape.spectrum[3:] == (0.0,) * (features - 3)
     np.testing.assert_allclose(shape.spectrum[:3], values, rtol=1e-12)
@@ -362,7 +366,7 @@ def test_eigenvalues_that_vanish_are_zero_in_the_spectrum(pictures, features):
         ({"test_labels": np.zeros(4)}, "labels="),
     ],
 )
-@pytest.mark.parametrize("function", [evaluation.knn, evaluation.linear_probe])
+@pytest.mark.parametrize("function", [knn, linear_probe])
 def test_what_is_refused(function, change, word):
     rng = np.random.default_rng(0)
     given = {"train": rng.normal(size=(8, 2)), "train_labels": np.arange(8) % 2}

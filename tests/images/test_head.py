@@ -5,10 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynlab import heads
-from dynlab._checks import SettingError
-from dynlab.images import head, layers, optimise
-from dynlab.images.rotations import spectrum
+from dynlab.formulas import head_rules
+from dynlab.images import layers
+from dynlab.images.networks import head
+from dynlab.images.networks.rotations import spectrum
+from dynlab.images.settings import HEADS, OPTIMISERS
+from dynlab.images.training import optimise
+from dynlab.population.head_matrices import from_correlation, moving_correlation, norm_and_asymmetry
+from dynlab.tools.checks import SettingError
 from tests.images.naive_losses import slopes
 
 
@@ -23,7 +27,7 @@ def product(part, z, weights):
     return float((part.forward(z, out) * weights).sum())
 
 
-@pytest.mark.parametrize("rule", head.HEADS)
+@pytest.mark.parametrize("rule", HEADS)
 @settings(max_examples=5)
 @given(half=st.integers(2, 5), m=st.integers(1, 5), seed=st.integers(0, 99))
 def test_gradients_are_differences(rule, half, m, seed):
@@ -46,7 +50,7 @@ def test_gradients_are_differences(rule, half, m, seed):
         return product(part, z, weights)
 
     expected = slopes(of_parameters, before).reshape(m, m)
-    heads.project_gradient(heads.rule_number(rule), m, expected)
+    head_rules.project_gradient(head_rules.rule_number(rule), m, expected)
     np.testing.assert_allclose(gradients.reshape(m, m), expected, atol=1e-6 * (1.0 + np.abs(expected).max()))
     np.testing.assert_array_equal(z, kept)
 
@@ -72,7 +76,7 @@ def test_forward_is_the_matrix_times_each_output():
     np.testing.assert_allclose(out[3], part.matrix @ z[3], rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", optimise.OPTIMISERS)
+@pytest.mark.parametrize("name", OPTIMISERS)
 def test_the_diagonal_is_never_touched(name):
     m = 8
     part = head.make("off-diagonal", m, layers)
@@ -86,7 +90,7 @@ def test_the_diagonal_is_never_touched(name):
         made.step(part.parameters, part.gradients, 0.1)
     np.testing.assert_array_equal(part.matrix.diagonal(), np.ones(m, np.float32))
     assert np.abs(part.matrix - np.eye(m)).max() > 1e-3
-    assert part.norm_and_asymmetry() == heads.norm_and_asymmetry(part.matrix)
+    assert part.norm_and_asymmetry() == norm_and_asymmetry(part.matrix)
 
 
 def test_a_symmetric_head_stays_symmetric_to_the_bit():
@@ -107,8 +111,8 @@ def test_heads_of_the_correlation_are_the_theory_rule_on_the_moving_average(rule
     for seed in range(4):
         z, _ = data(30, 6, seed)
         part.prepare(z)
-        average = heads.moving_correlation(average, z.T @ z / 30)
-        np.testing.assert_allclose(part.matrix, heads.from_correlation(rule, average), atol=1e-10)
+        average = moving_correlation(average, z.T @ z / 30)
+        np.testing.assert_allclose(part.matrix, from_correlation(rule, average), atol=1e-10)
     again = head.make(rule, 6, layers, "float64")
     again.load(part.save())
     for one in (part, again):
@@ -123,7 +127,7 @@ def test_heads_of_the_correlation_are_the_theory_rule_on_the_moving_average(rule
 def test_the_head_of_any_correlation_is_the_theory_rule(rule, m, rank, seed):
     z = np.random.default_rng(seed).normal(size=(min(rank, m), m))
     correlation = z.T @ z
-    expected = heads.from_correlation(rule, correlation, 0.05)
+    expected = from_correlation(rule, correlation, 0.05)
     np.testing.assert_allclose(head.from_correlation(rule, correlation, 0.05), expected, atol=3e-7)
 
 
@@ -147,7 +151,7 @@ def test_outputs_that_vanish_or_diverge_leave_a_head_that_says_so(rule):
     assert np.isnan(head.from_correlation(rule, np.full((3, 3), np.nan), 0.1)).all()
 
 
-@pytest.mark.parametrize("rule", head.HEADS)
+@pytest.mark.parametrize("rule", HEADS)
 def test_a_head_goes_on_from_what_was_saved(rule):
     part, again = head.make(rule, 4, layers), head.make(rule, 4, layers)
     z = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynlab.images import layers as ops
+from dynlab.images.layers import pointwise as the_pointwise
+from dynlab.images.layers.convolution import convolution_work, convolve, convolve_backward_data, convolve_backward_weights
+from dynlab.images.layers.dense import matmul
+from dynlab.images.layers.normalise import batch_norm, batch_norm_backward, batch_norm_inference, update_running
+from dynlab.images.layers.pointwise import add, cube, cube_backward, relu_backward, relu_cube, relu_cube_backward
+from dynlab.images.layers.pool import max_pool, max_pool_backward, mean_pool, mean_pool_backward
 from tests import naive_layers as naive
 
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
@@ -29,15 +34,15 @@ def slope(function, x, direction, step=1e-6):
 def check_convolution(n, h, w, c_in, c_out, k, stride, dtype):
     x, weights = normal(1, n, h, w, c_in, dtype=dtype), normal(2, k, k, c_in, c_out, dtype=dtype)
     want = naive.convolve(x, weights, stride)
-    work = ops.convolution_work(x.shape, weights.shape, stride, dtype)
+    work = convolution_work(x.shape, weights.shape, stride, dtype)
     out = np.full(want.shape, np.nan, dtype)
-    assert close(ops.convolve(x, weights, stride, out, work), want, dtype)
+    assert close(convolve(x, weights, stride, out, work), want, dtype)
     d_out = normal(3, *want.shape, dtype=dtype)
     want_x, want_w = naive.convolve_gradients(x, weights, d_out, stride)
     d_x, d_w = np.full(x.shape, np.nan, dtype), np.full(weights.shape, np.nan, dtype)
-    assert close(ops.convolve_backward_data(d_out, weights, stride, d_x, work), want_x, dtype)
-    assert close(ops.convolve_backward_weights(x, d_out, stride, d_w, work), want_w, dtype)
-    assert close(ops.convolve(x, weights, stride, np.full(want.shape, np.nan, dtype), work), want, dtype)
+    assert close(convolve_backward_data(d_out, weights, stride, d_x, work), want_x, dtype)
+    assert close(convolve_backward_weights(x, d_out, stride, d_w, work), want_w, dtype)
+    assert close(convolve(x, weights, stride, np.full(want.shape, np.nan, dtype), work), want, dtype)
 
 
 @given(
@@ -66,16 +71,16 @@ def test_convolutions_of_many_tiles_are_the_loops(shape, dtype):
 @pytest.mark.parametrize(("k", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2)])
 def test_gradients_of_a_convolution_are_its_differences(k, stride):
     x, w = normal(1, 2, 5, 6, 4), normal(2, k, k, 4, 5)
-    work = ops.convolution_work(x.shape, w.shape, stride, "float64")
+    work = convolution_work(x.shape, w.shape, stride, "float64")
     shape = naive.convolve(x, w, stride).shape
     d_out = normal(3, *shape)
 
     def loss(x, w):
-        return float((ops.convolve(x, w, stride, np.empty(shape), work) * d_out).sum())
+        return float((convolve(x, w, stride, np.empty(shape), work) * d_out).sum())
 
     along_x, along_w = normal(4, *x.shape), normal(5, *w.shape)
-    d_x = ops.convolve_backward_data(d_out, w, stride, np.empty_like(x), work)
-    d_w = ops.convolve_backward_weights(x, d_out, stride, np.empty_like(w), work)
+    d_x = convolve_backward_data(d_out, w, stride, np.empty_like(x), work)
+    d_w = convolve_backward_weights(x, d_out, stride, np.empty_like(w), work)
     assert np.isclose((d_x * along_x).sum(), slope(lambda x: loss(x, w), x, along_x), rtol=1e-7)
     assert np.isclose((d_w * along_w).sum(), slope(lambda w: loss(x, w), w, along_w), rtol=1e-7)
 
@@ -98,7 +103,7 @@ def test_batch_norm_is_the_loops(rows, c, groups, relu, residual, affine):
         x, scale, shift, beside, (mean, inverse) = norm_case(rows, c, groups, affine, residual, dtype)
         want, means, variances = naive.batch_norm(x, groups, scale, shift, 1e-3, relu, beside)
         out = np.full(x.shape, np.nan, dtype)
-        ops.batch_norm(x, groups, scale, shift, 1e-3, out, mean, inverse, bool(relu), beside)
+        batch_norm(x, groups, scale, shift, 1e-3, out, mean, inverse, bool(relu), beside)
         assert close(out, want, dtype)
         assert close(mean, means, dtype)
         assert close(inverse, 1.0 / np.sqrt(variances + 1e-3), dtype)
@@ -112,15 +117,15 @@ def test_gradients_of_batch_norm_are_its_differences(rows, c, groups, relu, resi
 
     def loss(x, scale, shift, beside):
         out, aside = np.empty_like(x), np.empty((2, groups, c))
-        ops.batch_norm(x, groups, scale, shift, 1e-3, out, *aside, bool(relu), beside)
+        batch_norm(x, groups, scale, shift, 1e-3, out, *aside, bool(relu), beside)
         return float((out * d_out).sum())
 
     out = np.empty_like(x)
-    ops.batch_norm(x, groups, scale, shift, 1e-3, out, mean, inverse, bool(relu), beside)
+    batch_norm(x, groups, scale, shift, 1e-3, out, mean, inverse, bool(relu), beside)
     gradients = [np.full(x.shape, np.nan), *(np.full(c, np.nan) if affine else None for _ in range(2))]
     d_beside = np.full(x.shape, np.nan) if residual else None
     arguments = (x, out, groups, mean, inverse, scale)
-    ops.batch_norm_backward(d_out, *arguments, *gradients, bool(relu), d_beside)
+    batch_norm_backward(d_out, *arguments, *gradients, bool(relu), d_beside)
     inputs = [x, scale, shift, beside]
     for i, gradient in enumerate([*gradients, d_beside]):
         if gradient is None:
@@ -131,7 +136,7 @@ def test_gradients_of_batch_norm_are_its_differences(rows, c, groups, relu, resi
         assert np.isclose((gradient * along).sum(), numeric, rtol=1e-5, atol=1e-5)
     in_place = d_out.copy()
     again = np.empty_like(x) if residual else None
-    ops.batch_norm_backward(in_place, *arguments, in_place, *gradients[1:], bool(relu), again)
+    batch_norm_backward(in_place, *arguments, in_place, *gradients[1:], bool(relu), again)
     assert close(in_place, gradients[0])
     assert again is None or np.array_equal(again, d_beside)
 
@@ -139,15 +144,15 @@ def test_gradients_of_batch_norm_are_its_differences(rows, c, groups, relu, resi
 def test_the_variance_survives_a_large_mean():
     x = normal(1, 4000, 6, dtype="float32") + np.float32(3000.0)
     mean, inverse = np.empty((2, 1, 6), "float32")
-    ops.batch_norm(x, 1, None, None, 0.0, np.empty_like(x), mean, inverse)
+    batch_norm(x, 1, None, None, 0.0, np.empty_like(x), mean, inverse)
     assert np.allclose(inverse, 1.0 / x.astype(float).std(axis=0), rtol=1e-4)
 
 
 def test_running_statistics_follow_each_group_and_serve_inference():
     x, (mean, inverse) = normal(1, 12, 5), np.empty((2, 2, 5))
-    ops.batch_norm(x, 2, None, None, 1e-3, np.empty_like(x), mean, inverse)
+    batch_norm(x, 2, None, None, 1e-3, np.empty_like(x), mean, inverse)
     running_mean, running_variance = np.zeros(5), np.ones(5)
-    ops.update_running(mean, inverse, 1e-3, 6, 0.1, running_mean, running_variance)
+    update_running(mean, inverse, 1e-3, 6, 0.1, running_mean, running_variance)
     want_mean, want_variance = np.zeros(5), np.ones(5)
     for part in (x[:6], x[6:]):
         want_mean = 0.9 * want_mean + 0.1 * part.mean(axis=0)
@@ -157,17 +162,17 @@ def test_running_statistics_follow_each_group_and_serve_inference():
     scale, shift, beside = normal(2, 5), normal(3, 5), normal(4, 12, 5)
     plain = scale * (x - want_mean) / np.sqrt(want_variance + 1e-3) + shift
     out = np.empty_like(x)
-    assert close(ops.batch_norm_inference(x, want_mean, want_variance, scale, shift, 1e-3, out), plain)
-    ops.batch_norm_inference(x, want_mean, want_variance, scale, shift, 1e-3, out, True, beside)
+    assert close(batch_norm_inference(x, want_mean, want_variance, scale, shift, 1e-3, out), plain)
+    batch_norm_inference(x, want_mean, want_variance, scale, shift, 1e-3, out, True, beside)
     assert close(out, np.maximum(plain + beside, 0.0))
-    ops.batch_norm_inference(x, want_mean, want_variance, None, None, 1e-3, out)
+    batch_norm_inference(x, want_mean, want_variance, None, None, 1e-3, out)
     assert close(out, (x - want_mean) / np.sqrt(want_variance + 1e-3))
 
 
 PAIRS = {
-    "relu": (ops.relu, ops.relu_backward, lambda z: np.maximum(z, 0.0)),
-    "cube": (ops.cube, ops.cube_backward, lambda z: z**3),
-    "relu_cube": (ops.relu_cube, ops.relu_cube_backward, lambda z: np.maximum(z, 0.0) ** 3),
+    "relu": (the_pointwise.relu, relu_backward, lambda z: np.maximum(z, 0.0)),
+    "cube": (cube, cube_backward, lambda z: z**3),
+    "relu_cube": (relu_cube, relu_cube_backward, lambda z: np.maximum(z, 0.0) ** 3),
 }
 
 
@@ -186,13 +191,13 @@ def test_add():
     x, y = normal(1, 4, 4100), normal(2, 4, 4100)
     for out in (np.empty_like(x), x.copy(), y.copy()):
         first, second = (out if np.array_equal(out, x) else x), (out if np.array_equal(out, y) else y)
-        assert np.array_equal(ops.add(first, second, out), x + y)
+        assert np.array_equal(add(first, second, out), x + y)
 
 
 def test_batch_norm_lets_what_is_not_a_number_through_its_relu():
     x = normal(1, 8, 3)
     x[2, 1] = np.nan
-    out = ops.batch_norm(x, 1, None, None, 1e-5, np.empty_like(x), *np.empty((2, 1, 3)), True)
+    out = batch_norm(x, 1, None, None, 1e-5, np.empty_like(x), *np.empty((2, 1, 3)), True)
     assert np.isnan(out[:, 1]).all()
     assert np.isfinite(out[:, [0, 2]]).all()
 
@@ -201,8 +206,8 @@ def test_batch_norm_lets_what_is_not_a_number_through_its_relu():
 def test_mean_pool(total):
     x, d_out = normal(1, 3, 5, 4, 7), normal(2, 3, 7)
     want = x.sum(axis=(1, 2)) if total else x.mean(axis=(1, 2))
-    assert close(ops.mean_pool(x, np.empty((3, 7)), total), want)
-    d_x = ops.mean_pool_backward(d_out, np.empty_like(x), total)
+    assert close(mean_pool(x, np.empty((3, 7)), total), want)
+    d_x = mean_pool_backward(d_out, np.empty_like(x), total)
     assert np.isclose((d_x * x).sum(), (want * d_out).sum())
     assert close(d_x, np.broadcast_to(d_x[:, :1, :1], d_x.shape))
 
@@ -212,16 +217,16 @@ def test_max_pool(size, stride):
     x = normal(1, 2, 7, 6, 3)
     want = naive.max_pool(x, size, stride)
     out, where = np.empty(want.shape), np.empty(want.shape, np.uint8)
-    assert np.array_equal(ops.max_pool(x, size, stride, out, where), want)
+    assert np.array_equal(max_pool(x, size, stride, out, where), want)
     d_out, along = normal(2, *want.shape), normal(3, *x.shape)
-    d_x = ops.max_pool_backward(d_out, where, size, stride, np.full(x.shape, np.nan))
+    d_x = max_pool_backward(d_out, where, size, stride, np.full(x.shape, np.nan))
     numeric = slope(lambda x: (naive.max_pool(x, size, stride) * d_out).sum(), x, along, 1e-7)
     assert np.isclose((d_x * along).sum(), numeric, rtol=1e-6)
 
 
 def test_max_pool_takes_the_first_of_equal_ones():
     out, where = np.empty((1, 1, 1, 1)), np.empty((1, 1, 1, 1), np.uint8)
-    ops.max_pool(np.zeros((1, 2, 2, 1)), 2, 2, out, where)
+    max_pool(np.zeros((1, 2, 2, 1)), 2, 2, out, where)
     assert where[0, 0, 0, 0] == 0
 
 
@@ -236,46 +241,46 @@ def test_matmul_is_the_product(m, k, n, dtype):
         (a, np.ascontiguousarray(b.T), {"transpose_b": True}),
         (np.asfortranarray(a), b[:, :], {}),
     ):
-        assert close(ops.matmul(left, right, np.full((m, n), np.nan, dtype), **words), want, dtype)
-        assert close(ops.matmul(left, right, start.copy(), accumulate=True, **words), want + start, dtype)
+        assert close(matmul(left, right, np.full((m, n), np.nan, dtype), **words), want, dtype)
+        assert close(matmul(left, right, start.copy(), accumulate=True, **words), want + start, dtype)
 
 
 def test_arrays_that_do_not_fit_are_refused():
     x, w, out = normal(1, 2, 4, 4, 3), normal(2, 3, 3, 3, 5), np.empty((2, 4, 4, 5))
-    work = ops.convolution_work(x.shape, w.shape, 1, "float64")
+    work = convolution_work(x.shape, w.shape, 1, "float64")
     for wrong in ((x[:1], w, 1, out), (x, w, 2, out), (x.astype("float32"), w, 1, out), (x, w, 1, out[:, :3])):
         with pytest.raises(ValueError, match="scratch is for x, w, out of shapes"):
-            ops.convolve(*wrong, work)
+            convolve(*wrong, work)
     a, b, out = normal(1, 4, 5), normal(2, 5, 6), np.empty((4, 6))
     for wrong in ((a, b[:4], out), (a, b, out[:3]), (a.astype("float32"), b, out)):
         with pytest.raises(ValueError, match="matmul"):
-            ops.matmul(*wrong)
+            matmul(*wrong)
 
 
 def test_matmul_of_many_rows():
     a, b = normal(1, 3000, 20), normal(2, 3000, 35)
-    assert close(ops.matmul(a, b, np.empty((20, 35)), transpose_a=True), a.T @ b)
+    assert close(matmul(a, b, np.empty((20, 35)), transpose_a=True), a.T @ b)
 
 
 def test_bits_do_not_depend_on_the_number_of_threads():
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("one core: nothing to compare")
     x, w = normal(1, 9, 11, 10, 20, dtype="float32"), normal(2, 3, 3, 20, 40, dtype="float32")
-    work = ops.convolution_work(x.shape, w.shape, 1)
+    work = convolution_work(x.shape, w.shape, 1)
     before, answers = numba.get_num_threads(), []
     try:
         for threads in (1, 2):
             numba.set_num_threads(threads)
             out, d_x, d_w = np.empty((9, 11, 10, 40), "float32"), np.empty_like(x), np.empty_like(w)
-            ops.convolve(x, w, 1, out, work)
-            ops.convolve_backward_data(out, w, 1, d_x, work)
-            ops.convolve_backward_weights(x, out, 1, d_w, work)
+            convolve(x, w, 1, out, work)
+            convolve_backward_data(out, w, 1, d_x, work)
+            convolve_backward_weights(x, out, 1, d_w, work)
             flat, made = out.reshape(-1, 40), [np.empty((2, 40), "float32") for _ in range(2)]
             normed, d_flat = np.empty_like(flat), np.empty_like(flat)
-            ops.batch_norm(flat, 2, w[0, 0, 0], w[0, 0, 1], 1e-5, normed, *made, True)
+            batch_norm(flat, 2, w[0, 0, 0], w[0, 0, 1], 1e-5, normed, *made, True)
             sums = [np.empty(40, "float32") for _ in range(2)]
-            ops.batch_norm_backward(flat, flat, normed, 2, *made, w[0, 0, 0], d_flat, *sums, True)
-            product = ops.matmul(flat, normed, np.empty((40, 40), "float32"), transpose_a=True)
+            batch_norm_backward(flat, flat, normed, 2, *made, w[0, 0, 0], d_flat, *sums, True)
+            product = matmul(flat, normed, np.empty((40, 40), "float32"), transpose_a=True)
             answers.append([a.tobytes() for a in (out, d_x, d_w, normed, *made, d_flat, *sums, product)])
     finally:
         numba.set_num_threads(before)

@@ -7,14 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynlab._checks import SettingError
-from dynlab.images import head, layers, losses
+from dynlab.images import layers, losses
+from dynlab.images.layers.rows import softmax
+from dynlab.images.networks import head
+from dynlab.images.settings import LOSSES
 from dynlab.samples import objective
-from dynlab.training import Training
+from dynlab.settings.training import Training
+from dynlab.tools.checks import SettingError
 from tests.images import naive_losses as naive
 
 CASES = [("similarity", kind, stop) for kind in losses.NORMALISATIONS for stop in ("target", "online", "none")]
-CASES += [(name, "batch", "target") for name in losses.OBJECTIVES if name != "similarity"]
+CASES += [(name, "batch", "target") for name in LOSSES if name != "similarity"]
 WEIGHTS = (3.0, 2.0, 0.7)
 CENTRE = 0.3
 
@@ -204,7 +207,7 @@ def test_the_teacher_centre_moves_after_the_step_and_is_saved():
 def test_softmax_survives_large_outputs():
     x = np.array([[1000.0, 999.0, -np.inf], [0.0, -1e30, 1.0]])
     out, logs = np.empty_like(x), np.empty(2)
-    layers.softmax(x, None, 0.5, out, logs)
+    softmax(x, None, 0.5, out, logs)
     np.testing.assert_allclose(out.sum(1), 1.0, rtol=1e-14)
     np.testing.assert_allclose(logs, [np.log1p(np.exp(-2.0))] * 2, rtol=1e-14)
 

@@ -8,21 +8,12 @@ import numpy as np
 import pytest
 from numba.core.runtime import _nrt_python, rtsys
 
-from dynlab import _rng
-from dynlab._checks import SettingError
-from dynlab.images import encoders, layers
-from dynlab.images.network import (
-    DOMAIN_START,
-    Activation,
-    BatchNorm,
-    Convolution,
-    Linear,
-    MaxPool,
-    MeanPool,
-    Network,
-    Patches,
-    Residual,
-)
+from dynlab.images import layers
+from dynlab.images.networks import encoders
+from dynlab.images.networks.network import DOMAIN_START, Network
+from dynlab.images.networks.nodes import Activation, BatchNorm, Convolution, Linear, MaxPool, MeanPool, Patches, Residual
+from dynlab.machine import rng
+from dynlab.tools.checks import SettingError
 
 SMALL = [
     Convolution(6),
@@ -213,11 +204,11 @@ def test_starts():
     assert np.isclose(part["4.linear.weight"].std(), 1.0 / np.sqrt(60), rtol=0.05)
     # Number i of segment s of stream t under a seed, by the undecorated generator.
     net.initialise(2**40 + 17, stream=5)
-    a, b, _, _ = _rng.philox(7, 3 + _rng.DOMAIN * DOMAIN_START, 5, 0, *_rng.key_of(2**40 + 17))
+    a, b, _, _ = rng.philox(7, 3 + rng.DOMAIN * DOMAIN_START, 5, 0, *rng.key_of(2**40 + 17))
     want = (2.0 * (((a << 21) | (b >> 11)) + 0.5) * 2.0**-53 - 1.0) / np.sqrt(40)
     assert net.parameters[net.segments[3][1] + 7] == want
-    words = _rng.philox(0, 0 + _rng.DOMAIN * DOMAIN_START, 5, 0, *_rng.key_of(2**40 + 17))
-    assert net.parameters[0] == np.sqrt(2.0 / (9 * 40)) * _rng.normal_pair(*words)[0]
+    words = rng.philox(0, 0 + rng.DOMAIN * DOMAIN_START, 5, 0, *rng.key_of(2**40 + 17))
+    assert net.parameters[0] == np.sqrt(2.0 / (9 * 40)) * rng.normal_pair(*words)[0]
 
 
 def test_seeds_and_streams_start_apart_and_buffers_anew():

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynlab._checks import SettingError
 from dynlab.formulas import updates
-from dynlab.images import layers, optimise
+from dynlab.images import layers
 from dynlab.images.layers.updates import CHUNK
+from dynlab.images.settings import OPTIMISERS
+from dynlab.images.training import optimise
+from dynlab.tools.checks import SettingError
 from tests.images import naive_losses as naive
 
 STEPS = 10
@@ -74,7 +76,7 @@ def large(name):
     return p, gradients[:3], optimise.make(name, p, mask, layers, segments, weight_decay=0.1)
 
 
-@pytest.mark.parametrize("name", optimise.OPTIMISERS)
+@pytest.mark.parametrize("name", OPTIMISERS)
 def test_the_bits_do_not_depend_on_the_number_of_threads(name):
     results, before = [], numba.get_num_threads()
     for threads in (1, before):
@@ -87,7 +89,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(name):
     np.testing.assert_array_equal(*results)
 
 
-@pytest.mark.parametrize("name", optimise.OPTIMISERS)
+@pytest.mark.parametrize("name", OPTIMISERS)
 def test_vectors_of_several_chunks_are_updated_to_the_end(name):
     p, gradients, made = large(name)
     mask = made.decays
@@ -101,7 +103,7 @@ def test_vectors_of_several_chunks_are_updated_to_the_end(name):
     np.testing.assert_allclose(walk(made, p, gradients, 0.01), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", optimise.OPTIMISERS)
+@pytest.mark.parametrize("name", OPTIMISERS)
 def test_a_run_goes_on_from_what_was_saved(name):
     p, gradients, mask = problem(30, 3, "float32")
     segments = [("a", 0, 30, ())]

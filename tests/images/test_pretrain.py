@@ -14,10 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynlab._checks import SettingError
-from dynlab.images import appraisal, contest, datasets, layers, record, settings, tables, train
-from dynlab.images.networks import Networks
-from dynlab.images.settings import Pretraining, pretraining
+from dynlab import heads
+from dynlab.images import layers, settings
+from dynlab.images.comparison import tables
+from dynlab.images.comparison.runs import entries, of_entry
+from dynlab.images.data import datasets
+from dynlab.images.networks.encoder_and_projector import Networks
+from dynlab.images.settings import REPRESENTATIONS, Pretraining, pretraining
+from dynlab.images.training import run_folder, train
+from dynlab.images.worth import representations
+from dynlab.tools.checks import SettingError
 from tests.images import small
 
 SMALL = ["--encoder", "demo", "--projector", "16,8", "--batch", "16", "--steps", "24", "--record", "4", "--knn-every", "2"]
@@ -50,7 +56,7 @@ def test_a_run_fills_its_folder(tmp_path, capsys):
     assert (metrics["head_norm"].diff()[1:] != 0.0).all()
     facts = json.loads((folder / "run.json").read_text())
     assert facts["status"] == "finished" and facts["pictures"] == 96
-    assert Pretraining(**facts["settings"]) == record.settings_of(folder)
+    assert Pretraining(**facts["settings"]) == run_folder.settings_of(folder)
     assert "24 steps" in capsys.readouterr().out
 
 
@@ -71,7 +77,7 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(tmp_path):
     assert subprocess.run(again, timeout=300).returncode == 0
     for name in ("metrics.csv", "weights.npz"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
-    assert len(list((cut / "checkpoints").iterdir())) == record.KEPT
+    assert len(list((cut / "checkpoints").iterdir())) == run_folder.KEPT
 
 
 def test_checkpoint_holds_all_that_the_next_step_depends_on():
@@ -241,7 +247,7 @@ def test_a_run_goes_on_with_its_own_pictures_alone(tmp_path, capsys, monkeypatch
 
 
 def test_two_runs_into_one_folder(tmp_path, capsys):
-    from dynlab.files import growing_folder
+    from dynlab.tools.files import growing_folder
 
     with growing_folder(tmp_path / "x"):
         assert pretrain(tmp_path / "x") == 2
@@ -250,7 +256,7 @@ def test_two_runs_into_one_folder(tmp_path, capsys):
 
 FULL = """
 import resource, signal, sys
-from dynlab.images.train import Trainer
+from dynlab.images.training.train import Trainer
 from tests.images.small import command
 
 def step(self, number, whole=Trainer.step):
@@ -296,18 +302,18 @@ def test_evaluate(tmp_path, capsys):
     told = capsys.readouterr()
     facts = json.loads((place / "evaluate.json").read_text())
     names = [row["representation"] for row in facts["rows"]]
-    assert names == list(appraisal.REPRESENTATIONS)
+    assert names == list(REPRESENTATIONS)
     assert all("weighted kNN" in row["knn"]["protocol"] for row in facts["rows"])
     assert told.out.count("multinomial logistic regression") == 1  # one protocol, which holds for all
     assert "\nC chosen: encoder " in told.out and ", pixels " in told.out
     # The random encoder is the one that the run started from, and features do not depend on how pictures are grouped.
-    of_run = record.settings_of(place)
+    of_run = run_folder.settings_of(place)
     pictures = small.small_set(40, 1).pictures
-    found = appraisal.networks_of(of_run, pictures, layers)
+    found = representations.networks_of(of_run, pictures, layers)
     start = train.Trainer(of_run, small.small_set(96, 0), layers).networks
     assert np.array_equal(found.encoder.parameters, start.encoder.parameters)
-    whole = appraisal.features_of(found, pictures, of_run)[0]
-    assert np.allclose(whole[7:9], appraisal.features_of(found, pictures[7:9], of_run)[0], atol=1e-5)
+    whole = representations.features_of(found, pictures, of_run)[0]
+    assert np.allclose(whole[7:9], representations.features_of(found, pictures[7:9], of_run)[0], atol=1e-5)
     assert run(str(tmp_path), module="dynlab.evaluate") == 2
     assert "holds no run of dynlab.pretrain" in capsys.readouterr().err
 
@@ -316,7 +322,7 @@ def test_contest(tmp_path, capsys):
     out = tmp_path / "heads"
     words = ["--recipe", "demo", "--steps", "12", "--batch", "16", "--out", str(out), "--data", "nowhere"]
     words += ["--heads", "none,off-diagonal,linear:random", "--seeds", "2"]
-    assert run(*words, module="dynlab.images.contest") == 0
+    assert run(*words, module="dynlab.heads") == 0
     told = capsys.readouterr().out
     assert "off-diagonal" in told and "random encoder" in told and "rank of z" in told
     names = {path.name for path in out.iterdir()}
@@ -324,9 +330,9 @@ def test_contest(tmp_path, capsys):
     table = pd.read_csv(out / "heads.csv", keep_default_na=False)
     assert len(table) == 2 * (2 * 3 + 1)
     before = (out / "heads.csv").read_bytes()
-    assert run(*words, module="dynlab.images.contest") == 0  # nothing is made again
+    assert run(*words, module="dynlab.heads") == 0  # nothing is made again
     assert (out / "heads.csv").read_bytes() == before
-    assert run(*words, "--lr", "0.1", module="dynlab.images.contest") == 2
+    assert run(*words, "--lr", "0.1", module="dynlab.heads") == 2
     assert "which batch-none-seed0 has not" in capsys.readouterr().err
 
 
@@ -369,8 +375,8 @@ def test_simsiams_projector_ends_in_a_batch_norm_without_affine_map():
 
 
 def test_settings_of_contest_runs():
-    one = contest.check(contest.parser().parse_args(["--recipe", "demo"]))
-    made = [contest.of_entry(one, *entry) for entry in contest.entries(one)]
+    one = heads.check(heads.parser().parse_args(["--recipe", "demo"]))
+    made = [of_entry(one, *entry) for entry in entries(one)]
     assert [(run.normalisation, run.head, run.seed) for run in made] == [
         ("batch", "none", 0), ("batch", "off-diagonal", 0), ("length", "none", 0), ("length", "off-diagonal", 0),
     ]  # fmt: skip

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dynlab import heads
 from dynlab.formulas import decorrelation as population
-from dynlab.images import head, layers, losses
+from dynlab.images import layers, losses
+from dynlab.images.networks import head
+from dynlab.images.settings import LOSSES
+from dynlab.population.head_matrices import from_correlation
 from dynlab.samples import objective
 from tests.images import naive_losses as naive
 
@@ -161,11 +163,11 @@ def test_heads_from_the_correlation_are_the_papers(m):
     for rule, matrix in wanted.items():
         np.testing.assert_allclose(head.from_correlation(rule, correlation, 0.1), matrix, atol=1e-12)
         if m <= 64:
-            np.testing.assert_allclose(heads.from_correlation(rule, correlation, 0.1), matrix, atol=1e-12)
+            np.testing.assert_allclose(from_correlation(rule, correlation, 0.1), matrix, atol=1e-12)
 
 
 @pytest.mark.parametrize("m", SIZES)
-@pytest.mark.parametrize("name", losses.OBJECTIVES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_values_are_those_of_naive_loops(name, m):
     rng = np.random.default_rng(m)
     common = rng.normal(size=(5, m))

@@ -8,7 +8,14 @@ import math
 import numpy as np
 import pytest
 
-from dynlab.images import evaluation, head, layers, losses
+from dynlab.images import layers, losses
+from dynlab.images.layers.dense import unit_length, unit_length_backward
+from dynlab.images.layers.normalise import batch_norm
+from dynlab.images.layers.rows import centre_columns
+from dynlab.images.networks import head
+from dynlab.images.worth.knn import knn, knn_scores
+from dynlab.images.worth.probe import linear_probe
+from dynlab.images.worth.spectrum import shape
 from tests import naive_layers
 from tests.images import naive_losses as naive
 from tests.images.test_losses import CASES, made, outputs, value
@@ -104,12 +111,12 @@ def test_unit_length_and_its_gradient(scale):
     x[2] = 0.0
     x[3] *= np.float32(1e-3)
     out, lengths, d_x = np.empty_like(x), np.empty(6, np.float32), np.empty_like(x)
-    layers.unit_length(x, out, lengths)
+    unit_length(x, out, lengths)
     want = naive.unit(x.astype(float))
     np.testing.assert_allclose(out, want, atol=2e-7)
     np.testing.assert_allclose(lengths, [math.sqrt(sum(v * v for v in row)) for row in x.astype(float)], rtol=2e-7)
     d_out = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
-    layers.unit_length_backward(d_out, out, lengths, d_x)
+    unit_length_backward(d_out, out, lengths, d_x)
     for i, row in enumerate(x.astype(float)):
         length = math.sqrt(sum(v * v for v in row))
         across = (d_out[i] - want[i] * sum(d_out[i] * want[i])) / (length or 1.0) * (length > 0.0)
@@ -121,7 +128,7 @@ def test_batch_norm_without_eps_does_not_see_the_scale(scale):
     x = np.random.default_rng(0).normal(size=(700, 6)) + np.linspace(-3.0, 3.0, 6)
     single = (scale * x).astype(np.float32)
     mean, inverse = np.empty((2, 2, 6), np.float32)
-    out = layers.batch_norm(single, 2, None, None, 0.0, np.empty_like(single), mean, inverse)
+    out = batch_norm(single, 2, None, None, 0.0, np.empty_like(single), mean, inverse)
     want, means, variances = naive_layers.batch_norm(single.astype(float), 2, None, None, 0.0, False, None)
     np.testing.assert_allclose(out, want, atol=5e-6)
     np.testing.assert_allclose(inverse, 1.0 / np.sqrt(variances), rtol=2e-6)
@@ -132,7 +139,7 @@ def test_batch_norm_without_eps_does_not_see_the_scale(scale):
 def test_columns_are_centred_as_well_as_their_numbers_are_held(offset):
     x = (np.random.default_rng(0).normal(size=(3000, 3)) + offset).astype(np.float32)
     out, means = np.empty_like(x), np.empty(3, np.float32)
-    layers.centre_columns(x, means, out)
+    centre_columns(x, means, out)
     exact = x.astype(float) - [math.fsum(column) / len(x) for column in x.astype(float).T]
     np.testing.assert_allclose(out, exact, atol=1e-6)
 
@@ -152,7 +159,7 @@ def test_heads_from_correlations_do_not_see_the_scale_of_the_outputs(rule, scale
 @pytest.mark.parametrize("scale", SCALES, ids=str)
 def test_the_shape_of_features_does_not_see_their_scale(scale):
     z = (np.random.default_rng(0).normal(size=(50, 5)) + 3.0).astype(np.float32)
-    found, expected = evaluation.shape((scale * z.astype(float)).astype(np.float32)), evaluation.shape(z)
+    found, expected = shape((scale * z.astype(float)).astype(np.float32)), shape(z)
     for name in ("rank", "covariance_rank", "singular_rank", "mean_abs_correlation", "dead"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-4)
 
@@ -164,8 +171,8 @@ def test_neighbours_and_probe_do_not_see_the_scale_of_the_features(scale):
     labels = rng.integers(0, 4, 120)
     features = ((8.0 * np.eye(4, 6)[labels] + rng.normal(size=(120, 6))) * scale).astype(np.float32)
     for temperature in (1e-300, 1e-4, 0.1, 1e4):
-        assert evaluation.knn(features, labels, features[:40], labels[:40], 10, temperature).share == 1.0
-    assert evaluation.linear_probe(features, labels, features, labels).share == 1.0
+        assert knn(features, labels, features[:40], labels[:40], 10, temperature).share == 1.0
+    assert linear_probe(features, labels, features, labels).share == 1.0
 
 
 @pytest.mark.parametrize("temperature", [1e-5, 1e-4, 1e-3, 0.1])
@@ -173,5 +180,5 @@ def test_votes_at_low_temperatures_are_those_of_loops(temperature):
     rng = np.random.default_rng(0)
     train, test, labels = rng.normal(size=(60, 3)), rng.normal(size=(20, 3)), rng.integers(0, 3, 60)
     unit = [naive.unit(part) for part in (train, test)]
-    found = evaluation.knn_scores(unit[0], labels, unit[1], 15, temperature)
+    found = knn_scores(unit[0], labels, unit[1], 15, temperature)
     np.testing.assert_allclose(found, naive.knn_scores(train, labels, test, 15, temperature), rtol=1e-8, atol=1e-12)

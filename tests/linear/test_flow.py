@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from dynlab.linear.flow import flow_rates, jacobian, simulate_linear, tangent
+from dynlab.linear.gradient_flow import flow_rates, jacobian, simulate_linear, tangent
 from dynlab.linear.laws import balance, misalignment
 from dynlab.linear.model import LinearModel, loss
 from dynlab.linear.modes import commuting_start, mode_rates, spectrum
@@ -91,7 +91,7 @@ def test_long_runs_are_implicit_and_stop_where_told():
 
 
 def test_a_run_that_never_ends_is_given_up(monkeypatch):
-    monkeypatch.setattr("dynlab.linear.flow.MOST", 500)
+    monkeypatch.setattr("dynlab.linear.gradient_flow.MOST", 500)
     with pytest.raises(RuntimeError, match="gave up at time .* of 100: use a larger") as error:
         simulate_linear(LinearModel(2), *random_start(2, 2, 0)[:2], until=100.0, rtol=1e-12)
     assert "\n" not in str(error.value)

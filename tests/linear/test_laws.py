@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynlab.linear.flow import flow_rates, simulate_linear, tangent
+from dynlab.linear.gradient_flow import flow_rates, simulate_linear, tangent
 from dynlab.linear.laws import alignment_matrix, balance, commutator, decay_rate, misalignment
 from dynlab.linear.model import LinearModel
 from dynlab.linear.modes import collapse_threshold, commuting_start

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab._checks import SettingError
 from dynlab.linear.model import LinearModel, check_state
 from dynlab.linear.modes import basin_boundary, collapse_threshold, commuting_start, mode_rates, spectrum
 from dynlab.linear.search import find_basin_boundary, find_collapse_threshold
+from dynlab.tools.checks import SettingError
 
 EYE = np.eye(2)
 TURNED = np.array([[2.0, 1.0], [1.0, 2.0]])

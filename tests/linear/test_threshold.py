@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynlab.linear.flow import flow_rates, jacobian, simulate_linear
+from dynlab.linear.gradient_flow import flow_rates, jacobian, simulate_linear
 from dynlab.linear.model import LinearModel
 from dynlab.linear.modes import basin_boundary, collapse_threshold, commuting_start, fixed_points, spectrum
 from dynlab.linear.search import find_basin_boundary, find_collapse_threshold, has_collapsed

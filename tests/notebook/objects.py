@@ -6,25 +6,26 @@ import numpy as np
 import pandas as pd
 
 import dynlab
-from dynlab._stats import wilson
-from dynlab.axes import Axis
-from dynlab.claims.base import Curve, Finding, Panel, Record
-from dynlab.fits import PowerLaw
-from dynlab.grid import Grid, PhaseMap
-from dynlab.images import evaluation
-from dynlab.images.appraisal import Appraisal, appraise_features
-from dynlab.images.record import COLUMNS, Recorded
+from dynlab.claims.claim import Curve, Finding, Panel, Record
+from dynlab.ensembles.ensemble import Ensemble
 from dynlab.images.settings import Pretraining
+from dynlab.images.training.run_folder import COLUMNS, Recorded
+from dynlab.images.worth import accuracy as evaluation
+from dynlab.images.worth.representations import Appraisal, appraise_features
 from dynlab.linear import modes
-from dynlab.map_measures import Measure
-from dynlab.plane import Plane, Point, Side
+from dynlab.maps.axes import Axis
+from dynlab.maps.grid import Grid
+from dynlab.maps.measures import Measure
+from dynlab.maps.phase_map import PhaseMap
+from dynlab.planes.plane import Plane, Point, Side
+from dynlab.planes.portrait import Portrait
+from dynlab.population.any_training.stability import FixedPoint
 from dynlab.population.gradient import Gradient
-from dynlab.population.limit import Fate
-from dynlab.population.stability import FixedPoint
-from dynlab.portrait_report import Portrait
+from dynlab.population.pair.limit import Fate
 from dynlab.samples.generator import Samples
 from dynlab.samples.overlay import Overlay
-from dynlab.sweep import Ensemble
+from dynlab.tools.fits import PowerLaw
+from dynlab.tools.intervals import wilson
 from tests.files.synthetic import four_phases
 
 RNG = np.random.default_rng(9)

@@ -161,18 +161,18 @@ def test_plots_leave_pyplot_alone():
 
 
 def test_a_run_is_read_from_its_folder(tmp_path):
-    from dynlab.files import FolderError
-    from dynlab.images import record
+    from dynlab.images.training import run_folder
+    from dynlab.tools.files import FolderError
 
     found = objects.recorded()
     kept = {"kind": "pretraining", "status": "running", "data": "", "settings": found.settings.plain()}
-    (tmp_path / record.RUN).write_text(json.dumps(kept))
+    (tmp_path / run_folder.RUN).write_text(json.dumps(kept))
     with pytest.raises(FolderError, match=r"metrics\.csv.*cannot be read"):
-        record.read(tmp_path)
-    found.metrics.to_csv(tmp_path / record.METRICS, index=False)
-    again = record.read(tmp_path)
+        run_folder.read(tmp_path)
+    found.metrics.to_csv(tmp_path / run_folder.METRICS, index=False)
+    again = run_folder.read(tmp_path)
     assert again.settings == found.settings and again.metrics.equals(found.metrics) and "running" in repr(again)
-    found.metrics[:0].to_csv(tmp_path / record.METRICS, index=False)
-    assert "no step recorded" in repr(record.read(tmp_path))
+    found.metrics[:0].to_csv(tmp_path / run_folder.METRICS, index=False)
+    assert "no step recorded" in repr(run_folder.read(tmp_path))
     with pytest.raises(FolderError, match="not finished"):
         again.weights()

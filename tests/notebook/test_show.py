@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynlab import LinearModel, Model, SettingError, Training, _show
+from dynlab import LinearModel, Model, SettingError, Training
+from dynlab.tools import show
 from tests.notebook.objects import HOSTILE, objects
 
 OBJECTS = objects()
@@ -40,20 +41,20 @@ def test_tables_are_well_formed_and_hold_the_numbers(name):
     found = cells(thing._repr_html_())
     assert wanted
     for value in wanted:
-        text = value if isinstance(value, str) else _show.number(value, 6)
+        text = value if isinstance(value, str) else show.number(value, 6)
         assert any(text in cell for cell in found), f"{text} is not in {found}"
 
 
 def test_what_is_put_into_a_table_is_escaped():
-    for html in (_show.table([(HOSTILE, HOSTILE)], (HOSTILE, HOSTILE), HOSTILE), _show.pairs_table({HOSTILE: HOSTILE})):
+    for html in (show.table([(HOSTILE, HOSTILE)], (HOSTILE, HOSTILE), HOSTILE), show.pairs_table({HOSTILE: HOSTILE})):
         assert "<script" not in html and cells(html).count(HOSTILE) == (5 if "caption" in html else 2)
 
 
 def test_numbers_of_a_cell_are_those_of_the_value():
-    assert _show.number(1234567.0, 6) == "1.23457e+06" and _show.number(-0.0) == "0" and _show.number(True) == "True"
-    assert _show.number(1.0 - 2.0j) == "1-2i" and _show.number(np.float64(0.1), 6) == "0.1"
-    assert _show.brief(np.eye(3)) == "<3 x 3>" and _show.brief(np.array([1.0, 2.5])) == "[1, 2.5]"
-    big = _show.matrix_table(np.arange(100.0).reshape(10, 10), "m")
+    assert show.number(1234567.0, 6) == "1.23457e+06" and show.number(-0.0) == "0" and show.number(True) == "True"
+    assert show.number(1.0 - 2.0j) == "1-2i" and show.number(np.float64(0.1), 6) == "0.1"
+    assert show.brief(np.eye(3)) == "<3 x 3>" and show.brief(np.array([1.0, 2.5])) == "[1, 2.5]"
+    big = show.matrix_table(np.arange(100.0).reshape(10, 10), "m")
     assert "m (10 x 10, its corner)" in cells(big) and "77" in cells(big) and "99" not in cells(big)
 
 
@@ -79,8 +80,8 @@ def test_a_model_can_be_typed_from_its_line(weak, noise, neurons, patches, mask,
 
 @given(st.lists(st.text(max_size=50), max_size=9), st.text(max_size=20).filter(lambda name: "\n" not in name))
 def test_a_line_never_grows_long(parts, name):
-    text = _show.line("N", parts)
-    assert len(text) <= _show.LONGEST and len(text.splitlines()) <= 1
+    text = show.line("N", parts)
+    assert len(text) <= show.LONGEST and len(text.splitlines()) <= 1
     hidden = [part for part in parts if " ".join(part.split()) not in text]
     assert not hidden or f"and {len(parts) - parts.index(hidden[0])} more" in text
 

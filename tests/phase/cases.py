@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import dynlab
-from dynlab.axes import parse_axis
-from dynlab.grid import Grid
+from dynlab.maps.axes import parse_axis
+from dynlab.maps.grid import Grid
 from dynlab.phase import main
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": dynlab.__file__.rsplit("/dynlab/", 1)[0], "OMP_WAIT_POLICY": "passive"}

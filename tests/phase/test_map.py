@@ -14,20 +14,20 @@ import pandas as pd
 import pytest
 
 import dynlab
-from dynlab import points
-from dynlab._checks import SettingError
-from dynlab._progress import progress
-from dynlab._stats import wilson
-from dynlab.axes import parse_axis
-from dynlab.blocks import COLUMNS
-from dynlab.boundary import crossed, deviations, near_level, pooled, sides
-from dynlab.grid import phase_map
-from dynlab.map_measures import MEDIANS, SHARES, Measure
-from dynlab.points import run_jobs, starts
-from dynlab.population.limit import share_weak
+from dynlab.maps import points
+from dynlab.maps.axes import parse_axis
+from dynlab.maps.boundary import crossed, deviations, near_level, pooled, sides
+from dynlab.maps.measures import MEDIANS, SHARES, Measure
+from dynlab.maps.phase_map import phase_map
+from dynlab.maps.point_store import COLUMNS
+from dynlab.maps.points import run_jobs, starts
+from dynlab.maps.predictions import prediction
 from dynlab.population.moments import carried
-from dynlab.predictions import prediction
-from dynlab.sweep import OUTCOMES
+from dynlab.population.outcomes import OUTCOMES
+from dynlab.population.pair.limit import share_weak
+from dynlab.tools.checks import SettingError
+from dynlab.tools.intervals import wilson
+from dynlab.tools.progress import progress
 from tests.phase.cases import finished, options, record, small_grid
 
 

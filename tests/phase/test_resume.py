@@ -12,8 +12,8 @@ from concurrent import futures
 
 import pytest
 
-from dynlab.blocks import HEADER, SEED_BYTES
-from dynlab.grid import phase_map
+from dynlab.maps.phase_map import phase_map
+from dynlab.maps.point_store import HEADER, SEED_BYTES
 from tests.phase.cases import command, copied, finished, options, record, results, small_grid, store_of
 
 BLOCK = HEADER.size + 32 * SEED_BYTES  # bytes, in the small map
@@ -155,7 +155,7 @@ def test_two_at_once_are_refused(tmp_path, undisturbed, capsys):
 
 
 def test_a_full_disk_loses_nothing(tmp_path, undisturbed, monkeypatch, capsys):
-    from dynlab import blocks
+    from dynlab.maps import point_store
     from dynlab.phase import main
 
     out = tmp_path / "out"
@@ -169,7 +169,7 @@ def test_a_full_disk_loses_nothing(tmp_path, undisturbed, monkeypatch, capsys):
         room[0] -= written
         return written
 
-    monkeypatch.setattr(blocks.os, "write", write_while_there_is_room)
+    monkeypatch.setattr(point_store.os, "write", write_while_there_is_room)
     assert main(options(out)) == 1
     monkeypatch.undo()
     line = capsys.readouterr().err

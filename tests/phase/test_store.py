@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from dynlab import grid
-from dynlab.blocks import COLUMNS, HEADER, SEED_BYTES, open_store
-from dynlab.grid import phase_map
+from dynlab.maps import phase_map as grid
+from dynlab.maps.phase_map import phase_map
+from dynlab.maps.point_store import COLUMNS, HEADER, SEED_BYTES, open_store
 from dynlab.phase import main
 from tests.phase.cases import copied, finished, options, record, small_grid, store_of
 

@@ -5,11 +5,11 @@ import pytest
 
 import dynlab
 from dynlab import Model, OrderParameters
-from dynlab._checks import SettingError
-from dynlab.basins import END_STATES, basins, encoded, end_states, trajectories
-from dynlab.plane import COORDINATES, Plane, Side, parse_side
-from dynlab.population import stability
+from dynlab.planes.basins import END_STATES, basins, encoded, end_states, trajectories
+from dynlab.planes.plane import COORDINATES, Plane, Side, parse_side
+from dynlab.population.any_training import stability
 from dynlab.population.gradient import population_gradient
+from dynlab.tools.checks import SettingError
 
 CUBIC = Model()
 HELD = {"w11": 0.8, "w12": 0.2, "w21": 0.3, "w22": -0.4, "E12": 0.1, "E21": 0.3, "s1": 0.5, "s2": 0.6}

@@ -46,8 +46,8 @@ def starts() -> dict:
 def minibatches() -> dict:
     """Two hundred steps on samples."""
     from dynlab import Model, Training
+    from dynlab.population.starts import draw_start
     from dynlab.samples.train import follow
-    from dynlab.sweep import draw_start
 
     model = Model()
     run = follow(model, Training(), draw_start(model, 50, 0, 0), dim=50, steps=200, batch=32)
@@ -57,8 +57,8 @@ def minibatches() -> dict:
 def fixed_points() -> dict:
     """Kinds and eigenvalues of the points that theory names, and of those that random starts find."""
     from dynlab import Model, Training
-    from dynlab.population import stability
-    from dynlab.population.reduced import Field
+    from dynlab.population.any_training import stability
+    from dynlab.population.any_training.reduced import Field
 
     told, numbers = [], []
     for model in (Model(), Model(activation="linear")):
@@ -77,7 +77,7 @@ def fixed_points() -> dict:
 def portraits() -> dict:
     """Fixed points of planes: of whole eigenvalues, told by the motion nearby, with an entry that is slaved."""
     from dynlab import Model
-    from dynlab.plane import Plane, Side
+    from dynlab.planes.plane import Plane, Side
 
     told, numbers = [], []
     held = {"w11": 1.0, "w12": 0.0, "E12": 0.0, "s1": 0.0, "s2": 0.3}
@@ -93,7 +93,7 @@ def portraits() -> dict:
 def linear() -> dict:
     """Thresholds, and whether flows of the linear model collapse."""
     from dynlab.linear import laws, modes
-    from dynlab.linear.flow import simulate_linear
+    from dynlab.linear.gradient_flow import simulate_linear
     from dynlab.linear.model import LinearModel
 
     rng = np.random.default_rng(0)
@@ -110,15 +110,19 @@ def linear() -> dict:
 
 def features() -> dict:
     """What is measured of an encoder: spectrum with dead and dependent features, neighbours, probe."""
-    from dynlab.images import evaluation, probe
+    from dynlab.images import probe
+    from dynlab.images.worth import accuracy
+    from dynlab.images.worth import spectrum as the_spectrum
+    from dynlab.images.worth.knn import knn
+    from dynlab.images.worth.probe import standard
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, 3000)
     z = (2.0 * np.eye(5, 12)[labels] + rng.normal(size=(3000, 12))).astype(np.float32)
     z[:, 10], z[:, 11] = 0.1, z[:, 0]
-    shape = evaluation.shape(z)
-    near = evaluation.knn(z[:2000], labels[:2000], z[2000:], labels[2000:])
-    parts = evaluation.standard_blocks(z, labels, np.ones(3000, bool), *evaluation.standard(z))
+    shape = the_spectrum.shape(z)
+    near = knn(z[:2000], labels[:2000], z[2000:], labels[2000:])
+    parts = accuracy.standard_blocks(z, labels, np.ones(3000, bool), *standard(z))
     fit = probe.fit(parts, 5, 1.0, tolerance=1e-9)
     loss, _ = probe.Logistic([(x.astype(float), t.astype(float), y) for x, t, y in parts], 5, 1.0)(fit.flat)
     told = [shape.dead, sum(x > 0.0 for x in shape.spectrum), near.correct, fit.converged]
@@ -128,7 +132,7 @@ def features() -> dict:
 
 def heads() -> dict:
     """Directions of DirectPred and DirectCopy on pictures, of a correlation that has lost its rank."""
-    from dynlab.images import head
+    from dynlab.images.networks import head
 
     rng = np.random.default_rng(0)
     half = rng.normal(size=(16, 5))

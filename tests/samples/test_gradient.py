@@ -10,8 +10,9 @@ import pytest
 
 from dynlab import Model, population_gradient
 from dynlab.samples.generator import samples
-from dynlab.samples.gradient import Minibatch, Source, minibatch_gradient
-from dynlab.training import Training
+from dynlab.samples.gradient import Minibatch, Source
+from dynlab.samples.minibatch import minibatch_gradient
+from dynlab.settings.training import Training
 from tests.samples import naive_batch as naive
 from tests.strategies import SeededDraws, a_model, ordinary_row
 from tests.switches.combinations import a_training, any_head

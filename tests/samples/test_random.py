@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dynlab import Model, _rng
+from dynlab import Model
+from dynlab.machine import rng
 from dynlab.samples import kernels
 from dynlab.samples.generator import samples
 
 # Random123 1.14, kat_vectors, philox4x32 10: counter, key, answer.
 KNOWN = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
-    ((_rng.WORD,) * 4, (_rng.WORD,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    ((rng.WORD,) * 4, (rng.WORD,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
     (
         (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
         (0xA4093822, 0x299F31D0),
@@ -30,13 +31,13 @@ def normals(count, dtype, patch=0, sample=0, step=0, seed=0):
     """At least `count` normals of one stream."""
     blocks = -(-count // (2 if dtype is np.float64 else 4))
     out = np.empty(blocks * (2 if dtype is np.float64 else 4), dtype)
-    kernels.fill_patch(patch, sample, step, *_rng.key_of(seed), blocks, out)
+    kernels.fill_patch(patch, sample, step, *rng.key_of(seed), blocks, out)
     return out
 
 
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
 def test_philox_known_answers(counter, key, answer):
-    assert _rng.philox(*counter, *key) == answer
+    assert rng.philox(*counter, *key) == answer
     assert kernels.philox_words(*counter, *key) == answer
 
 
@@ -47,14 +48,14 @@ def test_compiled_equals_the_formula(dtype):
     per_block = 2 if dtype is np.float64 else 4
     blocks = len(out) // per_block
     for i in range(blocks):
-        words = _rng.philox(i, 5, 6, 7, 8, 0)
+        words = rng.philox(i, 5, 6, 7, 8, 0)
         if dtype is np.float64:
-            made = _rng.normal_pair(*words)
+            made = rng.normal_pair(*words)
             u, v = ((words[0] << 21) | (words[1] >> 11)) + 1, ((words[2] << 21) | (words[3] >> 11)) + 0.5
             radius, angle = math.sqrt(-2 * math.log(u * 2.0**-53)), 2 * math.pi * (v * 2.0**-53 - 0.125)
             wanted = radius * math.cos(angle), radius * math.sin(angle)
         else:
-            made = *_rng.normal_pair_32(*words[:2]), *_rng.normal_pair_32(*words[2:])
+            made = *rng.normal_pair_32(*words[:2]), *rng.normal_pair_32(*words[2:])
             wanted = [
                 radius * f(2 * math.pi * ((v + 0.5) * 2.0**-32 - 0.125))
                 for u, v in (words[:2], words[2:])
@@ -67,7 +68,7 @@ def test_compiled_equals_the_formula(dtype):
 
 def test_logarithm():
     x = np.concatenate([np.random.default_rng(0).random(2000), 2.0 ** -np.arange(54.0), 1 - 2.0 ** -np.arange(2, 53.0)])
-    for function, dtype, ulps in ((_rng.logarithm, np.float64, 2), (_rng.logarithm_32, np.float32, 3)):
+    for function, dtype, ulps in ((rng.logarithm, np.float64, 2), (rng.logarithm_32, np.float32, 3)):
         for value in x.astype(dtype):
             right = math.log(float(value))
             assert abs(float(function(value)) - right) <= ulps * np.finfo(dtype).eps * abs(right)
@@ -75,8 +76,8 @@ def test_logarithm():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_extreme_words(dtype):
-    pair = _rng.normal_pair if dtype is np.float64 else lambda a, b, c, d: _rng.normal_pair_32(a, c)
-    least, most = pair(0, 0, 0, 0), pair(_rng.WORD, _rng.WORD, _rng.WORD, _rng.WORD)
+    pair = rng.normal_pair if dtype is np.float64 else lambda a, b, c, d: rng.normal_pair_32(a, c)
+    least, most = pair(0, 0, 0, 0), pair(rng.WORD, rng.WORD, rng.WORD, rng.WORD)
     assert math.hypot(*least) == pytest.approx(math.sqrt(2 * (53 if dtype is np.float64 else 33) * math.log(2)), rel=1e-6)
     assert math.hypot(*most) < 1e-3 and all(map(math.isfinite, most))
 

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab import Model, Trajectory, checkpoint
+from dynlab import Model, Trajectory
 from dynlab.population.moments import MERGED
-from dynlab.samples import watch
-from dynlab.samples.gradient import minibatch_gradient
+from dynlab.population.starts import draw_start
+from dynlab.samples import progress_lines
+from dynlab.samples.minibatch import minibatch_gradient
 from dynlab.samples.overlay import distance, exponent
 from dynlab.samples.train import dense_start, follow
-from dynlab.sweep import draw_start
-from dynlab.training import Training
+from dynlab.settings.training import Training
+from dynlab.tools import checkpoint
 
 MODEL = Model(patches=4, feature_patches=2)
 DIM, ETA = 10, 0.05
@@ -306,14 +307,14 @@ def test_no_theory_is_said(tmp_path):
     [(True, "on the way to collapse"), (False, "no collapse to come"), (None, "perhaps on the way to collapse")],
 )
 def test_the_warning_says_what_the_theory_says(collapses, words, monkeypatch):
-    monkeypatch.setattr(watch, "expected", lambda *_: (collapses, "so and so"))
-    line = watch.warning(MODEL, Training(), {}, 7, 0, np.array([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), np.eye(2))
+    monkeypatch.setattr(progress_lines, "expected", lambda *_: (collapses, "so and so"))
+    line = progress_lines.warning(MODEL, Training(), {}, 7, 0, np.array([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), np.eye(2))
     said = "every neuron turns to feature 1 (squared cosines 0.50 1.00); the theory expects from here: so and so"
     assert line == f"step 7: {words}: {said}"
 
 
 def test_opposite_signs_turn_to_one_feature_for_odd_activations_only():
     opposite = np.array([[1.0, 0.0, 0.1], [-1.0, 0.0, 0.1]])
-    assert watch.turning(Model(activation="cubic"), opposite) == 0
-    assert watch.turning(Model(activation="relu"), opposite) is None
-    assert watch.turning(Model(activation="relu"), np.abs(opposite)) == 0
+    assert progress_lines.turning(Model(activation="cubic"), opposite) == 0
+    assert progress_lines.turning(Model(activation="relu"), opposite) is None
+    assert progress_lines.turning(Model(activation="relu"), np.abs(opposite)) == 0

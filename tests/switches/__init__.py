@@ -1,1 +1,1 @@
-"""Every switch of `dynlab.training`: gradients, flows, heads, the commands that turn them."""
+"""Every switch of `dynlab.settings.training`: gradients, flows, heads, the commands that turn them."""

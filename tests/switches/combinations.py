@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from mpmath import mpf
 
-from dynlab.training import Training
+from dynlab.settings.training import Training
 from tests.oracles import exact
 from tests.oracles import switches as oracle
 from tests.strategies import a_model, magnitude, ordinary_row

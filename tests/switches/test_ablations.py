@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from dynlab import Model, Training, ensemble
-from dynlab.ablate import GROUPS, default_end
-from dynlab.ablations import ablations, early_end, row_of, run_ablation
-from dynlab.sweep import draw_start, squared_cosines
+from dynlab.ablate import GROUPS
+from dynlab.ensembles.ablations import ablations, default_end, early_end, row_of, run_ablation
+from dynlab.population.outcomes import squared_cosines
+from dynlab.population.starts import draw_start
 
 SEEDS = 48
 

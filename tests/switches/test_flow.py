@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from dynlab import Model, OrderParameters, Training, Trajectory, ensemble, simulate
-from dynlab.population import switched_run, switches
+from dynlab.population.any_training import flow, gradient
 from dynlab.population.invariants import conserved
 
 TIMES = (0.1, 0.3, 0.8)  # before any relu signal reaches its kink, where SciPy would chatter
@@ -39,7 +39,7 @@ def dense_flow(model, training, weights, times):
 
     def rates(_, y):
         w, target, head = unpack(y)
-        _, d_weights, d_head = switches.training_gradient(model, training, w, head, target)
+        _, d_weights, d_head = gradient.training_gradient(model, training, w, head, target)
         parts = [-d_weights.ravel()]
         if averaged:
             parts.append(training.target_rate * (w - target).ravel())
@@ -49,7 +49,7 @@ def dense_flow(model, training, weights, times):
 
     parts = [weights.ravel()] + [weights.ravel()] * averaged
     if trained:
-        parts.append(switches.start_head(model, training).ravel())
+        parts.append(gradient.start_head(model, training).ravel())
     found = solve_ivp(rates, (0, times[-1]), np.concatenate(parts), "DOP853", times, rtol=1e-9, atol=1e-11, max_step=0.1)
     assert found.success, found.message
     states = [unpack(y) for y in found.y.T]
@@ -76,7 +76,7 @@ def test_against_dense_weights(activation, switched):
 def test_the_papers_training_by_both_solvers(activation, monkeypatch):
     model = Model(activation=activation)
     own = ensemble(model, 1000, 12, until=1e9)
-    monkeypatch.setattr("dynlab.sweep.closed_form", lambda model, training: False)
+    monkeypatch.setattr("dynlab.ensembles.ensemble.closed_form", lambda model, training: False)
     other = ensemble(model, 1000, 12, until=1e9)
     assert (own.frame["outcome"] == other.frame["outcome"]).all()
     for name in ("time_first", "head_peak"):
@@ -87,7 +87,7 @@ def test_the_papers_training_by_both_solvers(activation, monkeypatch):
 def test_conserved_through_eighteen_decades():
     model = Model()
     start = OrderParameters.sample(model, 10**9, np.random.default_rng(4))
-    found = switched_run.run_switched(model, Training(), start.signal[None], start.noise_gram[None], until=1e22, rtol=1e-8)
+    found = flow.run_switched(model, Training(), start.signal[None], start.noise_gram[None], until=1e22, rtol=1e-8)
     assert found.status[0] == 0
     before, after = (conserved(model, *states, 0.01) for states in (found.starts, found.ends))
     assert np.abs(after / before - 1).max() < 1e-5
@@ -98,7 +98,7 @@ def test_symmetric_loss_changes_nothing_on_the_population():
     weights = np.random.default_rng(1).standard_normal((3, 6))
     for stop in ("target", "none"):
         one, both = (
-            switches.training_gradient(model, Training(head="linear", stop_gradient=stop, symmetric=s), weights)
+            gradient.training_gradient(model, Training(head="linear", stop_gradient=stop, symmetric=s), weights)
             for s in (False, True)
         )
         assert all((a == b).all() for a, b in zip(one[1:], both[1:], strict=True))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynlab.population.switches import training_gradient
+from dynlab.population.any_training.gradient import training_gradient
 from tests.oracles import exact
 from tests.strategies import HypothesisDraws, SeededDraws
 from tests.switches.combinations import a_case, against_exact

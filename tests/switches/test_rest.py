@@ -3,7 +3,7 @@
 import numpy as np
 
 from dynlab import Model, Training, ensemble
-from dynlab.population import switches
+from dynlab.population.any_training import gradient
 
 MODEL = Model(weak=0.3, activation="cubic")
 BARLOW = Training(head="none", stop_gradient="none", objective="barlow-twins")
@@ -17,8 +17,8 @@ def test_the_gradient_of_barlow_twins_does_not_cancel_where_both_features_are_le
         dot = np.diag(norm**2)
         wedge = np.outer(norm, norm) - dot
         state = (MODEL, BARLOW, signal, norm, dot, wedge, signal, norm, np.eye(2))
-        rough = switches.evaluate_float(*state)
-        exact = switches._evaluate_extended(*state)
+        rough = gradient.evaluate_float(*state)
+        exact = gradient._evaluate_extended(*state)
         assert np.abs(exact[1]).max() < 1e-3
         for found, right in zip(rough[1:3], exact[1:3], strict=True):
             seen = np.abs(right) > 1e-40

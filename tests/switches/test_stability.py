@@ -5,12 +5,12 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from dynlab import Model
-from dynlab._checks import SettingError
-from dynlab.population import stability
-from dynlab.population.reduced import Field
-from dynlab.population.stability import analyse, end_points, end_state, fixed_points, images, newton
-from dynlab.population.switches import training_gradient
-from dynlab.training import Training
+from dynlab.population.any_training import stability
+from dynlab.population.any_training.gradient import training_gradient
+from dynlab.population.any_training.reduced import Field
+from dynlab.population.any_training.stability import analyse, end_points, end_state, fixed_points, images, newton
+from dynlab.settings.training import Training
+from dynlab.tools.checks import SettingError
 
 CUBIC, LINEAR = Model(weak=0.3), Model(weak=0.3, activation="linear")
 PAPER, PLAIN = Training(), Training(head="none")

@@ -14,8 +14,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dynlab import Model, simulate
-from dynlab.population import limit
-from dynlab.sweep import draw_start
+from dynlab.population.pair import limit
+from dynlab.population.starts import draw_start
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from dynlab import Model, OrderParameters, ensemble, population_gradient, simulate
 from dynlab.claims import identities
 from dynlab.claims.same_loss import lowest_loss
-from dynlab.population import invariants, measures
+from dynlab.population import invariants
+from dynlab.population.pair import phases
 from tests.theorem.cases import Case, cases, cosines, head_size, norms
 
 FEWER = settings(max_examples=20)
@@ -148,12 +149,12 @@ def test_claim_5_the_gain_of_the_second_feature_has_its_closed_form(case):
     places = np.unique(np.linspace(1, max(last, 1), 12).astype(int))
     i, o, l, k = case.roles()
     full = [np.full(len(places), value) for value in (i, o, l, k)]
-    who = measures.Roles(np.arange(len(places)), *full)
+    who = phases.Roles(np.arange(len(places)), *full)
     head = run.head[places].copy()
     head[:, i, o] = 0.0  # the closed form is for E_12 = 0
     states = run.signal[places], run.noise_gram[places], head
-    gains = measures.acceleration(case.model, who, *states)
-    size = np.abs(measures.borrower_force(case.model, who, *states)[:, 1])
+    gains = phases.acceleration(case.model, who, *states)
+    size = np.abs(phases.borrower_force(case.model, who, *states)[:, 1])
     seen = (size > 1e-12 * size.max()) & np.isfinite(gains.second)
     error = np.abs(gains.predicted - gains.second)[seen]
     assert (error <= 1e-3 * np.maximum(np.abs(gains.second[seen]), 1e-6)).all()

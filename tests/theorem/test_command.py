@@ -13,7 +13,7 @@ import pytest
 
 import dynlab
 from dynlab.claims import CLAIMS
-from dynlab.claims.base import FAILS, HOLDS, OUT_OF_REACH, agrees, within
+from dynlab.claims.claim import FAILS, HOLDS, OUT_OF_REACH, agrees, within
 from dynlab.theorem import NUMBERS
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": dynlab.__file__.rsplit("/dynlab/", 1)[0], "OMP_WAIT_POLICY": "passive"}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from dynlab import Model
 from dynlab.claims import routes
-from dynlab.claims.base import FAILS, HOLDS, PAPER
-from dynlab.population import limit, measures
+from dynlab.claims.claim import FAILS, HOLDS, PAPER
+from dynlab.population.pair import limit, phases
 from tests.theorem.cases import cases, head_size
 
 
@@ -83,14 +83,14 @@ def test_claim_11_both_routes_of_a_start_are_foretold(case):
 
 def state(borrower, lender, noise: float, entry: float):
     """(roles, signal, gram, head) of one state: neuron 2 borrows feature 1 from neuron 1."""
-    who = measures.Roles(np.array([0]), *(np.array([n]) for n in (0, 1, 0, 1)))
+    who = phases.Roles(np.array([0]), *(np.array([n]) for n in (0, 1, 0, 1)))
     gram = np.diag([1e-12, noise**2])[None]
     return who, np.array([[lender, borrower]]), gram, np.array([[[1.0, 0.0], [entry, 1.0]]])
 
 
 def gains(parts) -> tuple[float, float]:
     """Gains of <w_2, v_2> and <w_2, v_1> by the exact gradient."""
-    found = measures.acceleration(PAPER, *parts)
+    found = phases.acceleration(PAPER, *parts)
     return float(found.second[0]), float(found.first[0])
 
 
@@ -122,7 +122,7 @@ def test_after_the_collapse_the_gain_grows_without_bound_as_the_noise_dies(noise
     second, _ = gains(state((1.0, 0.02), (1.0, 0.01), noise, 0.5))
     law = 1.0 / 1.5**3 + 0.875 * 2.4 * 0.5 / (6.0 * 15.0 * 0.5**6 * noise**6 * 1.5**2)
     assert abs(second / law - 1.0) < 1e-4
-    gain, ratio = measures.collapsed_gain(PAPER, *state((1.0, 0.02), (1.0, 0.01), noise, 0.5))
+    gain, ratio = phases.collapsed_gain(PAPER, *state((1.0, 0.02), (1.0, 0.01), noise, 0.5))
     assert abs(gain[0] / law - 1.0) < 1e-12 and ratio[0] > 1e4
 
 

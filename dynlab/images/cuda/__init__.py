@@ -16,14 +16,7 @@ from dynlab.images.cuda.dense import add_bias, axpy, column_sums, matmul, mix, u
 from dynlab.images.cuda.memory import copy, empty, to_device, to_host, zeros
 from dynlab.images.cuda.normalise import batch_norm, batch_norm_backward, batch_norm_inference, update_running
 from dynlab.images.cuda.pointwise import add, cube, cube_backward, relu, relu_backward, relu_cube, relu_cube_backward
-from dynlab.images.cuda.pool import (
-    max_pool,
-    max_pool_backward,
-    mean_pool,
-    mean_pool_backward,
-    patches,
-    patches_backward,
-)
+from dynlab.images.cuda.pool import max_pool, max_pool_backward, mean_pool, mean_pool_backward, patches, patches_backward
 from dynlab.images.cuda.rows import (
     add_cross_entropy,
     add_pair_gaps,

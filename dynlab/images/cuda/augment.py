@@ -1,4 +1,5 @@
-"""Random views of pictures made on a CUDA device: the twin of `dynlab.images.augment`, whose definitions stand in `views`.
+"""Random views of pictures made on a CUDA device: the twin of `dynlab.images.data.augment`, whose definitions stand in
+`views`.
 
 A thread draws what a view is made of; then a block makes a view in its place of the result, each thread some of its pixels,
 so that only the mean of the contrast and the blur need the others. Numbers are drawn as on the CPU; pixels are the CPU's up
@@ -11,18 +12,18 @@ from functools import cache
 
 import numpy as np
 
-from dynlab import _gpu, _rng
-from dynlab._gpu import cuda
-from dynlab.images import augment as host
-from dynlab.images import views
 from dynlab.images.cuda.memory import launch, ordered_sum, scratch, to_device
+from dynlab.images.data import augment as host
+from dynlab.images.data import views
+from dynlab.machine import gpu, rng
+from dynlab.machine.gpu import cuda
 
-SQUAD = 8 if _gpu.SIMULATED else 128  # threads of a view
+SQUAD = 8 if gpu.SIMULATED else 128  # threads of a view
 _room = 3 * SQUAD
 float32 = np.float32
 
-_gpu.compile_module(_rng)
-_v = _gpu.compile_module(views)
+gpu.compile_module(rng)
+_v = gpu.compile_module(views)
 _draw_view, _fill_taps, _jitter_at = _v.draw_view, _v.fill_taps, _v.jitter_at
 _sample_at, _between, _blend, _clipped, _luma = _v.sample_at, _v.between, _v.blend, _v.clipped, _v.luma
 _shift_hue, _reflected = _v.shift_hue, _v.reflected
@@ -77,7 +78,7 @@ def _blur_pixel(source, y, x, down, taps):
     return total
 
 
-_crop_pixel, _colour_pixel, _blur_pixel = (_gpu.inner(f) for f in (_crop_pixel, _colour_pixel, _blur_pixel))
+_crop_pixel, _colour_pixel, _blur_pixel = (gpu.inner(f) for f in (_crop_pixel, _colour_pixel, _blur_pixel))
 
 
 def _render(pictures, indices, drawn, normalisation, taps, spare, out):
@@ -131,7 +132,7 @@ def _render(pictures, indices, drawn, normalisation, taps, spare, out):
             view[q // size, q % size, c] = (view[q // size, q % size, c] - normalisation[0, c]) * normalisation[1, c]
 
 
-draw, render = _gpu.kernel()(_draw), _gpu.kernel()(_render)
+draw, render = gpu.kernel()(_draw), gpu.kernel()(_render)
 
 
 @cache
@@ -159,7 +160,7 @@ def augment(pictures, indices, settings, seed, epoch, view, out, threads=None):
     drawn = scratch("drawn", count * views.PARAMETERS, np.float64).reshape(count, views.PARAMETERS)
     taps = scratch("taps", count * settings.kernel, float32).reshape(count, settings.kernel)
     spare = scratch("blurred", out.size, float32).reshape(*out.shape) if blurred else out
-    key = _rng.key_of(seed)
+    key = rng.key_of(seed)
     launch(draw, count, _numbers(settings), height, width, indices, int(view), int(epoch), *key, drawn, taps)
     render[count, SQUAD](pictures, indices, drawn, _normalisation(settings, channels), taps, spare, out)
     return out

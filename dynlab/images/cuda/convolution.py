@@ -14,10 +14,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from dynlab import _gpu
-from dynlab._gpu import cuda
 from dynlab.images.cuda import products
 from dynlab.images.cuda.memory import empty, launch, to_device
+from dynlab.machine import gpu
+from dynlab.machine.gpu import cuda
 
 
 def output_size(size: int, stride: int) -> int:
@@ -44,7 +44,7 @@ def _targets(count, rows, columns, height, width, stride, first, second, out):
         out[p] = (i * height + stride * y + first) * width + stride * x + second
 
 
-places, targets = _gpu.kernel()(_places), _gpu.kernel()(_targets)
+places, targets = gpu.kernel()(_places), gpu.kernel()(_targets)
 
 
 @lru_cache(maxsize=64)

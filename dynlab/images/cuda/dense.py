@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab import _gpu
-from dynlab._gpu import cuda
 from dynlab.images.cuda import products
 from dynlab.images.cuda.memory import flat, launch, ordered_sum, scratch
+from dynlab.machine import gpu
+from dynlab.machine.gpu import cuda
 
-LANES, LINES = (4, 2) if _gpu.SIMULATED else (32, 8)  # threads of a block: columns, rows
-SQUAD = 8 if _gpu.SIMULATED else 64  # threads that share a row
-CHUNKS = 4 if _gpu.SIMULATED else 128
-SHORTEST = 4 if _gpu.SIMULATED else 64  # rows of a chunk at least
+LANES, LINES = (4, 2) if gpu.SIMULATED else (32, 8)  # threads of a block: columns, rows
+SQUAD = 8 if gpu.SIMULATED else 64  # threads that share a row
+CHUNKS = 4 if gpu.SIMULATED else 128
+SHORTEST = 4 if gpu.SIMULATED else 64  # rows of a chunk at least
 _squad_room, _room = SQUAD, LANES * LINES
 float64 = np.float64
 
@@ -120,7 +120,7 @@ def _unit_length_backward(d_out, out, lengths, d_x):
         d_x[i, j] = (d_out[i, j] - along * out[i, j]) * inverse
 
 
-_kernel = _gpu.kernel()
+_kernel = gpu.kernel()
 add_bias_kernel, column_parts, column_fold = _kernel(_add_bias), _kernel(_column_parts), _kernel(_column_fold)
 axpy_kernel, mix_kernel = _kernel(_axpy), _kernel(_mix)
 unit_length_kernel, unit_length_backward_kernel = _kernel(_unit_length), _kernel(_unit_length_backward)

@@ -6,10 +6,10 @@ from math import prod
 
 import numpy as np
 
-from dynlab import _gpu
-from dynlab._gpu import cuda
+from dynlab.machine import gpu
+from dynlab.machine.gpu import cuda
 
-BLOCK = 16 if _gpu.SIMULATED else 256
+BLOCK = 16 if gpu.SIMULATED else 256
 _scratch: dict = {}
 
 
@@ -78,7 +78,7 @@ def scratch(name: str, count: int, dtype):
 
 def launch(kernel, count: int, *arguments) -> None:
     """Run a kernel with a thread for each of `count` numbers."""
-    kernel[_gpu.blocks_for(count, BLOCK), BLOCK](*arguments)
+    kernel[gpu.blocks_for(count, BLOCK), BLOCK](*arguments)
 
 
 def ordered_sum(store, count):
@@ -89,4 +89,4 @@ def ordered_sum(store, count):
     return total
 
 
-ordered_sum = _gpu.inner(ordered_sum)
+ordered_sum = gpu.inner(ordered_sum)

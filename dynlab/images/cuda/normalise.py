@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab import _gpu
-from dynlab._gpu import cuda
 from dynlab.images.cuda.memory import flat, launch, scratch
+from dynlab.machine import gpu
+from dynlab.machine.gpu import cuda
 
-LANES, LINES = (4, 2) if _gpu.SIMULATED else (32, 8)
-BLOCKS = 8 if _gpu.SIMULATED else 1024  # that sums and maps try to have
-SHORTEST = 4 if _gpu.SIMULATED else 64  # rows of a chunk at least
+LANES, LINES = (4, 2) if gpu.SIMULATED else (32, 8)
+BLOCKS = 8 if gpu.SIMULATED else 1024  # that sums and maps try to have
+SHORTEST = 4 if gpu.SIMULATED else 64  # rows of a chunk at least
 _room = LANES * LINES
 float64 = np.float64
 
@@ -179,7 +179,7 @@ def _update_running(mean, inverse, eps, rows, momentum, running_mean, running_va
             running_variance[k] += momentum * (variance - running_variance[k])
 
 
-_kernel = _gpu.kernel()
+_kernel = gpu.kernel()
 moments, statistics, apply, slopes, gather_slopes, apply_back, running = (
     _kernel(f) for f in (_moments, _statistics, _map, _slopes, _gather_slopes, _map_back, _update_running)
 )
@@ -215,9 +215,7 @@ def _apply(x, groups, mean, second, is_variance, eps, scale, shift, out, relu, r
     )  # fmt: skip
 
 
-def batch_norm_backward(
-    d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu=False, d_residual=None
-):
+def batch_norm_backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu=False, d_residual=None):
     """d_x = dL/dx, d_scale and d_shift (c,) and d_residual from d_out = dL/dout; d_x may be d_out itself.
 
     With g = d_out where out > 0 (all of it without relu) and y = (x - mean) inverse: d_shift = sum g, d_scale = sum g y,

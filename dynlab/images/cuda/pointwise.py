@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dynlab import _gpu
-from dynlab._gpu import cuda
 from dynlab.images.cuda.memory import flat, launch
+from dynlab.machine import gpu
+from dynlab.machine.gpu import cuda
 
 RELU, CUBE, RELU_CUBE = 0, 1, 2
 
@@ -34,7 +34,7 @@ def _add(x, y, out):
         out[i] = x[i] + y[i]
 
 
-_kernel = _gpu.kernel()
+_kernel = gpu.kernel()
 forward, backward, add_kernel = _kernel(_forward), _kernel(_backward), _kernel(_add)
 
 

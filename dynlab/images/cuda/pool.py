@@ -5,9 +5,9 @@ A thread a number of the result (backward: of the gradient by the picture, which
 
 from __future__ import annotations
 
-from dynlab import _gpu
-from dynlab._gpu import cuda
 from dynlab.images.cuda.memory import launch
+from dynlab.machine import gpu
+from dynlab.machine.gpu import cuda
 
 
 def _mean_pool(x, out, factor):
@@ -84,10 +84,9 @@ def _patches_backward(d_out, size, d_x):
         d_x[i, y, z, k] = value
 
 
-_kernel = _gpu.kernel()
+_kernel = gpu.kernel()
 mean_pool_kernel, mean_pool_back, max_pool_kernel, max_pool_back, patches_kernel, patches_back = (
-    _kernel(f)
-    for f in (_mean_pool, _mean_pool_backward, _max_pool, _max_pool_backward, _patches, _patches_backward)
+    _kernel(f) for f in (_mean_pool, _mean_pool_backward, _max_pool, _max_pool_backward, _patches, _patches_backward)
 )
 
 

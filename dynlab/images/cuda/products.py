@@ -22,21 +22,21 @@ from functools import cache
 
 import numpy as np
 
-from dynlab import _gpu
-from dynlab._gpu import ALIGNMENT, cuda, load4, store4
 from dynlab.images.cuda.memory import aligned, flat, launch, scratch
+from dynlab.machine import gpu
+from dynlab.machine.gpu import ALIGNMENT, cuda, load4, store4
 
-DEPTH = 4 if _gpu.SIMULATED else 16
+DEPTH = 4 if gpu.SIMULATED else 16
 PAD = 4  # numbers between lines of a tile: transposed stores then meet fewer common banks
 # rows and columns of a tile, and how often 4 of each a thread has
-WIDE = (16, 16, 2, 1) if _gpu.SIMULATED else (128, 128, 2, 2)
-NARROW = (16, 8, 1, 1) if _gpu.SIMULATED else (128, 64, 2, 1)
-SMALL = (8, 16, 1, 1) if _gpu.SIMULATED else (32, 32, 1, 1)  # where there would be too few tiles
-PLAIN = (16, 8, 1, 1) if _gpu.SIMULATED else (64, 64, 1, 1)
-FILLED = 8 if _gpu.SIMULATED else 512  # blocks that `sums` tries to have
-FEW = 3 if _gpu.SIMULATED else 64  # tiles below which they are small
-LONG = 16 if _gpu.SIMULATED else 2048  # terms that make `sums` of a few rows as much work as many rows
-SHORTEST = 8 if _gpu.SIMULATED else 256  # terms of a part at least
+WIDE = (16, 16, 2, 1) if gpu.SIMULATED else (128, 128, 2, 2)
+NARROW = (16, 8, 1, 1) if gpu.SIMULATED else (128, 64, 2, 1)
+SMALL = (8, 16, 1, 1) if gpu.SIMULATED else (32, 32, 1, 1)  # where there would be too few tiles
+PLAIN = (16, 8, 1, 1) if gpu.SIMULATED else (64, 64, 1, 1)
+FILLED = 8 if gpu.SIMULATED else 512  # blocks that `sums` tries to have
+FEW = 3 if gpu.SIMULATED else 64  # tiles below which they are small
+LONG = 16 if gpu.SIMULATED else 2048  # terms that make `sums` of a few rows as much work as many rows
+SHORTEST = 8 if gpu.SIMULATED else 256  # terms of a part at least
 
 
 def threads(shape) -> int:
@@ -67,7 +67,7 @@ def _multiply(shape, real):
                 for j in range(4 * across):
                     total[i * 4 * across + j] += left[i] * right[j]
 
-    return _gpu.inner(multiply, True)
+    return gpu.inner(multiply, True)
 
 
 def _finish(shape, quads):
@@ -99,7 +99,7 @@ def _finish(shape, quads):
                                     value += out[at + j]
                                 out[at + j] = value
 
-    return _gpu.inner(finish, True)
+    return gpu.inner(finish, True)
 
 
 def _make_rows(shape, real, quads, gathered, across_b):
@@ -345,7 +345,7 @@ def rows_kernel(shape, real, quads, gathered, across_b):
     made = _make_rows(shape, real, quads, gathered, across_b)
     words = "quads" if quads else "plain", "gathered" if gathered else "matrix", "across" if across_b else "along"
     made.__qualname__ = f"rows {shape[0]}x{shape[1]} {' '.join(words)}"
-    return _gpu.kernel(contract=True, max_registers=128)(made)
+    return gpu.kernel(contract=True, max_registers=128)(made)
 
 
 @cache
@@ -354,10 +354,10 @@ def sums_kernel(shape, real, quads, gathered):
     made = _make_sums(shape, real, quads, gathered)
     words = "quads" if quads else "plain", "gathered" if gathered else "matrix"
     made.__qualname__ = f"sums {shape[0]}x{shape[1]} {' '.join(words)}"
-    return _gpu.kernel(contract=True, max_registers=128)(made)
+    return gpu.kernel(contract=True, max_registers=128)(made)
 
 
-fold = _gpu.kernel()(_fold)
+fold = gpu.kernel()(_fold)
 
 
 def _chosen(dtype, rows, columns, quads):
@@ -420,5 +420,4 @@ def sums(a, b, out, row_count, column_count, depth, term_count, accumulate=False
 
 @cache
 def _nothing():
-    return _gpu.to_device(np.zeros(1, np.int32))
-
+    return gpu.to_device(np.zeros(1, np.int32))

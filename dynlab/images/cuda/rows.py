@@ -9,13 +9,13 @@ import math
 
 import numpy as np
 
-from dynlab import _gpu
-from dynlab._gpu import cuda
 from dynlab.images.cuda.dense import column_sums
 from dynlab.images.cuda.memory import flat, launch, ordered_sum, scratch
+from dynlab.machine import gpu
+from dynlab.machine.gpu import cuda
 
-SQUAD = 8 if _gpu.SIMULATED else 64  # threads of a block that sums
-SHARES = 3 if _gpu.SIMULATED else 256  # blocks of it
+SQUAD = 8 if gpu.SIMULATED else 64  # threads of a block that sums
+SHARES = 3 if gpu.SIMULATED else 256  # blocks of it
 OFF_DIAGONAL, BARLOW, VICREG = 0, 1, 2
 _room = SQUAD
 float64 = np.float64
@@ -180,10 +180,9 @@ def _moments(kind, c, factor, first, second, eps, parts):
         parts[cuda.blockIdx.x] = ordered_sum(store, SQUAD)
 
 
-_kernel = _gpu.kernel()
+_kernel = gpu.kernel()
 fill_kernel, scale_kernel, less_columns, swap_halves, difference_kernel, product_parts, add_parts, diagonal_kernel = (
-    _kernel(f)
-    for f in (_fill, _scale, _less_columns, _swap_halves, _difference, _product_parts, _add_parts, _set_diagonal)
+    _kernel(f) for f in (_fill, _scale, _less_columns, _swap_halves, _difference, _product_parts, _add_parts, _set_diagonal)
 )
 softmax_kernel, moments, row_gaps = _kernel(_softmax), _kernel(_moments), _kernel(_row_gaps)
 
@@ -220,7 +219,7 @@ def difference(x, y, factor, out):
 
 
 def _summed(x, y, square, factor, value):
-    count = min(SHARES, _gpu.blocks_for(x.size, SQUAD))
+    count = min(SHARES, gpu.blocks_for(x.size, SQUAD))
     parts = scratch("shares", count, float64)
     product_parts[count, SQUAD](x, y, square, parts)
     add_parts[1, SQUAD](parts, count, float(factor), value)
@@ -271,7 +270,7 @@ def add_pair_gaps(x, factor, value):
 
 
 def _of_moments(kind, c, factor, first, second, eps, value):
-    count = min(SHARES, _gpu.blocks_for(c.size, SQUAD))
+    count = min(SHARES, gpu.blocks_for(c.size, SQUAD))
     parts = scratch("shares", count, float64)
     moments[count, SQUAD](kind, c, float(factor), float(first), float(second), float(eps), parts)
     add_parts[1, SQUAD](parts, count, 1.0, value)

@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab import _gpu, heads
-from dynlab._gpu import cuda
-from dynlab.formulas import updates
-from dynlab.heads import SYMMETRIC
+from dynlab.formulas import head_rules, updates
+from dynlab.formulas.head_rules import SYMMETRIC
 from dynlab.images.cuda.memory import launch, ordered_sum, to_device
+from dynlab.machine import gpu
+from dynlab.machine.gpu import cuda
 
-CHUNK = 32 if _gpu.SIMULATED else 1 << 14
-SQUAD = 8 if _gpu.SIMULATED else 128
+CHUNK = 32 if gpu.SIMULATED else 1 << 14
+SQUAD = 8 if gpu.SIMULATED else 128
 _room = SQUAD
 float64 = np.float64
 
-_formulas = _gpu.compile_module(updates)
+_formulas = gpu.compile_module(updates)
 _sgd, _adam, _lars, _trust_ratio = _formulas.sgd, _formulas.adam, _formulas.lars, _formulas.trust_ratio
-
-
-_trains = _gpu.inner(heads.trains)
+_trains = gpu.inner(head_rules.trains)
 
 
 def _sgd_pass(p, g, v, decays, rate, decay, momentum, nesterov):
@@ -34,9 +32,7 @@ def _sgd_pass(p, g, v, decays, rate, decay, momentum, nesterov):
 def _adam_pass(p, g, a, s, decays, rate, decay, keep_1, gain_1, keep_2, gain_2, root, eps):
     i = cuda.grid(1)
     if i < p.shape[0]:
-        p[i], a[i], s[i] = _adam(
-            p[i], g[i], a[i], s[i], rate, decay * decays[i], keep_1, gain_1, keep_2, gain_2, root, eps
-        )
+        p[i], a[i], s[i] = _adam(p[i], g[i], a[i], s[i], rate, decay * decays[i], keep_1, gain_1, keep_2, gain_2, root, eps)
 
 
 def _lars_pass(p, g, v, decays, lows, highs, owner, ratios, rate, decay, momentum):
@@ -90,7 +86,7 @@ def _project(rule, d_head):
             d_head[r, j] = middle
 
 
-_kernel = _gpu.kernel()
+_kernel = gpu.kernel()
 sgd_pass, adam_pass, lars_pass, chunk_squares, fold_ratios, project = (
     _kernel(f) for f in (_sgd_pass, _adam_pass, _lars_pass, _chunk_squares, _fold_ratios, _project)
 )
@@ -135,6 +131,6 @@ def lars_step(p, g, v, decays, layout, adapts, rate, decay, momentum, trust):
 
 
 def project_head_gradient(rule, d_head):
-    """Turn dL/dE (m, m) into what the head's rule follows, in place; rule: `dynlab.heads.rule_number`."""
+    """Turn dL/dE (m, m) into what the head's rule follows, in place; rule: `dynlab.formulas.head_rules.rule_number`."""
     launch(project, d_head.size, int(rule), d_head)
     return d_head

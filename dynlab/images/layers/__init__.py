@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.images.augment import augment
+from dynlab.images.data.augment import augment
 from dynlab.images.layers.convolution import (
     convolution_work,
     convolve,
@@ -15,14 +15,7 @@ from dynlab.images.layers.convolution import (
 from dynlab.images.layers.dense import add_bias, axpy, column_sums, matmul, mix, unit_length, unit_length_backward
 from dynlab.images.layers.normalise import batch_norm, batch_norm_backward, batch_norm_inference, update_running
 from dynlab.images.layers.pointwise import add, cube, cube_backward, relu, relu_backward, relu_cube, relu_cube_backward
-from dynlab.images.layers.pool import (
-    max_pool,
-    max_pool_backward,
-    mean_pool,
-    mean_pool_backward,
-    patches,
-    patches_backward,
-)
+from dynlab.images.layers.pool import max_pool, max_pool_backward, mean_pool, mean_pool_backward, patches, patches_backward
 from dynlab.images.layers.rows import (
     add_cross_entropy,
     add_pair_gaps,

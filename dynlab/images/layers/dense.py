@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 from numba import prange
 
-from dynlab import _jit
 from dynlab.images.layers import products
+from dynlab.machine import jit
 
 _ONE_TAP = np.zeros((1, 2), np.int64)
 
@@ -90,7 +90,7 @@ def unit_length(x, out, lengths):
     return out
 
 
-@_jit.parallel
+@jit.parallel
 def _unit_length(x, out, lengths):
     for i in prange(x.shape[0]):
         top = 0.0
@@ -114,7 +114,7 @@ def unit_length_backward(d_out, out, lengths, d_x):
     return d_x
 
 
-@_jit.kernel
+@jit.kernel
 def _unit_length_backward(d_out, out, lengths, d_x):
     for i in range(out.shape[0]):
         along = 0.0

@@ -15,19 +15,19 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from dynlab import _jit
+from dynlab.machine import jit
 
 SMALL, LARGE = 1e-30, 1e37  # mean and sum of squares between which single precision holds all squares that matter
 NUMBERS = 16384  # of a chunk, about: it stays in the processor's nearest caches
 
 
-@_jit.inner
+@jit.inner
 def _chunk_rows(rows, c):
     """Rows of a chunk: a multiple of 4."""
     return min(max(NUMBERS // c // 4 * 4, 4), (rows + 3) // 4 * 4)
 
 
-@_jit.inner
+@jit.inner
 def _moments(x, low, high, mean, square):
     """Means over the rows low ... high - 1, and the sums of squares about them; (c,) each."""
     c = x.shape[1]
@@ -55,7 +55,7 @@ def _moments(x, low, high, mean, square):
     _again(x, low, high, mean, square)
 
 
-@_jit.inner
+@jit.inner
 def _again(x, low, high, mean, square):
     """The sums of squares in float64 of those columns where a square may have been too large or too small for x's type."""
     for k in range(x.shape[1]):
@@ -67,7 +67,7 @@ def _again(x, low, high, mean, square):
             square[k] = total
 
 
-@_jit.inner
+@jit.inner
 def _together(means, squares, rows, chunk, eps, mean, inverse):
     """Mean and 1 / sqrt(variance + eps) of one group from those of its chunks (chunks, c)."""
     chunks, c = means.shape
@@ -84,7 +84,7 @@ def _together(means, squares, rows, chunk, eps, mean, inverse):
         inverse[k] = 1.0 / np.sqrt(spread / rows + eps)
 
 
-@_jit.inner
+@jit.inner
 def _apply(x, low, high, mean, factor, shift, out, relu, residual, add):
     """Rows low ... high - 1 of out = [relu]((x - mean) factor + shift [+ residual])."""
     c = x.shape[1]
@@ -109,7 +109,7 @@ def _apply(x, low, high, mean, factor, shift, out, relu, residual, add):
                 out[r, k] = (x[r, k] - mean[k]) * factor[k] + shift[k]
 
 
-@_jit.parallel
+@jit.parallel
 def _forward(x, groups, scale, shift, eps, out, mean, inverse, relu, residual, add):
     rows, c = x.shape[0] // groups, x.shape[1]
     chunk = _chunk_rows(rows, c)
@@ -131,14 +131,14 @@ def _forward(x, groups, scale, shift, eps, out, mean, inverse, relu, residual, a
         _apply(x, low, high, mean[g], factor[g], shift, out, relu, residual, add)
 
 
-@_jit.parallel
+@jit.parallel
 def _inference(x, mean, factor, shift, out, relu, residual, add):
     chunk = _chunk_rows(x.shape[0], x.shape[1])
     for task in prange((x.shape[0] + chunk - 1) // chunk):
         _apply(x, task * chunk, min((task + 1) * chunk, x.shape[0]), mean, factor, shift, out, relu, residual, add)
 
 
-@_jit.inner
+@jit.inner
 def _backward_sums(d_out, x, out, low, high, mean, relu, total, along):
     """Sums over rows of g and of g (x - mean), with g = d_out where out > 0, or everywhere; (c,) each."""
     c = x.shape[1]
@@ -166,7 +166,7 @@ def _backward_sums(d_out, x, out, low, high, mean, relu, total, along):
             along[k] += a * (x[r, k] - mean[k])
 
 
-@_jit.inner
+@jit.inner
 def _backward_rows(d_out, x, out, low, high, mean, factor, middle, slope, d_x, relu, d_residual, add, same):
     """d_x = factor (g - middle - (x - mean) slope), d_residual = g.
 
@@ -196,7 +196,7 @@ def _backward_rows(d_out, x, out, low, high, mean, factor, middle, slope, d_x, r
                 d_x[r, k] = factor[k] * (d_out[r, k] - middle[k] - (x[r, k] - mean[k]) * slope[k])
 
 
-@_jit.parallel
+@jit.parallel
 def _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu, d_residual, add, same):
     rows, c = x.shape[0] // groups, x.shape[1]
     chunk = _chunk_rows(rows, c)
@@ -225,9 +225,7 @@ def _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift
     for task in prange(groups * chunks):
         g = task // chunks
         low, high = g * rows + task % chunks * chunk, g * rows + min((task % chunks + 1) * chunk, rows)
-        _backward_rows(
-            d_out, x, out, low, high, mean[g], factor[g], middle[g], slope[g], d_x, relu, d_residual, add, same
-        )
+        _backward_rows(d_out, x, out, low, high, mean[g], factor[g], middle[g], slope[g], d_x, relu, d_residual, add, same)
 
 
 def _or(array, x, value):
@@ -242,9 +240,7 @@ def batch_norm(x, groups, scale, shift, eps, out, mean, inverse, relu=False, res
     return out
 
 
-def batch_norm_backward(
-    d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu=False, d_residual=None
-):
+def batch_norm_backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu=False, d_residual=None):
     """d_x = dL/dx, d_scale and d_shift (c,) and d_residual from d_out = dL/dout; d_x may be d_out, the very same array.
 
     With g = d_out where out > 0 (all of it without relu) and y = (x - mean) inverse: d_shift = sum g, d_scale = sum g y,
@@ -264,7 +260,7 @@ def batch_norm_inference(x, mean, variance, scale, shift, eps, out, relu=False, 
     return out
 
 
-@_jit.kernel
+@jit.kernel
 def update_running(mean, inverse, eps, rows, momentum, running_mean, running_variance):
     """Move the running statistics (c,) by `momentum` towards those of each group in turn; rows: those of one group.
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from numba import prange
 
-from dynlab import _jit
+from dynlab.machine import jit
 
 RELU, CUBE, RELU_CUBE = 0, 1, 2
 CHUNK = 16384
 
 
-@_jit.parallel
+@jit.parallel
 def _forward(kind, x, out):
     zero = x.dtype.type(0)
     for task in prange((len(x) + CHUNK - 1) // CHUNK):
@@ -25,7 +25,7 @@ def _forward(kind, x, out):
             out[i] = z if kind == RELU else z * z * z
 
 
-@_jit.parallel
+@jit.parallel
 def _backward(kind, d_out, x, d_x):
     zero, three = x.dtype.type(0), x.dtype.type(3)
     for task in prange((len(x) + CHUNK - 1) // CHUNK):
@@ -36,7 +36,7 @@ def _backward(kind, d_out, x, d_x):
             d_x[i] = slope if kind == CUBE or z > zero else zero
 
 
-@_jit.parallel
+@jit.parallel
 def _relu_backward_in_place(x, d_x):
     zero = x.dtype.type(0)
     for task in prange((len(x) + CHUNK - 1) // CHUNK):
@@ -44,14 +44,14 @@ def _relu_backward_in_place(x, d_x):
             d_x[i] = d_x[i] if x[i] > zero else zero
 
 
-@_jit.parallel
+@jit.parallel
 def _add(x, y, out):
     for task in prange((len(x) + CHUNK - 1) // CHUNK):
         for i in range(task * CHUNK, min((task + 1) * CHUNK, len(x))):
             out[i] = x[i] + y[i]
 
 
-@_jit.parallel
+@jit.parallel
 def _add_to(y, out):
     for task in prange((len(y) + CHUNK - 1) // CHUNK):
         for i in range(task * CHUNK, min((task + 1) * CHUNK, len(y))):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from dynlab import _jit
+from dynlab.machine import jit
 
 
-@_jit.parallel
+@jit.parallel
 def _mean_pool(x, out, factor):
     n, height, width, c = x.shape
     for i in prange(n):
@@ -22,7 +22,7 @@ def _mean_pool(x, out, factor):
             out[i, k] *= factor
 
 
-@_jit.parallel
+@jit.parallel
 def _mean_pool_backward(d_out, d_x, factor):
     n, height, width, c = d_x.shape
     for i in prange(n):
@@ -48,7 +48,7 @@ def mean_pool_backward(d_out, d_x, total=False):
     return d_x
 
 
-@_jit.parallel
+@jit.parallel
 def max_pool(x, size, stride, out, argmax):
     """out (n, h', w', c) = maxima over windows of size x size, h' = (h - size) // stride + 1.
 
@@ -70,7 +70,7 @@ def max_pool(x, size, stride, out, argmax):
     return out
 
 
-@_jit.parallel
+@jit.parallel
 def max_pool_backward(d_out, argmax, size, stride, d_x):
     """d_x (n, h, w, c): each d_out goes to where its maximum was."""
     n, height, width, c = d_out.shape
@@ -87,7 +87,7 @@ def max_pool_backward(d_out, argmax, size, stride, d_x):
     return d_x
 
 
-@_jit.parallel
+@jit.parallel
 def patches(x, size, out):
     """out (n, h // size, w // size, size * size * c): x cut into squares that do not overlap; a rest is left out."""
     n, rows, columns, _ = out.shape
@@ -101,7 +101,7 @@ def patches(x, size, out):
     return out
 
 
-@_jit.parallel
+@jit.parallel
 def patches_backward(d_out, size, d_x):
     """d_x (n, h, w, c): each entry back where it was; 0 in the rest."""
     n, rows, columns, _ = d_out.shape

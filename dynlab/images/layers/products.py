@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from dynlab import _jit
 from dynlab.images.layers import tiles
+from dynlab.machine import jit
 
 HEIGHT, SUM_HEIGHT = tiles.HEIGHT, tiles.SUM_HEIGHT
 TASK = 40 * HEIGHT  # places of a task
@@ -25,9 +25,7 @@ PACK_ROWS = 32  # of weights packed at a time
 BLOCK = 256  # places of one call of a tile of the weights' gradient
 OUTSIDE = 1 << 40  # a row that is in no picture
 _gather = tiles.gather
-_a1, _a2, _a3, _a4, _a5, _a6, _a7, _a8, _a9 = (
-    tiles.accumulate.get(height, tiles.accumulate[1]) for height in range(1, 10)
-)
+_a1, _a2, _a3, _a4, _a5, _a6, _a7, _a8, _a9 = (tiles.accumulate.get(height, tiles.accumulate[1]) for height in range(1, 10))
 TASKS_WANTED = 16
 SPLIT_NUMBERS = 1 << 20  # the parts of a sum over places hold no more numbers than this together (or are one)
 MOST_PARTS = 16
@@ -43,7 +41,7 @@ def parts(numbers: int, places: int) -> int:
     return int(min(max(SPLIT_NUMBERS // max(numbers, 1), 1), MOST_PARTS, max(places // 256, 1)))
 
 
-@_jit.parallel
+@jit.parallel
 def _pack(w, packed, width):
     total, outputs = w.shape
     whole = outputs // width
@@ -65,7 +63,7 @@ def pack(w, packed):
     return packed
 
 
-@_jit.parallel
+@jit.parallel
 def _pack_transposed(w, taps, packed, width):
     inputs, outputs = w.shape[2], w.shape[3]
     panels = (inputs + width - 1) // width
@@ -88,7 +86,7 @@ def pack_transposed(w, taps, packed):
     return packed
 
 
-@_jit.parallel
+@jit.parallel
 def add_margin(x, out):
     """Copy pictures x into the middle of out, whose margin stays as it is; returns out."""
     pad = (out.shape[1] - x.shape[1]) // 2
@@ -100,7 +98,7 @@ def add_margin(x, out):
     return out
 
 
-@_jit.inner
+@jit.inner
 def _addresses(first, many, base, zero, item, geometry, offsets, table):
     """table[tap, p] for the places p = first, first + 1, ... (many of them); a place beyond the last reads zeros."""
     rows, columns = geometry[1], geometry[2]
@@ -128,7 +126,7 @@ def _addresses(first, many, base, zero, item, geometry, offsets, table):
             table[t, p] = origin[p] + shift if inside else zero
 
 
-@_jit.inner
+@jit.inner
 def _targets(first, many, base, item, geometry, table):
     """table[p] = address of place first + p in the result, 0 beyond the last."""
     rows, columns = geometry[1], geometry[2]
@@ -144,7 +142,7 @@ def _targets(first, many, base, item, geometry, table):
             table[p] = 0
 
 
-@_jit.inner
+@jit.inner
 def _gather_task(first, panels, low, high, source, zeros, geometry, offsets, packed, out, width):
     """Places [first, first + TASK) and panels [low, high)."""
     count, channels = geometry[6], geometry[10]
@@ -177,7 +175,7 @@ def _gather_task(first, panels, low, high, source, zeros, geometry, offsets, pac
                         out[start + o] = aside[i, o]
 
 
-@_jit.parallel
+@jit.parallel
 def _gather_places(source, zeros, geometry, offsets, packed, out, width, wanted):
     places = geometry[0] * geometry[1] * geometry[2]
     panels = (geometry[10] + width - 1) // width
@@ -197,7 +195,7 @@ def gather_places(source, zeros, geometry, offsets, packed, out):
     _gather_places(source, zeros, geometry, offsets, packed, out, panel_width(out.dtype), TASKS_WANTED)
 
 
-@_jit.inner
+@jit.inner
 def _tile(height, number, table, offset, rows, right, right_step, target, target_step):
     if height == 8:
         _a8(number, table, offset, rows, right, right_step, target, target_step)
@@ -219,7 +217,7 @@ def _tile(height, number, table, offset, rows, right, right_step, target, target
         _a9(number, table, offset, rows, right, right_step, target, target_step)
 
 
-@_jit.inner
+@jit.inner
 def _pack_block(first, many, j, right, width, aside):
     """aside (many, width) = panel j of rows first, first + 1, ... of right, filled up with zeros."""
     used = min(width, right.shape[1] - j * width)
@@ -230,7 +228,7 @@ def _pack_block(first, many, j, right, width, aside):
             aside[p, o] = 0.0
 
 
-@_jit.inner
+@jit.inner
 def _accumulate_block(first, many, low, high, source, zeros, geometry, offsets, right, sums, width, table, aside):
     """Add the places [first, first + many) to the pairs (panel, tap) low ... high - 1 of sums (T count, outputs)."""
     count, taps = geometry[6], len(offsets)
@@ -253,7 +251,7 @@ def _accumulate_block(first, many, low, high, source, zeros, geometry, offsets, 
             c += height
 
 
-@_jit.parallel
+@jit.parallel
 def _accumulate_places(source, zeros, geometry, offsets, right, sums, width, wanted):
     places = right.shape[0]
     parts = sums.shape[0]
@@ -287,7 +285,7 @@ def accumulate_places(source, zeros, geometry, offsets, right, sums):
     _accumulate_places(source, zeros, geometry, offsets, right, sums, panel_width(right.dtype), TASKS_WANTED)
 
 
-@_jit.parallel
+@jit.parallel
 def fold(sums, out):
     """out (rows, outputs) = the parts of sums (parts, rows, at least outputs), added in order."""
     for row in prange(out.shape[0]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab import _jit
+from dynlab.machine import jit
 
 
 def fill(x, number):
@@ -29,7 +29,7 @@ def centre_columns(x, means, out):
     return out
 
 
-@_jit.kernel
+@jit.kernel
 def _centre(x, means, out):
     total = np.zeros(x.shape[1])
     for i in range(x.shape[0]):
@@ -88,7 +88,7 @@ def softmax(x, shift, temperature, out, logs):
     return out
 
 
-@_jit.kernel
+@jit.kernel
 def _exponents(x, shift, shifted, temperature, out):
     """out = (y - the largest of its row)/temperature, y = x - shift; what is not a number stays so."""
     for i in range(x.shape[0]):
@@ -101,7 +101,7 @@ def _exponents(x, shift, shifted, temperature, out):
             out[i, j] = (y - top) / temperature
 
 
-@_jit.kernel
+@jit.kernel
 def _normalise_rows(x, logs):
     for i in range(x.shape[0]):
         total = 0.0
@@ -113,7 +113,7 @@ def _normalise_rows(x, logs):
         logs[i] = np.log(total)
 
 
-@_jit.kernel
+@jit.kernel
 def add_cross_entropy(goal, x, temperature, logs, factor, value):
     """value += factor sum_i - sum_j goal_ij log softmax(x/temperature)_ij; goal (n, c): shares; logs: of `softmax`.
 
@@ -133,7 +133,7 @@ def add_cross_entropy(goal, x, temperature, logs, factor, value):
     value[0] += factor * total
 
 
-@_jit.kernel
+@jit.kernel
 def add_pair_gaps(x, factor, value):
     """value += factor sum_i (max_k x_ik - x_ii'), i' the other view of i: x (2B, 2B)."""
     total, half = 0.0, x.shape[0] // 2
@@ -146,7 +146,7 @@ def add_pair_gaps(x, factor, value):
     value[0] += factor * total
 
 
-@_jit.kernel
+@jit.kernel
 def off_diagonal_moments(c, factor, weight, value):
     """Of C = factor c (m, m): value += weight sum_{i != j} C_ij^2; c becomes its derivative by c (0 on the diagonal)."""
     total = 0.0
@@ -158,7 +158,7 @@ def off_diagonal_moments(c, factor, weight, value):
     value[0] += weight * total
 
 
-@_jit.kernel
+@jit.kernel
 def barlow_moments(c, factor, weight, value):
     """Of C = factor c (m, m): value += sum_i (1 - C_ii)^2 + weight sum_{i != j} C_ij^2; c becomes its derivative by c."""
     total = 0.0
@@ -174,7 +174,7 @@ def barlow_moments(c, factor, weight, value):
     value[0] += total
 
 
-@_jit.kernel
+@jit.kernel
 def vicreg_moments(c, factor, variance, covariance, eps, value):
     """Of C = factor c (m, m), a covariance: value += variance/m sum_i max(0, 1 - sqrt(C_ii + eps)) + covariance/m
     sum_{i != j} C_ij^2; c becomes its derivative by c (with no slope of the hinge where C_ii + eps is 0).

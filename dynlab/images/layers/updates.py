@@ -10,17 +10,17 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from dynlab import _jit, heads
-from dynlab.formulas import updates
+from dynlab.formulas import head_rules, updates
+from dynlab.machine import jit
 
 CHUNK = 1 << 14
 
-_formulas = _jit.compile_module(updates)
+_formulas = jit.compile_module(updates)
 _sgd, _adam, _lars, _trust_ratio = _formulas.sgd, _formulas.adam, _formulas.lars, _formulas.trust_ratio
-_project = _jit.compile_module(heads).project_gradient
+_project = jit.compile_module(head_rules).project_gradient
 
 
-@_jit.reduction
+@jit.reduction
 def _squares(x):
     total = 0.0
     for i in range(len(x)):
@@ -29,7 +29,7 @@ def _squares(x):
 
 
 # Slices, not offsets: with those the compiler does not see that no index is negative, and vectorises nothing.
-@_jit.parallel
+@jit.parallel
 def _sgd_pass(p, g, v, decays, rate, decay, momentum, nesterov):
     for c in numba.prange((len(p) + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, min(len(p), (c + 1) * CHUNK))
@@ -38,7 +38,7 @@ def _sgd_pass(p, g, v, decays, rate, decay, momentum, nesterov):
             own[i], memory[i] = _sgd(own[i], slope[i], memory[i], rate, decay * mask[i], momentum, nesterov)
 
 
-@_jit.parallel
+@jit.parallel
 def _adam_pass(p, g, a, s, decays, rate, decay, keep_1, gain_1, keep_2, gain_2, root, eps):
     for c in numba.prange((len(p) + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, min(len(p), (c + 1) * CHUNK))
@@ -49,7 +49,7 @@ def _adam_pass(p, g, a, s, decays, rate, decay, keep_1, gain_1, keep_2, gain_2, 
             )
 
 
-@_jit.parallel
+@jit.parallel
 def _lars_pass(p, g, v, decays, lows, highs, owner, ratios, rate, decay, momentum):
     for c in numba.prange(len(lows)):
         part = slice(lows[c], highs[c])
@@ -59,14 +59,14 @@ def _lars_pass(p, g, v, decays, lows, highs, owner, ratios, rate, decay, momentu
             own[i], memory[i] = _lars(own[i], slope[i], memory[i], scaled, decay * mask[i], momentum)
 
 
-@_jit.parallel
+@jit.parallel
 def _chunk_squares(p, g, lows, highs, sums):
     for c in numba.prange(len(lows)):
         sums[c, 0] = _squares(p[lows[c] : highs[c]])
         sums[c, 1] = _squares(g[lows[c] : highs[c]])
 
 
-@_jit.kernel
+@jit.kernel
 def _fold_ratios(owner, sums, adapts, trust, decay, ratios):
     """ratios (tensors,) from the sums of squares of the chunks, which are added in order."""
     low = 0
@@ -79,7 +79,7 @@ def _fold_ratios(owner, sums, adapts, trust, decay, ratios):
         ratios[tensor] = _trust_ratio(trust, np.sqrt(own), np.sqrt(slope), decay) if adapts[tensor] else 1.0
 
 
-@_jit.kernel
+@jit.kernel
 def _project_kernel(rule, d_head):
     _project(rule, len(d_head), d_head)
 
@@ -122,6 +122,6 @@ def lars_step(p, g, v, decays, layout, adapts, rate, decay, momentum, trust):
 
 
 def project_head_gradient(rule, d_head):
-    """Turn dL/dE (m, m) into what the head's rule follows, in place; rule: `dynlab.heads.rule_number`."""
+    """Turn dL/dE (m, m) into what the head's rule follows, in place; rule: `dynlab.formulas.head_rules.rule_number`."""
     _project_kernel(rule, d_head)
     return d_head

@@ -1,0 +1,108 @@
+"""The theorem's run: ensembles computed or taken from the store, claims judged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynlab.claims import CLAIMS
+from dynlab.claims.claim import Finding, Point, Scale
+from dynlab.ensembles.ensemble_store import Store
+from dynlab.tools.files import FolderTaken
+
+POINTS = "points"
+DECADES = (*range(2, 11), 12)
+
+
+def scale_of(settings: Settings) -> Scale:
+    """How large the run is."""
+    if settings.quick:
+        return Scale(
+            dims=tuple(10**n for n in (3, 5, 7, 9)),
+            seeds=200,
+            rare_seeds=600,
+            rates=(1e-3, 1e-2, 1e-1, 1.0),
+            slow_seeds=60,
+            seed=settings.seed,
+        )
+    return Scale(
+        dims=tuple(10**n for n in DECADES),
+        seeds=2000,
+        rare_seeds=10_000,
+        rates=tuple(10.0 ** (n / 2) for n in range(-8, 1)),
+        slow_seeds=2000,
+        seed=settings.seed,
+    )
+
+
+def open_folder(out: Path) -> Store:
+    """The store inside the results' folder; FolderTaken where something else stands there or another process has it open."""
+    ours = (out / POINTS).is_dir()
+    if (out.exists() or out.is_symlink()) and not ours and (not out.is_dir() or any(out.iterdir())):
+        raise FolderTaken(out, "holds other files; must be a new or an empty folder, or one of dynlab.theorem")
+    store = Store(out / POINTS)
+    for leftover in out.glob(".*.partial"):  # of a process that was killed
+        leftover.unlink()
+    return store
+
+
+def judge(settings: Settings, store: Store) -> dict[int, Finding]:
+    """The findings of the claims asked for; every ensemble is computed once and kept in the store."""
+    from dynlab.tools.progress import progress
+
+    scale = scale_of(settings)
+    asked = list(dict.fromkeys(point for n in settings.claims for point in CLAIMS[n].points(scale)))
+    missing = [point for point in asked if point.settings() not in store]
+    for line in store.damage:
+        print(line, file=sys.stderr)
+    done = 0
+    with progress(sum(point.seeds for point in missing), "trajectories", settings.quiet) as show:
+        for point in missing:
+            compute(point, settings, store, _from(done, show))
+            done += point.seeds
+    findings = {}
+    for n in settings.claims:
+        # Loaded for each claim anew: all of them together would not be small.
+        runs = {point: store.get(point.settings()) for point in dict.fromkeys(CLAIMS[n].points(scale))}
+        findings[n] = CLAIMS[n].judge(scale, runs)
+    return findings
+
+
+def compute(point: Point, settings: Settings, store: Store, show: Callable[[int], None]) -> None:
+    """Run one ensemble and keep it."""
+    from dynlab.ensembles.ensemble import ensemble
+
+    run = ensemble(
+        point.model,
+        dim=point.dim,
+        seeds=point.seeds,
+        seed=point.seed,
+        head=point.head,
+        eta_head=point.eta_head,
+        until=point.until,
+        rtol=point.rtol,
+        threads=settings.threads,
+        device=settings.device,
+        progress=show,
+    )
+    store.put(point.settings(), run)
+
+
+def _from(before: int, show: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda done: show(before + done)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the command, checked."""
+
+    claims: tuple[int, ...]
+    quick: bool
+    seed: int
+    threads: int
+    device: str
+    out: Path
+    plots: bool
+    quiet: bool

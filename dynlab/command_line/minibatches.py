@@ -1,0 +1,124 @@
+"""What `dynlab.run --method sgd` and `dynlab.compare` share: options, runs, files, the words on the screen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dynlab.command_line.options import MODEL_OPTIONS, add_device, add_model, announce
+from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.reports.samples import report, write
+from dynlab.samples.minibatch import of_samples
+from dynlab.samples.runs import HEADS, Settings, compute
+from dynlab.settings.model import ACTIVATIONS, Model
+from dynlab.tools.checks import choice, integer, real, require, threads
+from dynlab.tools.files import run_folder
+
+if TYPE_CHECKING:
+    pass
+
+
+MOST_RUNS = 10**6  # from one start: their distances fit in the memory of a small machine
+
+
+def command(parser: Parser, words: Sequence[str] | None) -> int:
+    """Parse, compute, write, report; the exit status: 1 where a run was stopped."""
+    call = parser.call(words)
+    arguments = call.arguments
+    stopped: list[str] = []
+
+    def work() -> None:
+        settings = check(arguments)
+        _, device = of_samples(arguments.device, settings.models)
+        if arguments.device != "cpu" and not arguments.quiet:
+            announce(device)
+        with run_folder(settings.out, numbered=arguments.out is None) as folder:
+            found = compute(settings)
+            write(folder.partial, settings, found, call)
+        stopped.extend(report(settings, found, folder.place))
+
+    status = run_command(call, work)
+    for line in stopped:
+        print(f"{call.program}: {line}", file=sys.stderr)
+    return status or (1 if stopped else 0)
+
+
+def check(arguments: argparse.Namespace) -> Settings:
+    """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    from dynlab.machine.rng import WORD
+    from dynlab.samples.gradient import PRECISIONS, check_batch, check_memory
+    from dynlab.samples.optimisers import OPTIMISERS
+
+    given = {name: number(text) for name, text in vars(arguments).items()}
+    shapes = {name: given[name] for name in MODEL_OPTIONS}
+    names = [choice("activation", name, ACTIVATIONS) for name in dict.fromkeys(arguments.activation.split(","))]
+    models = tuple(Model(activation=name, **shapes) for name in names)
+    heads = tuple(choice("head", name, HEADS) for name in dict.fromkeys(arguments.head.split(",")))
+    data = given["data"] if given["data"] is None else integer("data", given["data"], at_least=2)
+    batches = tuple(sorted({check_batch(number(word), data) for word in arguments.batch.split(",")}))
+    least = models[0].features + models[0].neurons
+    numbers = {
+        "dim": integer("dim", given["dim"], at_least=least, why="features + neurons"),
+        "seeds": integer("seeds", given["seeds"], at_least=1, at_most=MOST_RUNS),
+        "seed": integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
+        "eta_head": real("eta_head", given["eta_head"], at_least=0.0),
+        "lr": real("lr", given["lr"], above=0.0),
+        "steps": integer("steps", given["steps"], at_least=1, at_most=WORD - 1),
+    }
+    for batch in batches:
+        check_memory(models[0], integer("dim", numbers["dim"]), batch)
+    numbers["head_rate"] = numbers["eta_head"] * numbers["lr"]
+    options = {
+        "dim": numbers["dim"], "data": data, "precision": choice("precision", arguments.precision, PRECISIONS),
+        "optimiser": choice("optimiser", arguments.optimiser, OPTIMISERS), "threads": threads(given["threads"]),
+        "momentum": real("momentum", given["momentum"], at_least=0.0, at_most=1.0),
+        "every": integer("every", given["every"], at_least=1), "device": arguments.device,
+    }  # fmt: skip
+    for name in ("out", "checkpoints"):
+        require(getattr(arguments, name) != "", name, "", "the name of a folder")
+    resume, alone = arguments.resume, len(models) * len(heads) * len(batches) * numbers["seeds"] == 1
+    require(resume is None or arguments.checkpoints is not None, "resume", resume, "given with --checkpoints")
+    require(resume is None or alone, "resume", resume, "left out where there is more than one run")
+    place = f"runs/{'+'.join(names)}-sgd-batch{'+'.join(map(str, batches))}-dim{numbers['dim']}"
+    return Settings(
+        models, heads, batches, numbers, options, arguments.checkpoints, resume, arguments.out or place,
+        not arguments.no_plots, arguments.quiet,
+    )  # fmt: skip
+
+
+def parser(program: str, description: str, batch: str, defaults: dict[str, str]) -> Parser:
+    """The options of both commands. Values stay words here."""
+    name = program.replace(".", " ")
+    example = f"{name} --batch 256,1024" if program == "dynlab.compare" else f"{name} --method sgd --batch 1024 --steps 5000"
+    p = Parser(prog=program, description=description, epilog=f"example: {example}")
+
+    def option(name: str, what: str, default: str | None = None, metavar: str = "N") -> None:
+        p.option(name, what, defaults.get(name, default), metavar)
+
+    add_model(p, defaults)
+    option("--activation", f"of {', '.join(ACTIVATIONS)}, several with commas", "relu,cubic", "NAMES")
+    option("--head", f"of {', '.join(HEADS)}, several with commas", ",".join(HEADS), "NAMES")
+    option("--dim", "dimension of a patch", "16")
+    option("--seed", "seed of the start", "0")
+    option("--seeds", "runs from it, each with samples of its own", "2")
+    option("--eta-head", "learning rate of the head in units of --lr", "0.01", "RATE")
+    option("--batch", batch, "4096", "N")
+    option("--lr", "learning rate of the weights", "0.05", "RATE")
+    option("--steps", "steps", "20000")
+    option("--optimiser", "of sgd, momentum, adam", "sgd", "NAME")
+    option("--momentum", "of momentum", "0.9", "BETA")
+    option("--data", "samples of a fixed set, visited in epochs (default: fresh samples at every step)")
+    option("--precision", "of float64, float32", "float64", "NAME")
+    option("--threads", "threads to compute with (default: all cores; the results are the same)")
+    add_device(p)
+    option("--checkpoints", "folder to keep checkpoints in, and to go on from", metavar="DIR")
+    option("--every", "steps from one checkpoint to the next", "1000")
+    option("--resume", "checkpoint to go on from (default: the last)", metavar="NAME")
+    option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
+    if program == "dynlab.run":
+        p.add_argument("--method", help=argparse.SUPPRESS)  # it is what asks for these options
+    p.add_argument("--no-plots", action="store_true", help="write no figure")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors and runs that were stopped")
+    return p

@@ -1,0 +1,89 @@
+"""The settings of `dynlab.settings.model` and the switches of `dynlab.settings.training` as options of a command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from dynlab.command_line.parser import Parser, number
+from dynlab.formulas.head_rules import HEADS
+from dynlab.machine.device import DEVICES
+from dynlab.settings.model import MASKS
+from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
+from dynlab.tools.checks import choice
+
+MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
+NUMBERS = (
+    "eta_head", "target_rate", "weight_decay", "head_decay", "decorrelation", "start_scale", "barlow_weight",
+    "directpred_eps",
+)  # fmt: skip
+NAMES = ("head", "target", "stop_gradient", "normalisation", "objective")
+# A matrix does not fit an option.
+COMMAND_HEADS = tuple(name for name in HEADS if name != "fixed")
+
+
+def add_model(p: Parser, defaults: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Add `MODEL_OPTIONS`: strengths of two features, noise, patches and views. Values stay words.
+
+    defaults: those of the command, by option, where they are not the usual ones.
+    """
+
+    def option(name: str, what: str, default: str, metavar: str = "N") -> None:
+        p.option(name, what, defaults.get(name, default), metavar)
+
+    option("--strong", "strength of the strong feature", "1.0", "ALPHA")
+    option("--weak", "strength of the weak feature", "0.3", "ALPHA")
+    option("--noise", "standard deviation of the noise of a patch in each direction", "0.5", "SIGMA")
+    option("--patches", "patches of a sample", "16")
+    option("--feature-patches", "patches that carry the feature", "4")
+    option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
+
+
+def add_device(p: Parser) -> None:
+    """Add --device."""
+    p.option("--device", f"where to compute, of {', '.join(DEVICES)} (auto: cuda where it can, else cpu)", "cpu", "NAME")
+
+
+def announce(words: str) -> None:
+    """Say on standard error where the work is done."""
+    print(f"device: {words}", file=sys.stderr, flush=True)
+
+
+def add_switches(p: Parser) -> None:
+    """Add the options; their values stay words, `training_of` turns them into a Training."""
+    plain = Training()
+
+    def option(name: str, what: str, metavar: str) -> None:
+        default = getattr(plain, name)
+        shown = f"{default:g}" if isinstance(default, float) else default
+        p.option(f"--{name.replace('_', '-')}", what, shown, metavar)
+
+    option("head", f"rule of the head, of {', '.join(COMMAND_HEADS)}", "RULE")
+    option("eta_head", "learning rate of the head in units of that of the weights", "RATE")
+    option("target", f"weights of the target, of {', '.join(TARGETS)} (moving average)", "NAME")
+    option("target_rate", "rate of the moving average in units of the learning rate", "RATE")
+    option("stop_gradient", f"side without gradient, of {', '.join(STOP_GRADIENTS)}", "SIDE")
+    option("normalisation", f"of the outputs, of {', '.join(NORMALISATIONS)}", "NAME")
+    option("objective", f"of {', '.join(OBJECTIVES)}", "NAME")
+    option("weight_decay", "of the encoder, a unit of time (steps x learning rate)", "RATE")
+    option("head_decay", "of the head's entries that train, in units of eta-head", "RATE")
+    option("decorrelation", "weight of the sum of the outputs' squared correlations, from 0 to m(m - 1)", "WEIGHT")
+    option("start_scale", "scale of the random start", "SCALE")
+    option("barlow_weight", "lambda of Barlow Twins: weight of the squares off the diagonal", "LAMBDA")
+    p.option("--vicreg-weights", "weights of invariance, variance and covariance in VICReg", "25,25,1", "W,W,W")
+    option("directpred_eps", "eps of DirectPred and DirectCopy", "EPS")
+
+
+def training_of(given: dict) -> Training:
+    """The Training of parsed options, numbers as numbers. With another objective than similarity the head and stop-gradient
+    are "none" unless they are given otherwise than by default. SettingError names what is not allowed."""
+    values = {name: given[name] for name in (*NAMES, *NUMBERS)}
+    values["vicreg_weights"] = tuple(number(word) for word in str(given["vicreg_weights"]).split(","))
+    choice("head", values["head"], COMMAND_HEADS)
+    if values["objective"] in OBJECTIVES[1:]:
+        plain = Training()
+        for name in ("head", "stop_gradient"):
+            if values[name] == getattr(plain, name):
+                values[name] = "none"
+    return Training(**values)

@@ -1,0 +1,1 @@
+"""Every figure: reads results, computes nothing."""

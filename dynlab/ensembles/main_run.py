@@ -1,0 +1,145 @@
+"""The main run: ensembles with and without the head, and one start that is followed in time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynlab.population.flow_device import of_flow
+from dynlab.settings.model import Model
+from dynlab.settings.training import Training
+from dynlab.tools.files import expanded
+
+if TYPE_CHECKING:
+    from dynlab.ensembles.ensemble import Ensemble
+    from dynlab.population.trajectory import Trajectory
+
+
+METHODS = ("flow", "descent")
+DESCENT_ETA = 0.05  # learning rate of the exact descent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a main run, checked."""
+
+    models: tuple[Model, ...]  # one an activation, alike otherwise
+    dim: int
+    seeds: int
+    seed: int
+    training: Training
+    until: float | None
+    method: str
+    rtol: float
+    threads: int
+    device: str
+    out: str | None
+    plots: bool
+    quiet: bool
+
+    @property
+    def trainings(self) -> dict[str, Training]:
+        """The trainings compared, by head: the one asked for, and the same without head."""
+        return {head: dataclasses.replace(self.training, head=head) for head in dict.fromkeys((self.training.head, "none"))}
+
+    @property
+    def place(self) -> Path:
+        """Where the run folder goes; without --out a name that tells the main settings."""
+        if self.out is not None:
+            return expanded(self.out)
+        model = self.models[0]
+        activations = "+".join(model.activation for model in self.models)
+        return Path("runs") / f"{activations}-strong{model.strong:g}-weak{model.weak:g}-dim{self.dim:g}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was computed for one activation: by head, the ensemble and the trajectory of one common start."""
+
+    model: Model
+    ensembles: dict[str, Ensemble]
+    trajectories: dict[str, Trajectory]
+    seed: int  # of that start
+
+
+def where(settings: Settings) -> tuple[str, str]:
+    """The device for the ensembles, "cpu" or "cuda", and the choice in words."""
+    cases = [(model, training) for model in settings.models for training in settings.trainings.values()]
+    return of_flow(settings.device, cases, settings.method)
+
+
+def compute(settings: Settings) -> list[Result]:
+    """All ensembles, then for each activation a representative start followed with and without the head."""
+    from dynlab.machine.warm import compiling
+    from dynlab.tools.progress import progress
+
+    heads = tuple(settings.trainings)
+    jobs = [(model, head) for model in settings.models for head in heads]
+    ensembles = {}
+    names = [model.activation for model in settings.models]
+    with compiling(names), progress(len(jobs) * settings.seeds, "trajectories", settings.quiet) as show:
+        for before, job in enumerate(jobs):
+            ensembles[job] = _ensemble(settings, *job, _from(before * settings.seeds, show))
+    by_model = {model: {head: ensembles[model, head] for head in heads} for model in settings.models}
+    return [_result(settings, model, by_head) for model, by_head in by_model.items()]
+
+
+def representative(ensembles: dict[str, Ensemble]) -> int:
+    """Row of the start to show: the first with the outcome that most starts have with the head.
+
+    Of those the first that learns only the strong feature without the head, where there is one. A start that
+    failed is shown only where all did.
+    """
+    compared = [ensemble.frame["outcome"] for ensemble in ensembles.values()]
+    with_head, without = compared[0], compared[-1]
+    counts = with_head[with_head != "failed"].value_counts()
+    usual = with_head == (counts.idxmax() if len(counts) else "failed")
+    collapsing = usual & (without == "only_strong")
+    return int((collapsing if collapsing.any() else usual).to_numpy().argmax())
+
+
+def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int], None]) -> Ensemble:
+    from dynlab.ensembles.ensemble import ensemble
+
+    return ensemble(
+        model,
+        dim=settings.dim,
+        seeds=settings.seeds,
+        seed=settings.seed,
+        training=settings.trainings[head],
+        until=settings.until,
+        method=settings.method,
+        rtol=settings.rtol,
+        eta=DESCENT_ETA,
+        threads=settings.threads,
+        device=where(settings)[0],
+        progress=show,
+    )
+
+
+def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) -> Result:
+    from dynlab.population.simulate import simulate
+    from dynlab.population.starts import draw_start
+
+    row = representative(ensembles)
+    start = draw_start(model, settings.dim, settings.seed, row, settings.training.start_scale)
+    trajectories = {
+        head: simulate(
+            model,
+            start,
+            training=settings.trainings[head],
+            until=settings.until,
+            method=settings.method,
+            rtol=settings.rtol,
+            eta=DESCENT_ETA,
+        )
+        for head in ensembles
+    }
+    return Result(model, ensembles, trajectories, int(next(iter(ensembles.values())).frame["seed"].iloc[row]))
+
+
+def _from(before: int, show: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda done: show(before + done)

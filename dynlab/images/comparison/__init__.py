@@ -1,0 +1,1 @@
+"""All heads under one budget."""

@@ -1,0 +1,150 @@
+"""Optimisers over flat parameter vectors, and schedules of the rate as functions of the step alone.
+
+An optimiser holds what it remembers in `state`, a dict of flat arrays where the layers compute, and in `count` the steps
+taken; `save` and `load` turn both into host arrays and back. `decays` (P,) uint8 says which entries weight decay acts on
+(not those of norms and biases); decay is added to the gradient (see `dynlab.formulas.updates`, which has the equations).
+"""
+
+from __future__ import annotations
+
+from math import cos, pi
+
+import numpy as np
+
+from dynlab.images.settings import OPTIMISERS, SCHEDULES
+from dynlab.tools.checks import SettingError, choice, integer, real, require
+
+
+class Optimiser:
+    """What the optimisers share; `names` are those of their memories, each (P,) and zero at the start."""
+
+    names: tuple[str, ...] = ()
+
+    def __init__(self, parameters, decays, ops, weight_decay: float = 0.0):
+        self.ops = ops
+        self.size, self.dtype = parameters.shape[0], parameters.dtype
+        found = decays.shape[0]
+        require(found == self.size, "decays", f"{found} entries", f"{self.size} of them, as the parameters")
+        self.decays = ops.to_device(np.asarray(ops.to_host(decays), np.uint8))
+        self.weight_decay = real("weight_decay", weight_decay, at_least=0.0)
+        self.state = {name: ops.zeros((self.size,), self.dtype) for name in self.names}
+        self.count = 0
+
+    def step(self, parameters, gradients, rate: float) -> None:
+        """Change the parameters (P,) in place, given their gradients (P,) and the rate of this step."""
+        self.count += 1
+        self._step(parameters, gradients, rate)
+
+    def _step(self, parameters, gradients, rate: float) -> None:
+        raise NotImplementedError
+
+    def save(self) -> dict[str, np.ndarray]:
+        """All that the next steps depend on, as host arrays."""
+        return {name: self.ops.to_host(array) for name, array in self.state.items()} | {"count": np.array(self.count)}
+
+    def load(self, saved) -> None:
+        """Go on from what `save` returned."""
+        for name, array in self.state.items():
+            require(name in saved, "optimiser", sorted(saved), f"a state that holds {name!r}")
+            found = np.asarray(saved[name])
+            require(found.shape == (self.size,), name, f"of shape {found.shape}", f"of shape ({self.size},)")
+            self.ops.copy(self.ops.to_device(found.astype(self.dtype)), array)
+        self.count = int(saved["count"])
+
+
+class Sgd(Optimiser):
+    """Stochastic gradient descent with momentum, v = mu v + g, p -= rate v (PyTorch's convention), optionally Nesterov's."""
+
+    names = ("velocity",)
+
+    def __init__(self, parameters, decays, ops, weight_decay=0.0, momentum=0.9, nesterov=False):
+        super().__init__(parameters, decays, ops, weight_decay)
+        self.momentum, self.nesterov = real("momentum", momentum, at_least=0.0), bool(nesterov)
+
+    def _step(self, parameters, gradients, rate):
+        self.ops.sgd_step(
+            parameters, gradients, self.state["velocity"], self.decays, rate, self.weight_decay, self.momentum, self.nesterov
+        )
+
+
+class Adam(Optimiser):
+    """Adam with bias correction (Kingma & Ba 2015); weight decay is part of the gradient, as in torch.optim.Adam."""
+
+    names = ("first", "second")
+
+    def __init__(self, parameters, decays, ops, weight_decay=0.0, betas=(0.9, 0.999), eps=1e-8):
+        super().__init__(parameters, decays, ops, weight_decay)
+        require(len(betas) == 2 and all(0.0 <= b < 1.0 for b in betas), "betas", betas, "two numbers in [0, 1)")
+        self.betas, self.eps = tuple(float(b) for b in betas), real("eps", eps, at_least=0.0)
+
+    def _step(self, parameters, gradients, rate):
+        first, second = self.state["first"], self.state["second"]
+        self.ops.adam_step(
+            parameters, gradients, first, second, self.decays, rate, self.weight_decay, self.betas, self.eps, self.count
+        )
+
+
+class Lars(Optimiser):
+    """Layer-wise rates (You, Gitman & Ginsburg 2017) on tensors given by `segments`, as `Network.segments` lists them.
+
+    Tensors of which nothing decays (norms, biases) keep the ratio 1, which makes them plain SGD with momentum.
+    """
+
+    names = ("velocity",)
+
+    def __init__(self, parameters, decays, ops, segments, weight_decay=0.0, momentum=0.9, trust=0.001):
+        super().__init__(parameters, decays, ops, weight_decay)
+        self.momentum, self.trust = real("momentum", momentum, at_least=0.0), real("trust", trust, above=0.0)
+        spans = [(start, stop) for _, start, stop, _ in segments]
+        edges = [0] + [stop for _, stop in spans]
+        tiled = all(start == before for (start, _), before in zip(spans, edges, strict=False)) and edges[-1] == self.size
+        require(tiled, "segments", spans, f"intervals that follow one another from 0 to {self.size}")
+        mask = ops.to_host(self.decays)
+        self.adapts = ops.to_device(np.array([mask[start:stop].any() for start, stop in spans], np.uint8))
+        self.layout = ops.lars_layout(edges)
+
+    def _step(self, parameters, gradients, rate):
+        self.ops.lars_step(
+            parameters, gradients, self.state["velocity"], self.decays, self.layout, self.adapts, rate, self.weight_decay,
+            self.momentum, self.trust,
+        )  # fmt: skip
+
+
+def make(name: str, parameters, decays, ops, segments=(), **settings) -> Optimiser:
+    """The optimiser of that name; segments: for "lars" alone."""
+    choice("optimiser", name, OPTIMISERS)
+    if name == "lars":
+        return Lars(parameters, decays, ops, segments, **settings)
+    return (Sgd if name == "sgd" else Adam)(parameters, decays, ops, **settings)
+
+
+def constant(step: float, steps: int) -> float:
+    """1."""
+    return 1.0
+
+
+def cosine(step: float, steps: int, last: float = 0.0) -> float:
+    """From 1 at step 0 to `last` at `steps` along half a cosine (Loshchilov & Hutter 2017, without restarts)."""
+    return last + (1.0 - last) * 0.5 * (1.0 + cos(pi * min(step / steps, 1.0)))
+
+
+def stepped(step: float, steps: int, milestones=(0.6, 0.8), drop: float = 0.1) -> float:
+    """`drop` to the power of the number of milestones, shares of `steps`, that have been reached."""
+    return drop ** sum(step >= share * steps for share in milestones)
+
+
+def factor(schedule: str, step: int, steps: int, warm_up: int = 0, **settings) -> float:
+    """What the rate is multiplied by in step 0, 1, ..., steps - 1.
+
+    The first `warm_up` steps rise linearly, (step + 1)/warm_up; the schedule runs over the steps that are left.
+    """
+    functions = {"constant": constant, "cosine": cosine, "step": stepped}
+    choice("schedule", schedule, SCHEDULES)
+    integer("step", step, at_least=0)
+    integer("warm_up", warm_up, at_least=0, at_most=steps)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    try:
+        return functions[schedule](step - warm_up, max(steps - warm_up, 1), **settings)
+    except TypeError:
+        raise SettingError("schedule", settings, f"settings of {schedule!r}") from None

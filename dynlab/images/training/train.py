@@ -1,0 +1,206 @@
+"""Pretraining step by step: views, encoder, projector, head, loss and updates, all where `ops` computes.
+
+Rows 0..B-1 of every array are view 1 of the pictures, rows B..2B-1 view 2; batch norm has statistics of its own in each
+half. With x the views, z = projector(encoder(x)), F = head(z) and G the target's z, view 1's F meets view 2's G and the
+other way round (`dynlab.images.losses`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dynlab.images import losses
+from dynlab.images.data.augment import preset
+from dynlab.images.networks import head
+from dynlab.images.networks.encoder_and_projector import Networks
+from dynlab.images.settings import Pretraining
+from dynlab.images.training import optimise
+from dynlab.images.verdict import NotFinite
+from dynlab.images.worth import accuracy
+from dynlab.images.worth import knn as the_knn
+from dynlab.images.worth import spectrum as the_spectrum
+from dynlab.images.worth.representations import features_of, networks_of
+
+KNN_BANK, KNN_QUERIES = 10_000, 2_000  # pictures of the training set that the accuracy on the way uses
+ORDER = 1  # stream of numpy's generator that orders the pictures of an epoch
+
+
+class Trainer:
+    """The state of a pretraining run and its step.
+
+    settings : Pretraining. data_set : ImageSet, whose labels only `knn` looks at. ops : where the layers compute.
+    dtype : of everything but the views that `ops.augment` makes.
+    """
+
+    def __init__(self, settings: Pretraining, data_set, ops, dtype: str = "float32"):
+        self.settings, self.ops = settings, ops
+        self.augmentation = preset(settings.augmentation, data_set.pictures.shape[3])
+        chosen = slice(settings.limit)
+        self.host_pictures = data_set.pictures[chosen]
+        self.labels = None if data_set.labels is None else data_set.labels[chosen]
+        self.count = len(self.host_pictures)
+        self.epoch_steps, self.total = settings.epoch_steps(self.count), settings.total_steps(self.count)
+        self.pictures = ops.to_device(self.host_pictures)
+        channels, rows = self.host_pictures.shape[3], 2 * settings.batch
+        self.networks = Networks(settings, channels, ops, dtype)
+        self.judge: Networks | None = None  # the same networks for whole pictures, once they are asked for
+        self.target = Networks(settings, channels, ops, dtype) if settings.target == "average" else None
+        m = self.networks.outputs
+        self.head = make_head(settings, m, ops, dtype)
+        self.objective = losses.make(settings.loss, losses_of(settings), ops, rows, m, dtype)
+        self.decorrelation = None
+        if settings.decorrelation > 0.0:
+            self.decorrelation = losses.Decorrelation(settings.decorrelation, ops, rows, m, dtype)
+        self.trained = self.networks.parts() | ({"head": self.head} if self.head.trains and settings.head_lr else {})
+        self.optimisers = {name: make_optimiser(settings, name, part, ops) for name, part in self.trained.items()}
+        size = self.augmentation.size
+        self.x = ops.empty((rows, size, size, channels))
+        self.online, self.d_online, self.d_z = (ops.empty((rows, m), dtype) for _ in range(3))
+        both = settings.loss == "similarity" and settings.stop_gradient != "target"
+        self.d_target = ops.empty((rows, m), dtype) if both else None
+        self.order, self.epoch = np.empty(0, np.int64), -1
+        self.z: Any = None
+
+    def step(self, step: int) -> None:
+        """Step number `step`, counted from 0: all that happens is a function of the state and of this number.
+
+        What overflows is found in what it leaves: `measure`, `state` and `weights` raise `NotFinite`.
+        """
+        with np.errstate(all="ignore"):
+            self._step(step)
+
+    def _step(self, step: int) -> None:
+        ops = self.ops
+        self._views(step)
+        z = self.z = self.networks.forward(self.x, groups=2)[1]
+        self.head.prepare(z)
+        online = self.head.forward(z, self.online)
+        target = z if self.target is None else self.target.forward(self.x, groups=2)[1]
+        self.objective.step(online, target, self.d_online, self.d_target)
+        self.head.backward(self.d_online, z, self.d_z)
+        if self.d_target is not None:
+            ops.axpy(1.0, self.d_target, self.d_z)
+        if self.decorrelation is not None:
+            self.decorrelation.step(z, self.d_z, self.objective.value)
+        if self.settings.loss_weight != 1.0:
+            ops.scale(self.d_z, self.settings.loss_weight)
+            ops.scale(self.head.gradients, self.settings.loss_weight)
+        self.networks.backward(self.d_z)
+        self._update(self.rate(step))
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        s = self.settings
+        warm_up = min(round(s.warm_up * self.epoch_steps), self.total)
+        return s.lr * optimise.factor(s.schedule, step, self.total, warm_up)
+
+    def measure(self, step: int) -> dict[str, float]:
+        """Rate and loss of the step just made, spectrum and size of its z, norm and asymmetry of the head after it.
+
+        Of DINO, whose loss does not see the mean of a row, rank and correlation are of z less it, and the entropies are the
+        teacher's. Raises `NotFinite`.
+        """
+        z, loss = self.ops.to_host(self.z), self.settings.loss_weight * self.objective.loss()
+        NotFinite.check("outputs", z)
+        NotFinite.check("the loss and the head", np.array(loss), self.ops.to_host(self.head.parameters))
+        shape = the_spectrum.shape(losses.seen(self.settings.loss, z))
+        norm, asymmetry = self.head.norm_and_asymmetry()
+        sd, unit_sd = accuracy.spread(z)
+        mean, each = self.objective.entropies()
+        return {
+            "lr": self.rate(step), "loss": loss, "rank": shape.rank, "correlation": shape.mean_abs_correlation,
+            "head_norm": norm, "head_asymmetry": asymmetry, "sd": sd, "unit_sd": unit_sd,
+            "entropy_mean": mean, "entropy": each,
+        }  # fmt: skip
+
+    def knn(self) -> float:
+        """Accuracy of nearest neighbours among the first training pictures for some of the last; nan without labels.
+
+        Raises `NotFinite`.
+        """
+        if self.labels is None:
+            return float("nan")
+        queries = min(KNN_QUERIES, max(self.count // 5, 1))
+        bank = slice(0, min(KNN_BANK, self.count - queries))
+        asked = slice(self.count - queries, self.count)
+        if self.judge is None:
+            self.judge = networks_of(self.settings, self.host_pictures, self.ops)
+        self.judge.follow(self.networks)
+        features = [features_of(self.judge, self.host_pictures[part], self.settings)[0] for part in (bank, asked)]
+        NotFinite.check("features", *features)
+        return the_knn.knn(features[0], self.labels[bank], features[1], self.labels[asked]).share
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """What evaluation needs, on the host: networks, and the head. Raises `NotFinite`."""
+        kept = self.networks.state() | {"head_parameters": self.ops.to_host(self.head.parameters)}
+        NotFinite.check("weights", *kept.values())
+        return kept
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next step depends on, on the host. Raises `NotFinite`."""
+        kept = self.networks.state()
+        if self.target is not None:
+            kept |= {f"target/{name}": value for name, value in self.target.state().items()}
+        kept |= {f"head/{name}": value for name, value in self.head.save().items()}
+        kept |= {f"objective/{name}": value for name, value in self.objective.save().items()}
+        for name, optimiser in self.optimisers.items():
+            kept |= {f"optimiser/{name}/{key}": value for key, value in optimiser.save().items()}
+        NotFinite.check("weights", *kept.values())
+        return kept
+
+    def restore(self, state: dict) -> None:
+        """Go on from what `state` returned."""
+        self.networks.load(state)
+        if self.target is not None:
+            self.target.load(_under(state, "target"))
+        self.head.load(_under(state, "head"))
+        self.objective.load(_under(state, "objective"))
+        for name, optimiser in self.optimisers.items():
+            optimiser.load(_under(state, f"optimiser/{name}"))
+
+    def _views(self, step: int) -> None:
+        """Fill x with two views of the pictures whose turn it is."""
+        epoch, place = divmod(step, self.epoch_steps)
+        if epoch != self.epoch:
+            order = np.random.default_rng((self.settings.seed, ORDER, epoch)).permutation(self.count)
+            self.order, self.epoch = self.ops.to_device(order), epoch
+        batch = self.settings.batch
+        chosen = self.order[place * batch : (place + 1) * batch]
+        for view in (0, 1):
+            part = self.x[view * batch : (view + 1) * batch]
+            self.ops.augment(self.pictures, chosen, self.augmentation, self.settings.seed, epoch, view, part)
+
+    def _update(self, rate: float) -> None:
+        for name, part in self.trained.items():
+            own = self.settings.head_lr if name == "head" else 1.0
+            self.optimisers[name].step(part.parameters, part.gradients, own * rate)
+        if self.target is not None:
+            for name, network in self.target.parts().items():
+                online = self.trained[name].parameters
+                self.ops.mix(1.0 - self.settings.target_momentum, online, network.parameters)
+
+
+def losses_of(settings: Pretraining) -> dict:
+    """The numbers of the objective."""
+    return {name: getattr(settings, name) for name in ("normalisation", "stop_gradient", "temperature")}
+
+
+def make_head(settings: Pretraining, outputs: int, ops, dtype: str = "float32"):
+    """The head of the settings, at its start."""
+    if settings.head == "mlp":
+        return head.make("mlp", outputs, ops, dtype, hidden=settings.head_hidden, seed=settings.seed)
+    return head.make(settings.head, outputs, ops, dtype, start=settings.head_start, seed=settings.seed)
+
+
+def make_optimiser(settings: Pretraining, name: str, part, ops):
+    """The optimiser of a network or of the head, which has its own weight decay."""
+    decay = settings.head_decay if name == "head" else settings.weight_decay
+    more = {} if settings.optimiser == "adam" else {"momentum": settings.momentum}
+    return optimise.make(settings.optimiser, part.parameters, part.decays, ops, part.segments, weight_decay=decay, **more)
+
+
+def _under(state: dict, prefix: str) -> dict:
+    """The part of a state whose names begin with prefix/, without it."""
+    return {name.removeprefix(f"{prefix}/"): value for name, value in state.items() if name.startswith(f"{prefix}/")}

@@ -1,0 +1,1 @@
+"""Compilation, caches, random numbers, devices."""

@@ -1,0 +1,36 @@
+"""Compile kernels that are needed soon in a second process, while this one compiles the one that is needed first.
+
+Compiling takes seconds and holds one core; the second process leaves its kernel in the cache on disk, where this one
+finds it. It only matters for the first run of a version on a machine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+COMPILE = "import dynlab; dynlab.ensemble(dynlab.Model(activation={0!r}), seeds=1, until=1.0)"
+
+
+@contextmanager
+def compiling(activations: Sequence[str]) -> Iterator[None]:
+    """Within the block, have the kernels of all but the first activation compiled, unless some kernel is cached already.
+
+    The process is ended with the block, whether it is done or not; without a cache folder none is started.
+    """
+    from dynlab.machine import cache
+
+    folder = cache.cache_folder()
+    process = None
+    if len(activations) > 1 and folder is not None and not any(folder.glob(f"*flow_kernel*{cache.SUFFIX}")):
+        words = "; ".join(COMPILE.format(name) for name in activations[1:])
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen([sys.executable, "-c", words], stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        yield
+    finally:
+        if process is not None:
+            process.terminate()
+            process.wait()

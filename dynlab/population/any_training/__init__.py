@@ -1,0 +1,1 @@
+"""The same under every switch of the training."""

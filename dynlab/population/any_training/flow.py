@@ -1,0 +1,260 @@
+"""Flow under any `Training` for many starts: encoding, the compiled kernel, plain arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dynlab.formulas import head_rules, switched_flow_rates
+from dynlab.machine import jit
+from dynlab.population.any_training import gradient, kinks, solver
+from dynlab.population.gradient import parameter_vector
+from dynlab.population.head_matrices import from_correlation
+from dynlab.population.pair import flow
+from dynlab.population.stepping import HEAD_FLOOR, method_table
+from dynlab.settings.activation_records import ACTIVATIONS
+from dynlab.settings.training import Training
+from dynlab.tools.checks import require
+
+_parts = [jit.compile_module(part) for part in (switched_flow_rates, kinks, solver)]
+# Called from one place: inlined before they are compiled, which spares compiling what they call once more at every level.
+for _name in (
+    "similarity", "one_output", "unit_length", "noise_forces", "mix_outputs", "carry_back", "correlation_forces",
+):  # fmt: skip
+    getattr(gradient.compiled_formulas, _name).targetoptions["inline"] = "always"
+for _name in ("two_views", "decorrelated", "correlation"):
+    getattr(gradient.compiled_helpers[2], _name).targetoptions["inline"] = "always"
+for _name in ("weights_rates", "target_rates"):
+    getattr(_parts[0], _name).targetoptions["inline"] = "always"
+for _name in ("first_kink", "after_kink"):
+    getattr(_parts[1], _name).targetoptions["inline"] = "always"
+for _name in ("follow", "take_step", "error_of", "entry_floors", "note_events"):
+    getattr(_parts[2], _name).targetoptions["inline"] = "always"
+# Nothing in these modules allocates, so arrays need no reference counts, which are most of the code to compile.
+for _part in (*_parts, gradient.compiled_formulas, *gradient.compiled_helpers):
+    for _function in vars(_part).values():
+        _function.targetoptions["_nrt"] = False
+_rates, _follow = _parts[0].switched_rates, _parts[2].follow
+MAX_STEPS = 20_000
+TRACE_ROOM = 20_000
+MOST_COORDINATES = 1000  # a step factorises a dense matrix of that size
+REST = 1e-10  # of the growth at the start: below it nothing grows any more
+START_SHARE = 0.01  # t_0 of the clock, in units of the time in which the start changes by e
+
+
+@dataclass(frozen=True)
+class SwitchedResult:
+    """Plain arrays for N trajectories: end states `signal` (N, m, K), `gram` (N, m, m), `head` (N, m, m), `starts` the same
+    three, `marks` (N, 3) times of the first and second feature learnt and of the head's peak (nan: never), `snapshots` the
+    three arrays there with a second axis of 3, `at_times` the same at the T times asked for, `trace` (time, states) of the
+    last trajectory, `learnt` (N, K) times, `peak`, `loss`, `steps`, `rejected` (N,), `status` (N,) an index into
+    `flow.STATUS`, `rest` (N,) whether no signal grows any more."""
+
+    starts: tuple
+    ends: tuple
+    marks: np.ndarray
+    snapshots: tuple
+    at_times: tuple
+    trace: tuple
+    learnt: np.ndarray
+    peak: np.ndarray
+    loss: np.ndarray
+    time: np.ndarray
+    steps: np.ndarray
+    rejected: np.ndarray
+    status: np.ndarray
+    rest: np.ndarray
+
+
+@jit.kernel
+def _kernel(system, table, starts, sides, weights, ends, limits, times, at_times, trace, learnt, marks, snapshots, peak,
+            losses, counts, status, scratch, complex_scratch, buffers):  # fmt: skip
+    for i in range(len(starts)):
+        status[i] = _follow(
+            system, table, starts[i], sides[i], (weights[0][i], weights[1][i], weights[2]), (ends[i], limits[0], limits[1]),
+            times[i], at_times[i], trace, learnt[i], marks[i], snapshots[i], peak[i], counts[i], scratch, complex_scratch,
+            buffers,
+        )  # fmt: skip
+        losses[i] = _rates(system, starts[i], sides[i], scratch, buffers[0])
+
+
+_kernel.targetoptions["_nrt"] = False
+
+
+def scratch_for(m: int, features: int, dtype=np.float64) -> tuple:
+    """Scratch of `switched_flow.switched_rates`; head matrices are filled by the caller."""
+    wide, pairs = (m, features), (m, m)
+    head = np.zeros(pairs, dtype)
+    signs = np.zeros(wide, np.int64), np.zeros(wide, np.int64)
+    first = np.zeros(wide, dtype), signs[0], np.zeros(m, dtype), *(np.zeros(pairs, dtype) for _ in range(3))
+    second = np.zeros(wide, dtype), signs[1], np.zeros(m, dtype)
+    out = np.zeros(wide, dtype), np.zeros(pairs, dtype), np.zeros(pairs, dtype)
+    return *first, *second, head, *out, gradient.new_workspace(m, features, dtype)
+
+
+def encode(model, training: Training, signal, gram):
+    """State vectors (N, n), without the clock's offset, and sides (N, m K or 2 m K), for signals (N, m, K), noise Gram
+    matrices (N, m, m). The head starts where the training says; the target where the online weights are."""
+    count = len(signal)
+    steep = ACTIVATIONS[model.activation].degree > 1
+    flat = np.asarray(signal, dtype=np.float64).reshape(count, -1)
+    norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
+    units = np.array([flow.unit_rows(*pair).ravel() for pair in zip(gram, norm, strict=True)]).reshape(count, -1)
+    block = np.concatenate([flow.log_size(flat) if steep else flat, flow.log_size(norm), units], axis=1)
+    side = np.sign(flat).astype(np.int64)
+    if steep:
+        side[side == 0] = 1
+    blocks = [block] * (2 if training.target == "average" else 1)
+    entries = gradient.start_head(model, training)[trained_mask(model, training)]
+    z = np.concatenate([*blocks, np.tile(entries, (count, 1)), np.zeros((count, 1))], axis=1)
+    return z, np.concatenate([side] * len(blocks), axis=1)
+
+
+def trained_mask(model, training: Training) -> np.ndarray:
+    """Which entries of the head follow a gradient, (m, m) of bool."""
+    rule, m = head_rules.rule_number(training.head), model.neurons
+    return np.array([[head_rules.trains(rule, j, r) for r in range(m)] for j in range(m)])
+
+
+def decode(model, training: Training, z, side):
+    """Arrays signal (..., m, K), noise_gram (..., m, m), head (..., m, m) of state vectors (..., n)."""
+    m, features = model.neurons, model.features
+    cut = m * features
+    signal, norm = z[..., :cut], z[..., cut : cut + m]
+    if ACTIVATIONS[model.activation].degree > 1:
+        signal = side[..., :cut] * np.where(signal <= flow.TINY_LOG, 0.0, np.exp(signal))
+    norm = np.where(norm <= flow.TINY_LOG, 0.0, np.exp(norm))
+    rows = z[..., cut + m : cut + m + m * m].reshape(*z.shape[:-1], m, m)
+    rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    correlation = rows @ np.swapaxes(rows, -1, -2)
+    correlation[..., np.arange(m), np.arange(m)] = 1.0
+    gram = correlation * norm[..., :, None] * norm[..., None, :]
+    signal = signal.reshape(*z.shape[:-1], m, features)
+    return signal, gram, _heads(model, training, z, signal, gram)
+
+
+def _heads(model, training, z, signal, gram):
+    """E of every state."""
+    m = model.neurons
+    if training.head in ("directpred", "directcopy"):
+        flat = [part.reshape(-1, *part.shape[-2:]) for part in (signal, gram)]
+        made = [
+            from_correlation(training.head, correlation, training.directpred_eps)
+            if np.isfinite(correlation).all() else np.full((m, m), np.nan)
+            for correlation in gradient.correlations(model, *flat)
+        ]  # fmt: skip
+        return np.array(made).reshape(gram.shape)
+    head = np.tile(gradient.start_head(model, training), (*z.shape[:-1], 1, 1))
+    mask = trained_mask(model, training)
+    if mask.any():
+        head[..., mask] = z[..., -1 - mask.sum() : -1]
+    return head
+
+
+def system_of(model, training: Training) -> tuple:
+    """The system that kernels take: (kind, m, K, parameters, names, numbers)."""
+    rate = training.head_rate
+    return (
+        ACTIVATIONS[model.activation].kind, model.neurons, model.features, parameter_vector(model, rate),
+        gradient.choices(training), gradient.numbers(model, training),
+    )  # fmt: skip
+
+
+def weights_of(model, training: Training, z) -> tuple:
+    """Arc-length weights (N, n), error floors (N, n) and which errors count relative to the value (n,)."""
+    m, features = model.neurons, model.features
+    steep = ACTIVATIONS[model.activation].degree > 1
+    cut, block = m * features, switched_flow_rates.block_size(m, features)
+    first = switched_flow_rates.head_start(m, features, gradient.choices(training))
+    arc, caps = np.ones_like(z), np.zeros_like(z)
+    relative = np.zeros(z.shape[1])
+    signal = np.exp(z[:, :cut]) if steep else z[:, :cut]
+    square = np.exp(2 * z[:, cut : cut + m]) + (signal.reshape(-1, m, features) ** 2).sum(-1)
+    size = np.sqrt(square.max(1))[:, None]
+    if not steep:
+        for start in range(0, first, block):
+            arc[:, start : start + cut] = 1.0 / size
+            smallest = np.abs(signal).min(1, keepdims=True)
+            caps[:, start : start + cut] = np.maximum(1e-3 * smallest, 1e-9 * size)
+            relative[start : start + cut] = 1
+    degree = ACTIVATIONS[model.activation].degree
+    arc[:, first:-1] = 0.0
+    caps[:, first:-1] = HEAD_FLOOR * (np.sqrt(training.eta_head / degree) * size if training.eta_head > 0 else 1.0)
+    relative[first:-1] = 1
+    return arc, caps, relative
+
+
+def run_switched(model, training: Training, signal, gram, *, until, rtol, times=(), trace=False, max_steps=MAX_STEPS):
+    """Integrate the flow from signals (N, m, K) and noise Gram matrices (N, m, m), one after the other, without the GIL.
+
+    until: end time; times: increasing times to record, at most until; trace: keep every step of the last trajectory.
+    """
+    training.check_model(model)
+    m, features = model.neurons, model.features
+    size = switched_flow_rates.state_size(m, features, gradient.choices(training))
+    allowed = f"few enough, with {features} features, for {MOST_COORDINATES} coordinates of the flow (here {size})"
+    require(size <= MOST_COORDINATES, "neurons", m, allowed)
+    z, side = encode(model, training, signal, gram)
+    count, n = z.shape
+    system, table = system_of(model, training), method_table()
+    scratch, complex_scratch = scratch_for(m, features), scratch_for(m, features, np.complex128)
+    fixed = gradient.start_head(model, training)
+    for part in (scratch, complex_scratch):
+        part[9][...] = fixed
+    offsets = np.array([clock_offset(system, z[i], side[i], scratch, until) for i in range(count)])
+    growth = signal_growth(model, system, z, side, scratch)
+    z[:, -1] = np.log(offsets)
+    starts = decode(model, training, z, side)
+    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (n,), (n,))
+    buffers = *(np.zeros(s) if s else np.zeros(n, np.int64) for s in shapes), np.zeros(n, complex), np.zeros(n, complex)
+    times = np.asarray(times, dtype=np.float64)
+    clocks = np.log(times[None] + offsets[:, None])
+    at_times = np.full((count, len(times), n), np.nan)
+    room = np.zeros((TRACE_ROOM if trace else 0, n))
+    learnt, marks = np.full((count, features), -np.inf), np.full((count, 3), -np.inf)
+    snapshots, peak, losses = np.full((count, 3, n), np.nan), np.zeros((count, 1)), np.zeros(count)
+    counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
+    _kernel(
+        system, table, z, side, weights_of(model, training, z), np.log(until + offsets), (float(rtol), int(max_steps)),
+        clocks, at_times, room, learnt, marks, snapshots, peak, losses, counts, status, scratch, complex_scratch, buffers,
+    )  # fmt: skip
+    rest = signal_growth(model, system, z, side, scratch) <= REST * growth
+    times_of = lambda clock: np.where(np.isfinite(clock), np.exp(clock) - offsets[:, None], np.nan)  # noqa: E731
+    traced = room[: counts[-1, 3]]
+    return SwitchedResult(
+        starts, decode(model, training, z, side), times_of(marks), decode(model, training, snapshots, side[:, None]),
+        decode(model, training, at_times, side[:, None]),
+        (np.exp(traced[:, -1]) - offsets[-1], *decode(model, training, traced, side[-1])),
+        times_of(learnt), peak[:, 0], losses, np.exp(z[:, -1]) - offsets, counts[:, 0], counts[:, 1], status, rest,
+    )  # fmt: skip
+
+
+def signal_growth(model, system, z, side, scratch) -> np.ndarray:
+    """How fast the fastest growing signal grows, relative to itself, (N,); 0 where none does."""
+    cut = model.neurons * model.features
+    found, rates = np.zeros(len(z)), np.empty(z.shape[1])
+    for i in range(len(z)):
+        rates_kernel(system, z[i], side[i], scratch, rates)
+        pace = rates[:cut]
+        if ACTIVATIONS[model.activation].degree == 1:
+            pace = pace / np.where(z[i, :cut] == 0.0, np.inf, z[i, :cut])
+        found[i] = pace.max(initial=0.0)
+    return found
+
+
+def clock_offset(system, z, side, scratch, until) -> float:
+    """t_0: a small part of the time in which the start changes by e, and of the end."""
+    rates = np.empty_like(z)
+    rates_kernel(system, z, side, scratch, rates)
+    speed = np.abs(rates[:-1]).max(initial=0.0)
+    return float(min(START_SHARE / speed if speed > 0.0 and np.isfinite(speed) else until, START_SHARE * until))
+
+
+@jit.kernel
+def rates_kernel(system, z, side, scratch, rates):
+    """`switched_flow.switched_rates` at a point; returns the loss."""
+    return _rates(system, z, side, scratch, rates)
+
+
+rates_kernel.targetoptions["_nrt"] = False

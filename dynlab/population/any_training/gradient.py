@@ -1,0 +1,240 @@
+"""The exact population loss and gradient under any `Training`: the formulas of `dynlab.formulas.switched`, given arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dynlab.formulas import (
+    activations,
+    components,
+    decorrelation,
+    expansions,
+    head_rules,
+    masks,
+    objective,
+    second_moments,
+    switched,
+)
+from dynlab.machine import jit
+from dynlab.machine.twofloat import TwoFloat, arc_tangent, extended, two_floats
+from dynlab.population import moments
+from dynlab.population.gradient import Gradient, activation_kind, noise_geometry, noise_gradient, parameter_vector
+from dynlab.population.order_parameters import check_weights, matrix
+from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
+
+compiled_helpers = tuple(jit.compile_module(part) for part in (head_rules, decorrelation, second_moments))
+compiled_formulas = jit.compile_module(switched)
+_forces = compiled_formulas.switched_forces
+_extended = extended(expansions, activations, components, head_rules, decorrelation, second_moments, objective, switched)
+
+EXTENDED_WORK = 3000  # if m^2 (m + 2K) + 4 m K^2 is at most this, the dense gradient is evaluated with twice the digits
+
+
+def choices(training: Training) -> np.ndarray:
+    """The switches that are names, as the integers that `switched.HEAD_RULE` ... say."""
+    objective = OBJECTIVES.index(training.objective)
+    return np.array(
+        [
+            head_rules.rule_number(training.head),
+            int(training.target == "average"),
+            STOP_GRADIENTS.index(training.stop_gradient),
+            NORMALISATIONS.index(training.normalisation),
+            objective,
+        ],
+        dtype=np.int64,
+    )
+
+
+def numbers(model: Model, training: Training) -> np.ndarray:
+    """The switches that are numbers, as `switched.WEIGHT_DECAY` ... say."""
+    one, both = view_probabilities(model)
+    values = (
+        training.weight_decay, training.head_decay, training.target_rate, training.decorrelation, training.barlow_weight,
+        *training.vicreg_weights, training.directpred_eps, one, both,
+        head_rules.RESOLVED,
+    )  # fmt: skip
+    return np.array(values, dtype=np.float64)
+
+
+def view_probabilities(model: Model) -> tuple[float, float]:
+    """Probabilities that one view, and that both views, hold a feature patch (at least one of them always does)."""
+    n, patches = model.feature_patches, model.patches
+    if model.mask == "half":
+        empty = math.comb(patches - n, patches // 2) / math.comb(patches, patches // 2)
+    else:
+        empty = 0.5**n
+    return 1.0 - empty, 1.0 - 2.0 * empty
+
+
+def new_workspace(m: int, features: int, dtype: type = np.float64) -> tuple:
+    """Scratch arrays for one thread's calls of `switched.switched_forces`."""
+    return tuple(np.zeros(shape, dtype) for shape in switched.switched_sizes(m, features))
+
+
+def start_head(model: Model, training: Training) -> np.ndarray:
+    """Where the head starts (m, m): the given matrix or the identity."""
+    return np.eye(model.neurons) if training.head_matrix is None else np.array(training.head_matrix)
+
+
+def correlations(model: Model, signal: Array, gram: Array) -> np.ndarray:
+    """E f f^T of one view (N, m, m), means included, for signal (N, m, K) and noise Gram matrices (N, m, m)."""
+    variance, _ = moments.output_moments(model, signal, gram)
+    mean = moments.output_means(model, signal, gram)
+    return variance + mean[..., :, None] * mean[..., None, :]
+
+
+def losses(model: Model, training: Training, signal: Array, gram: Array, head: Array) -> np.ndarray:
+    """Loss (N,) of states signal (N, m, K), noise Gram (N, m, m), head (N, m, m), in float64.
+
+    For a target that is a moving average: that of a target which has caught up.
+    """
+    found = np.full(len(signal), np.nan)
+    for i, (a, q, e) in enumerate(zip(signal, gram, head, strict=True)):
+        norm = np.sqrt(np.diagonal(q))
+        k = np.outer(norm, norm)
+        wedge = np.sqrt(np.maximum((k - q) * (k + q), 0.0))
+        np.fill_diagonal(wedge, 0.0)
+        found[i] = evaluate_float(model, training, a, norm, q, wedge, a, norm, np.array(e))[0]
+    return found
+
+
+@jit.kernel
+def switched_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the types
+    kind, par, choice, values, signal, norm, dot, wedge, eps, target, target_norm, head, work, out
+):
+    """`switched.switched_forces` at a point; fills out = (d_signal, d_noise, d_head) and returns the loss."""
+    m, features = signal.shape
+    side = np.sign(signal).astype(np.int64)
+    target_side = np.sign(target).astype(np.int64)
+    online = (signal, side, norm, dot, wedge, eps)
+    return _forces(kind, m, features, par, choice, values, online, (target, target_side, target_norm), head, work, *out)
+
+
+def training_gradient(
+    model: Model, training: Training, weights: ArrayLike, head: ArrayLike | None = None,
+    target_weights: ArrayLike | None = None,
+) -> tuple[float, Array, Array]:  # fmt: skip
+    """Exact loss and gradient over the population under `training`, for dense weights.
+
+    Parameters
+    ----------
+    model : Model
+    training : Training
+    weights : (m, d) array, d >= K; its first K axes are the features, the others carry noise only.
+    head : (m, m) array, the head E for rules that train or fix it (None: where it starts). Left out for "none",
+        "directpred" and "directcopy", which know theirs.
+    target_weights : (m, d) array, the weights of the target for target "average" (None: the online ones).
+
+    Returns
+    -------
+    loss : float
+    d_weights : (m, d), dL/dw through the sides that are not stopped, plus weight_decay w
+    d_head : (m, m), dL/dE plus head_decay E on the entries that train, 0 elsewhere
+
+    Raises ValueError for shapes that do not fit, values not finite, combinations without closed form, and where an output
+    has zero variance. Cost: O(m^2 d) for the Gram matrix, then O(m^2 K + m K^2), and m^3 for a dense head.
+
+    Every component is accurate to 1e-11 of itself or to what rounding the inputs moves it by, up to m^2 (m + 2K) + 4 m K^2 =
+    `EXTENDED_WORK`; beyond that relative to the largest of the terms that it is the sum of.
+    """
+    training.check_model(model)
+    weights = check_weights(model, weights)
+    if head is not None and training.head not in ("fixed", *head_rules.TRAINED):
+        raise ValueError(f"head: given, must be left out with head {training.head!r}")
+    entries = start_head(model, training) if head is None else matrix("head", head, (model.neurons,) * 2).copy()
+    if target_weights is not None and training.target != "average":
+        raise ValueError(f"target_weights: given, must be left out with target {training.target!r}")
+    target = weights if target_weights is None else check_weights(model, target_weights)
+    if target.shape != weights.shape:
+        raise ValueError(f"target_weights: shape {target.shape}, must be {weights.shape}")
+    features = model.features
+    geometry = noise_geometry(weights[:, features:])
+    own = target_weights is None
+    other = geometry[0] if own else np.array([math.hypot(*row) for row in target[:, features:]])
+    loss, d_signal, forces, d_head = evaluate(
+        model, training, weights[:, :features], *geometry, target[:, :features], other, entries
+    )
+    d_weights = np.hstack([d_signal, noise_gradient(weights[:, features:], geometry[0], forces)])
+    return Gradient(loss, d_weights + training.weight_decay * weights, d_head)
+
+
+def evaluate(
+    model: Model, training: Training, signal: Array, norm: Array, dot: Array, wedge: Array, target: Array,
+    target_norm: Array, head: Array,
+) -> tuple[float, Array, Array, Array]:  # fmt: skip
+    """Loss and the derivatives that `switched.switched_forces` fills; `head` (m, m) is filled for rules that make it.
+
+    Raises ValueError where an output has zero variance.
+    """
+    m, features = signal.shape
+    if m * m * (m + 2 * features) + 4 * m * features**2 <= EXTENDED_WORK:
+        found = _evaluate_extended(model, training, signal, norm, dot, wedge, target, target_norm, head)
+        if all(np.isfinite(part).all() for part in found):
+            return found
+    # Also where numbers of twice the digits overflow, which they do earlier.
+    found = evaluate_float(model, training, signal, norm, dot, wedge, target, target_norm, head)
+    if not all(np.isfinite(part).all() for part in found):
+        raise ValueError("an output has zero variance (or overflows): its normalisation is undefined")
+    return found
+
+
+def evaluate_float(
+    model: Model, training: Training, signal: Array, norm: Array, dot: Array, wedge: Array, target: Array,
+    target_norm: Array, head: Array,
+) -> tuple[float, Array, Array, Array]:  # fmt: skip
+    """`evaluate` in float64 by the compiled kernel; what is not defined comes back as nan."""
+    kind, par = activation_kind(model), parameter_vector(model)
+    m, features = signal.shape
+    state = [np.array(part, dtype=np.float64, order="C") for part in (signal, norm, dot, wedge, np.arctan2(wedge, -dot))]
+    goal = [np.array(part, dtype=np.float64, order="C") for part in (target, target_norm)]
+    out = np.zeros((m, features)), np.zeros((m, m)), np.zeros((m, m))
+    choice, values = choices(training), numbers(model, training)
+    loss = switched_kernel(kind, par, choice, values, *state, *goal, head, new_workspace(m, features), out)
+    return loss, *out
+
+
+def _evaluate_extended(
+    model: Model, training: Training, signal: Array, norm: Array, dot: Array, wedge: Array, target: Array,
+    target_norm: Array, head: Array,
+) -> tuple[float, Array, Array, Array]:  # fmt: skip
+    """The same formulas with numbers of twice the digits, run by Python."""
+    m, features = signal.shape
+    counts: tuple = masks.count_moments(TwoFloat(model.patches), TwoFloat(model.feature_patches), model.mask == "half")
+    par = [*counts, TwoFloat(model.noise), 0.0, *(model.strengths or ())]
+    values = [*numbers(model, training)[: switched.RESOLVED].tolist(), 1e-28]
+    wide = [two_floats(part) for part in (signal, norm, target, target_norm, head)]
+    out = tuple(two_floats(np.zeros(shape)) for shape in ((m, features), (m, m), (m, m)))
+    online = wide[0], np.sign(signal).astype(np.int64), wide[1], *_consistent(wide[1], dot, wedge)
+    goal = wide[2], np.sign(target).astype(np.int64), wide[3]
+    work = tuple(two_floats(np.zeros(shape)) for shape in switched.switched_sizes(m, features))
+    with np.errstate(all="ignore"):  # overflows show in the result
+        loss = _extended["switched_forces"](
+            activation_kind(model), m, features, par, choices(training).tolist(), values, online, goal, wide[4], work, *out
+        )
+        head[...] = wide[4].astype(np.float64)
+        d_signal, d_noise, d_head = (array.astype(np.float64) for array in out)
+        return float(loss), d_signal, d_noise, d_head
+
+
+def _consistent(norm: np.ndarray, dot: Array, wedge: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dot, wedge, eps (m, m) as numbers of twice the digits with dot^2 + wedge^2 = k^2, k = |w~_j||w~_r|, exactly."""
+    shape = dot.shape
+    made = two_floats(np.zeros(shape)), two_floats(np.zeros(shape)), two_floats(np.zeros(shape))
+    for j in range(shape[0]):
+        for r in range(shape[0]):
+            x, y = TwoFloat(dot[j, r]), TwoFloat(wedge[j, r])
+            size = (x * x + y * y) ** 0.5
+            if size.real > 0.0:
+                scale = norm[j] * norm[r] / size
+                made[0][j, r], made[1][j, r] = x * scale, y * scale
+            made[2][j, r] = arc_tangent(y, -x)
+    return made

@@ -1,0 +1,23 @@
+"""Where the exact flow is computed: the CPU, or a CUDA device that has a kernel for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from dynlab.machine.device import chosen
+
+if TYPE_CHECKING:
+    from dynlab.settings.model import Model
+    from dynlab.settings.training import Training
+
+
+def of_flow(device: str, cases: Iterable[tuple[Model, Training]], method: str = "flow") -> tuple[str, str]:
+    """`chosen` for the exact flow of (model, training) cases."""
+
+    def missing() -> str | None:
+        from dynlab.population.pair import cuda as cuda_ensemble
+
+        return next(filter(None, (cuda_ensemble.missing(model, training, method) for model, training in cases)), None)
+
+    return chosen(device, missing)

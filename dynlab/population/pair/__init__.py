@@ -1,0 +1,1 @@
+"""The paper's training of few neurons and features, in closed form."""

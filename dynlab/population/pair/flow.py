@@ -1,0 +1,330 @@
+"""Gradient flow of order parameters: encoding, the compiled ensemble kernel, and its Python interface.
+
+`run_flow` takes any number of starts and returns plain arrays; `dynlab.population.simulate` and `dynlab.ensembles.ensemble`
+make `Trajectory` and `Ensemble` of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from dynlab.formulas import cubic_flow_rates, flow_rates, pair
+from dynlab.formulas.activations import CUBIC
+from dynlab.machine import jit
+from dynlab.population import gradient, scaling
+from dynlab.population.order_parameters import OrderParameters, check_head
+from dynlab.population.pair import integrate, solver
+from dynlab.population.status import AT_REST, UNTIL
+from dynlab.population.stepping import HEAD_FLOOR, method_table
+from dynlab.settings.activation_records import ACTIVATIONS
+
+jit.compile_module(pair)
+_flow, _cubic, _solver, _integrate = (jit.compile_module(part) for part in (flow_rates, cubic_flow_rates, solver, integrate))
+# Nothing in these modules allocates, so arrays need no reference counts: counting took a quarter of the time.
+for _part in (_flow, _cubic, _solver, _integrate):
+    for _function in vars(_part).values():
+        _function.targetoptions["_nrt"] = False
+# In the innermost loop calls with that many arguments cost as much as the work: inlined by decree.
+for _function in (
+    *vars(_cubic).values(), _solver.flow_rates, _solver.factor, _solver.substitute, _solver.log_speed, _solver.elapsed,
+):  # fmt: skip
+    _function.targetoptions["forceinline"] = True
+# Called from one place, and inlined before they are compiled, which spares compiling their callees twice.
+for _function in (_integrate.integrate, _integrate.begin, _integrate.advance, _solver.tie_rates, _solver.complex_step):
+    _function.targetoptions["inline"] = "always"
+_follow = _integrate.integrate
+
+MAX_STEPS = 200_000
+# Stand-ins for exact zeros and exactly parallel noise parts in logarithmic coordinates.
+TINY_LOG, LARGEST_ATANH = -276.0, 40.0
+SLACK = 1e-6  # by which sums of logarithms may miss TINY_LOG
+
+
+def layout_of(model) -> int:
+    """The layout of the state vector that the model's flow uses."""
+    return flow_rates.PAIR if model.neurons == 2 and model.features == 2 else flow_rates.GENERAL
+
+
+def log_size(values):
+    """log|x|, with TINY_LOG for zero."""
+    return np.log(np.maximum(np.abs(values), np.exp(TINY_LOG)))
+
+
+def encode(model, state: OrderParameters) -> tuple[np.ndarray, np.ndarray]:
+    """State vector (n,) of `dynlab.formulas.flow_rates` and the sides (m K,) of the signals (their signs, as int64)."""
+    shape = (model.neurons, model.features)
+    if state.signal.shape != shape:
+        raise ValueError(f"start: signal of shape {state.signal.shape}, must be {shape} for this model")
+    head = check_head(state.head, model.neurons)
+    z, side = encode_arrays(model, state.signal[None], state.noise_gram[None], head[None])
+    return z[0], side[0]
+
+
+def encode_arrays(model, signal, gram, head) -> tuple[np.ndarray, np.ndarray]:
+    """`encode` for N states: signal (N, m, K), noise Gram matrices (N, m, m), heads (N, m, m) -> (N, n), (N, m K)."""
+    m, count = model.neurons, len(signal)
+    steep = ACTIVATIONS[model.activation].degree > 1
+    signal = signal.reshape(count, -1)
+    norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
+    signals = log_size(signal) if steep else np.array(signal)
+    if steep and layout_of(model) == flow_rates.PAIR:
+        # delta of `formulas.cubic_flow` in place of log|A_22|
+        signals[:, 3] += signals[:, 0] - signals[:, 1] - signals[:, 2]
+    if layout_of(model) == flow_rates.PAIR:
+        # atanh(c) = log((k + dot)/(k - dot))/2, k = |w~_1||w~_2|.
+        dot, scale = gram[:, 0, 1], norm[:, 0] * norm[:, 1]
+        small, large = np.maximum(scale - np.abs(dot), 0.0), scale + np.abs(dot)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            angle = np.minimum(0.5 * np.log(large / small), LARGEST_ATANH)
+        angles = np.where(scale > 0.0, np.copysign(angle, dot), 0.0)[:, None]
+    else:
+        angles = np.array([unit_rows(*pair).ravel() for pair in zip(gram, norm, strict=True)]).reshape(count, -1)
+    side = np.sign(signal).astype(np.int64)
+    if steep:
+        side[side == 0] = 1
+    return np.concatenate([signals, log_size(norm), angles, head[:, ~np.eye(m, dtype=bool)]], axis=1), side
+
+
+def unit_rows(gram, norm):
+    """Unit vectors (m, m) with the correlations of a Gram matrix (m, m)."""
+    unit = np.where(norm > 0.0, norm, 1.0)
+    values, vectors = np.linalg.eigh(gram / np.outer(unit, unit))
+    rows = vectors * np.sqrt(np.maximum(values, 0.0))
+    length = np.linalg.norm(rows, axis=1)
+    rows[length == 0.0, 0] = 1.0
+    length[length == 0.0] = 1.0
+    return rows / length[:, None]
+
+
+def log_signals(model, z):
+    """log|A| (..., m K) of state vectors of degree 2 and more."""
+    logs = np.array(z[..., : model.neurons * model.features])
+    if layout_of(model) == flow_rates.PAIR:
+        logs[..., 3] += logs[..., 2] + logs[..., 1] - logs[..., 0]
+    return logs
+
+
+def decode(model, z: np.ndarray, side: np.ndarray):
+    """Arrays (signal (..., m, K), noise_gram (..., m, m), head (..., m, m)) of state vectors (..., n)."""
+    m, features = model.neurons, model.features
+    steep = ACTIVATIONS[model.activation].degree > 1
+    cut = m * features
+    signal = log_signals(model, z) if steep else z[..., :cut]
+    if steep:
+        signal = side * np.where(signal <= TINY_LOG + SLACK, 0.0, np.exp(signal))
+    norm = z[..., cut : cut + m]
+    norm = np.where(norm <= TINY_LOG + SLACK, 0.0, np.exp(norm))
+    first = cut + m
+    head_at = z.shape[-1] - m * (m - 1)
+    shape = z.shape[:-1]
+    if layout_of(model) == flow_rates.PAIR:
+        correlation = np.ones((*shape, 2, 2))
+        correlation[..., 0, 1] = correlation[..., 1, 0] = np.tanh(z[..., first])
+    else:
+        rows = z[..., first:head_at].reshape(*shape, m, m)
+        rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+        correlation = rows @ np.swapaxes(rows, -1, -2)
+        correlation[..., np.arange(m), np.arange(m)] = 1.0
+    head = np.zeros((*shape, m, m))
+    head[..., ~np.eye(m, dtype=bool)] = z[..., head_at:]
+    head[..., np.arange(m), np.arange(m)] = 1.0
+    gram = correlation * norm[..., :, None] * norm[..., None, :]
+    return signal.reshape(*shape, m, features), gram, head
+
+
+def scales(model, starts: np.ndarray, head_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Per start: arc-length weights (N, n) and error floors (N, n) of `dynlab.population.pair.solver`.
+
+    A head entry's scale is the peak that the conservation law allows, sqrt(r/q) max_j |w_j(0)|.
+    """
+    m, features = model.neurons, model.features
+    degree = ACTIVATIONS[model.activation].degree
+    cut = m * features
+    size = sizes(model, starts)[:, None]
+    arc, floors = np.ones_like(starts), np.zeros_like(starts)
+    head_at = starts.shape[1] - m * (m - 1)
+    if degree == 1:
+        arc[:, :cut] = 1.0 / size
+        smallest = np.abs(starts[:, :cut]).min(1, keepdims=True)
+        floors[:, :cut] = np.maximum(1e-3 * smallest, 1e-9 * size)
+    head_scale = np.sqrt(head_rate / degree) * size if head_rate > 0.0 else np.ones_like(size)
+    arc[:, head_at:] = 0.0
+    floors[:, head_at:] = HEAD_FLOOR * head_scale
+    return arc, floors
+
+
+def _geometry(m, features, dtype):
+    shapes = ((m, features), None, (m,), (m, m), (m, m), (m, m), (m, m), (m, features), (m, m), (m, m))
+    return tuple(np.zeros(s, dtype) if s else np.zeros((m, features), np.int64) for s in shapes)
+
+
+def _buffers(m, n):
+    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (2,), (m,), (m,), (n,), (10,))
+    return tuple(np.zeros(s) if s else np.zeros(n, np.int64) for s in shapes)
+
+
+def _scratch(model, n):
+    """Scratch of the solver's `flow_rates` and `complex_step`."""
+    m, features = model.neurons, model.features
+    complex_state = np.zeros(n, np.complex128), np.zeros(n, np.complex128)
+    if layout_of(model) == flow_rates.PAIR:
+        return (None, None), (*complex_state, None, None)
+    real = _geometry(m, features, np.float64), gradient.new_workspace(m, features)
+    complex_work = _geometry(m, features, np.complex128), gradient.new_workspace(m, features, np.complex128)
+    return real, (*complex_state, *complex_work)
+
+
+@jit.kernel
+def _flow_kernel(system, axes, table, starts, sides, arcs, floors, limits, times, at_times, trace_time, trace, per_step,
+                 learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, buffers):  # fmt: skip
+    for i in range(len(starts)):
+        status[i] = _follow(
+            system, axes, table, starts[i], sides[i], (arcs[i], floors[i]), limits, times, at_times[i], trace_time,
+            trace, per_step, learnt[i], marks[i], snapshots[i], tally[i], counts[i], scratch, complex_scratch, buffers,
+        )  # fmt: skip
+
+
+_flow_kernel.targetoptions["_nrt"] = False
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """Plain arrays for N trajectories with n coordinates: `end` (N, n), `side` (N, m K), `at_times` (N, T, n),
+    `trace_time` (P,), `trace` (P, n) (the last trajectory's), `learnt` (N, K), `marks` (N, 3) times of the first and
+    second feature learnt and of the head's peak (nan: never), `snapshots` (N, 3, n) states there, `peak`, `drift`,
+    `time` (N,), `steps`, `rejected`, `status` (N,), an index into `STATUS`, `rest` (N,) whether nothing moved any more
+    before the end."""
+
+    end: np.ndarray
+    side: np.ndarray
+    at_times: np.ndarray
+    trace_time: np.ndarray
+    trace: np.ndarray
+    learnt: np.ndarray
+    marks: np.ndarray
+    snapshots: np.ndarray
+    peak: np.ndarray
+    drift: np.ndarray
+    time: np.ndarray
+    steps: np.ndarray
+    rejected: np.ndarray
+    status: np.ndarray
+    rest: np.ndarray
+
+    def part(self, first: int, stop: int) -> FlowResult:
+        """The trajectories first ... stop - 1; the trace stays what it is."""
+        kept = {name: value if name.startswith("trace") else value[first:stop] for name, value in vars(self).items()}
+        return FlowResult(**kept)
+
+
+def sizes(model, starts):
+    """The largest |w_j| (N,) of encoded starts (N, n)."""
+    m, features = model.neurons, model.features
+    cut = m * features
+    signal = np.exp(log_signals(model, starts)) if ACTIVATIONS[model.activation].degree > 1 else starts[:, :cut]
+    square = np.exp(2 * starts[:, cut : cut + m]) + (signal.reshape(-1, m, features) ** 2).sum(-1)
+    return np.sqrt(square.max(1))
+
+
+def in_units(model, z, unit):
+    """Encoded states (..., n) with weights divided by `unit`; what stands for zero stays."""
+    if unit == 1.0:
+        return z
+    m, cut = model.neurons, model.neurons * model.features
+    z = np.array(z)
+    logs = list(range(cut, cut + m))
+    if ACTIVATIONS[model.activation].degree > 1:
+        # delta of the pair layout, in place of the last signal, does not change
+        logs += range(cut - 1 if layout_of(model) == flow_rates.PAIR else cut)
+    else:
+        z[..., :cut] /= unit
+    z[..., logs] = np.where(np.abs(z[..., logs] - TINY_LOG) < SLACK, TINY_LOG, z[..., logs] - np.log(unit))
+    return z
+
+
+def by_units(model, starts, sides, run, *, head_rate, until, times=()) -> FlowResult:
+    """A runner's result in units in which weights, strengths and noise are of order one (`dynlab.population.scaling`).
+
+    run(model, starts, sides, head_rate=, until=, times=) -> FlowResult. Ordinary weights and strengths pass as they are.
+    """
+    starts, times = np.asarray(starts, dtype=np.float64), np.asarray(times, dtype=np.float64)
+    sides = np.asarray(sides, dtype=np.int64)
+    small = scaling.in_strength_units(model)
+    units = scaling.weight_units(sizes(model, starts))
+    places, parts = [], []
+    for unit in np.unique(units):
+        rows = np.flatnonzero(units == unit)
+        square = float(unit * unit)
+        found = run(
+            small, in_units(model, starts[rows], unit), sides[rows], head_rate=head_rate * square, until=until / square,
+            times=times / square,
+        )  # fmt: skip
+        places.append(rows)
+        parts.append(_out_of_units(model, found, unit))
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(np.concatenate(places))
+    names = [name for name in vars(parts[0]) if not name.startswith("trace")]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in names}
+    return FlowResult(**joined, trace_time=parts[-1].trace_time, trace=parts[-1].trace)
+
+
+def _out_of_units(model, found: FlowResult, unit: float) -> FlowResult:
+    """A result in weights of `unit` turned into that in weights of 1."""
+    if unit == 1.0:
+        return found
+    states = {name: in_units(model, getattr(found, name), 1.0 / unit) for name in ("end", "at_times", "trace", "snapshots")}
+    clocks = {name: getattr(found, name) * unit * unit for name in ("trace_time", "learnt", "marks", "time")}
+    return replace(found, **states, **clocks)
+
+
+def run_flow(model, starts, sides, *, head_rate, until, rtol, settle, times=(), trace_points=0, max_steps=MAX_STEPS):
+    """Integrate the flow from encoded starts (N, n), (N, m K), one after the other on the calling thread (no GIL).
+
+    head_rate: r, 0 for a frozen head. until: end time. settle: stop when nothing can change any more before `until`.
+    times: increasing times to record, at most until. trace_points: points recorded of every step (single starts).
+    """
+    run = partial(_run, rtol=rtol, settle=settle, trace_points=trace_points, max_steps=max_steps)
+    return by_units(model, starts, sides, run, head_rate=head_rate, until=until, times=times)
+
+
+def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_points, max_steps) -> FlowResult:
+    """`run_flow` in the units given."""
+    m, features = model.neurons, model.features
+    z = np.array(starts, dtype=np.float64)
+    side = np.array(sides, dtype=np.int64)
+    count, n = z.shape
+    arcs, floors = scales(model, z, head_rate)
+    room = 100_000 if trace_points else 0
+    trace_time, trace = np.zeros(room), np.zeros((room, n))
+    at_times = np.full((count, len(times), n), np.nan)
+    learnt, marks = np.full((count, features), -1.0), np.full((count, 3), -1.0)
+    snapshots, tally = np.full((count, 3, n), np.nan), np.zeros((count, 3))
+    counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
+    kind = ACTIVATIONS[model.activation].kind
+    system = (kind, m, features, gradient.parameter_vector(model, head_rate))
+    scratch = complex_scratch = None
+    if layout_of(model) == flow_rates.GENERAL or kind != CUBIC:
+        scratch, complex_scratch = _scratch(model, n)
+    limits = (float(until), float(rtol), bool(settle), int(max_steps))
+    axes = (0,) * n if layout_of(model) == flow_rates.PAIR else ()
+    _flow_kernel(
+        system, axes, method_table(), z, side, arcs, floors, limits, times, at_times, trace_time, trace,
+        int(trace_points), learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, _buffers(m, n),
+    )  # fmt: skip
+    return result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status)
+
+
+def result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status) -> FlowResult:
+    """`FlowResult` of the arrays that kernels fill, in which -1 stands for never."""
+    learnt[learnt < 0] = np.nan
+    marks[marks < 0] = np.nan
+    traced = counts[-1, integrate.TRACED]
+    rest = status == AT_REST
+    return FlowResult(
+        z, side, at_times, trace_time[:traced], trace[:traced], learnt, marks, snapshots, tally[:, 0], tally[:, 1],
+        tally[:, 2], counts[:, 0], counts[:, 1], np.where(rest, UNTIL, status), rest,
+    )  # fmt: skip

@@ -1,0 +1,509 @@
+r"""The stiff solver of the gradient flow, for one trajectory: undecorated, compiled by `dynlab.population.pair.flow`.
+
+**Arc length, not time.** The flow waits for d^2 units, jumps within less than the spacing of float64 at that time,
+and decays algebraically for ever. Its *orbit* is tame: the system is autonomous, so the independent variable is the arc
+length tau of the orbit in the coordinates of `formulas.flow`,
+
+    dz/dtau = f(z)/s(z),      s = |W f|,      dt/dtau = 1/s,
+
+under which both t^(-1/4) decay and blow-up are straight lines. The Jacobian changes by a rank one,
+(J - f_hat v^T)/s with f_hat = f/s and v = J^T W^2 f_hat. W weighs signals of degree 1 by the size of the weights, head
+entries by the peak that the conservation law allows, and logarithms by 1.
+
+**Time** is the integral of 1/s over each step: log s is interpolated by the quartic through its values and derivatives
+(v . f_hat / s) at both ends and its value in the middle, and 1/s integrated by 5-point Gauss-Legendre; exact for power
+laws. A step over which cubic and quartic differ too much is rejected. Time is summed with compensation, and nothing ever
+stops because a step is small beside t.
+
+**Steps** are Rodas5P (`formulas.rodas5p`) with an exact Jacobian. The error is measured relative to each signal and
+norm; for head entries relative with a floor of HEAD_FLOOR times their scale. A step whose error is not a finite
+number is rejected.
+
+**Kinks of relu** (signals that reach 0 in finite time): inside a step each signal keeps the formula of its side;
+when it changes sign the step is cut at the zero, and if the velocities of both sides point at the kink the signal is
+held there (sliding, side = 0) until one of them points away.
+"""
+
+from math import exp, log, sqrt
+
+from dynlab.formulas.activations import RELU, degree_of, is_steep
+from dynlab.formulas.cubic_flow_rates import cubic_pair_jacobian, cubic_pair_rates
+from dynlab.formulas.flow_rates import general_rates, pair_rates
+
+# Largest change of log s within a step, so that the time integral stays accurate.
+LOG_SPEED_STEP = 2.5
+# What d log s / d tau may be beyond the bound of `plausible_slope`, in units of 1/h: a blow-up turns within one step.
+PLAY = 4.0
+# Steepest fall of log s per unit of arc length that is still followed in arc length.
+STEEPEST = 30.0
+FADED = 40.0
+WAITING = 0.5  # share of the noise part in a neuron that has learnt nothing yet
+PARALLEL = 40.0
+# 5-point Gauss-Legendre on [0, 1].
+NODES = (0.046910077030668, 0.23076534494715845, 0.5, 0.7692346550528415, 0.953089922969332)
+WEIGHTS = (0.11846344252809454, 0.23931433524968324, 0.28444444444444444, 0.23931433524968324, 0.11846344252809454)
+
+
+def flow_rates(system, z, side, scratch, rates):
+    """dz/dt at z. system = (kind, m, K, par); scratch: None for the cubic pair, which has a form of its own, else
+    (geometry, work) of `general_rates`, both None for the pair layout (numba drops branches that None excludes)."""
+    if scratch is None:
+        cubic_pair_rates(system[3], z, side, rates)
+    else:
+        other_rates(system, z, side, scratch[0], scratch[1], rates)
+
+
+def other_rates(system, z, side, geometry, work, rates):
+    """dz/dt of all but the cubic pair, real or complex."""
+    kind, m, features, par = system
+    if geometry is None:
+        tie_rates(kind, par, z, side, rates)
+    else:
+        general_rates(kind, m, features, par, z, side, geometry, work, rates)
+    hold_faded(kind, m, features, z, rates)
+
+
+def tie_rates(kind, par, z, side, rates):
+    """`pair_rates` with the coordinate delta of `formulas.cubic_flow` in place of log|A_22| (signals as logarithms)."""
+    if not is_steep(kind):
+        pair_rates(kind, par, z, side, 0.0 * z[3], rates)
+        return
+    tie = z[3]
+    z[3] = tie + z[2] + z[1] - z[0]
+    pair_rates(kind, par, z, side, tie, rates)
+    z[3] = tie
+    rates[3] = rates[3] - rates[2] - rates[1] + rates[0]
+
+
+def log_signal(kind, m, features, z, i):
+    """log|A| of the i-th signal, of degree 2 or more; the pair layout holds the last one as delta."""
+    if i == 3 and m == 2 and features == 2:
+        return z[3] + z[2] + z[1] - z[0]
+    return z[i]
+
+
+def hold_faded(kind, m, features, z, rates):
+    """Slow down, smoothly, what has passed every rounding and would move for ever: noise parts of degree 1, which decay
+    exponentially, near e^-FADED, and (pair layout) atanh(c), which grows where two noise parts align, near PARALLEL."""
+    if not is_steep(kind):
+        for i in range(m * features, m * features + m):
+            rates[i] = rates[i] / (1.0 + sixteenth_power(z[i] / FADED))
+    if m == 2 and features == 2:
+        rates[6] = rates[6] / (1.0 + sixteenth_power(z[6] / PARALLEL))
+
+
+def sixteenth_power(x):
+    """x^16"""
+    x = x * x
+    x = x * x
+    x = x * x
+    return x * x
+
+
+def flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac):
+    """dz/dt and its exact Jacobian: in closed form for the cubic pair (complex_scratch None), else by complex step."""
+    if complex_scratch is None:
+        cubic_pair_jacobian(system[3], z, side, rates, jac)
+    else:
+        flow_rates(system, z, side, scratch, rates)
+        complex_step(system, z, side, complex_scratch, jac)
+
+
+def complex_step(system, z, side, complex_scratch, jac):
+    """Jacobian of `other_rates`, column by column. complex_scratch: (state, rates, geometry, work)."""
+    zc, rc, geometry, work = complex_scratch
+    n = len(z)
+    for k in range(n):
+        if system[0] == RELU and k < len(side) and side[k] == 0:
+            # A signal that is held at its kink does not move within the step.
+            for i in range(n):
+                jac[i, k] = 0.0
+            continue
+        for i in range(n):
+            zc[i] = z[i]
+        zc[k] = z[k] + 1e-30j
+        other_rates(system, zc, side, geometry, work, rc)
+        for i in range(n):
+            jac[i, k] = rc[i].imag * 1e30
+
+
+def size(axes, z):
+    """Number of coordinates; a constant for the compiler where axes is a tuple of that length (the pair layout)."""
+    return len(axes) if len(axes) > 0 else len(z)
+
+
+def arc_system(axes, arc, rates, jac, normal):
+    """Turn dz/dt and its Jacobian into dz/dtau and its Jacobian, in place.
+
+    Returns (s, d log s / d tau, whether the step is to be taken in time). normal: scratch (n,).
+
+    Where s falls by more than e within an arc of 1/STEEPEST, the motion is the last of a relaxation: little arc is left
+    of it, and in arc length it would end in a corner. There time (at the fixed speed s) is the better variable, in
+    which the relaxation is an ordinary stiff decay: the Jacobian keeps no rank-one term.
+    """
+    n = size(axes, rates)
+    total = 0.0
+    for i in range(n):
+        total += (arc[i] * rates[i]) ** 2
+        normal[i] = 0.0
+    speed = sqrt(total)
+    inverse = 1.0 / speed
+    for i in range(n):
+        rates[i] = rates[i] * inverse
+    for i in range(n):
+        weight = arc[i] * arc[i] * rates[i]
+        for k in range(n):
+            normal[k] += weight * jac[i, k]
+    slope = 0.0
+    for k in range(n):
+        slope += normal[k] * rates[k]
+    slope = slope * inverse
+    in_time = slope < -STEEPEST
+    turn = 0.0 if in_time else 1.0
+    for i in range(n):
+        for k in range(n):
+            jac[i, k] = (jac[i, k] - turn * rates[i] * normal[k]) * inverse
+    return speed, slope, in_time
+
+
+def slaved_floors(kind, n, m, features, jac, caps, floors):
+    """Set the error floors of the coordinates that can become slaved: head entries, and delta of the pair layout.
+
+    An error in them counts by its relative size or by what it does to the direction of the rest, whichever is more
+    lenient, and never less than `caps` allows. jac: Jacobian in arc length. Late in training the force is as small as
+    the noise that is left (1e-20), and a head entry that is wrong by more than that would drive the signals by itself.
+    """
+    head = n - m * (m - 1)
+    for k in range(head, n):
+        floors[k] = caps[k] / (1.0 + caps[k] * largest_effect(head, k, jac))
+    if is_steep(kind) and m == 2 and features == 2:
+        floors[3] = 1.0 / (1.0 + largest_effect(head, 3, jac))
+
+
+def largest_effect(head, k, jac):
+    """Largest effect of coordinate k on the direction of the other coordinates (head entries apart)."""
+    worst = 0.0
+    for i in range(head):
+        if i != k:
+            worst = max(worst, abs(jac[i, k]))
+    return worst
+
+
+def factor(axes, matrix, order):
+    """LU factorisation with partial pivoting, in place: matrix[order] = L D U, L and U with unit diagonals.
+
+    The diagonal holds the inverse of D. order (n,): which row of the right-hand side comes when.
+    """
+    n = size(axes, order)
+    for k in range(n):
+        order[k] = k
+    for k in range(n):
+        best = k
+        largest = abs(matrix[k, k])
+        for i in range(k + 1, n):
+            if abs(matrix[i, k]) > largest:
+                largest = abs(matrix[i, k])
+                best = i
+        if best != k:
+            order[k], order[best] = order[best], order[k]
+            for j in range(n):
+                value = matrix[k, j]
+                matrix[k, j] = matrix[best, j]
+                matrix[best, j] = value
+        inverse = 1.0 / matrix[k, k]
+        matrix[k, k] = inverse
+        for i in range(k + 1, n):
+            value = matrix[i, k] * inverse
+            matrix[i, k] = value
+            for j in range(k + 1, n):
+                matrix[i, j] -= value * matrix[k, j]
+        # U is only needed divided by its diagonal: one product less in the chain of every substitution.
+        for j in range(k + 1, n):
+            matrix[k, j] *= inverse
+
+
+def substitute(axes, matrix, order, b, out):
+    """Solve for out with the factors of `factor`; b: the right-hand side."""
+    n = size(axes, b)
+    for i in range(n):
+        value = b[order[i]]
+        for j in range(i):
+            value -= matrix[i, j] * out[j]
+        out[i] = value
+    for i in range(n):
+        out[i] *= matrix[i, i]
+    for i in range(n - 2, -1, -1):
+        value = out[i]
+        for j in range(n - 1, i, -1):
+            value -= matrix[i, j] * out[j]
+        out[i] = value
+
+
+def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scratch, matrix, order, stages, point, new):
+    """One step of length h in arc length from z: fills stages (8, n) and new (n,).
+
+    fixed_speed: 0, or the speed s that turns the arc length into time for this step.
+    """
+    a, c, _, gamma = table
+    n = size(axes, z)
+    diagonal = 1.0 / (h * gamma)
+    for i in range(n):
+        for k in range(n):
+            matrix[i, k] = -jac[i, k]
+        matrix[i, i] += diagonal
+    factor(axes, matrix, order)
+    inverse = 1.0 / h
+    for stage in range(8):
+        for i in range(n):
+            point[i] = z[i]
+        for j in range(stage):
+            weight = a[stage, j]
+            for i in range(n):
+                point[i] += weight * stages[j, i]
+        flow_rates(system, point, side, scratch, new)
+        total = 0.0
+        for i in range(n):
+            total += (arc[i] * new[i]) ** 2
+        speed = 1.0 / (fixed_speed if fixed_speed > 0.0 else sqrt(total))
+        for i in range(n):
+            new[i] = new[i] * speed
+        for j in range(stage):
+            weight = c[stage, j] * inverse
+            for i in range(n):
+                new[i] += weight * stages[j, i]
+        substitute(axes, matrix, order, new, stages[stage])
+    for i in range(n):
+        new[i] = point[i] + stages[7, i]
+
+
+def step_error(kind, m, features, rtol, floors, z, new, stages):
+    """Root mean square error of the step in units of the tolerance; not a number if anything is not finite."""
+    logs = m * features if is_steep(kind) else 0
+    n = len(z)
+    head = n - m * (m - 1)
+    total = 0.0
+    for i in range(n):
+        scale = 1.0
+        if i >= head or (i >= logs and i < m * features):
+            scale = max(abs(z[i]), abs(new[i])) + floors[i]
+        elif i == 3 and floors[3] > 0.0:
+            scale = min(1.0, max(abs(z[3]), abs(new[3])) + floors[3])
+        total += (stages[7, i] / (rtol * scale)) ** 2
+    return sqrt(total / n)
+
+
+def interpolate(table, theta, z, new, stages, out):
+    """Fourth-order interpolant at theta in [0, 1] of the step from z to new."""
+    weights = table[2]
+    rest = 1.0 - theta
+    for i in range(len(z)):
+        out[i] = rest * z[i] + theta * new[i]
+    for j in range(8):
+        weight = theta * rest * (weights[0, j] + theta * (weights[1, j] + theta * weights[2, j]))
+        for i in range(len(z)):
+            out[i] += weight * stages[j, i]
+
+
+def plausible_slope(h, slope, change):
+    """d log s / d tau, limited to what fits the change of log s over the step (Fritsch & Carlson's bound, with play).
+
+    The slope is a difference of large numbers where a stiff direction has relaxed to rounding; the change is not.
+    """
+    high = max(0.0, 3.0 * change) + PLAY
+    low = min(0.0, 3.0 * change) - PLAY
+    return min(max(slope, low / h), high / h)
+
+
+def log_speed(theta, pace):
+    """log s at theta: the quartic through the values and slopes at both ends of the step and the value in its middle.
+
+    pace: (length h of the step, log s and its slope by arc length at the start, the same at the end, bump).
+    """
+    h, log0, slope0, log1, slope1, bump = pace
+    rest = 1.0 - theta
+    value = rest * rest * ((1.0 + 2.0 * theta) * log0 + theta * h * slope0)
+    value += theta * theta * ((3.0 - 2.0 * theta) * log1 - rest * h * slope1)
+    return value + bump * theta * theta * rest * rest
+
+
+def elapsed(theta, pace):
+    """Time from the step's start to theta: h times the integral of 1/s."""
+    total = 0.0
+    for i in range(5):
+        total += WEIGHTS[i] * exp(-log_speed(theta * NODES[i], pace))
+    return pace[0] * theta * total
+
+
+def theta_at(time, pace):
+    """The theta at which `elapsed` equals `time`, by bisection and secant steps (monotone)."""
+    low = 0.0
+    high = 1.0
+    f_low = -time
+    f_high = elapsed(1.0, pace) - time
+    for turn in range(80):
+        middle = low - f_low * (high - low) / (f_high - f_low) if turn % 3 else 0.5 * (low + high)
+        value = elapsed(middle, pace) - time
+        if value <= 0.0:
+            low = middle
+            f_low = value
+        else:
+            high = middle
+            f_high = value
+        if high - low <= 1e-15 or value == 0.0:
+            break
+    return low if -f_low < f_high else high
+
+
+def middle_gap(system, arc, side, scratch, pace, state, rates):
+    """How far log s at the middle of the step, state `state`, is above the cubic through the ends (at most 1/2)."""
+    flow_rates(system, state, side, scratch, rates)
+    total = 0.0
+    for i in range(len(state)):
+        total += (arc[i] * rates[i]) ** 2
+    if not total > 0.0:
+        return 0.0
+    return min(max(0.5 * log(total) - log_speed(0.5, pace), -0.5), 0.5)
+
+
+def cosine_square(kind, m, features, z, side, j, f):
+    """Squared cosine between neuron j's weights and feature f."""
+    total = exp(2.0 * z[m * features + j])
+    wanted = 0.0
+    for k in range(features):
+        x = z[j * features + k]
+        x = exp(2.0 * log_signal(kind, m, features, z, j * features + k)) if is_steep(kind) else x * x
+        total += x
+        if k == f:
+            wanted = x
+    return wanted / total
+
+
+def best_cosine(kind, m, features, z, side, f):
+    """Largest squared cosine of any neuron with feature f."""
+    best = 0.0
+    for j in range(m):
+        best = max(best, cosine_square(kind, m, features, z, side, j, f))
+    return best
+
+
+def head_size(n, m, z):
+    """Largest |E_jr|, j != r."""
+    best = 0.0
+    for i in range(n - m * (m - 1), n):
+        best = max(best, abs(z[i]))
+    return best
+
+
+def invariants(kind, m, features, par_rate, z, out):
+    """The m conserved quantities |w_j|^2/q + sum_r (E_jr^2 - E_rj^2)/r (`dynlab.population.invariants`)."""
+    degree = degree_of(kind)
+    head = len(z) - m * (m - 1)
+    for j in range(m):
+        total = exp(2.0 * z[m * features + j])
+        for f in range(features):
+            x = z[j * features + f]
+            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_steep(kind) else x * x
+        total = total / degree
+        if par_rate > 0.0:
+            for r in range(m):
+                if r != j:
+                    own = z[head + j * (m - 1) + (r if r < j else r - 1)]
+                    lent = z[head + r * (m - 1) + (j if j < r else j - 1)]
+                    total += (own * own - lent * lent) / par_rate
+        out[j] = total
+
+
+def kink_velocity(system, z, side, i, trial, scratch, rates):
+    """Velocity of the signal at index i if it were on side `trial` (+1 or -1) of its kink."""
+    kept = side[i]
+    side[i] = trial
+    flow_rates(system, z, side, scratch, rates)
+    side[i] = kept
+    return rates[i]
+
+
+def settle_kink(system, z, side, i, scratch, rates):
+    """Choose the side of a signal that sits at 0: away from the kink if a velocity points away, else 0 (sliding)."""
+    up = kink_velocity(system, z, side, i, 1, scratch, rates)
+    down = kink_velocity(system, z, side, i, -1, scratch, rates)
+    side[i] = side_of(up, down, 0.0)
+
+
+def side_of(up, down, idle):
+    """The side of a kink that a signal leaves to; 0 (sliding) where no velocity points away from it faster than `idle`.
+
+    up, down: the velocities there by the formulas of the upper and of the lower side.
+    """
+    if up > idle and up >= -down:
+        return 1
+    return -1 if down < -idle else 0
+
+
+def released(system, z, side, i, scratch, rates):
+    """Whether the force lets go of signal i, held at its kink."""
+    settle_kink(system, z, side, i, scratch, rates)
+    let_go = side[i] != 0
+    side[i] = 0
+    return let_go
+
+
+def crossing(system, table, z, new, stages, side, scratch, point, rates):
+    """First theta at which a relu signal reaches its kink or is let go of within the step, and its index; else (1, -1)."""
+    kind, m, features, _ = system
+    first = 1.0
+    which = -1
+    if kind != RELU:
+        return first, which
+    for i in range(m * features):
+        if side[i] != 0 and (new[i] * side[i] > 0.0 or z[i] * side[i] <= 0.0):
+            continue
+        low = 0.0
+        high = first
+        interpolate(table, high, z, new, stages, point)
+        if not (released(system, point, side, i, scratch, rates) if side[i] == 0 else point[i] * side[i] <= 0.0):
+            continue
+        for _ in range(55):
+            middle = 0.5 * (low + high)
+            interpolate(table, middle, z, new, stages, point)
+            if released(system, point, side, i, scratch, rates) if side[i] == 0 else point[i] * side[i] <= 0.0:
+                high = middle
+            else:
+                low = middle
+        first = high
+        which = i
+    return first, which
+
+
+def settled(kind, m, features, z, side, rates, speed, remaining):
+    """Whether nothing can change any more before the end.
+
+    Every signal's relative growth over the remaining time is below 1 %, every decaying one is negligible or likewise
+    slow, noise parts are below 1 % of the weights or fixed, and head entries are decaying or below 1e-12. A neuron that is
+    noise for the most part still waits for a feature, however slowly it moves. rates: dz/dtau.
+    """
+    n = len(z)
+    head = n - m * (m - 1)
+    for i in range(head, n):
+        if abs(z[i]) > 1e-12 and (z[i] * rates[i] > 0.0 or abs(z[i]) > 1e-6):
+            if abs(rates[i]) * speed * remaining > 1e-2 * abs(z[i]):
+                return False
+    for j in range(m):
+        noise = exp(2.0 * z[m * features + j])
+        total = noise
+        for f in range(features):
+            x = z[j * features + f]
+            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_steep(kind) else x * x
+        if noise > WAITING * total:
+            return False
+        if noise > 1e-2 * total and abs(rates[m * features + j]) * speed * remaining > 1e-2:
+            return False
+        for f in range(features):
+            i = j * features + f
+            if is_steep(kind):
+                change = log_signal(kind, m, features, rates, i) * speed * remaining
+                share = exp(2.0 * log_signal(kind, m, features, z, i)) / total
+                if change > 1e-2 or (change < -1e-2 and share > 1e-6):
+                    return False
+            elif abs(rates[i]) * speed * remaining > 1e-2 * (abs(z[i]) + 1e-3 * sqrt(total)):
+                return False
+    return True

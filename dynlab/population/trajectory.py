@@ -1,0 +1,217 @@
+"""What a run returns: the order parameters in time, with the events and the statistics of the solver."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynlab.settings.activation_records import definition
+from dynlab.settings.model import Model
+from dynlab.settings.training import STEPPED, recorded_ratio
+from dynlab.tools import show
+from dynlab.tools.files import csv_text, expanded, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from dynlab.population.order_parameters import OrderParameters
+
+SUCCESS = ("until", "stationary", "waiting", "vanished")
+HEADING = "# dynlab trajectory "
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """One run on the order parameters: m neurons, K features, n recorded times.
+
+    Parameters
+    ----------
+    model : Model
+    settings : dict
+        How it was run (head, eta_head, until, method, rtol, ...); what JSON can hold.
+    time : (n,) array
+        Flow time (eta = 1), or step * eta for descent; from 0, never decreasing. Neighbours are equal where
+        the motion between them is faster than float64 resolves at that time.
+    signal : (n, m, K) array
+        <w_j, v_l>.
+    noise_gram : (n, m, m) array
+        Inner products of the neurons' noise parts; of what is given the upper triangles are taken.
+    head : (n, m, m) array
+        E, with unit diagonal.
+    loss : (n,) array
+    events : dict
+        Times of "first", "second" (nth feature learnt), "peak" (largest off-diagonal |E_jr|), "stationary";
+        nan where it did not happen.
+    status : str
+        "until" (the end asked for, or at rest), "stationary" (nothing can change any more), "waiting" (the default horizon
+        came before any feature was learnt); or failures, "steps", "underflow", "not finite".
+    steps, rejected : int
+        Accepted and rejected steps of the solver.
+    """
+
+    model: Model
+    settings: dict[str, Any]
+    time: np.ndarray
+    signal: np.ndarray
+    noise_gram: np.ndarray
+    head: np.ndarray
+    loss: np.ndarray
+    events: dict[str, float]
+    status: str
+    steps: int
+    rejected: int
+
+    def __post_init__(self) -> None:
+        m, k, n = self.model.neurons, self.model.features, len(self.time)
+        shapes = {"time": (n,), "signal": (n, m, k), "noise_gram": (n, m, m), "head": (n, m, m), "loss": (n,)}
+        for name, shape in shapes.items():
+            array = np.array(getattr(self, name), dtype=float)
+            if array.shape != shape:
+                raise ValueError(f"{name}: shape {array.shape}, must be {shape}")
+            if name == "noise_gram":
+                _mirror(array)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        if n == 0 or np.any(np.diff(self.time) < 0):
+            raise ValueError("time: must have at least one entry and never decrease")
+        if not _free_diagonal(self.settings) and not np.all(np.diagonal(self.head, axis1=1, axis2=2) == 1.0):
+            raise ValueError("head: the diagonal must be 1")
+
+    def __repr__(self) -> str:
+        what = f"{self.model.activation}, head {self.settings.get('head')}"
+        when = f"{len(self.time)} times to {self.time[-1]:.3g}"
+        return f"Trajectory({what}, {when}, {self.status} after {self.steps} steps)"
+
+    def _repr_html_(self) -> str:
+        rows = [("time", self.time[0], self.time[-1]), ("loss", self.loss[0], self.loss[-1])]
+        for array, name, members in _columns(self.model, self.settings):
+            values = getattr(self, array)
+            rows += [(f"{name}_{j + 1}_{r + 1}", values[0, j, r], values[-1, j, r]) for j, r in members[:8]]
+        events = {f"time of {name}": time for name, time in self.events.items() if not math.isnan(time)}
+        told = events | {"status": self.status, "steps": self.steps, "rejected": self.rejected}
+        return show.table(rows, ("", "start", "end"), repr(self)) + show.pairs_table(told)
+
+    def plot(self) -> Figure:
+        """Signals, head entries and loss against time, phases shaded; a matplotlib Figure that belongs to no window."""
+        from dynlab.drawing.objects import trajectory_figure
+
+        return trajectory_figure(self)
+
+    @property
+    def success(self) -> bool:
+        """Whether the run ended where it should: at `until` or at stationarity."""
+        return self.status in SUCCESS
+
+    @property
+    def cosines(self) -> np.ndarray:
+        """(n, m, K) squared cosines <w_j, v_l>^2 / |w_j|^2; nan for a neuron that is 0."""
+        squared = self.signal**2
+        norms = squared.sum(axis=2) + np.diagonal(self.noise_gram, axis1=1, axis2=2)
+        with np.errstate(invalid="ignore"):
+            return squared / norms[:, :, None]
+
+    @property
+    def final(self) -> OrderParameters:
+        """The order parameters at the last time."""
+        from dynlab.population.order_parameters import OrderParameters
+
+        return OrderParameters(self.signal[-1], self.noise_gram[-1], self.head[-1])
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a time: time, loss, signal_j_l, noise_j_r (j <= r), head_j_r (j != r, and j = r where the
+        head's rule trains or makes the diagonal); neurons from 1."""
+        import pandas as pd
+
+        columns = {"time": self.time, "loss": self.loss}
+        for array, name, members in _columns(self.model, self.settings):
+            columns |= {f"{name}_{j + 1}_{r + 1}": getattr(self, array)[:, j, r] for j, r in members}
+        return pd.DataFrame(columns)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `frame` as CSV to the file `path`, floats exactly, under one comment line with all the rest as JSON."""
+        rest = {
+            "model": dataclasses.asdict(self.model),
+            "settings": self.settings,
+            "events": {name: None if math.isnan(time) else time for name, time in self.events.items()},
+            "status": self.status,
+            "steps": self.steps,
+            "rejected": self.rejected,
+        }
+        if definition(self.model.activation) is not None:
+            rest["phi"] = definition(self.model.activation)
+        heading = HEADING + json.dumps(rest, allow_nan=False)
+        write_whole(expanded(path), heading + "\n" + csv_text(self.frame))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Trajectory:
+        """The trajectory that `save` wrote to `path`, to the last bit; ValueError of one line for any other file."""
+        try:
+            heading, _, table = expanded(path).read_text(encoding="utf-8-sig").partition("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: is not a trajectory of dynlab ({error})") from None
+        if not heading.startswith(HEADING):
+            raise ValueError(f"{path}: is not a trajectory of dynlab")
+        try:
+            rest = json.loads(heading.removeprefix(HEADING))
+            model, phi = Model(**rest.pop("model")), rest.pop("phi", None)
+            if definition(model.activation) != phi:
+                raise ValueError(f"activation {model.activation} was {phi}, here it is {definition(model.activation)}")
+            events = {name: math.nan if time is None else time for name, time in rest.pop("events").items()}
+            names, *rows = table.splitlines()
+            _ratio_as_now(rest["settings"], path)
+            values = np.array([[float(word) for word in row.split(",")] for row in rows])
+            columns = dict(zip(names.split(","), values.T, strict=True))
+            return cls(model=model, events=events, **_arrays(model, rest["settings"], columns), **rest)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: is damaged ({error})") from error
+
+
+def _ratio_as_now(settings: dict, path: str | os.PathLike[str]) -> None:
+    """Give settings of an older trajectory the eta_head that is meant now, in place."""
+    if settings.get("method") in STEPPED and "eta_head" in settings and "eta" in settings:
+        settings["eta_head"] = recorded_ratio(settings, settings["eta"], str(path))
+        settings["head_rate"] = settings["eta_head"] * settings["eta"]
+
+
+def _columns(model: Model, settings: dict) -> list[tuple[str, str, list[tuple[int, int]]]]:
+    """The arrays that become columns: attribute, name of the columns, index pairs."""
+    neurons, features = range(model.neurons), range(model.features)
+    return [
+        ("signal", "signal", [(j, l) for j in neurons for l in features]),
+        ("noise_gram", "noise", [(j, r) for j in neurons for r in neurons if j <= r]),
+        ("head", "head", [(j, r) for j in neurons for r in neurons if j != r or _free_diagonal(settings)]),
+    ]
+
+
+def _free_diagonal(settings: dict) -> bool:
+    """Whether the head's rule lets its diagonal be other than 1; only then is it written."""
+    return settings.get("head", "off-diagonal") not in ("none", "off-diagonal")
+
+
+def _arrays(model: Model, settings: dict, columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The arrays that the columns of `Trajectory.frame` came from."""
+    n, m = len(columns["time"]), model.neurons
+    arrays = {
+        "signal": np.empty((n, m, model.features)),
+        "noise_gram": np.empty((n, m, m)),
+        "head": np.tile(np.eye(m), (n, 1, 1)),
+    }
+    for array, name, members in _columns(model, settings):
+        for j, r in members:
+            arrays[array][:, j, r] = columns[f"{name}_{j + 1}_{r + 1}"]
+    _mirror(arrays["noise_gram"])
+    return {"time": columns["time"], "loss": columns["loss"], **arrays}
+
+
+def _mirror(matrices: np.ndarray) -> None:
+    """Copy the upper triangles of (n, m, m) onto the lower ones."""
+    rows, columns = np.tril_indices(matrices.shape[1], -1)
+    matrices[:, rows, columns] = matrices[:, columns, rows]

@@ -1,0 +1,122 @@
+"""The settings of the model: data, views and encoder (Wen & Li 2022, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dynlab.settings import activation_records as the_activation_records
+from dynlab.tools import show
+from dynlab.tools.checks import SettingError, choice, integer, real, require
+
+# What commands offer; a script may have registered more.
+ACTIVATIONS = ("relu", "cubic", "relu3", "linear")
+MASKS = ("half", "independent")
+
+
+class _Default(float):
+    """A default that can be told from the same number given by the caller."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model: frozen, validated, hashable.
+
+    A sample is s alpha_l v_l (feature l uniform, sign s = +-1) on `feature_patches` of its `patches`, and on
+    the others noise N(0, noise^2) in each direction orthogonal to the features. The mask splits the patches
+    into two views. Neuron j answers with the sum over patches of phi(<w_j, patch>).
+
+    Parameters
+    ----------
+    strong, weak : float
+        Strengths alpha_1 >= alpha_2 > 0 of two orthonormal features.
+    patches : int
+        Patches P >= 2 of a sample, even for mask "half".
+    feature_patches : int
+        Patches n that carry the feature, 1 <= n < P.
+    noise : float
+        Standard deviation sigma >= 0 of the noise in each direction.
+    activation : str
+        phi: "relu" max(0, z), "cubic" z^3 (the paper's theorem), "relu3" max(0, z)^3 or
+        "linear" z; or one that `dynlab.register_activation` has added in this process.
+    neurons : int
+        Number m >= 1 of neurons, and so of outputs.
+    mask : str
+        "half": view 1 keeps P/2 patches; "independent": each with probability 1/2. View 2 has the others.
+    strengths : sequence of float, optional
+        All K >= 1 strengths, positive and non-increasing, instead of `strong` and `weak`, which are then the
+        first and the last of them. Always a tuple afterwards.
+
+    Raises
+    ------
+    SettingError
+        A ValueError of one line, naming the setting, its value and what is allowed.
+    """
+
+    strong: float = _Default(1.0)
+    weak: float = _Default(0.3)
+    patches: int = 16
+    feature_patches: int = 4
+    noise: float = 0.5
+    activation: str = "cubic"
+    neurons: int = 2
+    mask: str = "half"
+    strengths: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        strengths = self._strengths()
+        patches = integer("patches", self.patches, at_least=2)
+        mask = choice("mask", self.mask, MASKS)
+        require(mask != "half" or patches % 2 == 0, "patches", self.patches, 'even for mask "half"')
+        carriers = integer("feature_patches", self.feature_patches, at_least=1, at_most=patches - 1, why="patches - 1")
+        values = {
+            "strong": strengths[0],
+            "weak": strengths[-1],
+            "patches": patches,
+            "feature_patches": carriers,
+            "noise": real("noise", self.noise, at_least=0.0),
+            "activation": choice("activation", self.activation, the_activation_records.ACTIVATIONS),
+            "neurons": integer("neurons", self.neurons, at_least=1),
+            "mask": mask,
+            "strengths": strengths,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, as it could be typed."""
+        return show.line("Model", show.changed(self, self._implied()))
+
+    def _repr_html_(self) -> str:
+        return show.settings_table(self, self._implied())
+
+    def _implied(self) -> tuple[str, ...]:
+        """The settings that others say already."""
+        return ("strengths",) if self.features == 2 else ("strong", "weak")
+
+    @property
+    def features(self) -> int:
+        """Number K of features."""
+        return len(self.strengths)  # type: ignore[arg-type]  # a tuple since `__post_init__`
+
+    def _strengths(self) -> tuple[float, ...]:
+        if self.strengths is None:
+            strong = real("strong", self.strong, above=0.0)
+            weak = real("weak", self.weak, above=0.0, at_most=strong, why="strong")
+            return strong, weak
+        allowed = "one or more positive finite numbers, none above the one before"
+        try:
+            strengths = tuple(real("strengths", alpha, above=0.0) for alpha in self.strengths)
+        except (TypeError, SettingError):  # not a sequence; or one of its members
+            raise SettingError("strengths", self.strengths, allowed) from None
+        ordered = all(after <= before for before, after in pairwise(strengths))
+        require(len(strengths) > 0 and ordered, "strengths", self.strengths, allowed)
+        self._agrees("strong", self.strong, strengths[0])
+        self._agrees("weak", self.weak, strengths[-1])
+        return strengths
+
+    @staticmethod
+    def _agrees(name: str, given: object, strength: float) -> None:
+        # dataclasses.replace(model, weak=0.2) hands the old strengths on: refuse rather than ignore the 0.2.
+        if not isinstance(given, _Default):
+            require(given == strength, name, given, f"{strength} as in strengths (or give strengths=None)")

@@ -1,0 +1,1 @@
+"""What every layer uses: checks, files, intervals, words for objects; imports nothing of dynlab."""
