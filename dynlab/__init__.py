@@ -17,13 +17,13 @@ if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
     from dynlab.population.gradient import population_gradient as population_gradient
     from dynlab.population.gradient import population_loss as population_loss
     from dynlab.population.order_parameters import OrderParameters as OrderParameters
-    from dynlab.population.simulate import simulate as simulate
     from dynlab.population.trajectory import Trajectory as Trajectory
     from dynlab.samples.minibatch import minibatch_gradient as minibatch_gradient
     from dynlab.settings.model import Model as Model
     from dynlab.settings.registration import activations as activations
     from dynlab.settings.registration import register_activation as register_activation
     from dynlab.settings.training import Training as Training
+    from dynlab.simulation import simulate as simulate
     from dynlab.tools.checks import SettingError as SettingError
 
 
@@ -35,7 +35,7 @@ _HOMES = {
     "OrderParameters": "dynlab.population.order_parameters",
     "population_loss": "dynlab.population.gradient",
     "population_gradient": "dynlab.population.gradient",
-    "simulate": "dynlab.population.simulate",
+    "simulate": "dynlab.simulation",
     "minibatch_gradient": "dynlab.samples.minibatch",
     "Trajectory": "dynlab.population.trajectory",
     "ensemble": "dynlab.ensembles.ensemble",

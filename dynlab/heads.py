@@ -142,3 +142,7 @@ def parser() -> Parser:
     p.add_argument("--no-plots", action="store_true", help="write no figures")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
@@ -99,9 +100,15 @@ def run(call: Call) -> list[str]:
     pictures = datasets.load(settings.dataset, data, split, verify=not arguments.no_verify)
     return run_folder.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
-        device=arguments.device, quiet=arguments.quiet, plots=not arguments.no_plots,
-        command=call.command, data=data,
+        device=arguments.device, quiet=arguments.quiet,
+        command=call.command, data=data, draw=None if arguments.no_plots else _draw,
     )  # fmt: skip
+
+
+def _draw(folder: Path) -> None:
+    from dynlab.drawing import pretraining
+
+    pretraining.write(folder)
 
 
 def settings_of(arguments: argparse.Namespace) -> Pretraining:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dynlab.population.choices import HEADS, _times
+from dynlab.population import simulate as exact
+from dynlab.population.choices import HEADS, METHODS, _times
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.trajectory import Trajectory
 from dynlab.settings.training import Training
-from dynlab.tools.checks import choice, real, require
+from dynlab.tools.checks import SettingError, choice, real, require
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -17,6 +18,59 @@ if TYPE_CHECKING:
 
 
 SAMPLED = "sgd"  # the third method of `simulate`: minibatches of the data, in `dynlab.samples`
+
+
+def simulate(
+    model: Model,
+    start: OrderParameters,
+    head: str = "off-diagonal",
+    eta_head: float = 0.01,
+    until: float | None = None,
+    method: str = "flow",
+    *,
+    rtol: float = 1e-6,
+    eta: float = 0.05,
+    steps: int | None = None,
+    times: ArrayLike | None = None,
+    training: Training | None = None,
+    device: str = "cpu",
+    **samples: Any,
+) -> Trajectory:
+    """Train from `start` on the exact population gradient, or with method "sgd" on minibatches of samples.
+
+    Parameters
+    ----------
+    model : Model
+    start : OrderParameters of (m, K) signals; its head is the start of the head (the identity in the paper).
+    head : "off-diagonal" (entries off the diagonal train) or "none" (the head stays as it is).
+    eta_head : learning rate of the head in units of the encoder's, the ratio r = eta_E/eta, whatever the method.
+    until : end time. Flow, None: until nothing can change any more, at most `horizon`. Descent, None: steps * eta.
+    method : "flow", dw/dt = -dL/dw by the stiff solver of `dynlab.population.pair.solver`; or "descent", the exact map of
+        gradient-descent steps, w <- w - eta dL/dw, E <- E - eta eta_head dL/dE; or "sgd", such steps on minibatches, with
+        `eta`, `steps`, `times` and the options of `dynlab.samples.train.follow` (batch, dim, seed, optimiser, ...).
+    rtol : relative tolerance of each step of the flow, in [1e-12, 1e-2].
+    eta, steps : learning rate of the encoder and number of steps, for descent (steps None: until / eta, or 200000).
+    training : Training, every switch of the mechanism; head and eta_head are then its own. None: the paper's.
+    device : "cpu", "cuda" or "auto", as in `dynlab.ensemble`: for minibatches, and for the flow, of which a device has one
+        thread do a single trajectory.
+    times : increasing times to record. None: every step of the solver at four points, and the start.
+
+    Returns
+    -------
+    Trajectory; a run that fails half-way says so in its status and keeps what it had.
+
+    Raises SettingError (a ValueError of one line) for values that are not allowed.
+    """
+    if method == SAMPLED:
+        samples = samples | {"device": device}
+        return _sampled(model, start, training, head, eta_head, until, eta, steps, times, samples)
+    choice("method", method, (*METHODS, SAMPLED))
+    for name, value in samples.items():
+        raise SettingError(name, value, f'left out for method "{method}"')
+    return exact.simulate(
+        model, start, head, eta_head, until, method, rtol=rtol, eta=eta, steps=steps, times=times, training=training,
+        device=device,
+    )  # fmt: skip
 
 
 def _sampled(

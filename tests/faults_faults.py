@@ -29,7 +29,7 @@ PLANTED = {
     "digest without the key": ((CACHE, "{self.stamp}\\0{path.name}\\0", "{path.name}\\0"), KERNELS),
     "key without sources": ((CACHE, "hashlib.sha256(_sources() + ", "hashlib.sha256(b'' + "), KERNELS),
     "edits while a process runs not noticed": ((CACHE, "if not sources_unchanged():", "if False:"), KERNELS),
-    "kernels of other packages kept": ((CACHE, '.partition(".")[0] == __package__', '.startswith("")'), KERNELS),
+    "kernels of other packages kept": ((CACHE, '.partition(".")[0] == PACKAGE.name', '.startswith("")'), KERNELS),
     "never given its name": ((CACHE, "os.replace(partial, path)", "partial.read_bytes()"), KERNELS),
     "all of a keyed folder removed": ((CACHE, "if OURS.fullmatch(path.name) and", "if"), KERNELS),
     "run folders filled at their place": (

@@ -14,7 +14,7 @@ from planting import Planting
 
 CONVOLUTION, PRODUCTS, TILES = (f"dynlab/images/layers/{name}.py" for name in ("convolution", "products", "tiles"))
 NORMALISE, POOL, POINTWISE = (f"dynlab/images/layers/{name}.py" for name in ("normalise", "pool", "pointwise"))
-NETWORK, NODES, WORKSPACE = (f"dynlab/images/{name}.py" for name in ("network", "nodes", "workspace"))
+NETWORK, NODES, WORKSPACE = (f"dynlab/images/networks/{name}.py" for name in ("network", "nodes", "workspace"))
 ENCODERS = "dynlab/images/networks/encoders.py"
 LAYERS, NETWORKS, NAMES = (f"tests/images/test_{name}.py" for name in ("layers", "network", "encoders"))
 # name: (file, text as it stands, text with the fault)

@@ -14,9 +14,9 @@ from planting import Planting
 
 LOSSES, HEAD, ROWS = "dynlab/images/losses.py", "dynlab/images/networks/head.py", "dynlab/images/layers/rows.py"
 FORMULAS, UPDATES = "dynlab/formulas/updates.py", "dynlab/images/layers/updates.py"
-OPTIMISE, EVALUATION = "dynlab/images/training/optimise.py", "dynlab/images/worth/accuracy.py"
+OPTIMISE, ACCURACY = "dynlab/images/training/optimise.py", "dynlab/images/worth/accuracy.py"
 DENSE, NORMALISE = "dynlab/images/layers/dense.py", "dynlab/images/layers/normalise.py"
-PROBE = "dynlab/images/probe.py"
+PROBE, LINEAR, SPECTRUM = "dynlab/images/probe.py", "dynlab/images/worth/probe.py", "dynlab/images/worth/spectrum.py"
 NEIGHBOURS, ROTATIONS = "dynlab/images/worth/neighbours.py", "dynlab/images/networks/rotations.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
@@ -37,10 +37,10 @@ FAULTS = {
     "SimCLR counts a row as its own rival": (LOSSES, '-float("inf")', "1.0"),
     "decorrelation of the whole matrix": (ROWS, "factor * c[i, j] if i != j else 0.0", "factor * c[i, j]"),
     "the head's diagonal trains": (HEAD, "self.ops.project_head_gradient(self.number, self._d_matrix)", "pass"),
-    "the head's diagonal decays": (HEAD, "entries = [[heads.trains(self.number, j, r)", "entries = [[True"),
+    "the head's diagonal decays": (HEAD, "entries = [[head_rules.trains(self.number, j, r)", "entries = [[True"),
     "the head transposed": (HEAD, "self.matrix, out, transpose_b=True)", "self.matrix, out)"),
-    "the moving correlation forgets": (HEAD, "heads.moving_correlation(self.correlation,", "heads.moving_correlation(None,"),
-    "DirectPred without a square root": (HEAD, "np.sqrt(np.where(share > heads.RESOLVED, share, 0.0))", "share"),
+    "the moving correlation forgets": (HEAD, "moving_correlation(self.correlation,", "moving_correlation(None,"),
+    "DirectPred without a square root": (HEAD, "np.sqrt(np.where(share > head_rules.RESOLVED, share, 0.0))", "share"),
     "rotations the wrong way": (ROTATIONS, "t = 2.0 * off", "t = -2.0 * off"),
     "rotations that end too early": (ROTATIONS, "ORTHOGONAL, NOTHING = 1e-15,", "ORTHOGONAL, NOTHING = 1e-4,"),
     "no correction of Adam's second moment": (UPDATES, "np.sqrt(1.0 - b_2**count)", "1.0"),
@@ -54,9 +54,9 @@ FAULTS = {
     "cosine that ignores the warm-up": (OPTIMISE, "(step - warm_up, max(steps - warm_up, 1)", "(step, max(steps, 1)"),
     "the last of equal neighbours": (NEIGHBOURS, "row[j] > best[0]", "row[j] >= best[0]"),
     "votes without temperature": (NEIGHBOURS, "(values[i, j] - top) / temperature", "(values[i, j] - top)"),
-    "test pictures standardised in another way": (EVALUATION, "probe.ROWS] - mean)", "probe.ROWS] - mean - 1.0)"),
-    "C chosen upside down": (EVALUATION, "if right > best[0] else best", "if right < best[0] or best[0] < 0 else best"),
-    "every C is tried": (EVALUATION, "if best[0] - right > DOUBT", "if best[0] - right > 1e9 * DOUBT"),
+    "test pictures standardised in another way": (LINEAR, "probe.ROWS] - mean)", "probe.ROWS] - mean - 1.0)"),
+    "C chosen upside down": (LINEAR, "if right > best[0] else best", "if right < best[0] or best[0] < 0 else best"),
+    "every C is tried": (LINEAR, "if best[0] - right > DOUBT", "if best[0] - right > 1e9 * DOUBT"),
     "the penalty's slope without C": (PROBE, "gradient[:-1] += self.penalty * weights", "gradient[:-1] += weights"),
     "a probe that has always converged": (PROBE, "return self.left <= self.tolerance", "return True"),
     "the factor not transposed": (PROBE, "self._with(self.inverse, gradient", "self._with(self.inverse_turned, gradient"),
@@ -67,15 +67,15 @@ FAULTS = {
     "a softmax of quotients": (ROWS, "out[i, j] = (y - top) / temperature", "out[i, j] = y / temperature"),
     "squares that float32 does not hold": (NORMALISE, "if not SMALL * (high - low) < square[k] < LARGE:", "if False:"),
     "means that single precision adds": (ROWS, "total = np.zeros(x.shape[1])", "total = np.zeros(x.shape[1], np.float32)"),
-    "correlations with their diagonal": (EVALUATION, "correlation.sum() - np.trace(correlation)", "correlation.sum()"),
+    "correlations with their diagonal": (SPECTRUM, "correlation.sum() - np.trace(correlation)", "correlation.sum()"),
 }
 FILES = ("test_losses.py", "test_head.py", "test_optimise.py", "test_evaluation.py", "test_scales.py")
 
 
 def tests(name: str | None) -> list[str]:
     """All files for the sources as they are, for a fault those that are about its place."""
-    of = {LOSSES: 1, ROWS: 17, HEAD: 2, FORMULAS: 4, UPDATES: 6, OPTIMISE: 4, EVALUATION: 8, NEIGHBOURS: 24, ROTATIONS: 2}
-    of |= {DENSE: 16, NORMALISE: 16, PROBE: 8}
+    of = {LOSSES: 1, ROWS: 17, HEAD: 2, FORMULAS: 4, UPDATES: 6, OPTIMISE: 4, ACCURACY: 8, NEIGHBOURS: 24, ROTATIONS: 2}
+    of |= {DENSE: 16, NORMALISE: 16, PROBE: 8, LINEAR: 8, SPECTRUM: 8}
     chosen = 31 if name is None else of[FAULTS[name][0]]
     return [f"tests/images/{file}" for i, file in enumerate(FILES) if chosen >> i & 1]
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from dynlab.settings.model import Model
-from dynlab.tools import show
+from dynlab.tools import plots, show
 from dynlab.tools.intervals import wilson
 
 if TYPE_CHECKING:
@@ -154,9 +154,7 @@ class Finding:
 
     def plot(self) -> Figure:
         """The claim's panel; a matplotlib Figure that belongs to no window."""
-        from dynlab.drawing.theorem import theorem_figure
-
-        return theorem_figure({self.records[0].claim: self.panel})
+        return plots.figure(self)
 
 
 def within(low: float, high: float, least: float = -math.inf, most: float = math.inf) -> str:

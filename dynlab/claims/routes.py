@@ -175,8 +175,8 @@ def _routes(cells) -> list[Record]:
         Record(
             NUMBER,
             "which route",
-            f"newly rescued starts, d >= {LARGE:.0e}: share in which the orbit of dynlab.population.pair.limit tells whether the "
-            f"head stops below {BELOW:g} of its bound (second route) or not",
+            f"newly rescued starts, d >= {LARGE:.0e}: share in which the orbit of dynlab.population.pair.limit tells "
+            f"whether the head stops below {BELOW:g} of its bound (second route) or not",
             1.0,
             *right,
             within(*right[1:], 0.98),

@@ -52,6 +52,11 @@ def overlay_figure(overlays: dict[str, Overlay]) -> Figure:
     return figure
 
 
+def one_figure(overlay: Overlay) -> Figure:
+    """`overlay_figure` of one overlay, without a title."""
+    return overlay_figure({"": overlay})
+
+
 def handle(label: str, place: int, theory: bool) -> tuple:
     """What stands for a curve in the legend: the mean's colour, the theory's dash pattern over it."""
     look = style.series(place)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dynlab.drawing import style
+from dynlab.images.training.run_folder import Recorded
 
 PANELS = (
     ("loss", "loss", None),
@@ -29,6 +30,11 @@ def write(folder: Path) -> None:
     record = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
     figure = curves({"": pd.read_csv(folder / "metrics.csv")}, caption=caption(record["settings"]))
     style.save(figure, folder / "curves", "Curves of pretraining", record["settings"])
+
+
+def run_figure(run: Recorded) -> Figure:
+    """The curves of one run."""
+    return curves({"": run.metrics}, caption=caption(run.settings.plain()))
 
 
 def caption(settings: Mapping[str, Any], without: Collection[str] = ()) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynlab.claims.claim import Curve, Panel
+from dynlab.claims.claim import Curve, Finding, Panel
 from dynlab.drawing.style import CAPTION, WIDTH, Picture, marks, series, style
 
 COLUMNS = 3
@@ -40,6 +40,11 @@ def theorem_figure(panels: Mapping[int, Panel], seeds: str = "") -> Figure:
         how = HOW.replace("; lines", ";\nlines") if columns < COLUMNS else HOW
         figure.suptitle(f"{facts};\n{how}{'; ' + seeds if seeds else ''}", fontsize=CAPTION)
     return figure
+
+
+def finding_figure(finding: Finding) -> Figure:
+    """The panel of one claim."""
+    return theorem_figure({finding.records[0].claim: finding.panel})
 
 
 def draw_panel(axes: Axes, number: int, panel: Panel) -> None:

@@ -26,7 +26,7 @@ from dynlab.population.stepping import PEAK
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import Model
 from dynlab.settings.training import Training
-from dynlab.tools import show
+from dynlab.tools import plots, show
 from dynlab.tools.checks import SettingError, available_threads, integer, memory, real, require
 from dynlab.tools.intervals import wilson
 
@@ -94,9 +94,7 @@ class Ensemble:
 
     def plot(self) -> Figure:
         """Shares of the outcomes, and how T_1 and the head's peak are distributed; a matplotlib Figure without a window."""
-        from dynlab.drawing.objects import ensemble_figure
-
-        return ensemble_figure(self)
+        return plots.figure(self)
 
     def summary(self) -> pd.DataFrame:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.

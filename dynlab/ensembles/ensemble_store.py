@@ -19,11 +19,16 @@ from typing import Any
 import numpy as np
 
 from dynlab.ensembles.ensemble import Ensemble
+from dynlab.machine import closure
 from dynlab.settings.activation_records import require_built_in
 from dynlab.settings.model import Model
 from dynlab.tools.files import FolderError, FolderTaken, expanded, flock, whole_file
 
-SOURCES = ("model.py", "training.py", "heads.py", "sweep.py", "formulas", "population")
+# Modules that make the numbers of an ensemble, which are those of their sources and of all that these import.
+NUMBERS = (
+    "dynlab.ensembles.ensemble", "dynlab.population.any_training.flow", "dynlab.population.descent",
+    "dynlab.population.pair.cuda", "dynlab.population.pair.flow",
+)  # fmt: skip
 STATES = ("signal", "gram", "head")
 LOCK = ".lock"
 DIGEST = 32  # bytes
@@ -31,15 +36,9 @@ DIGEST = 32  # bytes
 
 @cache
 def physics_key() -> str:
-    """Hash of the sources that ensembles are computed by."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent
-    for name in SOURCES:
-        place = root / name
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(str(path.relative_to(root)).encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    """Hash of the sources that ensembles are computed by: all that the modules of `NUMBERS` load, how they are compiled,
+    too."""
+    return hashlib.sha256(b"".join(closure.digest_of(module) for module in NUMBERS)).hexdigest()
 
 
 class Store:

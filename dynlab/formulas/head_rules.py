@@ -21,10 +21,6 @@ extended), so that the solver can compile them and differentiate through them.
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 HEADS: tuple[str, ...] = ("none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy", "fixed")
 TRAINED = ("off-diagonal", "linear", "symmetric")
@@ -143,11 +139,3 @@ def head_of_correlation(rule, m, eps, resolved, correlation, vectors, head):
                     if share.real > resolved:
                         head[j, r] = head[j, r] + share**0.5 * vectors[j, k] * vectors[r, k]
         head[j, j] = head[j, j] + eps
-
-
-if __name__ == "__main__":
-    import sys
-
-    from dynlab.heads import main
-
-    sys.exit(main())

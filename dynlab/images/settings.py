@@ -39,7 +39,8 @@ class Pretraining:
     encoder : "patch", "demo", "convnet" or "resnet18" (`dynlab.images.networks.encoders`).
     projector : widths of its layers, the last one the number m of outputs; () for none.
     projector_norm : what follows its last layer: "none", or "batch", a batch norm without affine map (SimSiam's).
-    head : "none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy" (`dynlab.heads`), or "mlp".
+    head : "none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy" (`dynlab.formulas.head_rules`), or
+    "mlp".
     head_start : "identity" or "random", where the entries that train start (mlp: always random).
     head_hidden : hidden units of "mlp" (None: as many as outputs).
     loss : "similarity" (BYOL, SimSiam), "barlow-twins", "vicreg", "dino", "simclr".

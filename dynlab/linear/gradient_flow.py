@@ -15,7 +15,7 @@ from scipy.integrate import solve_ivp
 
 from dynlab.linear.laws import balance, misalignment
 from dynlab.linear.model import LinearModel, check_state, loss
-from dynlab.tools import show
+from dynlab.tools import plots, show
 from dynlab.tools.checks import SettingError, choice, real
 
 if TYPE_CHECKING:
@@ -107,9 +107,7 @@ class LinearTrajectory:
 
     def plot(self) -> Figure:
         """Norms, loss and misalignment against time; a matplotlib Figure that belongs to no window."""
-        from dynlab.drawing.objects import linear_figure
-
-        return linear_figure(self)
+        return plots.figure(self)
 
     @property
     def final(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -136,7 +136,7 @@ def kernel_stamp(module: str) -> str:
 def attach(dispatcher, function) -> None:
     """Let a compiled function of dynlab keep what is compiled for it; functions of other packages, which the key does
     not know, are left alone."""
-    folder = cache_folder() if function.__module__.partition(".")[0] == __package__ else None
+    folder = cache_folder() if function.__module__.partition(".")[0] == PACKAGE.name else None
     if folder is not None:
         dispatcher._cache = _kernel_cache(function, folder)
 
@@ -272,12 +272,12 @@ def sources_unchanged() -> bool:
     Modules are read when they are first needed, and the key is computed once. After an edit in between, kernels of one
     version would be kept under the key of another.
     """
-    import dynlab
+    from dynlab import _version
 
     changed = "st_mtime" if os.name == "nt" else "st_ctime"  # the latter also tells of files that were moved here
     try:
         latest = max(getattr(os.stat(path), changed) for path in PACKAGE.rglob("*.py"))
-        return latest < dynlab._IMPORTED and sources_digest() == _sources()
+        return latest < _version._IMPORTED and sources_digest() == _sources()
     except OSError:
         return False
 

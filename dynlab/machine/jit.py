@@ -74,7 +74,8 @@ def _generic_expm1(x):
     return np.expm1(x)
 
 
-# Formulas are also evaluated in complex arithmetic (exact Jacobians, `dynlab.formulas.flow_rates`), where math.* has no meaning.
+# Formulas are also evaluated in complex arithmetic (exact Jacobians, `dynlab.formulas.flow_rates`), where math.* has no
+# meaning.
 _NUMERIC = {
     math.sqrt: inner(_generic_sqrt),
     math.exp: inner(_generic_exp),

@@ -34,7 +34,7 @@ from dynlab.maps.point_store import BlockStore, open_store
 from dynlab.maps.points import run_jobs, sources_key
 from dynlab.maps.predictions import predicted
 from dynlab.population.outcomes import OUTCOMES
-from dynlab.tools import show
+from dynlab.tools import plots, show
 from dynlab.tools.checks import available_threads, integer, require
 from dynlab.tools.files import FolderTaken, expanded, signals_deferred
 
@@ -89,9 +89,7 @@ class PhaseMap:
 
     def plot(self) -> Figure:
         """The map of each head, the boundary and its prediction; a matplotlib Figure that belongs to no window."""
-        from dynlab.drawing.phase_map import phase_figure
-
-        return phase_figure(self)
+        return plots.figure(self)
 
     def field(self, head: str, column: str = "value") -> np.ndarray:
         """A column as (rows, columns) = (values of y, values of x)."""

@@ -13,13 +13,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dynlab.ensembles.ensemble import flow_frame, piece_frame
 from dynlab.ensembles.ensemble_store import physics_key
+from dynlab.machine import closure
 from dynlab.maps.point_store import COLUMNS
 from dynlab.population.order_parameters import draw
 from dynlab.population.outcomes import OUTCOMES
@@ -36,7 +36,7 @@ BLOCK = 16  # starts drawn from one generator
 @cache
 def sources_key() -> str:
     """Hash of the sources that decide the numbers of a point: the physics, and how starts are drawn."""
-    return hashlib.sha256(physics_key().encode() + Path(__file__).read_bytes()).hexdigest()
+    return hashlib.sha256(physics_key().encode() + closure.digest_of(__name__)).hexdigest()
 
 
 @dataclass(frozen=True)

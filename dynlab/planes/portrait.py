@@ -11,7 +11,7 @@ import pandas as pd
 
 from dynlab.planes.basins import END_STATES, basins, trajectories
 from dynlab.planes.plane import LABELS, Plane
-from dynlab.tools import show
+from dynlab.tools import plots, show
 from dynlab.tools.files import expanded
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ class Portrait:
 
     def plot(self) -> Figure:
         """Basins, field, nullclines, fixed points and trajectories; a matplotlib Figure that belongs to no window."""
-        from dynlab.drawing.portrait import portrait_figure
-
-        return portrait_figure(self)
+        return plots.figure(self)
 
     @property
     def tables(self) -> dict:

@@ -14,7 +14,7 @@ import numpy as np
 from dynlab.settings.activation_records import definition
 from dynlab.settings.model import Model
 from dynlab.settings.training import STEPPED, recorded_ratio
-from dynlab.tools import show
+from dynlab.tools import plots, show
 from dynlab.tools.files import csv_text, expanded, write_whole
 
 if TYPE_CHECKING:
@@ -100,9 +100,7 @@ class Trajectory:
 
     def plot(self) -> Figure:
         """Signals, head entries and loss against time, phases shaded; a matplotlib Figure that belongs to no window."""
-        from dynlab.drawing.objects import trajectory_figure
-
-        return trajectory_figure(self)
+        return plots.figure(self)
 
     @property
     def success(self) -> bool:

@@ -19,7 +19,7 @@ from dynlab.population.simulate import simulate
 from dynlab.population.trajectory import Trajectory
 from dynlab.samples.train import follow
 from dynlab.settings.training import Training
-from dynlab.tools import show
+from dynlab.tools import plots, show
 from dynlab.tools.checks import SettingError
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ class Overlay:
 
     def plot(self) -> Figure:
         """Signals and head entries of the smallest batch over the theory; a matplotlib Figure that belongs to no window."""
-        from dynlab.drawing.overlay import overlay_figure
-
-        return overlay_figure({"": self})
+        return plots.figure(self)
 
     def distances(self) -> dict[int, np.ndarray]:
         """For each batch size the distance (seeds,) of its runs from the theory; nan where there is none."""

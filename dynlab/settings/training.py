@@ -40,10 +40,10 @@ class Training:
     Parameters
     ----------
     head : str
-        The rule of E, see `dynlab.heads`: "none" (identity), "off-diagonal" (identity start, its diagonal fixed; Wen & Li
-        2022), "linear" (all entries; Tian et al. 2021), "symmetric" (all entries, the gradient projected on symmetric
-        matrices), "directpred" (Tian, Chen & Ganguli 2021) and "directcopy" (Wang et al. 2021), which set E from the
-        correlation of f, or "fixed" (`head_matrix`, never changed).
+        The rule of E, see `dynlab.formulas.head_rules`: "none" (identity), "off-diagonal" (identity start, its diagonal
+        fixed; Wen & Li 2022), "linear" (all entries; Tian et al. 2021), "symmetric" (all entries, the gradient projected on
+        symmetric matrices), "directpred" (Tian, Chen & Ganguli 2021) and "directcopy" (Wang et al. 2021), which set E from
+        the correlation of f, or "fixed" (`head_matrix`, never changed).
     eta_head : float
         Learning rate of the head in units of the encoder's, >= 0: the ratio eta_E/eta, whatever the method. A step of
         size eta moves the head by eta_head * eta times its gradient.

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 MOST = 2**63 - 1  # what 64 bits hold: more than any size, number of steps or seed can be
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # of dynlab
 
 
 class OneLine:

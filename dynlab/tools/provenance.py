@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import dynlab
+from dynlab._version import __version__
 
 if TYPE_CHECKING:
     pass
@@ -58,7 +58,7 @@ def provenance(started: float) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of dynlab, of Python and of the packages that numbers depend on."""
-    return {"dynlab": dynlab.__version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return {"dynlab": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def machine() -> dict[str, Any]:

@@ -10,14 +10,19 @@ from pathlib import Path
 
 import dynlab
 
+COPIED = (
+    "__init__.py", "_version.py", "machine/__init__.py", "machine/cache.py", "machine/closure.py", "machine/jit.py",
+    "formulas/__init__.py", "formulas/number_table.py",
+)  # fmt: skip
 HELPER = "def value(x):\n    return {factor} * x\n"
 TOY = """
-from dynlab import _cache, _jit, helper
+from dynlab import helper
+from dynlab.machine import cache, jit
 
-value = _jit.compile_module(helper).value
+value = jit.compile_module(helper).value
 
 
-@_jit.kernel
+@jit.kernel
 def total(x):
     return value(x) + 1.0
 """
@@ -30,8 +35,8 @@ class Toy:
     def __init__(self, root: Path):
         self.package, self.cache = root / "source" / "dynlab", root / "cache"
         self.package.mkdir(parents=True)
-        (self.package / "formulas").mkdir()
-        for name in ("__init__.py", "_cache.py", "_closure.py", "_jit.py", "formulas/__init__.py", "formulas/table.py"):
+        for name in COPIED:
+            (self.package / name).parent.mkdir(exist_ok=True)
             shutil.copy(Path(dynlab.__file__).parent / name, self.package / name)
         (self.package / "toy.py").write_text(TOY)
         self.edit(2.0)

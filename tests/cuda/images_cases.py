@@ -33,7 +33,8 @@ def small_training(ops, steps, deep=False, **settings):
         layers = [Convolution(4), BatchNorm(relu=True), Residual(inner, shortcut), MeanPool()]
     made = {"batch": 4, "encoder": "demo", "augmentation": "demo", "projector": (6, 5), "epochs": 4} | settings
     with (
-        patch("dynlab.images.data.augment.PRESETS", views), patch("dynlab.images.networks.encoder_and_projector.PRESETS", views),
+        patch("dynlab.images.data.augment.PRESETS", views),
+        patch("dynlab.images.networks.encoder_and_projector.PRESETS", views),
         patch("dynlab.images.networks.encoders.encoder", lambda name: layers),
     ):  # fmt: skip
         return parts.training(ops, Pretraining(**made), 12, 8, 3, steps)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynlab import explain, pretrain
+from dynlab import pretrain
+from dynlab.explain import main as explain_command
 from dynlab.explanation import pictures
 from dynlab.explanation.explanation import explain
 from dynlab.images.settings import Pretraining
@@ -220,7 +221,7 @@ def test_a_damaged_folder_is_one_line(tmp_path, capsys, name):
     spoil, message = BAD[name]
     place = simple(tmp_path / "run", [9.0] * 8, [0.3] * 8)
     spoil(place)
-    assert explain.main([str(place)]) == 2
+    assert explain_command([str(place)]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and message in said.err
 
@@ -228,6 +229,6 @@ def test_a_damaged_folder_is_one_line(tmp_path, capsys, name):
 @pytest.mark.parametrize(("words", "name"), [("--try", "--try"), ("--head none", "--head"), ("--at 1e9", "--at")])
 def test_options_that_do_not_fit_pictures(tmp_path, capsys, words, name):
     place = simple(tmp_path / "run", [9.0] * 8, [0.3] * 8)
-    assert explain.main([str(place), *words.split()]) == 2
+    assert explain_command([str(place), *words.split()]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and said.startswith(f"dynlab.explain: error: {name}")

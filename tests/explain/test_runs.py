@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynlab import explain, run
+from dynlab import run
+from dynlab.explain import main as explain_command
 from dynlab.explanation import phases
 from dynlab.explanation import recorded as read
 from dynlab.explanation.advice import Trial
@@ -263,7 +264,7 @@ def test_in_python_and_in_a_notebook(cubic):
 
 
 def test_the_command_prints_the_text(cubic, capsys):
-    assert explain.main([str(cubic), "--head", "none"]) == 0
+    assert explain_command([str(cubic), "--head", "none"]) == 0
     assert capsys.readouterr().out == explain(cubic, head="none").text + "\n"
 
 
@@ -324,7 +325,7 @@ SPOILED = {
 def test_a_damaged_folder_is_one_line(cubic, tmp_path, capsys, name):
     how, message = SPOILED[name]
     place = spoiled(cubic, tmp_path, how)
-    assert explain.main([str(place)]) == 2
+    assert explain_command([str(place)]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and said.err.startswith("dynlab.explain: error: ")
     assert message in said.err
@@ -342,14 +343,14 @@ def test_a_damaged_folder_is_one_line(cubic, tmp_path, capsys, name):
     ],
 )
 def test_a_wrong_option_is_one_line(cubic, capsys, words, message):
-    assert explain.main([str(cubic), *words.split()]) == 2
+    assert explain_command([str(cubic), *words.split()]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and message in said.err
 
 
 def test_no_folder(tmp_path, capsys):
-    assert explain.main([str(tmp_path / "nowhere")]) == 2
+    assert explain_command([str(tmp_path / "nowhere")]) == 2
     assert "nowhere: does not exist" in capsys.readouterr().err
     (tmp_path / "file").write_text("x")
-    assert explain.main([str(tmp_path / "file")]) == 2
+    assert explain_command([str(tmp_path / "file")]) == 2
     assert "is no folder" in capsys.readouterr().err

@@ -155,7 +155,10 @@ READING = {
         "evaluate", (f"{OUT}/run.json", f"{OUT}/weights.npz"), ("dynlab.images.worth.representations:features_of",)
     ),
     "the run that pretrain goes on with": Reading(
-        "pretrain", (f"{OUT}/run.json", f"{OUT}/checkpoints/*.npz"), ("dynlab.images.training.run_folder:Run.go_on",), ("--resume",)
+        "pretrain",
+        (f"{OUT}/run.json", f"{OUT}/checkpoints/*.npz"),
+        ("dynlab.images.training.run_folder:Run.go_on",),
+        ("--resume",),
     ),
     "checkpoints of minibatches": Reading(
         "sgd with checkpoints", ("kept/*/*.npz",), ("dynlab.samples.train:_go_on",), ("--out", "other")

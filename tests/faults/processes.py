@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PRELOADED = (
-    "dynlab.reports.main_run", "dynlab.reports.phase_map", "dynlab.reports.portrait", "dynlab.ensembles.ablations", "dynlab.claims", "dynlab.ensembles.ensemble",
-    "dynlab.samples.overlay", "dynlab.images.training.run_folder", "dynlab.images.training.train", "dynlab.images.worth.representations",
+    "dynlab.reports.main_run", "dynlab.reports.phase_map", "dynlab.reports.portrait", "dynlab.ensembles.ablations",
+    "dynlab.claims", "dynlab.ensembles.ensemble", "dynlab.samples.overlay", "dynlab.images.training.run_folder",
+    "dynlab.images.training.train", "dynlab.images.worth.representations",
     "dynlab.heads", "dynlab.images.comparison.tables", "dynlab.population.simulate", "figures.parts", "tests.images.small",
     "tests.faults.processes",
 )  # fmt: skip

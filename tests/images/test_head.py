@@ -1,4 +1,4 @@
-"""The head on pictures: the rules of `dynlab.heads`, gradients by differences, and what no step may touch."""
+"""The head on pictures: the rules of `dynlab.formulas.head_rules`, gradients by differences, and what no step may touch."""
 
 import numpy as np
 import pytest

@@ -95,7 +95,7 @@ def measured(settings: Settings, entry: tuple[str, str, int], data: tuple, diver
     status = run_folder.run_of(place)["status"] if begun else ""
     if not said.is_file():
         stopped = [status.removeprefix("stopped: ")] if status.startswith("stopped") else run_folder.pretrain(
-            of_run, data[0], place, resume=begun, threads=settings.threads, device=settings.device, quiet=True, plots=False,
+            of_run, data[0], place, resume=begun, threads=settings.threads, device=settings.device, quiet=True,
             command="python -m dynlab.heads", data=settings.data,
         )  # fmt: skip
         between = time.perf_counter()

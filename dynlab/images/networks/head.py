@@ -1,8 +1,8 @@
 r"""The prediction head between the encoder's outputs z and the online outputs F, on pictures.
 
-`MatrixHead`: F = z E^T with the rules of `dynlab.heads`, which are also the theory's. From dF: dz = dF E and dE = dF^T z,
-projected on what the rule follows; entries that follow nothing (the diagonal of "off-diagonal") have gradient zero and a
-zero in `decays`, so that no optimiser here moves them by a bit. `MlpHead`: linear, batch norm, relu, linear.
+`MatrixHead`: F = z E^T with the rules of `dynlab.formulas.head_rules`, which are also the theory's. From dF: dz = dF E and
+dE = dF^T z, projected on what the rule follows; entries that follow nothing (the diagonal of "off-diagonal") have gradient
+zero and a zero in `decays`, so that no optimiser here moves them by a bit. `MlpHead`: linear, batch norm, relu, linear.
 
 Both have `parameters`, `gradients` (P,), `decays` (P,) uint8, `segments`, forward(z, out), backward(d_out, z, d_z),
 prepare(z), norm_and_asymmetry(), and save() and load(saved) for checkpoints, parameters included.

@@ -18,6 +18,7 @@ import sys
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -27,7 +28,7 @@ import numpy as np
 from dynlab.images.ops import ops_of
 from dynlab.images.settings import Pretraining
 from dynlab.images.verdict import NotFinite, middle, poor, verdict
-from dynlab.tools import checkpoint
+from dynlab.tools import checkpoint, plots
 from dynlab.tools import show as _show
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError, expanded, growing_folder, json_text, whole_file, write_whole
@@ -105,9 +106,7 @@ class Recorded:
 
     def plot(self) -> Figure:
         """Loss, spectrum, head and accuracy against the epoch; a matplotlib Figure that belongs to no window."""
-        from dynlab.drawing.pretraining import caption, curves
-
-        return curves({"": self.metrics}, caption=caption(self.settings.plain()))
+        return plots.figure(self)
 
 
 def read(place: str | Path) -> Recorded:
@@ -125,8 +124,8 @@ def read(place: str | Path) -> Recorded:
 
 def pretrain(
     settings: Pretraining, data_set: ImageSet, place: Path, *, resume: bool = False, threads: int | None = None,
-    every: int | None = None, device: str = "cpu", quiet: bool = False, plots: bool = True, command: str = "",
-    data: str | Path = "",
+    every: int | None = None, device: str = "cpu", quiet: bool = False, command: str = "",
+    data: str | Path = "", draw: Callable[[Path], None] | None = None,
 ) -> list[str]:  # fmt: skip
     """Train and fill the folder `place`, which `read` reads.
 
@@ -139,8 +138,10 @@ def pretrain(
     threads : to compute with (None: all cores).
     every : steps between checkpoints (None: an epoch).
     device : where to compute, of "cpu", "cuda", "auto".
-    quiet, plots : whether to print nothing; whether to draw curves.png and curves.pdf at the end.
+    quiet : whether to print nothing.
     command, data : for run.json: how the run was started, and the folder of its pictures ("" where they come from none).
+    draw : called with the folder at the end, before run.json says "finished": `dynlab.drawing.pretraining.write` (None: no
+        curves).
 
     Returns
     -------
@@ -163,7 +164,7 @@ def pretrain(
         facts = {"command": command, "data": str(expanded(data).absolute()) if str(data) else "", "pictures": trainer.count}
         run.begin(resume, facts | {"content": data_set.content(settings.limit), "device": where})
         stopped = run.go_on()
-        run.end(plots, stopped)
+        run.end(draw, stopped)
         return stopped
 
 
@@ -241,7 +242,7 @@ class Run:
         found = self.trainer.measure(self.step - 1)
         self._add(found, self.trainer.knn() if asked else float("nan"), metrics, times)
 
-    def end(self, plots: bool, stopped: list[str]) -> None:
+    def end(self, draw: Callable[[Path], None] | None, stopped: list[str]) -> None:
         """Write weights and curves; the run is finished unless it was stopped."""
         if stopped:
             self._write_run("stopped: " + stopped[0])
@@ -249,10 +250,8 @@ class Run:
         with whole_file(self.folder / WEIGHTS) as partial, open(partial, "wb") as file:
             weights: dict[str, Any] = self.trainer.weights()
             np.savez(file, **weights)
-        if plots:
-            from dynlab.drawing import pretraining
-
-            pretraining.write(self.folder)
+        if draw is not None:
+            draw(self.folder)
         self._write_run("finished")
         last = self.known[-1]
         seconds = time.perf_counter() - self.started

@@ -24,7 +24,7 @@ from dynlab.images.worth import accuracy
 from dynlab.images.worth import spectrum as the_spectrum
 from dynlab.images.worth.knn import knn
 from dynlab.images.worth.probe import linear_probe
-from dynlab.tools import show
+from dynlab.tools import plots, show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,9 +71,7 @@ class Appraisal(list):
 
     def plot(self) -> Figure:
         """Accuracies with intervals, and the spectra; a matplotlib Figure that belongs to no window."""
-        from dynlab.drawing.pretraining import appraisal_figure
-
-        return appraisal_figure(self)
+        return plots.figure(self)
 
 
 def appraise(
