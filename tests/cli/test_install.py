@@ -62,13 +62,6 @@ print(len(dynlab.figures.NAMES))
 """
 
 
-def test_the_version_is_written_once():
-    """In `dynlab/_version.py`, which setuptools reads; the citation, which nothing reads, must say the same."""
-    assert "version" not in PROJECT and PROJECT["dynamic"] == ["version"]
-    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert re.search(r"^version: (.*)$", citation, re.M)[1] == dynlab.__version__
-
-
 @pytest.mark.skipif(not SOURCE, reason="the tests stand beside an installed wheel: there is no source to build")
 @pytest.mark.parametrize("kind", ["editable", "wheel"])
 def test_an_installed_dynlab_is_found_from_the_folder_that_holds_the_clone(clone, kind, tmp_path):
