@@ -165,8 +165,8 @@ FRESH = """
 import dynlab
 from tests.activations.examples import register_all
 register_all()
-from dynlab.ensembles.ensemble import draw_start
-from dynlab.population import flow
+from dynlab.population.pair import flow
+from dynlab.population.starts import draw_start
 model = dynlab.Model(activation="relu2")
 run = dynlab.simulate(model, draw_start(model, 100, 0, 0), until=100.0)
 print(sum(flow._flow_kernel.stats.cache_misses.values()), run.signal[-1].tobytes().hex())

@@ -58,7 +58,7 @@ def test_sources_that_are_edited_while_a_process_runs_leave_nothing_wrong(toy, e
     if early:
         code = f"from dynlab import helper; {edit}; {RUN}"
     else:
-        code = f"from dynlab import _cache; _cache.cache_key(); {edit}; {RUN}"
+        code = f"from dynlab.machine import cache; cache.cache_key(); {edit}; {RUN}"
     printed, errors = toy.run(code)
     assert printed == ("7.0 0" if early else "16.0 0")
     assert errors.endswith("kernels are not cached: sources of dynlab were edited since this process began\n")
@@ -81,7 +81,10 @@ def test_ten_processes_with_an_empty_cache_one_of_them_killed(toy):
 
 
 KILLED = "import os, signal; os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); " + RUN
-CLEAR = "from dynlab import _cache; print(_cache.kept()[0].unfinished, *_cache.clear(old=True), _cache.kept()[0].unfinished)"
+CLEAR = """
+from dynlab.machine import cache
+print(cache.kept()[0].unfinished, *cache.clear(old=True), cache.kept()[0].unfinished)
+"""
 
 
 def test_what_a_killed_process_was_writing_is_neither_read_nor_kept_for_ever(toy):
@@ -105,7 +108,7 @@ def test_a_place_that_cannot_be_written_is_one_line(toy):
     assert toy.cache.read_text() == "a file"
 
 
-KEY = "from dynlab import _cache; print(_cache.cache_key())"
+KEY = "from dynlab.machine import cache; print(cache.cache_key())"
 
 
 def test_what_changes_code_changes_the_key_and_nothing_else_does(toy):

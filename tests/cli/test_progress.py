@@ -14,10 +14,9 @@ from dynlab.tools import progress
 
 SCRIPT = """
 import sys, time
-from dynlab import _progress
-from dynlab.tools.progress import progress
-_progress.SECONDS = SECONDS_BETWEEN
-with progress(100, "trajectories", quiet=len(sys.argv) > 1) as show:
+from dynlab.tools import progress
+progress.SECONDS = SECONDS_BETWEEN
+with progress.progress(100, "trajectories", quiet=len(sys.argv) > 1) as show:
     for done in (10, 40, 100):
         time.sleep(0.15)
         show(done)

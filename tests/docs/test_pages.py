@@ -67,7 +67,10 @@ def test_every_public_name_has_its_place(pages):
     for name in dynlab.__all__:
         if name != "__version__":
             assert f'id="dynlab.{name}"' in source, name
-    inner = ("grid.phase_map", "grid.PhaseMap.plot", "population.limit.fate", "linear.laws.balance", "images.record.read")
+    inner = (
+        "maps.grid.Grid", "maps.phase_map.phase_map", "maps.phase_map.PhaseMap.plot", "population.pair.limit.fate",
+        "linear.laws.balance", "images.training.run_folder.read",
+    )  # fmt: skip
     for name in inner:
         assert f'id="dynlab.{name}"' in source, name
     assert "Alias for field number" not in source

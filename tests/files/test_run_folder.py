@@ -122,7 +122,7 @@ def test_kill_9_while_the_folder_takes_its_place(tmp_path, step):
     """Dies just before a flush, or before the rename: no half-written run stands there."""
     script = f"""
         import os, signal, sys
-        from dynlab import files
+        from dynlab.tools import files
         def die(*_): os.kill(os.getpid(), signal.SIGKILL)
         files.{step} = die
         with files.run_folder(sys.argv[1]) as folder:

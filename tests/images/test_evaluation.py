@@ -170,14 +170,16 @@ def test_threads_change_no_bit_of_neighbours_and_probe():
 
 THREADS = """
 import sys, numpy as np
-from dynlab.images import evaluation, probe
+from dynlab.images import probe
+from dynlab.images.worth import knn
+from dynlab.images.worth.probe import standard, standard_blocks
 rng = np.random.default_rng(0)
 labels = rng.integers(0, 7, 3000)
 features = (np.eye(7, 200)[labels] + rng.normal(size=(3000, 200))).astype(np.float32)
-mean, deviation = evaluation.standard(features)
-fit = probe.fit(evaluation.standard_blocks(features, labels, np.ones(3000, bool), mean, deviation), 7, 0.1)
+mean, deviation = standard(features)
+fit = probe.fit(standard_blocks(features, labels, np.ones(3000, bool), mean, deviation), 7, 0.1)
 sys.stdout.write(fit.flat.tobytes().hex())
-sys.stdout.write(evaluation.knn_scores(features[:2000], labels[:2000], features[2000:], 50, 0.1).tobytes().hex())
+sys.stdout.write(knn.knn_scores(features[:2000], labels[:2000], features[2000:], 50, 0.1).tobytes().hex())
 """
 
 
@@ -202,19 +204,19 @@ def test_neither_the_threads_nor_the_kernels_of_blas_decide_about_a_picture():
 
 FORKED = """
 import os, sys, numpy as np
-from dynlab.images import evaluation
+from dynlab.images.worth.knn import knn
 x, y = np.eye(6, dtype=np.float32), np.arange(6)
 if "before" not in sys.argv:
-    assert evaluation.knn(x, y, x, y, 1).share == 1.0
+    assert knn(x, y, x, y, 1).share == 1.0
 child = os.fork()
 if not child:
     try:
-        print(evaluation.knn(x, y, x, y, 1).share, flush=True)
+        print(knn(x, y, x, y, 1).share, flush=True)
     except RuntimeError as error:
         print(f"{type(error).__name__}: {error}", flush=True)
     os._exit(0)
 status = os.waitpid(child, 0)[1]
-assert evaluation.knn(x, y, x, y, 1).share == 1.0
+assert knn(x, y, x, y, 1).share == 1.0
 sys.exit(0 if status == 0 else 3)
 """
 
