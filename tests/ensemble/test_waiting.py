@@ -13,7 +13,6 @@ import dynlab
 from dynlab import Model, OrderParameters, SettingError
 from dynlab.population.scaling import horizon, in_strength_units
 from dynlab.population.starts import draw_start
-from dynlab.reports import main_run
 
 FACTORS = st.floats(-12.0, 12.0).map(lambda power: 10.0**power)
 
@@ -105,12 +104,3 @@ def test_starts_beyond_the_range_of_numbers_are_refused(signal, gram, words):
     with pytest.raises(SettingError, match=words) as error:
         dynlab.simulate(Model(), OrderParameters(signal, gram))
     assert "\n" not in str(error.value)
-
-
-def test_no_sentence_judges_what_still_waits():
-    import pandas as pd
-
-    rows = pd.DataFrame({"head": ["off-diagonal", "none"], "waiting": [0.4, 0.0]}).set_index("head")
-    text = main_run.still_waiting("cubic", rows)
-    assert "40.0 % with head off-diagonal, 0.0 % with head none" in text and "rescue" not in text
-    assert main_run.still_waiting("cubic", rows.assign(waiting=0.0)) == ""

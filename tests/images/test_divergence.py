@@ -121,7 +121,7 @@ def test_the_contest_goes_on_without_the_head_that_diverged(tmp_path, capsys, mo
         made = of_entry(settings, normalisation, head, seed)
         return made if head != "none" else Pretraining(**{**made.plain(), "lr": 1e30, "optimiser": "sgd"})
 
-    monkeypatch.setattr(heads, "of_entry", fast)
+    monkeypatch.setattr(the_runs, "of_entry", fast)
     words = ["--recipe", "demo", "--steps", "12", "--batch", "16", "--data", "nowhere", "--out", str(tmp_path / "c")]
     words += ["--heads", "none,off-diagonal", "--normalisations", "length", "--quiet"]
     for _ in range(2):  # the second time nothing is trained again

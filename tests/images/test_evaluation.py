@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dynlab.images import probe
 from dynlab.images.worth import accuracy
+from dynlab.images.worth import knn as knn_module
 from dynlab.images.worth import spectrum as the_spectrum
 from dynlab.images.worth.knn import knn, knn_scores
 from dynlab.images.worth.probe import STRENGTHS, choose_strength, linear_probe, standard, stratified
@@ -52,7 +53,7 @@ def test_blocks_change_nothing(monkeypatch):
     train, labels = clouds(300, 6, 4, 0)
     test, test_labels = clouds(70, 6, 4, 1)
     whole = knn(train, labels, test, test_labels, k=20)
-    monkeypatch.setattr(accuracy, "CHUNK_ENTRIES", 300 * 9)
+    monkeypatch.setattr(knn_module, "CHUNK_ENTRIES", 300 * 9)
     assert knn(train, labels, test, test_labels, k=20) == whole
     assert 0.5 < whole.share < 1.0
 
