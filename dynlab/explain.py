@@ -13,15 +13,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.explanation.explanation import explain
 from dynlab.tools.checks import real, threads
 from dynlab.tools.files import expanded
-
-if TYPE_CHECKING:
-    pass
 
 PROGRAM = "dynlab.explain"
 

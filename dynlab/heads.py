@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.images.comparison.runs import (
@@ -33,9 +33,6 @@ from dynlab.images.settings import NORMALISATIONS, RECIPES, pretraining
 from dynlab.tools.checks import choice, integer, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
-
-if TYPE_CHECKING:
-    pass
 
 PROGRAM = "dynlab.heads"
 MOST_SEEDS = 1000

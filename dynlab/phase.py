@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dynlab.command_line.options import add_device, announce
 from dynlab.command_line.parser import Parser, number, run_command
@@ -22,9 +21,6 @@ from dynlab.maps.phase_map import Settings
 from dynlab.tools.checks import SettingError, integer, real, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
-
-if TYPE_CHECKING:
-    pass
 
 PROGRAM = "dynlab.phase"
 FIXED = (*SETTINGS, "activation", "mask")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.planes.portrait import Settings
@@ -20,9 +19,6 @@ from dynlab.settings.model import Model
 from dynlab.tools.checks import SettingError, choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call
-
-if TYPE_CHECKING:
-    pass
 
 PROGRAM = "dynlab.portrait"
 MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "activation")

@@ -11,7 +11,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from dynlab.command_line.options import MODEL_OPTIONS, add_device, add_model, add_switches, announce, training_of
 from dynlab.command_line.parser import Parser, number, run_command
@@ -20,9 +19,6 @@ from dynlab.settings.model import ACTIVATIONS, Model
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call
-
-if TYPE_CHECKING:
-    pass
 
 PROGRAM = "dynlab.run"
 MOST_SEEDS = 10**7  # the table of so many still fits in the memory of a small machine

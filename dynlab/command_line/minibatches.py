@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dynlab.command_line.options import MODEL_OPTIONS, add_device, add_model, announce
 from dynlab.command_line.parser import Parser, number, run_command
@@ -15,10 +14,6 @@ from dynlab.samples.runs import HEADS, Settings, compute
 from dynlab.settings.model import ACTIVATIONS, Model
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
-
-if TYPE_CHECKING:
-    pass
-
 
 MOST_RUNS = 10**6  # from one start: their distances fit in the memory of a small machine
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from dynlab.tools.checks import SettingError, choice
-
-if TYPE_CHECKING:
-    pass
 
 DEVICES = ("cpu", "cuda", "auto")
 

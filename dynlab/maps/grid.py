@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dynlab.maps.axes import Axis
 from dynlab.maps.points import Point
@@ -15,10 +15,6 @@ from dynlab.settings.model import Model
 from dynlab.settings.training import Training
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, choice, integer, real, require
-
-if TYPE_CHECKING:
-    pass
-
 
 MOST_POINTS = 250_000  # keeps the table and the index of the store below 1 GiB
 RATE = "eta_head"  # the setting that does nothing without a head

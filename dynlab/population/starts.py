@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.settings.model import Model
-
-if TYPE_CHECKING:
-    pass
 
 
 def draw_start(model: Model, dim: int, seed: int, index: int, scale: float = 1.0) -> OrderParameters:

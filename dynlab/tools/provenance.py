@@ -9,13 +9,9 @@ import shlex
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dynlab._version import __version__
-
-if TYPE_CHECKING:
-    pass
-
 
 # Not part of what a run computes: where it is written, what it says, and how many threads share the work.
 UNRECORDED = ("config", "assigned", "out", "quiet", "threads", "checkpoints", "resume", "dask")
