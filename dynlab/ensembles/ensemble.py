@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -250,14 +251,15 @@ def _on_device() -> Callable:
 
 
 def _run(task: Callable, chunks: list, threads: int, progress: Callable[[int], object] | None) -> list:
-    """Results of the chunks in order; threads, because kernels release the GIL. An interrupt stops after running chunks.
+    """Results of the chunks in order; threads, because kernels release the GIL. An interrupt stops them.
 
     Few chunks wait at any time, so that ten million seeds cost no more than their results.
     """
     results, done, tasks = [None] * len(chunks), 0, iter(enumerate(chunks))
     waiting: dict[Future, int] = {}
     finished: SimpleQueue[Future] = SimpleQueue()
-    with ThreadPoolExecutor(threads) as pool:
+    stop = threading.Event()
+    with ThreadPoolExecutor(threads, initializer=flow.heed, initargs=(stop,)) as pool:
         try:
             while True:
                 for place, chunk in islice(tasks, 2 * threads - len(waiting)):
@@ -274,6 +276,7 @@ def _run(task: Callable, chunks: list, threads: int, progress: Callable[[int], o
                 if progress is not None:
                     progress(done)
         except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -320,12 +323,16 @@ def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict, settle: 
 
     signal, gram, head = parts["ends"]
     cosines, carried = squared_cosines(signal, gram), moments.carried(model, signal, gram)
-    failed = np.array([status not in SUCCESS for status in parts["status"]])
+    ends = np.array(parts["status"], dtype=object)
+    loss = parts["loss"] if "loss" in parts else moments.losses(model, signal, gram, head)
+    if "loss" not in parts:
+        ends[np.isin(ends, SUCCESS) & moments.impossible(model, loss)] = "not finite"
+    failed = ~np.isin(ends, SUCCESS)
     found = _named(model, carried, failed)
     nothing = np.isin(found, ("neither", "0"))
-    waiting = nothing & ~parts["rest"] & np.array([status in ("until", "waiting") for status in parts["status"]])
+    waiting = nothing & ~parts["rest"] & np.isin(ends, ("until", "waiting"))
     found[waiting] = "waiting"
-    status = np.where(waiting & settle, "waiting", np.array(parts["status"], dtype=object))
+    status = np.where(waiting & settle, "waiting", ends)
     m = model.neurons
     columns = {"seed": numbers, "outcome": found}
     for name, values in (("cosine", cosines), ("carried", carried)):
@@ -342,7 +349,7 @@ def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict, settle: 
         "rank": moments.output_rank(model, signal, gram),
         "head_end": np.sqrt((off**2).sum((-1, -2))),
         "time_end": parts["time"],
-        "loss_end": parts["loss"] if "loss" in parts else moments.losses(model, signal, gram, head),
+        "loss_end": loss,
         "drift": parts.get("drift", np.full(len(numbers), np.nan)),
         "status": status,
         "steps": parts["steps"],

@@ -17,6 +17,7 @@ first value. The table repeats it, marked as `copied`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from dynlab.maps.point_store import BlockStore, open_store
 from dynlab.maps.points import run_jobs, sources_key
 from dynlab.maps.predictions import predicted
 from dynlab.population.outcomes import OUTCOMES
+from dynlab.population.pair import flow
 from dynlab.tools import plots, show
 from dynlab.tools.checks import available_threads, integer, require
 from dynlab.tools.files import FolderTaken, expanded, signals_deferred
@@ -150,17 +152,22 @@ def phase_map(
 
 
 class _executor:
-    """The executor given, or threads of our own, ended with the block."""
+    """The executor given, or threads of our own, ended with the block: at once, where that ends with an error."""
 
     def __init__(self, given: Executor | None, threads: int | None) -> None:
         self._own = given is None
-        self._pool = ThreadPoolExecutor(threads or available_threads()) if given is None else given
+        self._stop = threading.Event()
+        if given is None:
+            given = ThreadPoolExecutor(threads or available_threads(), initializer=flow.heed, initargs=(self._stop,))
+        self._pool = given
 
     def __enter__(self) -> Executor:
         return self._pool
 
     def __exit__(self, *error: object) -> None:
         if self._own:
+            if error[0] is not None:
+                self._stop.set()
             self._pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -121,6 +121,13 @@ def losses(model: Model, signal: Array, gram: Array, head: Array) -> Array:
     return (2 - 2 * rho).sum(-1)
 
 
+def impossible(model: Model, loss: Array) -> np.ndarray:
+    """Whether each of these losses is none that any state has, which are in [0, 4 m]: what is left is rounding alone."""
+    slack = 1e-6
+    with np.errstate(invalid="ignore"):
+        return ~((loss >= -slack) & (loss <= 4 * model.neurons + slack))
+
+
 def output_correlations(model: Model, signal: Array, gram: Array) -> Array:
     """Correlations (..., m, m) of the head-free outputs f over the population.
 

@@ -144,11 +144,14 @@ def _flow(
         when[-1] = result.time[0] if result.status[0] == 0 else when[-1]
     signal, gram, head = flow.decode(model, states, np.where(side == 0, 1, side))
     status = _ended(result, settle)
+    loss = moments.losses(model, signal, gram, head)
+    if status in the_status.SUCCESS and moments.impossible(model, loss[-1]):
+        status = "not finite"
     first, second, peak = result.marks[0]
     events = {"first": first, "second": second, "peak": peak if result.peak[0] > 0.0 else np.nan}
     events["stationary"] = result.time[0] if status == "stationary" else np.nan
     return Trajectory(
         model=model, settings=settings, time=np.maximum.accumulate(when), signal=signal, noise_gram=gram, head=head,
-        loss=moments.losses(model, signal, gram, head), events={k: float(v) for k, v in events.items()},
+        loss=loss, events={k: float(v) for k, v in events.items()},
         status=STATUS.get(status, status), steps=int(result.steps[0]), rejected=int(result.rejected[0]),
     )  # fmt: skip

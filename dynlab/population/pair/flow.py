@@ -6,6 +6,7 @@ make `Trajectory` and `Ensemble` of them.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -33,14 +34,31 @@ for _function in (
 ):  # fmt: skip
     _function.targetoptions["forceinline"] = True
 # Called from one place, and inlined before they are compiled, which spares compiling their callees twice.
-for _function in (_integrate.integrate, _integrate.begin, _integrate.advance, _solver.tie_rates, _solver.complex_step):
+for _function in (_integrate.begin, _integrate.advance, _solver.tie_rates, _solver.complex_step):
     _function.targetoptions["inline"] = "always"
-_follow = _integrate.integrate
+_begin, _advance = _integrate.begin, _integrate.advance
 
 MAX_STEPS = 200_000
+RUNNING, STEPS, REJECTED = integrate.RUNNING, integrate.STEPS, integrate.REJECTED
+# Steps between looks for an interrupt, times the square of the number of coordinates: a tenth of a second.
+BURST = 300_000
 # Stand-ins for exact zeros and exactly parallel noise parts in logarithmic coordinates.
 TINY_LOG, LARGEST_ATANH = -276.0, 40.0
 SLACK = 1e-6  # by which sums of logarithms may miss TINY_LOG
+
+
+_thread = threading.local()
+
+
+def heed(stop: threading.Event) -> None:
+    """Let what the calling thread integrates end with KeyboardInterrupt, within a burst of steps, once `stop` is set."""
+    _thread.stop = stop
+
+
+def stopped() -> bool:
+    """Whether the event that the calling thread heeds is set."""
+    stop = getattr(_thread, "stop", None)
+    return stop is not None and stop.is_set()
 
 
 def layout_of(model) -> int:
@@ -179,12 +197,31 @@ def _scratch(model, n):
 
 @jit.kernel
 def _flow_kernel(system, axes, table, starts, sides, arcs, floors, limits, times, at_times, trace_time, trace, per_step,
-                 learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, buffers):  # fmt: skip
-    for i in range(len(starts)):
-        status[i] = _follow(
-            system, axes, table, starts[i], sides[i], (arcs[i], floors[i]), limits, times, at_times[i], trace_time,
-            trace, per_step, learnt[i], marks[i], snapshots[i], tally[i], counts[i], scratch, complex_scratch, buffers,
-        )  # fmt: skip
+                 learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, buffers, first,
+                 burst):  # fmt: skip
+    """Go on with the starts from `first` on, which may be under way, for about `burst` steps; which is next."""
+    i = first
+    left = burst
+    while i < len(starts) and left > 0:
+        weights = (arcs[i], floors[i])
+        before = counts[i, STEPS] + counts[i, REJECTED]
+        state = RUNNING
+        if status[i] != RUNNING:
+            state = _begin(
+                system, axes, starts[i], sides[i], weights, learnt[i], marks[i], snapshots[i], tally[i], scratch,
+                complex_scratch, buffers,
+            )  # fmt: skip
+        if state == RUNNING:
+            state = _advance(
+                system, axes, table, starts[i], sides[i], weights, limits, min(before + left, limits[3]), times,
+                at_times[i], trace_time, trace, per_step, learnt[i], marks[i], snapshots[i], tally[i], counts[i], scratch,
+                complex_scratch, buffers,
+            )  # fmt: skip
+        status[i] = state
+        left -= counts[i, STEPS] + counts[i, REJECTED] - before + 1
+        if state != RUNNING:
+            i += 1
+    return i
 
 
 _flow_kernel.targetoptions["_nrt"] = False
@@ -311,10 +348,14 @@ def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_p
         scratch, complex_scratch = _scratch(model, n)
     limits = (float(until), float(rtol), bool(settle), int(max_steps))
     axes = (0,) * n if layout_of(model) == flow_rates.PAIR else ()
-    _flow_kernel(
-        system, axes, method_table(), z, side, arcs, floors, limits, times, at_times, trace_time, trace,
-        int(trace_points), learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, _buffers(m, n),
-    )  # fmt: skip
+    table, buffers, burst, first = method_table(), _buffers(m, n), BURST // (n * n), 0
+    while first < count:
+        if stopped():
+            raise KeyboardInterrupt
+        first = _flow_kernel(
+            system, axes, table, z, side, arcs, floors, limits, times, at_times, trace_time, trace, int(trace_points),
+            learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, buffers, first, burst,
+        )  # fmt: skip
     return result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status)
 
 

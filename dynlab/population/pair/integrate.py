@@ -210,48 +210,8 @@ def at_rounding(n, z, jac):
     return False
 
 
-def integrate(
-    system,
-    axes,
-    table,
-    z,
-    side,
-    weights,
-    limits,
-    times,
-    at_times,
-    trace_time,
-    trace,
-    per_step,
-    learnt,
-    marks,
-    snapshots,
-    tally,
-    counts,
-    scratch,
-    complex_scratch,
-    buffers,
-):
-    """Follow the flow from z (overwritten by the end state); return the status.
-
-    system: (kind, m, K, par). axes: see `solver.size`. table: (A, C, H, gamma) of the method. side: see `solver`.
-    weights: (arc (n,), floors (n,)). limits: (until, rtol, stop when settled, largest number of steps).
-    times, at_times: when to record and where to; trace_time, trace, per_step: the trace.
-    learnt (K,), marks (3,), snapshots (3, n): events (-1: never).
-    tally: largest head entry, largest relative drift of the conserved quantities, end time. counts: steps, rejected,
-    trace points, times recorded. buffers: scratch of the solver.
-    """
-    status = begin(system, axes, z, side, weights, learnt, marks, snapshots, tally, scratch, complex_scratch, buffers)
-    if status == RUNNING:
-        status = advance(
-            system, axes, table, z, side, weights, limits, limits[3], times, at_times, trace_time, trace, per_step,
-            learnt, marks, snapshots, tally, counts, scratch, complex_scratch, buffers,
-        )  # fmt: skip
-    return status
-
-
 def begin(system, axes, z, side, weights, learnt, marks, snapshots, tally, scratch, complex_scratch, buffers):
-    """Prepare `advance`; arguments as those of `integrate`. Returns RUNNING, or NOT_FINITE."""
+    """Prepare `advance`, whose arguments these are. Returns RUNNING, or NOT_FINITE."""
     kind, m, features, par = system
     arc, caps = weights
     rates, jac = buffers[0], buffers[1]
@@ -309,10 +269,17 @@ def advance(
     complex_scratch,
     buffers,
 ):
-    """Go on until the end or until `stop_at` steps were tried since the start, whichever is first; the status, or RUNNING.
+    """Follow the flow from z (overwritten) to its end, or until `stop_at` steps were tried since the start, whichever is
+    first; return the status, or RUNNING.
 
-    Arguments as those of `integrate`. What is interrupted goes on as if it had not been: all that one step leaves to the
-    next is in the arrays.
+    What is interrupted goes on as if it had not been: all that one step leaves to the next is in the arrays.
+
+    system: (kind, m, K, par). axes: see `solver.size`. table: (A, C, H, gamma) of the method. side: see `solver`.
+    weights: (arc (n,), floors (n,)). limits: (until, rtol, stop when settled, largest number of steps).
+    times, at_times: when to record and where to; trace_time, trace, per_step: the trace.
+    learnt (K,), marks (3,), snapshots (3, n): events (-1: never).
+    tally: largest head entry, largest relative drift of the conserved quantities, end time. counts: steps, rejected,
+    trace points, times recorded. buffers: scratch of the solver.
     """
     kind, m, features, par = system
     arc, caps = weights
