@@ -28,7 +28,7 @@ BESIDE = 0.013  # of the weak strength, from one head to the next, so that all s
 def settings(fast: bool) -> dict:
     weak = (0.3, 0.6) if fast else (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     size = {"weak": list(weak), "seeds": 48 if fast else 256}
-    return {"activation": "cubic", "dim": 1000, "eta_head": 0.01, "until": 1e11} | size
+    return {"activation": "cubic", "dim": 1000, "eta_head": 0.01, "until": 1e16} | size
 
 
 def compute(settings: dict, folder: Path) -> None:
@@ -48,14 +48,15 @@ def compute(settings: dict, folder: Path) -> None:
 
 
 def claim(data: pd.DataFrame) -> None:
-    """Every head beats none at weak 0.3, a linear head does what the off-diagonal one does; the symmetric one does less."""
+    """Every head beats none at weak 0.3, a linear head does what the off-diagonal one does, the symmetric one much later;
+    DirectPred rescues less often."""
     assert (data["failed"] == 0).all(), "no trajectory fails"
     at = data[np.isclose(data["weak"], 0.3)].set_index("head")
     for head in HEADS[:-1]:
         assert at.loc[head, "low"] > at.loc["none", "high"], f"{head} rescues the weak feature"
     assert abs(at.loc["linear", "value"] - at.loc["off-diagonal", "value"]) < 0.05, "a free diagonal changes little"
+    assert at.loc["directpred", "value"] < at.loc["off-diagonal", "low"], "DirectPred rescues less often"
     for head in ("symmetric", "directpred"):
-        assert at.loc[head, "value"] < at.loc["off-diagonal", "low"], f"{head} rescues less often"
         assert at.loc[head, "time"] > 3.0 * at.loc["off-diagonal", "time"], f"{head} takes longer"
 
 

@@ -85,16 +85,15 @@ def _of_record(found: dict, program: str, path: str) -> dict:
 def _head_rate(found: dict, options: dict, path: str) -> dict:
     """The option eta-head of a run whose record is older than its present meaning; nothing for any other."""
     from dynlab.ensembles.main_run import DESCENT_ETA
-    from dynlab.settings.training import recorded_ratio
+    from dynlab.settings.training import STEPPED, recorded_ratio
 
     settings = found.get("settings")
     method = "sgd" if found["program"] == "dynlab.compare" else options.get("method")
-    if "eta_head" not in options or method is None or not isinstance(settings, dict):
+    if "eta_head" not in options or method not in STEPPED or not isinstance(settings, dict) or "head_rate" in settings:
         return {}
     try:
         eta = float(options["lr"]) if method == "sgd" else DESCENT_ETA
         recorded = {"method": method, "eta_head": options["eta_head"]}
-        recorded |= {name: settings[name] for name in ("head_rate",) if name in settings}
         return {"eta_head": str(recorded_ratio(recorded, eta, f"--config {path}"))}
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ValueError(f"--config {path}: is damaged ({type(error).__name__}: {error})") from None

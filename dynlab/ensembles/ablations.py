@@ -87,8 +87,8 @@ def row_of(ablation: Ablation, run: Ensemble) -> dict:
     """The line of the table: shares of the seeds by number of features learnt, and medians of the rest.
 
     learnt_n: share of the seeds with n features learnt; all: with all of them, with Wilson's 95 % interval; strong: with the
-    strongest; early: of two features, share with both by `early_end`; rank: effective rank of the outputs; time_first,
-    time_second: of two features; ended: statuses.
+    strongest; early: of two features, share that has both in the end and had the second by `early_end`; rank: effective
+    rank of the outputs; time_first, time_second: of two features; ended: statuses.
     """
     frame = run.frame
     failed = ~frame["status"].isin(SUCCESS).to_numpy()
@@ -101,7 +101,7 @@ def row_of(ablation: Ablation, run: Ensemble) -> dict:
     row |= {"seeds": len(frame), "all": every / len(frame), "all_low": low, "all_high": high}
     row |= {f"learnt_{n}": float((good & (numbers == n)).mean()) for n in range(run.model.features + 1)}
     row["strong"] = float((good & learnt[:, 0]).mean())
-    soon = good & (frame["time_second"] <= early_end(run.model, run.settings["dim"])).to_numpy()
+    soon = good & learnt.all(1) & (frame["time_second"] <= early_end(run.model, run.settings["dim"])).to_numpy()
     row["early"] = float(soon.mean()) if run.model.features == 2 else np.nan
     row["failed"] = float(failed.mean())
     row["rank"] = float(frame.loc[good, "rank"].median())

@@ -214,7 +214,8 @@ def test_finite_samples(samples):
     """Steps, not times; the noise of a batch against the force; the theory from the last record on."""
     said = only(samples, "off-diagonal")
     finding = said.finding
-    assert finding.run.batch == 64 and finding.run.rate == pytest.approx(0.2) and finding.run.time[-1] == pytest.approx(15.0)
+    assert finding.run.batch == 64 and finding.run.rate == pytest.approx(0.01)
+    assert finding.run.time[-1] == pytest.approx(15.0)
     assert "PHASE II (substitution) at step 300" in said.lines[1] and "do not rely on its steps" in " ".join(said.lines)
     assert said.noise.scale > 0.0 and (said.noise.deviation > 0.0).all()
     at = only(samples, "off-diagonal", at=100).finding

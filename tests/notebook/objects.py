@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 
@@ -125,7 +127,7 @@ def objects() -> dict:
     run, many, shares, linear = four_phases(), ensemble(), phase_map(), linear_run()
     plane = Plane(MODEL, 0.01, Side("w21", -1.0, 1.0), Side("w22", -0.5, 0.5), {"w11": 0.875}, ("E21",))
     slope = Gradient(3.25, RNG.normal(size=(2, 5)), np.array([[0.0, 0.75], [-0.5, 0.0]]))
-    measured, pretraining, fate = appraisal(), recorded(), Fate(*(np.arange(9.0),) * 8)
+    measured, pretraining, fate = appraisal(), recorded(), Fate(*(np.arange(9.0),) * len(fields(Fate)))
     accuracy, shape = measured[0]["knn"], measured[0]["shape"]
     samples = Samples(np.zeros((8, 16, 5)), np.zeros((8, 16)), np.zeros(8), np.ones(8))
     return {

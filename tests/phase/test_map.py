@@ -281,7 +281,7 @@ def test_refinement_spends_seeds_at_the_boundary(tmp_path):
     rows = refined.frame[refined.frame["head"] == "none"]
     assert set(rows["seeds"]) <= {16, 32, 64, 128}
     near = rows["weak"].between(0.2, 0.5)
-    assert (rows.loc[near, "seeds"] > 64).mean() > 0.5 and (rows.loc[rows["weak"] < 0.1, "seeds"] == 16).all()
+    assert (rows.loc[near, "seeds"] > 64).mean() > 0.5 and (rows.loc[rows["weak"] < 0.1, "seeds"] <= 32).all()
     assert refined.computed < 0.6 * (10 * 2 + 10) * 128
     far = rows[rows["seeds"] < 128]
     assert ((far["low"] > 0.25) | (far["high"] < 0.25)).all()  # the rule's own promise
@@ -331,7 +331,7 @@ def test_no_plots_and_quiet(tmp_path, capsys):
 def test_progress_counts_to_the_total(tmp_path):
     seen = []
     phase_map(small_grid(), tmp_path, seeds=16, progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (384, 384) and sorted(seen) == seen
+    assert seen[-1] == ((4 * 3 + 4) * 16,) * 2 and sorted(seen) == seen
     assert points.BLOCK == 16  # starts are drawn in blocks of so many: another number is another ensemble
 
 

@@ -54,7 +54,7 @@ BAD = [
     ("--x w21=1", "must be NAME or NAME=LOW:HIGH with numbers"),
     ("--x w21=1:0", "must be a range from a lower to a higher finite value"),
     ("--x w21=0:inf", "must be a range from a lower to a higher finite value"),
-    ("--x w22", "--y w22: must be another coordinate than that of --x"),
+    ("--x w22", "--y w22: must be another coordinate than that of x"),
     ("--hold w21=1", "must be left out: it is an axis or slaved"),
     ("--hold w31=1", "must be a coordinate of w11"),
     ("--hold E21", "must be NAME=VALUE, each name once"),

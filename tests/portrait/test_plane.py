@@ -140,7 +140,7 @@ def test_basins_are_where_single_runs_end():
         signal, norm, head, _ = where.states(where.x.centres(4)[k : k + 1], where.y.centres(4)[i : i + 1])
         start = OrderParameters(signal[0], np.diag(norm[0] ** 2), head[0])
         run = dynlab.simulate(CUBIC, start, eta_head=0.01, until=1e9)
-        assert end_states(run.signal[-1:], np.array([False]))[0] == found[i, k]
+        assert end_states(CUBIC, run.signal[-1:], run.noise_gram[-1:], np.array([False]))[0] == found[i, k]
     assert {END_STATES[code] for code in np.unique(found)} >= {"diverse", "collapsed on strong"}
 
 
