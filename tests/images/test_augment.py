@@ -260,7 +260,7 @@ def test_presets():
 
 
 BAD = [
-    ("size", 0), ("size", 24.0), ("scale", (0.5, 0.2)), ("scale", (0.0, 1.0)), ("scale", (0.5, 1.5)), ("scale", 0.5),
+    ("size", 0), ("size", 24.5), ("scale", (0.5, 0.2)), ("scale", (0.0, 1.0)), ("scale", (0.5, 1.5)), ("scale", 0.5),
     ("ratio", (-1.0, 1.0)), ("flip", 1.5), ("flip", float("nan")), ("jitter", "often"), ("brightness", -0.1), ("hue", 0.6),
     ("kernel", 4), ("kernel", 0), ("sigma", (0.0, 1.0)), ("mean", (0.1, 0.2)), ("deviation", (0.0,)), ("deviation", 1.0),
 ]  # fmt: skip
