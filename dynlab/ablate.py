@@ -19,7 +19,7 @@ from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.ensembles.ablations import Settings, default_end
 from dynlab.reports.ablations import text
 from dynlab.settings.model import ACTIVATIONS, Model
-from dynlab.settings.training import Training
+from dynlab.settings.training import LATEST, Training
 from dynlab.tools.checks import SettingError, integer, real, require, threads
 from dynlab.tools.files import expanded, run_folder, write_csv, write_json
 from dynlab.tools.provenance import Call
@@ -77,13 +77,14 @@ def check(arguments: argparse.Namespace) -> Settings:
         require(given_one == allowed, name, given_one, f'"{allowed}": the table itself varies it')
     require(arguments.out != "", "out", "", "the name of a folder")
     dim = integer("dim", given["dim"], at_least=model.features + max(model.neurons, 4) + 2, why="features + neurons")
+    until = default_end(model, dim) if given["until"] is None else given["until"]
     return Settings(
         model=model,
         training=training,
         dim=dim,
         seeds=integer("seeds", given["seeds"], at_least=1, at_most=10**6),
         seed=integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
-        until=default_end(model, dim) if given["until"] is None else real("until", given["until"], above=0.0),
+        until=real("until", until, above=0.0, at_most=LATEST),
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
         groups=groups(arguments.groups),
         threads=threads(given["threads"]),

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.planes.portrait import Settings
 from dynlab.settings.model import Model
+from dynlab.settings.training import LATEST
 from dynlab.tools.checks import SettingError, choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call
@@ -65,7 +66,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         eta_head=rate,
         points=integer("points", given["points"], at_least=2, at_most=400),
         trajectories=integer("trajectories", given["trajectories"], at_least=0, at_most=1000),
-        until=real("until", given["until"], above=0.0),
+        until=real("until", given["until"], above=0.0, at_most=LATEST),
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
         threads=threads(given["threads"]),
         out=arguments.out,

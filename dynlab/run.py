@@ -16,6 +16,7 @@ from dynlab.command_line.options import MODEL_OPTIONS, add_device, add_model, ad
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.ensembles.main_run import METHODS, Settings, compute, where
 from dynlab.settings.model import ACTIVATIONS, Model
+from dynlab.settings.training import LATEST
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call
@@ -79,7 +80,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         seeds=integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS),
         seed=integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
         training=training,
-        until=None if until is None else real("until", until, above=0.0),
+        until=None if until is None else real("until", until, above=0.0, at_most=LATEST),
         method=choice("method", given["method"], (*METHODS, "sgd")),
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
         threads=threads(given["threads"]),

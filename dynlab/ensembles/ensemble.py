@@ -26,7 +26,7 @@ from dynlab.population.status import SUCCESS
 from dynlab.population.stepping import PEAK
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import Model
-from dynlab.settings.training import Training
+from dynlab.settings.training import LATEST, Training
 from dynlab.tools import plots, show
 from dynlab.tools.checks import SettingError, available_threads, integer, memory, real, require
 from dynlab.tools.intervals import wilson
@@ -168,7 +168,8 @@ def ensemble(
     threads = available_threads() if threads is None else integer("threads", threads, at_least=1)
     where, words = of_flow(device, [(model, training)], method)
     settle = until is None
-    end = default_end(model, dim, method, eta, training.start_scale) if settle else real("until", until, above=0.0)
+    end = default_end(model, dim, method, eta, training.start_scale)
+    end = end if until is None else real("until", until, above=0.0, at_most=LATEST)
     steps = descent.steps_until(end, eta) if method == "descent" else 0
 
     def task(some: np.ndarray) -> Any:

@@ -12,7 +12,7 @@ from dynlab.population.choices import HEADS
 from dynlab.population.flow_device import of_flow
 from dynlab.settings.activation_records import require_built_in
 from dynlab.settings.model import Model
-from dynlab.settings.training import Training
+from dynlab.settings.training import LATEST, Training
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, choice, integer, real, require
 
@@ -61,7 +61,7 @@ class Grid:
         dim = integer("dim", given.pop("dim"), at_least=least, why="features + neurons")
         rate = real("eta_head", given.pop("eta_head"), at_least=0.0)
         require(not given, "fixed", given, "settings of Model, dim, eta_head or until")
-        return Point(model, dim, rate, None if until is None else real("until", until, above=0.0))
+        return Point(model, dim, rate, None if until is None else real("until", until, above=0.0, at_most=LATEST))
 
     def places(self) -> Iterator[tuple[int, int, int]]:
         """(number of the head, row, column) of all points, in the order of the table."""

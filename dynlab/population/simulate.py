@@ -16,7 +16,7 @@ from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.pair import flow
 from dynlab.population.scaling import check_start
 from dynlab.population.trajectory import Trajectory
-from dynlab.settings.training import Training
+from dynlab.settings.training import LATEST, Training
 from dynlab.tools.checks import integer, real, require
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def simulate(
     rate = training.head_rate
     check_start(model, start)
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
-    until = None if until is None else real("until", until, above=0.0)
+    until = None if until is None else real("until", until, above=0.0, at_most=LATEST)
     slack = _resolution(times)
     times = _times(times)
     settings = {"head": training.head, "eta_head": training.eta_head, "method": method}

@@ -22,6 +22,7 @@ TARGETS = ("same", "average")
 STOP_GRADIENTS = ("target", "online", "none")
 NORMALISATIONS = ("batch", "scale", "length", "none")
 STEPPED = ("descent", "sgd")  # the methods that take steps of a learning rate
+LATEST = 1e100  # end of a flow: what is left of a decay by then is smaller than numbers are
 OBJECTIVES = ("similarity", "barlow-twins", "vicreg")
 
 

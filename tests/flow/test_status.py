@@ -82,3 +82,17 @@ def test_a_signal_of_zero_stays_zero(activation):
     assert run.success
     assert (run.signal[:, 0, 1] == 0.0).all() and (run.signal[:, 1, 0] == 0.0).all()
     assert (np.abs(run.signal[-1] - start.signal) > 1e-6).any()
+
+
+@pytest.mark.parametrize("until", [1e101, 1e300])
+def test_an_end_beyond_the_range_of_numbers_is_refused(until):
+    """Decays like t^(-1/2) and what they leave of a force are below the smallest number long before."""
+    with pytest.raises(dynlab.SettingError, match="1e\\+100"):
+        dynlab.ensemble(MODEL, seeds=2, until=until)
+    with pytest.raises(dynlab.SettingError, match="1e\\+100"):
+        dynlab.simulate(MODEL, draw_start(MODEL, 1000, 0, 0), until=until)
+
+
+def test_the_latest_end_is_reached():
+    frame = dynlab.ensemble(MODEL, seeds=4, until=1e100).frame
+    assert frame["status"].eq("until").all() and np.isfinite(frame["loss_end"]).all()
