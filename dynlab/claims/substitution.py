@@ -43,7 +43,8 @@ def judge(scale: Scale, runs: Runs) -> Finding:
     above = share(known > 1.0)
     top = runs[scan[-1]]
     foretold = limit.substitution(PAPER, *top.starts[:2], top.settings["eta_head"]).duration
-    error = median_interval(np.abs(waits[-1] * times(top)["T_1"] / foretold - 1.0))
+    with np.errstate(divide="ignore"):  # where substitution is over at once
+        error = median_interval(np.abs(waits[-1] * times(top)["T_1"] / foretold - 1.0))
     records = [
         Record(
             3,

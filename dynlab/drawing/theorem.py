@@ -15,6 +15,7 @@ from dynlab.drawing.style import CAPTION, WIDTH, Picture, marks, series, style
 
 COLUMNS = 3
 ROW_INCHES = 2.15
+CROWDED = 6  # curves whose key would cover points
 BROKEN = 1  # number of the first look of `plotting.series` that is not a solid line
 FACTS = "cubic, strong 1, weak 0.3, off-diagonal head, $r = \\eta_E/\\eta$ = 0.01, unless a panel says otherwise"
 HOW = "points: medians or shares with 95 % intervals; lines: laws, fitted or predicted"
@@ -38,7 +39,7 @@ def theorem_figure(panels: Mapping[int, Panel], seeds: str = "") -> Figure:
             place.set_visible(False)
         facts = FACTS.replace(", unless", ",\nunless") if columns < COLUMNS else FACTS
         how = HOW.replace("; lines", ";\nlines") if columns < COLUMNS else HOW
-        figure.suptitle(f"{facts};\n{how}{'; ' + seeds if seeds else ''}", fontsize=CAPTION)
+        figure.suptitle(";\n".join([facts, how, *([seeds] if seeds else [])]), fontsize=CAPTION)
     return figure
 
 
@@ -64,7 +65,12 @@ def draw_panel(axes: Axes, number: int, panel: Panel) -> None:
     axes.set_title(f"{number}  {panel.title}", loc="left", fontsize=7.5)
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
-    axes.legend(fontsize=6.0, handlelength=1.8, labelspacing=0.25, borderaxespad=0.2, loc="best")
+    crowded = len(panel.curves) >= CROWDED and panel.y_log
+    if crowded:  # room for the key below the points
+        low, high = axes.get_ylim()
+        axes.set_ylim(low * (low / high) ** (0.12 * len(panel.curves)), high)
+    place = "lower left" if crowded else "best"
+    axes.legend(fontsize=6.0, handlelength=1.8, labelspacing=0.25, borderaxespad=0.2, loc=place)
 
 
 def _draw_points(axes: Axes, curve: Curve, place: int, panel: Panel) -> None:
