@@ -1,8 +1,8 @@
 """Build the figures.
 
-    python -m figures               all of them, into runs/figures
-    python -m figures scaling       one
-    python -m figures --gallery     the pictures that README shows, into figures/gallery
+python -m figures               all of them, into runs/figures
+python -m figures scaling       one
+python -m figures --gallery     the pictures that README shows, into figures/gallery
 """
 
 from __future__ import annotations

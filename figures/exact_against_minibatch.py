@@ -135,8 +135,7 @@ def _handles(curves: pd.DataFrame) -> tuple[list, list]:
     lines = [Line2D([], [], **THEORY, linestyle=look["linestyle"]) for look in LOOKS.values()]
     signals = [(Patch(color=look["color"]), line) for look, line in zip(LOOKS.values(), lines, strict=True)]
     shades = [
-        Patch(color="black", alpha=shade, linewidth=0, label=f"batch {_sizes(sizes, i)}")
-        for i, shade in enumerate(SHADES)
+        Patch(color="black", alpha=shade, linewidth=0, label=f"batch {_sizes(sizes, i)}") for i, shade in enumerate(SHADES)
     ]
     names = [f"{name} signal (broken line: exact descent)" for name in SIGNALS]
     return [*signals, *shades], [*names, *(str(shade.get_label()) for shade in shades)]

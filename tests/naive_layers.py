@@ -63,9 +63,7 @@ def max_pool(x, size, stride):
     out = np.zeros((n, (h - size) // stride + 1, (w - size) // stride + 1, c))
     for place in np.ndindex(out.shape):
         i, y, z, k = place
-        out[place] = max(
-            x[i, y * stride + a, z * stride + b, k] for a in range(size) for b in range(size)
-        )
+        out[place] = max(x[i, y * stride + a, z * stride + b, k] for a in range(size) for b in range(size))
     return out
 
 

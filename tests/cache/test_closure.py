@@ -67,7 +67,10 @@ def test_imports_that_run_count_and_others_do_not():
 def test_the_closure_of_the_flow_by_hand():
     sources = {str(path.relative_to(PACKAGE)) for path in closure.sources_of("dynlab.formulas.cubic_flow_rates")}
     assert {
-        "formulas/cubic_flow_rates.py", "formulas/activations.py", "formulas/number_table.py", "formulas/__init__.py"
+        "formulas/cubic_flow_rates.py",
+        "formulas/activations.py",
+        "formulas/number_table.py",
+        "formulas/__init__.py",
     } <= sources
     assert not any(name.startswith(("population", "images")) for name in sources)
     assert closure.sources_of("dynlab.no_such_module") == frozenset() == closure.sources_of("numba.njit")

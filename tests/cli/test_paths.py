@@ -160,7 +160,9 @@ def test_no_path_is_made_otherwise():
                 if len(node.args) == 1 and not isinstance(node.args[0], ast.Constant) and ast.unparse(node) not in ours:
                     found.append(f"{source.name}: {ast.unparse(node)}")
     allowed = {
-        "files.py: Path(os.path.expanduser(text))", "parser.py: Path(word)", "checkpoint.py: Path(resume)",
+        "files.py: Path(os.path.expanduser(text))",
+        "parser.py: Path(word)",
+        "checkpoint.py: Path(resume)",
         "configuration.py: Path(path)",
         "tutorial.py: Path(os.environ.get('DYNLAB_FIGURES') or tempfile.mkdtemp(prefix='dynlab-tutorial-'))",
     }  # the first is `expanded`; the next three look at the form of a word, or at one that could not be expanded

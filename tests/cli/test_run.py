@@ -28,9 +28,7 @@ ENVIRONMENT = os.environ | {
 def command(folder, *options):
     """Run the command in a folder; the finished process."""
     words = [sys.executable, "-m", "dynlab.run", *options]
-    return subprocess.run(
-        words, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
+    return subprocess.run(words, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -51,9 +51,7 @@ def test_dense_weights(activation, neurons, strengths):
     follows_dense_weights(dynlab.simulate, model, start, 0.05, 0.02, 50)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"eta": 1.0001}, {"eta_head": 1.001}, {"noise": 1.0001}], ids=lambda w: next(iter(w))
-)
+@pytest.mark.parametrize("wrong", [{"eta": 1.0001}, {"eta_head": 1.001}, {"noise": 1.0001}], ids=lambda w: next(iter(w)))
 def test_a_wrong_map_is_caught(wrong):
     def faulty(model, start, eta, eta_head, times, **rest):
         model = Model(strengths=model.strengths, noise=model.noise * wrong.get("noise", 1.0))

@@ -54,9 +54,7 @@ def test_columns():
     summary = result.summary()
     assert len(summary) == 1
     needed = ["activation", "head", "dim", "seeds", "eta_head", "until", *SHARES, "merged", "time_first", "head_peak"]
-    needed += ["head_bound", "head_end", "time_second", "steps"] + [
-        f"{x}_{end}" for x in SHARES for end in ("low", "high")
-    ]
+    needed += ["head_bound", "head_end", "time_second", "steps"] + [f"{x}_{end}" for x in SHARES for end in ("low", "high")]
     assert set(needed) == set(summary.columns)
     row, frame = summary.iloc[0], result.frame
     assert row[SHARES].sum() == pytest.approx(1.0, abs=1e-12)

@@ -99,6 +99,4 @@ def _peak(solution, slope, cut) -> float:
     entry, place = np.unravel_index(sizes.argmax(), sizes.shape)
     if place in (0, sizes.shape[1] - 1):
         return np.nan
-    return brentq(
-        lambda t: slope(t, solution.sol(t))[cut + entry], solution.t[place - 1], solution.t[place + 1], rtol=1e-12
-    )
+    return brentq(lambda t: slope(t, solution.sol(t))[cut + entry], solution.t[place - 1], solution.t[place + 1], rtol=1e-12)

@@ -170,9 +170,7 @@ def test_exponentials():
 def state_vectors(count, extreme, rng):
     """Vectors (log|A_11|, log|A_12|, log|A_21|, delta, logs of norms, atanh c, E_12, E_21) and signs."""
     for _ in range(count):
-        z = np.concatenate(
-            [rng.uniform(-2, 0.3, 3), rng.uniform(-1, 1, 1), rng.uniform(-1, 0.5, 2), rng.normal(size=3)]
-        )
+        z = np.concatenate([rng.uniform(-2, 0.3, 3), rng.uniform(-1, 1, 1), rng.uniform(-1, 0.5, 2), rng.normal(size=3)])
         if extreme:
             z[:3] -= rng.choice([0.0, 3.0, 8.0], 3)
             z[3] = rng.choice([-1, 1]) * 10.0 ** rng.uniform(-12, 0)

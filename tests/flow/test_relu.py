@@ -78,9 +78,7 @@ def test_descent_rattles_around_the_same_trajectory(index, eta_head):
     distance = []
     for eta in (4e-3, 1e-3, 2.5e-4):
         steps = round(times[-1] / eta)
-        down = dynlab.simulate(
-            MODEL, start, eta_head=eta_head, method="descent", eta=eta, steps=steps, times=times
-        )
+        down = dynlab.simulate(MODEL, start, eta_head=eta_head, method="descent", eta=eta, steps=steps, times=times)
         distance.append(max(np.abs(down.signal[1:] - flow.signal).max(), np.abs(down.head[1:] - flow.head).max()))
     assert distance[2] < 2e-3
     ratios = np.array(distance[:-1]) / distance[1:]

@@ -37,9 +37,7 @@ def spoilt(function):
 
 
 def counts_without(name):
-    return lambda model: exact.count_moments(model.patches, model.feature_patches, model.mask)._replace(
-        **{name: 0}
-    )
+    return lambda model: exact.count_moments(model.patches, model.feature_patches, model.mask)._replace(**{name: 0})
 
 
 def changed(array, index, factor):
@@ -111,9 +109,7 @@ FAULTS = {
     "head transposed": head_transposed,
     "head shifted": shifted_head,
     "head's diagonal trained": spoilt(lambda loss, w, e: (loss, w, e + np.eye(len(e)))),
-    "single precision": spoilt(
-        lambda loss, w, e: (np.float32(loss), w.astype(np.float32), e.astype(np.float32))
-    ),
+    "single precision": spoilt(lambda loss, w, e: (np.float32(loss), w.astype(np.float32), e.astype(np.float32))),
     "one component off by 3e-11": spoilt(lambda loss, w, e: (loss, changed(w, (1, 2), 1 + 3e-11), e)),
     "one component off by 1 %": spoilt(lambda loss, w, e: (loss, changed(w, (0, 2), 1.01), e)),
     "a zero that is not": spoilt(lambda loss, w, e: (loss, w + 1e-18 * (w == 0), e)),
@@ -229,9 +225,7 @@ def test_the_gradient_itself_passes(check):
     apply(check, correct, state_for(check))
 
 
-@pytest.mark.parametrize(
-    ("check", "fault"), [(check, fault) for check, faults in CAUGHT.items() for fault in faults]
-)
+@pytest.mark.parametrize(("check", "fault"), [(check, fault) for check, faults in CAUGHT.items() for fault in faults])
 def test_fault_is_caught(check, fault):
     with pytest.raises(AssertionError):
         apply(check, FAULTS[fault], state_for(check))

@@ -370,7 +370,7 @@ def test_simsiams_projector_ends_in_a_batch_norm_without_affine_map():
     shared = 128 * 16 + 2 * 16 + 16 * 8  # two layers, and the norm between them
     assert len(networks["published"].projector.parameters) == shared
     assert len(networks["plain"].projector.parameters) == shared + 8  # a bias
-    with pytest.raises(SettingError, match='projector_norm=\'batch\': must be "none" without a projector'):
+    with pytest.raises(SettingError, match="projector_norm='batch': must be \"none\" without a projector"):
         Pretraining(projector=(), projector_norm="batch")
 
 

@@ -68,8 +68,11 @@ def test_explicit_and_implicit_agree():
     rng = np.random.default_rng(1)
     data = {"X": covariance(rng, 3), "X_prime": covariance(rng, 3), "alpha_p": 3.0, "eta": 0.05}
     times = np.linspace(0.0, 30.0, 7)
-    for rule, start in [({"beta": 0.4}, random_start(3, 2, 0)), ({"stop_gradient": "none"}, random_start(3, 2, 0)[:2]),
-                        ({"predictor": False, "beta": 2.0}, (random_start(3, 2, 0)[0], None, random_start(3, 2, 1)[0]))]:
+    for rule, start in [
+        ({"beta": 0.4}, random_start(3, 2, 0)),
+        ({"stop_gradient": "none"}, random_start(3, 2, 0)[:2]),
+        ({"predictor": False, "beta": 2.0}, (random_start(3, 2, 0)[0], None, random_start(3, 2, 1)[0])),
+    ]:
         model = LinearModel(**data, **rule)
         settings = {"until": 30.0, "times": times, "rtol": 1e-10}
         runs = [simulate_linear(model, *start, **settings, method=method) for method in ("explicit", "implicit")]

@@ -119,9 +119,7 @@ def barlow_twins(training, moments):
     total, m = mpf(0), moments.m
     for i in range(m):
         for j in range(m):
-            root = product(
-                inverse_sqrt(moments.var(moments.first, i, i)), inverse_sqrt(moments.var(moments.second, j, j))
-            )
+            root = product(inverse_sqrt(moments.var(moments.first, i, i)), inverse_sqrt(moments.var(moments.second, j, j)))
             c = product(moments.cov(i, j), root)
             if i == j:
                 short = c * mpf(-1) + 1

@@ -172,7 +172,7 @@ def test_zero_variance_is_stopped():
         ({"data": 5}, "data=5: must be an integer >= 16"),
         ({"resume": "step-1.npz"}, "resume='step-1.npz': must be left out without checkpoints"),
         ({"until": 3.0}, "until=3.0: must be left out for method"),
-        ({"method": "flow"}, "batch=16: must be left out for method \"flow\""),
+        ({"method": "flow"}, 'batch=16: must be left out for method "flow"'),
     ],
 )
 def test_bad_input_is_one_line(changes, message):

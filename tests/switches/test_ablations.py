@@ -101,7 +101,7 @@ def test_the_command_writes_its_table(tmp_path):
     ("words", "message"),
     [
         (("--groups", "heads"), "--groups heads: must be some of paper, head"),
-        (("--head", "linear"), "--head linear: must be \"off-diagonal\""),
+        (("--head", "linear"), '--head linear: must be "off-diagonal"'),
         (("--target-rate", "0"), "--target-rate 0: must be"),
         (("--dim", "5"), "--dim 5: must be"),
         (("--normalisation", "length"), "only without noise"),
