@@ -28,7 +28,7 @@ BESIDE = 0.013  # of the weak strength, from one head to the next, so that all s
 def settings(fast: bool) -> dict:
     weak = (0.3, 0.6) if fast else (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     size = {"weak": list(weak), "seeds": 48 if fast else 256}
-    return {"activation": "cubic", "dim": 1000, "eta_head": 0.01, "until": 1e16} | size
+    return {"activation": "cubic", "dim": 1000, "eta_head": 0.01, "until": 1e11} | size
 
 
 def compute(settings: dict, folder: Path) -> None:

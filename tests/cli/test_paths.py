@@ -152,7 +152,7 @@ def test_a_run_knows_where_its_pictures_are(home, monkeypatch):
 def test_no_path_is_made_otherwise():
     """`Path(...)` of what is no literal stands in `expanded` alone, or where a path is no user's."""
     ours = {"Path(__file__)", "Path(dynlab.__file__)", "Path(tempfile.gettempdir())"}
-    ours |= {"Path(tempfile.mkdtemp(prefix='dynlab-map-'))"}
+    ours |= {"Path(tempfile.mkdtemp(prefix='dynlab-map-'))", "Path(scratch)", "Path(spec.origin)"}
     found = []
     for source in [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "figures").glob("*.py")]:
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):

@@ -37,7 +37,6 @@ def launches() -> dict:
 
     from dynlab.images import cuda
     from dynlab.images.cuda import memory, products
-    from dynlab.images.cuda import memory as the_memory
     from dynlab.machine import gpu
     from tests.cuda.images_cases import cases
 
@@ -57,7 +56,7 @@ def launches() -> dict:
     gpu.Kernel.__getitem__ = record
     gpu.cuda.device_array = lambda shape, dtype: np.zeros(shape, dtype)
     gpu.cuda.to_device = np.array
-    memory.copy = the_memory.copy = copy
+    memory.copy = cuda.copy = copy
     for _, function, arguments in cases():
         function(cuda, *arguments)
     # Small shapes take small tiles: the others, as large shapes would take them.

@@ -43,7 +43,8 @@ def test_trajectories(activation, head_rate, tolerance):
     z, side = starts(model, 19)
     how = SHORT | {"head_rate": head_rate, "until": 30.0}
     here, there = (run(model, z, side, **how) for run in (flow.run_flow, cuda.run_flow))
-    assert np.isfinite(here.learnt).any() and len(set(here.status)) > 1
+    assert np.isfinite(here.learnt).any()
+    assert len(set(here.status)) > 1 or head_rate == 0.0  # without a head nothing has come to rest by then
     alike(here, there, tolerance)
 
 

@@ -50,7 +50,7 @@ def test_one_module_imports_cuda():
     root = Path(dynlab.__file__).parent
     lines = [(path.name, line.strip()) for path in root.rglob("*.py") for line in path.read_text("utf-8").splitlines()]
     importers = {name for name, line in lines if re.match(r"(from|import) numba[.]?\w*.*\bcuda\b|import numba_cuda", line)}
-    assert importers == {"_gpu.py"}
+    assert importers == {"gpu.py"}
 
 
 @pytest.mark.parametrize("program", ["run", "theorem", "compare", "pretrain"])

@@ -134,7 +134,7 @@ def advice(name: str, draw: random.Random, count: int) -> Report:
             follow(report, command, [*base, found[2], "1"], f"unrecognized arguments: {found[2]}")
         answer = call(command, [*base, f"{option}=nonsense"])
         said = SUGGESTED.search(" ".join(answer.errors.split()))
-        for word in [] if said is None else said[3].removesuffix(", with commas").split(", "):
+        for word in [] if said is None else said[3].removesuffix(", with commas").partition(", which ")[0].split(", "):
             axis = f"{word}=1:2:2" if "an axis of" in said[0] else word
             follow(report, command, [*base, f"{option}={axis}"], f"{option} {axis}: must be {said[2]}")
             near = call(command, [*base, f"{option}={word[:-1]}"]).errors
@@ -208,6 +208,7 @@ def mutated(base: list[str], names: list[str], draw: random.Random) -> list[str]
 def named(line: str, words: list[str]) -> bool:
     """Whether a line names an option or a value among the words, as it was typed or with its odd characters escaped."""
     parts = [part for word in words for part in (word, *word.split("=", 1), *word.split(","))]
+    parts += [os.path.expanduser(part) for part in parts if part.startswith("~")]
     typed = [" ".join(part.split()) for part in parts]
     flat = " ".join(line.split())
     blank = "" in typed and ("''" in flat or flat.endswith("unrecognized arguments:"))

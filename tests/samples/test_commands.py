@@ -31,7 +31,7 @@ def test_run_writes_its_folder(tmp_path, capsys):
     words = ["--method", "sgd", *SMALL[:-1], "--lr", "0.05", "--out", str(out)]
     status, said, lines = finished(run.main, words, capsys)
     assert status == 0 and "distance to the exact descent" in said and f"files in {out}" in said
-    assert "cubic, head none, batch 16, seed 0: step 12: loss" in lines and "seed 1: step" not in lines
+    assert lines == "", "of several runs only a collapse is told on the way"
     files = {"trajectory.csv", "summary.csv", "run.json", "overlay.png", "overlay.pdf"}
     assert {path.name for path in out.iterdir()} == files
     frame = pd.read_csv(out / "trajectory.csv")
