@@ -69,8 +69,8 @@ def draw_panel(axes: Axes, number: int, panel: Panel) -> None:
     if crowded:  # room for the key below the points
         low, high = axes.get_ylim()
         axes.set_ylim(low * (low / high) ** (0.12 * len(panel.curves)), high)
-    place = "lower left" if crowded else "best"
-    axes.legend(fontsize=6.0, handlelength=1.8, labelspacing=0.25, borderaxespad=0.2, loc=place)
+    key: dict[str, Any] = {"fontsize": 6.0, "handlelength": 1.8, "labelspacing": 0.25, "borderaxespad": 0.2}
+    axes.legend(loc="lower left" if crowded else "best", **key)
 
 
 def _draw_points(axes: Axes, curve: Curve, place: int, panel: Panel) -> None:
