@@ -12,12 +12,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.architecture import layers
 
 TESTS = Path(__file__).resolve().parents[1]
-ROOT = TESTS.parent
+# Where the tests stand beside an installed wheel, it is the wheel that is read.
+_FOUND = find_spec("dynlab")
+_INSTALLED = Path(_FOUND.origin).parents[1] if _FOUND is not None and _FOUND.origin else TESTS.parent
+ROOT = TESTS.parent if (TESTS.parent / "dynlab" / "__init__.py").is_file() else _INSTALLED
 PACKAGE = "dynlab"
 INIT = "__init__"
 

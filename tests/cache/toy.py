@@ -12,7 +12,7 @@ import dynlab
 
 COPIED = (
     "__init__.py", "_version.py", "machine/__init__.py", "machine/cache.py", "machine/closure.py", "machine/jit.py",
-    "formulas/__init__.py", "formulas/number_table.py",
+    "formulas/__init__.py", "formulas/number_table.py", "tools/__init__.py", "tools/checks.py", "tools/files.py",
 )  # fmt: skip
 HELPER = "def value(x):\n    return {factor} * x\n"
 TOY = """
