@@ -64,6 +64,8 @@ def trajectories(results: list[dict]) -> Iterator[Row]:
                 first = "the same", ""
         if first[0] == what:
             yield Row(*first)
+        if "simulate" in row:
+            yield Row("the same by `simulate`, one by one, with checks and trace", f"{shown(row['simulate']['ms'])} ms")
 
 
 def ensembles(results: dict) -> Iterator[Row]:

@@ -27,6 +27,7 @@ from dynlab.population.gradient import order_parameter_gradient, parameter_vecto
 from dynlab.population.order_parameters import OrderParameters, draw
 from dynlab.population.outcomes import outcomes
 from dynlab.population.pair import flow
+from dynlab.population.simulate import simulate
 from dynlab.population.status import STATUS
 
 CASES = ((64, 1e4), (1000, 1e9), (1000, 1e12), (10**6, 1e18), (10**9, 1e24))  # dim, end
@@ -195,6 +196,21 @@ def agree(label: str, model: Model, side: NDArray, ends: dict[str, NDArray]) -> 
     return result
 
 
+def one_simulate(model: Model, dim: int, until: float, z: NDArray, side: NDArray, repeats: int) -> dict:
+    """Milliseconds of one `dynlab.simulate` from these starts, checks and trace included; refused if it ends otherwise."""
+    parts = flow.decode(model, z, side)
+    starts = [OrderParameters(*state) for state in zip(*parts, strict=True)]
+
+    def traced():
+        return [simulate(model, start, eta_head=HEAD_RATE, until=until, rtol=TOLERANCE) for start in starts]
+
+    ended = np.concatenate([flow.encode(model, run.final)[0][None] for run in traced()])
+    apart = float(np.abs(ended - our_ends(model, z, side, until)).max())
+    checks = verified(f"one simulate, dim {dim:g} to {until:g}", {"end state": (apart, ALLOWED)})
+    seconds = side_by_side({"simulate": traced}, repeats, warm=True)["simulate"]
+    return {"checks": checks, "ms": spread(1e3 * np.array(seconds) / len(starts))}
+
+
 def one_case(dim: int, until: float, count: int, repeats: int, methods: tuple[str, ...]) -> dict:
     """Milliseconds a trajectory, of each solver, for one dimension and end; the peers' ratios to ours."""
     model = Model()
@@ -218,6 +234,8 @@ def one_case(dim: int, until: float, count: int, repeats: int, methods: tuple[st
             found["ratio"] = spread(values / seconds["dynlab"])
         ratio = f", {number(found['ratio']['median'], 2)} times" if "ratio" in found else ""
         text.append(f"{name} {shown(found['ms'])} ms{ratio}{lost(found)}")
+    row["simulate"] = one_simulate(model, dim, until, z, side, repeats)
+    text.append(f"one simulate with its trace {shown(row['simulate']['ms'])} ms")
     print(f"{label}, each of {count}: {'; '.join(text)}", flush=True)
     return row
 

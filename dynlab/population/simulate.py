@@ -15,7 +15,7 @@ from dynlab.population.flow_device import of_flow
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.pair import flow
 from dynlab.population.scaling import check_start
-from dynlab.population.trajectory import Trajectory
+from dynlab.population.trajectory import Trajectory, when_asked
 from dynlab.settings.training import LATEST, Training
 from dynlab.tools.checks import integer, real, require
 
@@ -144,14 +144,14 @@ def _flow(
         when[-1] = result.time[0] if result.status[0] == 0 else when[-1]
     signal, gram, head = flow.decode(model, states, np.where(side == 0, 1, side))
     status = _ended(result, settle)
-    loss = moments.losses(model, signal, gram, head)
-    if status in the_status.SUCCESS and moments.impossible(model, loss[-1]):
+    last = moments.losses(model, signal[-1:], gram[-1:], head[-1:])
+    if status in the_status.SUCCESS and moments.impossible(model, last[0]):
         status = "not finite"
     first, second, peak = result.marks[0]
     events = {"first": first, "second": second, "peak": peak if result.peak[0] > 0.0 else np.nan}
     events["stationary"] = result.time[0] if status == "stationary" else np.nan
     return Trajectory(
         model=model, settings=settings, time=np.maximum.accumulate(when), signal=signal, noise_gram=gram, head=head,
-        loss=loss, events={k: float(v) for k, v in events.items()},
+        loss=when_asked(moments.losses, model, signal, gram, head), events={k: float(v) for k, v in events.items()},
         status=STATUS.get(status, status), steps=int(result.steps[0]), rejected=int(result.rejected[0]),
     )  # fmt: skip

@@ -6,7 +6,9 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +73,9 @@ class Trajectory:
     def __post_init__(self) -> None:
         m, k, n = self.model.neurons, self.model.features, len(self.time)
         shapes = {"time": (n,), "signal": (n, m, k), "noise_gram": (n, m, m), "head": (n, m, m), "loss": (n,)}
+        if isinstance(self.loss, partial):
+            object.__setattr__(self, "_later", vars(self).pop("loss"))
+            del shapes["loss"]
         for name, shape in shapes.items():
             array = np.array(getattr(self, name), dtype=float)
             if array.shape != shape:
@@ -83,6 +88,15 @@ class Trajectory:
             raise ValueError("time: must have at least one entry and never decrease")
         if not _free_diagonal(self.settings) and not np.all(np.diagonal(self.head, axis1=1, axis2=2) == 1.0):
             raise ValueError("head: the diagonal must be 1")
+
+    def __getattr__(self, name: str) -> Any:
+        """The losses where they were given as `when_asked`: computed here, once, and kept."""
+        if name != "loss" or "_later" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        loss = np.array(vars(self)["_later"](), dtype=float)
+        loss.setflags(write=False)
+        object.__setattr__(self, "loss", loss)
+        return loss
 
     def __repr__(self) -> str:
         what = f"{self.model.activation}, head {self.settings.get('head')}"
@@ -172,6 +186,14 @@ class Trajectory:
             raise ValueError(f"{path}: is damaged ({error})") from error
 
 
+def when_asked(losses: Callable[..., np.ndarray], *arguments: Any) -> Any:
+    """losses(*arguments), (n,), in place of a trajectory's `loss`: computed when it is first asked for.
+
+    To work out the losses of a trace takes as long as to follow it, and many a run is made for its events or its end.
+    """
+    return partial(losses, *arguments)
+
+
 def _ratio_as_now(settings: dict, path: str | os.PathLike[str]) -> None:
     """Give settings of an older trajectory the eta_head that is meant now, in place."""
     if settings.get("method") in STEPPED and "eta_head" in settings and "eta" in settings:
@@ -209,7 +231,13 @@ def _arrays(model: Model, settings: dict, columns: dict[str, np.ndarray]) -> dic
     return {"time": columns["time"], "loss": columns["loss"], **arrays}
 
 
+@cache
+def _below(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of what stands below the diagonal."""
+    return np.tril_indices(size, -1)
+
+
 def _mirror(matrices: np.ndarray) -> None:
     """Copy the upper triangles of (n, m, m) onto the lower ones."""
-    rows, columns = np.tril_indices(matrices.shape[1], -1)
+    rows, columns = _below(matrices.shape[1])
     matrices[:, rows, columns] = matrices[:, columns, rows]

@@ -176,9 +176,8 @@ class Training:
 
     def changed(self) -> dict:
         """The settings that differ from the defaults, by name, as JSON holds them."""
-        plain = Training()
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: _plain(value) for name, value in values.items() if value != getattr(plain, name)}
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: _plain(value) for name, (value, default) in values.items() if value != default}
 
     def check_model(self, model: Model) -> None:
         """SettingError where this training has no closed form on the model, or sizes do not fit."""

@@ -63,20 +63,21 @@ def real(
     why: str = "",
 ) -> float:
     """A finite real number within bounds; `why` says in words where a bound comes from."""
-    allowed = "a finite number" + _bounds(above, at_least, at_most, why)
     given = scalar(value)
-    require(isinstance(given, numbers.Real) and not isinstance(given, bool), name, value, allowed)
-    try:
-        number = float(given)
-    except OverflowError:  # an integer beyond the range of float64
-        number = math.inf
+    number = math.nan
+    if isinstance(given, float) or (isinstance(given, numbers.Real) and not isinstance(given, bool)):
+        try:
+            number = float(given)
+        except OverflowError:  # an integer beyond the range of float64
+            number = math.inf
     inside = (
         math.isfinite(number)
         and (above is None or number > above)
         and (at_least is None or number >= at_least)
         and (at_most is None or number <= at_most)
     )
-    require(inside, name, value, allowed)
+    if not inside:  # what is allowed is put into words only here: that takes longer than the check
+        raise SettingError(name, value, "a finite number" + _bounds(above, at_least, at_most, why))
     return number
 
 

@@ -79,6 +79,18 @@ def test_trajectories_agree_with_scipy():
     row = machine.timed_if_right(trajectories.one_case, 64, 1e4, 3, 1, ("LSODA", "Radau", "diffrax"))
     assert set(row["solvers"]) == {"dynlab", "SciPy LSODA", "SciPy Radau"}
     assert all(solver["failed"] == solver["inaccurate"] == 0.0 for solver in row["solvers"].values())
+    assert row["simulate"]["ms"]["median"] > row["solvers"]["dynlab"]["ms"]["median"] > 0.0
+    assert any("`simulate`, one by one" in line.what for line in table.trajectories([row]))
+
+
+def test_a_simulate_that_ends_elsewhere_is_refused(monkeypatch):
+    def elsewhere(model, start, **options):
+        return right(model, start, **options | {"until": 0.9 * options["until"]})
+
+    right = trajectories.simulate
+    monkeypatch.setattr(trajectories, "simulate", elsewhere)
+    row = machine.timed_if_right(trajectories.one_case, 64, 1e4, 3, 1, ("LSODA",))
+    assert row["refused"] == "one simulate, dim 64 to 10000" and list(row["differences"]) == ["end state"]
 
 
 @pytest.mark.parametrize("fault", ["state", "head", "failed"])

@@ -1,7 +1,9 @@
 """A trajectory survives the disk to the last bit, and shows what it holds under the promised names."""
 
+import copy
 import dataclasses
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -9,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dynlab.population.trajectory import Trajectory
+import dynlab
+from dynlab.population import moments
+from dynlab.population.starts import draw_start
+from dynlab.population.trajectory import Trajectory, when_asked
 from dynlab.settings.model import Model
 from tests.files.synthetic import four_phases
 
@@ -100,8 +105,45 @@ def test_final_is_the_last_state():
 
 
 def test_the_arrays_cannot_be_changed():
-    with pytest.raises(ValueError, match="read-only"):
-        four_phases().signal[0, 0, 0] = 1.0
+    run = four_phases()
+    for one in (run, asked_later(run, [])):
+        for name in ARRAYS:
+            with pytest.raises(ValueError, match="read-only"):
+                getattr(one, name)[0] = 1.0
+
+
+def asked_later(run, asked):
+    """The run with losses that note in `asked` when they are computed."""
+
+    def losses(values):
+        asked.append(len(values))
+        return 2.0 * values
+
+    return dataclasses.replace(run, loss=when_asked(losses, run.loss))
+
+
+def test_losses_are_computed_once_and_only_when_asked_for(tmp_path):
+    run, asked = four_phases(), []
+    one = asked_later(run, asked)
+    assert repr(one) and one.final and one.success and len(one.cosines) == len(run.time) and not asked
+    np.testing.assert_array_equal(one.loss, 2.0 * run.loss)
+    assert one.loss is one.loss and asked == [len(run.time)]
+    with pytest.raises(AttributeError, match="'Trajectory' object has no attribute 'lass'"):
+        _ = one.lass
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run)), dataclasses.replace]
+)
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_copy_has_the_losses_too(copied, asked):
+    model = Model()
+    run = dynlab.simulate(model, draw_start(model, 1000, 0, 0), until=1e6)
+    right = moments.losses(model, run.signal, run.noise_gram, run.head)
+    assert not asked or len(run.loss)
+    for one in (copied(run), run):
+        np.testing.assert_allclose(one.loss, right, rtol=1e-14)
+        assert list(one.frame["loss"]) == list(one.loss)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,19 @@ def test_bursts_change_no_bit(monkeypatch, burst):
         np.testing.assert_array_equal(value, getattr(parts, name), err_msg=name)
 
 
+def test_a_trace_grows_burst_by_burst_to_its_largest_size(monkeypatch):
+    """Where it is full the rest of the run is not recorded, in bursts as in one piece."""
+    model, start = Model(), draw_start(Model(), 1000, 0, 0)
+    whole = run(model, [start], trace_points=4)
+    assert len(whole.trace) == 4 * whole.steps[0]
+    monkeypatch.setattr(flow, "BURST", 7 * 81)
+    monkeypatch.setattr(flow, "MOST_POINTS", 101)
+    full = run(model, [start], trace_points=4)
+    np.testing.assert_array_equal(full.trace, whole.trace[:101])
+    np.testing.assert_array_equal(full.trace_time, whole.trace_time[:101])
+    np.testing.assert_array_equal(full.end, whole.end)
+
+
 def test_a_thread_ends_what_it_integrates_when_told():
     """In the thread that heeds the event, and in no other."""
     model, caught = Model(), []

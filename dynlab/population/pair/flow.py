@@ -39,6 +39,7 @@ for _function in (_integrate.begin, _integrate.advance, _solver.tie_rates, _solv
 _begin, _advance = _integrate.begin, _integrate.advance
 
 MAX_STEPS = 200_000
+MOST_POINTS = 100_000  # of a trace
 RUNNING, STEPS, REJECTED = integrate.RUNNING, integrate.STEPS, integrate.REJECTED
 # Steps between looks for an interrupt, times the square of the number of coordinates: a tenth of a second.
 BURST = 300_000
@@ -335,8 +336,7 @@ def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_p
     side = np.array(sides, dtype=np.int64)
     count, n = z.shape
     arcs, floors = scales(model, z, head_rate)
-    room = 100_000 if trace_points else 0
-    trace_time, trace = np.zeros(room), np.zeros((room, n))
+    trace_time, trace = np.empty(0), np.empty((0, n))
     at_times = np.full((count, len(times), n), np.nan)
     learnt, marks = np.full((count, features), -1.0), np.full((count, 3), -1.0)
     snapshots, tally = np.full((count, 3, n), np.nan), np.zeros((count, 3))
@@ -352,11 +352,21 @@ def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_p
     while first < count:
         if stopped():
             raise KeyboardInterrupt
+        if trace_points:  # room for what a burst can add: room for all that a trace may hold costs more than to fill it
+            room = min(int(counts[-1, integrate.TRACED]) + int(trace_points) * (burst + 1), MOST_POINTS)
+            trace_time, trace = _grown(trace_time, room), _grown(trace, room)
         first = _flow_kernel(
             system, axes, table, z, side, arcs, floors, limits, times, at_times, trace_time, trace, int(trace_points),
             learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, buffers, first, burst,
         )  # fmt: skip
     return result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status)
+
+
+def _grown(array, room):
+    """The array with so many rows, the new ones not yet written."""
+    larger = np.empty((room, *array.shape[1:]))
+    larger[: len(array)] = array
+    return larger
 
 
 def result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status) -> FlowResult:
