@@ -1,1 +1,8 @@
-"""Tests of dynlab: slow definitions, oracles and strategies, then one folder a subject."""
+"""Tests of dynlab. The folders mirror those of dynlab (`tests/architecture/test_mirror.py`); naive loops and oracles
+share no code with what they check.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+"""The folder that holds the tests: a clone's, or what a source distribution holds beside an installed package."""

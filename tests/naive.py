@@ -25,7 +25,7 @@ ACTIVATIONS = {
     "relu2": (lambda z: max(0.0, z) ** 2, 2, False),
 }
 """phi, its degree, and whether it is odd (otherwise it is zero for negative input). The last two are not built in: the
-tests in tests/activations register them."""
+tests in tests/settings/registration register them."""
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 

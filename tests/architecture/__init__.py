@@ -1,1 +1,1 @@
-"""The house: which layer a file of dynlab belongs to, and that nothing in it looks up or goes round."""
+"""The shape of the code: layers, the mirror of the tests, what is installed, what a type checker makes of it."""

@@ -1,0 +1,1 @@
+"""The pages, the docstrings they are made of, README and the tutorial."""

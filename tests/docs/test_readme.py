@@ -12,8 +12,8 @@ import dynlab.figures
 from dynlab.__main__ import module_of
 from dynlab.command_line.names import COMMANDS
 from dynlab.docs import commands, source
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = Path(dynlab.__file__).parent
 FIGURES = Path(dynlab.figures.__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

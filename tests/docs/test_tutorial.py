@@ -7,26 +7,26 @@ from pathlib import Path
 
 import dynlab
 from dynlab.docs.cells import cells, page
+from tests import ROOT
 
 TUTORIAL = Path(dynlab.__file__).parent / "docs" / "tutorial.py"
 
 
 def run_cells(script: Path, figures: Path) -> subprocess.CompletedProcess:
     """The cells in a process of their own, elsewhere than in the checkout."""
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"DYNLAB_FIGURES": str(figures), "PYTHONPATH": str(root), "MPLBACKEND": "Agg"}
+    environment = os.environ | {"DYNLAB_FIGURES": str(figures), "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
     words = [sys.executable, "-m", "tests.docs.run_cells", str(script)]
-    return subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, timeout=900)
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def test_every_cell_runs_and_what_it_asserts_holds(tmp_path):
-    before = set(TUTORIAL.parent.rglob("*")) | set((Path(__file__).parents[2]).iterdir())
+    before = set(TUTORIAL.parent.rglob("*")) | set(ROOT.iterdir())
     done = run_cells(TUTORIAL, tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) < 10, "it prints little"
     names = {path.name for path in tmp_path.glob("*.png")}
     assert {"with_head.png", "without_head.png", "ensemble.png", "phase_diagram.png", "quintic.png"} <= names
-    after = set(TUTORIAL.parent.rglob("*")) | set((Path(__file__).parents[2]).iterdir())
+    after = set(TUTORIAL.parent.rglob("*")) | set(ROOT.iterdir())
     assert {path for path in after - before if "__pycache__" not in path.parts} <= {TUTORIAL.parents[2] / ".pytest_cache"}
 
 

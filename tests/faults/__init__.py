@@ -1,0 +1,1 @@
+"""What may go wrong outside of dynlab: bad input, damaged files, kills, full disks."""

@@ -1,1 +1,1 @@
-"""The figures, each in its fast size: its claim, its files, what it reads."""
+"""The figures of the repository, each with its claim."""

@@ -17,7 +17,7 @@ import figures
 from dynlab.drawing import style
 from figures.__main__ import main
 from figures.parts import module, read
-from tests.figures.legibility import caption, faults
+from tests.drawing.legibility import caption, faults
 
 PNG_WIDTHS = {round(inches * 200) for inches in (3.3, 6.9)}  # at the style's 200 points an inch
 ROOT = Path(figures.__file__).parent

@@ -24,17 +24,17 @@ from tests.processors.results import PARTS
 
 # What multiplies, decomposes, fits, sorts or integrates by libraries.
 QUICK_TESTS = (
-    "tests/images/test_evaluation.py", "tests/images/test_head.py", "tests/linear/test_model.py",
+    "tests/images/worth/test_evaluation.py", "tests/images/networks/test_head.py", "tests/linear/test_model.py",
     "tests/linear/test_laws.py",
 )  # fmt: skip
 TESTS = (
-    *QUICK_TESTS, "tests/linear", "tests/gradient", "tests/switches", "tests/activations", "tests/samples", "tests/portrait",
-    "tests/flow", "tests/descent", "tests/ensemble", "tests/images/test_losses.py", "tests/images/test_layers.py",
-    "tests/images/test_network.py", "tests/images/test_optimise.py", "tests/images/test_objectives_together.py",
-    "tests/images/test_augment.py", "tests/images/test_pretrain.py", "tests/explain", "tests/theorem",
-    "tests/phase/test_map.py",
+    *QUICK_TESTS, "tests/linear", "tests/population", "tests/formulas", "tests/settings", "tests/samples", "tests/planes",
+    "tests/ensembles", "tests/images/test_losses.py", "tests/images/layers", "tests/images/networks",
+    "tests/images/training", "tests/images/test_objectives_together.py", "tests/images/data/test_augment.py",
+    "tests/commands/test_pretrain.py", "tests/explanation", "tests/claims", "tests/maps/test_map.py",
+    "tests/machine/test_twofloat.py",
 )  # fmt: skip
-GENERIC_TESTS, GENERIC_PARTS = ("tests/images/test_evaluation.py",), ("linear", "features", "heads")
+GENERIC_TESTS, GENERIC_PARTS = ("tests/images/worth/test_evaluation.py",), ("linear", "features", "heads")
 
 
 def results(name: str, parts: tuple[str, ...]) -> dict:

@@ -13,9 +13,9 @@ from dynlab.samples.generator import samples
 from dynlab.samples.gradient import Minibatch, Source
 from dynlab.samples.minibatch import minibatch_gradient
 from dynlab.settings.training import Training
+from tests.population.any_training.combinations import a_training, any_head
 from tests.samples import naive_batch as naive
 from tests.strategies import SeededDraws, a_model, ordinary_row
-from tests.switches.combinations import a_training, any_head
 
 DEGREE = {"relu": 1, "linear": 1, "cubic": 3, "relu3": 3}
 TRAINED = ("off-diagonal", "linear", "symmetric")

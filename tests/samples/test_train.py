@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from dynlab.samples.overlay import distance, exponent
 from dynlab.samples.train import dense_start, follow
 from dynlab.settings.training import Training
 from dynlab.tools import checkpoint
+from tests import ROOT
 
 MODEL = Model(patches=4, feature_patches=2)
 DIM, ETA = 10, 0.05
@@ -195,12 +195,11 @@ STEPS = 2500
 
 def test_killed_and_resumed_is_the_same_bytes(tmp_path):
     """kill -9 at a few moments; the last life finishes. The trajectory's file equals that of a run that was left alone."""
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": str(root)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
 
     def start(folder, out):
         words = [sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(tmp_path / out)]
-        return subprocess.Popen(words, cwd=root, env=environment, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
     assert start("whole", "whole.csv").wait(120) == 0
     lives = 0

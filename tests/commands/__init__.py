@@ -1,0 +1,1 @@
+"""The commands that lie flat in dynlab, as their user meets them."""

@@ -1,1 +1,0 @@
-"""Tests of gradient descent on the order parameters."""

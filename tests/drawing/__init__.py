@@ -1,0 +1,1 @@
+"""Figures of objects and commands: right, and legible in print and in grey."""

@@ -1,0 +1,1 @@
+"""The pure formulas, against 50 digits and definitions."""

@@ -1,0 +1,1 @@
+"""Layers against loops over places and channels."""

@@ -1,0 +1,1 @@
+"""Optimisers, and training that diverges."""

@@ -1,0 +1,1 @@
+"""The exact theory: order parameters, gradient, descent, moments, trajectories."""

@@ -1,0 +1,1 @@
+"""What reports say follows from their numbers."""

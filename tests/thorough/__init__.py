@@ -1,0 +1,1 @@
+"""What is checked on demand, by one command: `python -m tests.thorough`."""

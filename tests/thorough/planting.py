@@ -1,0 +1,90 @@
+"""Plants faults in a copy of the sources, one at a time, and shows which tests fail for each (the first few).
+
+For the modules of `planted`, which are run on demand: each has its faults, the tests that should see them, and
+what it copies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests import ROOT
+
+Change = tuple[str, str, str]
+"""A file, text as it stands, text with the fault; the text must occur, or the fault could not be planted."""
+
+
+@dataclass(frozen=True)
+class Planting:
+    """What to plant, and which tests should see it.
+
+    program: the module's name, for its errors. faults: by name. tests: words for pytest that choose the tests which should
+    see a fault (None: the sources as they are). prepare(root): changes the copy before it is used. most: failing tests after
+    which no more are tried. longest: seconds for the tests under one fault; one that takes longer is not caught.
+    """
+
+    program: str
+    faults: Mapping[str, Change]
+    tests: Callable[[str | None], Sequence[str]]
+    prepare: Callable[[Path], None] = lambda root: None
+    most: int = 6
+    longest: float = 400.0
+
+    def change(self, root: Path, name: str, file: str, right: str, wrong: str) -> None:
+        """Replace text in a file of the copy; an error where it is not there."""
+        text = (root / file).read_text(encoding="utf-8")
+        if right not in text:
+            sys.exit(f"{self.program}: error: {name}: {file} does not hold {right!r}")
+        (root / file).write_text(text.replace(right, wrong), encoding="utf-8")
+
+    def failing(self, name: str | None) -> list[str] | None:
+        """Names of the tests that fail under a fault (None: of the sources as they are); None where they do not end."""
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            for part in ("dynlab", "tests"):
+                shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(ROOT / "pyproject.toml", root)
+            self.prepare(root)
+            if name is not None:
+                self.change(root, name, *self.faults[name])
+            return self._run(root, self.tests(name))
+
+    def _run(self, root: Path, tests: Sequence[str]) -> list[str] | None:
+        words = [sys.executable, "-m", "pytest", *tests, "-q", "--tb=no", f"--maxfail={self.most}", "-p", "no:cacheprovider"]
+        environment = os.environ | {"PYTHONPATH": str(root), "DYNLAB_CACHE_DIR": str(root / "cache")}
+        try:
+            done = subprocess.run(
+                words, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=self.longest
+            )
+        except subprocess.TimeoutExpired:
+            print(f"not finished after {self.longest:g} s", file=sys.stderr)
+            return None
+        failed = re.findall(r"^FAILED \S+::(\S+)", done.stdout, re.MULTILINE)
+        if done.returncode not in (0, 1) and not failed:  # several processes that stop at --maxfail end with 2
+            print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
+            return None
+        return failed
+
+    def main(self, names: list[str]) -> int:
+        """Try the unchanged sources, then each fault (or those named); 1 if a fault is not caught or the sources fail."""
+        for name in names:
+            if name not in self.faults:
+                sys.exit(f"{self.program}: error: {name}: must be one of: {'; '.join(self.faults)}")
+        sound = self.failing(None)
+        print(f"unchanged: {'all tests pass' if sound == [] else f'FAILS: {sound}'}", flush=True)
+        missed = 0 if sound == [] else 1
+        for name in names or self.faults:
+            failing = self.failing(name)
+            missed += not failing
+            print(f"{name}: {'NOT CAUGHT' if not failing else f'caught by {len(failing)}'}", flush=True)
+            for test in failing or ():
+                print(f"    {test}", flush=True)
+        return 1 if missed else 0

@@ -1,0 +1,1 @@
+"""What every layer stands on: checks, paths, files, progress, how objects show themselves."""
