@@ -57,9 +57,19 @@ def load(path: Path, settings: dict, named: bool = False) -> dict:
 
 
 def _differing(theirs: dict, ours: dict) -> str:
-    """The names whose values differ, in words."""
-    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    return " and ".join(names) or SETTINGS
+    """The names whose values differ, in words; of what holds settings by name, the names in it."""
+    return " and ".join(_names(theirs, ours)) or SETTINGS
+
+
+def _names(theirs: dict, ours: dict) -> list[str]:
+    names: list[str] = []
+    for name in {**theirs, **ours}:
+        one, other = theirs.get(name), ours.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            names += _names(one, other)
+        elif one != other:
+            names.append(name)
+    return names
 
 
 def latest(folder: Path, resume: str | None = None) -> Path | None:

@@ -265,7 +265,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_offered(tmp_path):
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     given, _, _ = a_folder(tmp_path)
-    with pytest.raises(checkpoint.CheckpointError, match="belongs to a run with other settings"):
+    with pytest.raises(checkpoint.CheckpointError, match="belongs to a run with other seed;"):
         follow(MODEL, Training(), START, **given | {"seed": 4})
     with pytest.raises(ValueError, match="resume='step-1.npz': must be a checkpoint"):
         follow(MODEL, Training(), START, resume="step-1.npz", **given)
