@@ -12,12 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import dynlab
 from tests import ROOT
 
+SOURCES = Path(dynlab.__file__).parents[1]
+"""The folder that holds dynlab: the clone's, or where a wheel is installed."""
 Change = tuple[str, str, str]
 """A file, text as it stands, text with the fault; the text must occur, or the fault could not be planted."""
 
@@ -29,6 +32,8 @@ class Planting:
     program: the module's name, for its errors. faults: by name. tests: words for pytest that choose the tests which should
     see a fault (None: the sources as they are). prepare(root): changes the copy before it is used. most: failing tests after
     which no more are tried. longest: seconds for the tests under one fault; one that takes longer is not caught.
+    own_cache: each fault begins without compiled kernels (for faults in the cache itself); else those that a fault cannot
+    touch are compiled once.
     """
 
     program: str
@@ -37,6 +42,18 @@ class Planting:
     prepare: Callable[[Path], None] = lambda root: None
     most: int = 6
     longest: float = 400.0
+    own_cache: bool = False
+
+    def lost(self, root: Path = SOURCES) -> list[str]:
+        """Faults whose text is not in the sources any more, so that they could not be planted."""
+        found = []
+        for name, (file, right, wrong) in self.faults.items():
+            text = (root / file).read_text(encoding="utf-8") if (root / file).is_file() else ""
+            if right not in text:
+                found.append(f"{name}: {file} does not hold {right!r}")
+            elif right == wrong:
+                found.append(f"{name}: changes nothing")
+        return found
 
     def change(self, root: Path, name: str, file: str, right: str, wrong: str) -> None:
         """Replace text in a file of the copy; an error where it is not there."""
@@ -45,21 +62,21 @@ class Planting:
             sys.exit(f"{self.program}: error: {name}: {file} does not hold {right!r}")
         (root / file).write_text(text.replace(right, wrong), encoding="utf-8")
 
-    def failing(self, name: str | None) -> list[str] | None:
+    def failing(self, name: str | None, cache: Path | None = None) -> list[str] | None:
         """Names of the tests that fail under a fault (None: of the sources as they are); None where they do not end."""
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            for part in ("dynlab", "tests"):
-                shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(SOURCES / "dynlab", root / "dynlab", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / "tests", root / "tests", ignore=shutil.ignore_patterns("__pycache__"))
             shutil.copy(ROOT / "pyproject.toml", root)
             self.prepare(root)
             if name is not None:
                 self.change(root, name, *self.faults[name])
-            return self._run(root, self.tests(name))
+            return self._run(root, self.tests(name), root / "cache" if cache is None or self.own_cache else cache)
 
-    def _run(self, root: Path, tests: Sequence[str]) -> list[str] | None:
+    def _run(self, root: Path, tests: Sequence[str], cache: Path) -> list[str] | None:
         words = [sys.executable, "-m", "pytest", *tests, "-q", "--tb=no", f"--maxfail={self.most}", "-p", "no:cacheprovider"]
-        environment = os.environ | {"PYTHONPATH": str(root), "DYNLAB_CACHE_DIR": str(root / "cache")}
+        environment = os.environ | {"PYTHONPATH": str(root), "DYNLAB_CACHE_DIR": str(cache)}
         try:
             done = subprocess.run(
                 words, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=self.longest
@@ -73,16 +90,23 @@ class Planting:
             return None
         return failed
 
+    def caught(self, names: Sequence[str] = ()) -> Iterator[tuple[str | None, list[str] | None]]:
+        """The unchanged sources (None), then each fault (or those named), with the names of the tests that failed."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name in (None, *(names or self.faults)):
+                yield name, self.failing(name, Path(folder))
+
     def main(self, names: list[str]) -> int:
         """Try the unchanged sources, then each fault (or those named); 1 if a fault is not caught or the sources fail."""
         for name in names:
             if name not in self.faults:
                 sys.exit(f"{self.program}: error: {name}: must be one of: {'; '.join(self.faults)}")
-        sound = self.failing(None)
-        print(f"unchanged: {'all tests pass' if sound == [] else f'FAILS: {sound}'}", flush=True)
-        missed = 0 if sound == [] else 1
-        for name in names or self.faults:
-            failing = self.failing(name)
+        missed = 0
+        for name, failing in self.caught(names):
+            if name is None:
+                missed += failing != []
+                print(f"unchanged: {'all tests pass' if failing == [] else f'FAILS: {failing}'}", flush=True)
+                continue
             missed += not failing
             print(f"{name}: {'NOT CAUGHT' if not failing else f'caught by {len(failing)}'}", flush=True)
             for test in failing or ():

@@ -45,8 +45,8 @@ PLANTED = {
     "a full disk is a traceback": ((CLI, "except OSError as", "except EOFError as"), (STOPPED, "-k", "ablate")),
     "a setting is a traceback": ((CLI, "except SettingError as", "except EOFError as"), (BAD, "-k", "ablate")),
     "one ValueError let through": (
-        ("dynlab/tools/checks.py", "except TypeError:\n        raise SettingError(name, value, allowed) from None",
-         "except TypeError:\n        raise ValueError(name) from None"),
+        ("dynlab/tools/checks.py", "    except TypeError:\n        raise SettingError(name, value, \"an integer\"",
+         "    except TypeError:\n        raise ValueError(name + \"an integer\""),
         (BAD, "-k", "portrait"),
     ),
     "lines in an error": ((CLI, "' '.join(message.split())", "message"), (BAD, "-k", "theorem or phase")),
@@ -70,7 +70,7 @@ def tests(name: str | None) -> tuple[str, ...]:
 
 FAULTS = {name: change for name, (change, _) in PLANTED.items()}
 
-PLANTING = Planting("cache_and_files", FAULTS, tests, bring_figures)
+PLANTING = Planting("cache_and_files", FAULTS, tests, bring_figures, own_cache=True)
 
 if __name__ == "__main__":
     sys.exit(PLANTING.main(sys.argv[1:]))

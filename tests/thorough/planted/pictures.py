@@ -60,8 +60,8 @@ FAULTS = {
     "any pickle": (ARCHIVES, "return self.ADMITTED[module, name]", "return super().find_class(module, name)"),
     "os.system in a pickle": (
         ARCHIVES,
-        '        ("numpy", "ndarray"): _Kind,',
-        '        ("numpy", "ndarray"): _Kind,\n        ("posix", "system"): __import__("os").system,',
+        '| {("numpy", "ndarray"): _Standin(_refuse)}',
+        '| {("numpy", "ndarray"): _Standin(_refuse), ("posix", "system"): __import__("os").system}',
     ),
     "md5 not looked at": (ARCHIVES, "self.digest.hexdigest() != self.part.md5", "False"),
     "md5 of archives not looked at": (ARCHIVES, "if found != archive.md5:", "if False:"),

@@ -1,0 +1,137 @@
+"""Which files of tests name each module of dynlab, read from the sources: `python -m tests.architecture.named`.
+
+A module is named by an import (of it, or of a public name that `import dynlab` takes from it), by its dotted name in a
+string (`python -m dynlab.run`), by its command (`main(["run"])` of the command line), or by its path. What is named nowhere
+stands in `THROUGH`, with the file of tests that it is reached through; that the file leads there, by imports, is checked.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import dynlab
+from tests.architecture import imports
+
+# module: (file of tests, how it is reached from there). What is listed here is named by no test.
+_CLAIM = ("claims/test_claims.py", "what the claim rests on; commands/test_theorem.py runs all claims by the command")
+_KERNEL = ("images/cuda/test_simulator.py", "kernel by kernel, in numba's simulator, against its twin on the CPU")
+THROUGH: dict[str, tuple[str, str]] = {
+    "dynlab.claims.acceleration": _CLAIM,
+    "dynlab.claims.both_learnt": _CLAIM,
+    "dynlab.claims.collapse": _CLAIM,
+    "dynlab.claims.first_feature": _CLAIM,
+    "dynlab.claims.head_peak": _CLAIM,
+    "dynlab.claims.head_returns": _CLAIM,
+    "dynlab.claims.relu": _CLAIM,
+    "dynlab.claims.substitution": _CLAIM,
+    "dynlab.command_line.configuration": ("command_line/test_configuration.py", "--config of the command"),
+    "dynlab.command_line.options": ("commands/test_main.py", "every command's --help and mistyped options"),
+    "dynlab.drawing.objects": ("drawing/test_plots.py", "the plot() of every object"),
+    "dynlab.drawing.phase_map": ("drawing/test_legibility.py", "plot() of a phase map"),
+    "dynlab.explanation.shares": ("explanation/test_runs.py", "explain on runs of the theory"),
+    "dynlab.explanation.story": ("explanation/test_runs.py", "explain on runs of the theory"),
+    "dynlab.formulas.components": ("population/gradient/test_fifty_digits.py", "gradients near zeros, against 50 digits"),
+    "dynlab.formulas.expansions": ("formulas/test_pair.py", "second moments at angles where they cancel, against 50 digits"),
+    "dynlab.formulas.switched_flow_rates": ("population/any_training/test_flow.py", "flows against SciPy on dense weights"),
+    "dynlab.images.cuda.augment": _KERNEL,
+    "dynlab.images.cuda.convolution": _KERNEL,
+    "dynlab.images.cuda.dense": _KERNEL,
+    "dynlab.images.cuda.normalise": _KERNEL,
+    "dynlab.images.cuda.pointwise": _KERNEL,
+    "dynlab.images.cuda.pool": _KERNEL,
+    "dynlab.images.cuda.rows": _KERNEL,
+    "dynlab.images.cuda.updates": _KERNEL,
+    "dynlab.images.layers.products": ("images/layers/test_layers.py", "matmul and convolutions, against loops"),
+    "dynlab.images.layers.tiles": ("images/layers/test_layers.py", "matmul and convolutions, against loops"),
+    "dynlab.images.networks.workspace": ("images/networks/test_network.py", "buffers that do not grow from step to step"),
+    "dynlab.images.ops": ("commands/test_pretrain.py", "the layers of a device, by its name"),
+    "dynlab.machine.fork": ("images/worth/test_evaluation.py", "features of a run, in processes that were forked"),
+    "dynlab.population.any_training.kinks": ("population/any_training/test_flow.py", "relu's flows against SciPy"),
+    "dynlab.population.choices": ("population/pair/test_status.py", "simulate and ensemble on every choice"),
+    "dynlab.population.flow_device": ("commands/test_doctor.py", "--device of the commands of the flow"),
+    "dynlab.reports.ablations": ("ensembles/test_ablations.py", "the command's table"),
+    "dynlab.reports.samples": ("samples/test_commands.py", "what run --method sgd and compare print"),
+    "dynlab.samples.runs": ("samples/test_commands.py", "run --method sgd"),
+    "dynlab.settings.registration_checks": ("settings/registration/test_registration.py", "refusals of wrong claims"),
+    "dynlab.tools.provenance": ("commands/test_run.py", "the end of run.json"),
+    "dynlab.tools.types": ("settings/test_settings.py", "types alone"),
+    # No import leads to these.
+    "dynlab._build": ("architecture/test_install.py", "pip builds the wheel by it"),
+    "dynlab.docs.conf": ("docs/test_pages.py", "Sphinx reads it"),
+    "dynlab.docs.tutorial": ("docs/test_tutorial.py", "run as a script, and cell by cell"),
+}
+NOT_IMPORTED = ("dynlab._build", "dynlab.docs.conf", "dynlab.docs.tutorial")
+
+
+def _names(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Modules that one file of tests names."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    homes = dynlab._HOMES
+    found = {one.target for one in imports.imports_of(path, "", modules)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "dynlab":
+            found |= {homes[alias.name] for alias in node.names if alias.name in homes}
+        elif isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "dynlab" and node.attr in homes:
+            found.add(homes[node.attr])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= set(re.findall(r"dynlab(?:\.\w+)+", node.value))
+            inside = re.findall(r"(?:dynlab/)?([\w/]+)\.py\b", node.value)
+            found |= {f"dynlab.{name.replace('/', '.')}" for name in inside if "/" in name or f"dynlab/{name}" in node.value}
+    return {name for module in found for name in (module, f"{module}.__init__") if name in modules}
+
+
+def table(root: Path = imports.ROOT, tests: Path = imports.TESTS) -> dict[str, list[str]]:
+    """{module: files of tests that name it, by their paths in `tests`}, of all modules that hold code."""
+    modules = imports.modules_of(root, "dynlab")
+    found: dict[str, list[str]] = {module: [] for module, path in modules.items() if _holds_code(path)}
+    for path in sorted(set(tests.rglob("*.py")) - {Path(__file__)}):
+        for module in _names(path, modules):
+            if module in found:
+                found[module].append(path.relative_to(tests).as_posix())
+    return found
+
+
+def _holds_code(path: Path) -> bool:
+    """Whether there is more in a file than a docstring and imports."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr) for node in body)
+
+
+@cache
+def _graph(root: Path) -> dict[str, set[str]]:
+    """{module: what it names}: by imports and by strings (the table of plots, the names of commands)."""
+    modules = imports.modules_of(root, "dynlab")
+    return {module: _names(path, modules) for module, path in modules.items()}
+
+
+def reached_from(test: str, root: Path = imports.ROOT, tests: Path = imports.TESTS) -> set[str]:
+    """All modules that a file of tests leads to, however far; a folder's own file runs before any module of it."""
+    graph, modules, files = _graph(root), imports.modules_of(root, "dynlab"), imports.modules_of(tests.parent, tests.name)
+    used, waiting, seen = [tests / test], [], set()
+    for path in used:  # grows by the helpers that it imports
+        waiting += _names(path, modules)
+        used += {files[one.target] for one in imports.imports_of(path, "", files) if one.target in files} - set(used)
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            above = f"{module.removesuffix('.__init__').rpartition('.')[0]}.__init__"
+            waiting += [*graph[module], *({above} & set(graph))]
+    return seen
+
+
+def main() -> int:
+    """Print the table."""
+    for module, files in table().items():
+        through = THROUGH.get(module)
+        said = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+        print(f"{module:<48} {said or (f'through {through[0]}: {through[1]}' if through else 'NOT NAMED')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
