@@ -1,12 +1,13 @@
 """Kinks of relu in the flow under any training: signals that reach 0 in finite time, stay there or pass.
 
-As in `dynlab.population.pair.solver`: within a step every signal keeps the formula of its side; at its zero the step is
+As in `dynlab.population.pair.kinks`: within a step every signal keeps the formula of its side; at its zero the step is
 cut, and if the velocities of both sides point at the kink it is held there (side 0) until one points away. The signals of a
 target that is a moving average pass.
 """
 
 from dynlab.formulas.switched_flow_rates import head_start, switched_rates
-from dynlab.population.pair.solver import interpolate, side_of
+from dynlab.population.pair.kinks import side_of
+from dynlab.population.pair.solver import interpolate
 
 # Velocities at a kink that move a signal by less than this times its scale in the time passed so far do not count.
 IDLE = 1e-12

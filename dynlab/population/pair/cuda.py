@@ -24,7 +24,7 @@ from dynlab.machine import gpu
 from dynlab.machine.gpu import cuda
 from dynlab.population import gradient
 from dynlab.population.choices import closed_form
-from dynlab.population.pair import integrate, solver
+from dynlab.population.pair import at_rest, clock, events, integrate, kinks, solver
 from dynlab.population.pair.flow import MAX_STEPS, FlowResult, by_units, layout_of, result_of, scales
 from dynlab.population.scaling import in_strength_units
 from dynlab.population.stepping import method_table
@@ -45,7 +45,10 @@ float64, int64, complex128 = np.float64, np.int64, np.complex128
 for _part in (expansions, activations, components, objective, pair, flow_rates):
     gpu.compile_module(_part)
 gpu.compile_module(cubic_flow_rates, inlined=tuple(name for name in vars(cubic_flow_rates) if name != "cubic_pair_jacobian"))
-gpu.compile_module(solver, inlined=("flow_rates", "factor", "substitute", "log_speed", "elapsed", "size", "log_signal"))
+gpu.compile_module(solver, inlined=("flow_rates", "factor", "substitute", "size", "log_signal"))
+gpu.compile_module(clock, inlined=("log_speed", "elapsed"))
+for _part in (kinks, events, at_rest):
+    gpu.compile_module(_part)
 _integrate = gpu.compile_module(integrate)
 _begin, _advance = _integrate.begin, _integrate.advance
 
@@ -109,6 +112,7 @@ def _follow_queue(kind, matrix, scratch, complex_scratch, pars, table, limits, s
     rtol, settle, max_steps, burst = limits
     times, at_times, trace_time, trace, per_step = records
     learnt, marks, snapshots = results[0], results[1], results[2]
+    spare = (scratch, complex_scratch, buffers)
     i = int64(0)
     idle = True
     while True:
@@ -117,18 +121,15 @@ def _follow_queue(kind, matrix, scratch, complex_scratch, pars, table, limits, s
             if i >= len(starts[0]):
                 return
             _load(i, starts, z, side, arc, cap, tally, counts)
-            state = _begin(
-                (kind, M, M, pars[starts[4][i]]), AXES, z, side, weights, learnt[i], marks[i], snapshots[i], tally, scratch,
-                complex_scratch, buffers,
-            )  # fmt: skip
+        problem = ((kind, M, M, pars[starts[4][i]]), AXES, table, weights, (starts[5][i], rtol, settle, max_steps))
+        noted = (learnt[i], marks[i], snapshots[i], tally, counts)
+        if idle:
+            state = _begin(problem, z, side, noted, spare)
             idle = False
         else:
             stop_at = min(counts[0] + counts[1] + burst, max_steps)
-            state = _advance(
-                (kind, M, M, pars[starts[4][i]]), AXES, table, z, side, weights, (starts[5][i], rtol, settle, max_steps),
-                stop_at, times, at_times[i], trace_time, trace, per_step, learnt[i], marks[i], snapshots[i], tally, counts,
-                scratch, complex_scratch, buffers,
-            )  # fmt: skip
+            records = (times, at_times[i], trace_time, trace, per_step)
+            state = _advance(problem, z, side, stop_at, records, noted, spare)
         if state != RUNNING:
             _store(i, state, starts, results, z, side, tally, counts)
             idle = True

@@ -17,30 +17,34 @@ from dynlab.formulas.activations import CUBIC
 from dynlab.machine import jit
 from dynlab.population import gradient, scaling
 from dynlab.population.order_parameters import OrderParameters, check_head
-from dynlab.population.pair import integrate, solver
+from dynlab.population.pair import at_rest, clock, events, integrate, kinks, solver
 from dynlab.population.status import AT_REST, UNTIL
 from dynlab.population.stepping import HEAD_FLOOR, method_table
 from dynlab.settings.activation_records import ACTIVATIONS
 
 jit.compile_module(pair)
-_flow, _cubic, _solver, _integrate = (jit.compile_module(part) for part in (flow_rates, cubic_flow_rates, solver, integrate))
+_parts = [
+    jit.compile_module(part) for part in (flow_rates, cubic_flow_rates, solver, clock, kinks, events, at_rest, integrate)
+]
+_cubic, _solver, _clock, _integrate = _parts[1], _parts[2], _parts[3], _parts[7]
 # Nothing in these modules allocates, so arrays need no reference counts: counting took a quarter of the time.
-for _part in (_flow, _cubic, _solver, _integrate):
+for _part in _parts:
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
 # In the innermost loop calls with that many arguments cost as much as the work: inlined by decree.
 for _function in (
-    *vars(_cubic).values(), _solver.flow_rates, _solver.factor, _solver.substitute, _solver.log_speed, _solver.elapsed,
+    *vars(_cubic).values(), _solver.flow_rates, _solver.factor, _solver.substitute, _clock.log_speed, _clock.elapsed,
 ):  # fmt: skip
     _function.targetoptions["forceinline"] = True
 # Called from one place, and inlined before they are compiled, which spares compiling their callees twice.
-for _function in (_integrate.begin, _integrate.advance, _solver.tie_rates, _solver.complex_step):
+_once = ("begin", "advance", "resting", "attempt", "reach", "timed", "take", "go_on", "choose_length")
+for _function in (*(getattr(_integrate, _name) for _name in _once), _solver.tie_rates, _solver.complex_step):
     _function.targetoptions["inline"] = "always"
 _begin, _advance = _integrate.begin, _integrate.advance
 
 MAX_STEPS = 200_000
 MOST_POINTS = 100_000  # of a trace
-RUNNING, STEPS, REJECTED = integrate.RUNNING, integrate.STEPS, integrate.REJECTED
+RUNNING, STEPS, REJECTED = integrate.RUNNING, events.STEPS, events.REJECTED
 # Steps between looks for an interrupt, times the square of the number of coordinates: a tenth of a second.
 BURST = 300_000
 # Stand-ins for exact zeros and exactly parallel noise parts in logarithmic coordinates.
@@ -197,27 +201,29 @@ def _scratch(model, n):
 
 
 @jit.kernel
-def _flow_kernel(system, axes, table, starts, sides, arcs, floors, limits, times, at_times, trace_time, trace, per_step,
-                 learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, buffers, first,
-                 burst):  # fmt: skip
-    """Go on with the starts from `first` on, which may be under way, for about `burst` steps; which is next."""
+def _flow_kernel(problem, starts, records, results, spare, first, burst):
+    """Go on with the starts from `first` on, which may be under way, for about `burst` steps; which is next.
+
+    As in `integrate`, with an axis of starts: problem (system, axes, table, limits), starts (z, sides, arcs, floors),
+    records (times, states there, trace times, trace, points a step), results (learnt, marks, snapshots, tally, counts,
+    status).
+    """
+    system, axes, table, limits = problem
+    z, sides, arcs, floors = starts
+    times, at_times, trace_time, trace, per_step = records
+    learnt, marks, snapshots, tally, counts, status = results
     i = first
     left = burst
-    while i < len(starts) and left > 0:
-        weights = (arcs[i], floors[i])
+    while i < len(z) and left > 0:
+        one = (system, axes, table, (arcs[i], floors[i]), limits)
+        wanted = (times, at_times[i], trace_time, trace, per_step)
+        noted = (learnt[i], marks[i], snapshots[i], tally[i], counts[i])
         before = counts[i, STEPS] + counts[i, REJECTED]
         state = RUNNING
         if status[i] != RUNNING:
-            state = _begin(
-                system, axes, starts[i], sides[i], weights, learnt[i], marks[i], snapshots[i], tally[i], scratch,
-                complex_scratch, buffers,
-            )  # fmt: skip
+            state = _begin(one, z[i], sides[i], noted, spare)
         if state == RUNNING:
-            state = _advance(
-                system, axes, table, starts[i], sides[i], weights, limits, min(before + left, limits[3]), times,
-                at_times[i], trace_time, trace, per_step, learnt[i], marks[i], snapshots[i], tally[i], counts[i], scratch,
-                complex_scratch, buffers,
-            )  # fmt: skip
+            state = _advance(one, z[i], sides[i], min(before + left, limits[3]), wanted, noted, spare)
         status[i] = state
         left -= counts[i, STEPS] + counts[i, REJECTED] - before + 1
         if state != RUNNING:
@@ -348,17 +354,17 @@ def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_p
         scratch, complex_scratch = _scratch(model, n)
     limits = (float(until), float(rtol), bool(settle), int(max_steps))
     axes = (0,) * n if layout_of(model) == flow_rates.PAIR else ()
-    table, buffers, burst, first = method_table(), _buffers(m, n), BURST // (n * n), 0
+    problem, spare = (system, axes, method_table(), limits), (scratch, complex_scratch, _buffers(m, n))
+    results = (learnt, marks, snapshots, tally, counts, status)
+    burst, first = BURST // (n * n), 0
     while first < count:
         if stopped():
             raise KeyboardInterrupt
         if trace_points:  # room for what a burst can add: room for all that a trace may hold costs more than to fill it
-            room = min(int(counts[-1, integrate.TRACED]) + int(trace_points) * (burst + 1), MOST_POINTS)
+            room = min(int(counts[-1, events.TRACED]) + int(trace_points) * (burst + 1), MOST_POINTS)
             trace_time, trace = _grown(trace_time, room), _grown(trace, room)
-        first = _flow_kernel(
-            system, axes, table, z, side, arcs, floors, limits, times, at_times, trace_time, trace, int(trace_points),
-            learnt, marks, snapshots, tally, counts, status, scratch, complex_scratch, buffers, first, burst,
-        )  # fmt: skip
+        records = (times, at_times, trace_time, trace, int(trace_points))
+        first = _flow_kernel(problem, (z, side, arcs, floors), records, results, spare, first, burst)
     return result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status)
 
 
@@ -373,7 +379,7 @@ def result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, ta
     """`FlowResult` of the arrays that kernels fill, in which -1 stands for never."""
     learnt[learnt < 0] = np.nan
     marks[marks < 0] = np.nan
-    traced = counts[-1, integrate.TRACED]
+    traced = counts[-1, events.TRACED]
     rest = status == AT_REST
     return FlowResult(
         z, side, at_times, trace_time[:traced], trace[:traced], learnt, marks, snapshots, tally[:, 0], tally[:, 1],

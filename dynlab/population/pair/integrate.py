@@ -1,38 +1,51 @@
-"""One trajectory of the flow from start to end, with its events: undecorated, compiled by `dynlab.population.pair.flow`.
+"""One trajectory of the flow from start to end: undecorated, compiled by `dynlab.population.pair.flow`.
 
-Events are located on the solver's interpolant, not on a grid: a feature is learnt when the largest squared cosine of
-any neuron with it first passes 1/2; the head's peak is the largest |E_jr| (j != r) over the whole trajectory.
+What belongs together is handed on together, as tuples:
+
+    problem    (system, axes, table, weights, limits): system (kind, m, K, par); axes: see `solver.size`; table (A, C, H,
+               gamma) of the method; weights (arc (n,), floors (n,)); limits (until, rtol, stop when settled, largest number
+               of steps)
+    records    (times, states there, trace times, trace, points a step): when to record and where to
+    events     (learnt (K,), marks (3,), snapshots (3, n), tally, counts): events (-1: never); largest head entry, largest
+               relative drift of the conserved quantities, end time; steps, rejected, trace points, times recorded
+    spare      (scratch, complex_scratch, buffers): scratch of the rates, of the Jacobian, of the solver
 """
 
 from math import log
 
 from dynlab.formulas.activations import RELU, is_odd, is_steep
+from dynlab.population.pair.at_rest import at_rounding, invariants, settled
+from dynlab.population.pair.clock import add_time, elapsed, middle_gap, plausible_slope, theta_at
+from dynlab.population.pair.events import (
+    DRIFT,
+    END,
+    NEXT_TIME,
+    PEAK_VALUE,
+    REJECTED,
+    STEPS,
+    best_cosine,
+    head_moved,
+    head_size,
+    mark,
+    not_all_learnt,
+    note_learnt,
+    note_peak,
+    record,
+)
+from dynlab.population.pair.kinks import crossing, settle_kink
 from dynlab.population.pair.solver import (
     LOG_SPEED_STEP,
     arc_system,
-    best_cosine,
-    crossing,
-    elapsed,
     flow_jacobian,
-    head_size,
     interpolate,
-    invariants,
-    middle_gap,
-    plausible_slope,
     rosenbrock_step,
-    settle_kink,
-    settled,
     size,
     slaved_floors,
     step_error,
-    theta_at,
 )
 from dynlab.population.status import AT_REST, NOT_FINITE, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL
 from dynlab.population.stepping import DOMINANT, FIRST, GROW, PEAK, SAFETY, SECOND, SHRINK
 
-# Entries of tally and counts.
-PEAK_VALUE, DRIFT, END = 0, 1, 2
-STEPS, REJECTED, TRACED, NEXT_TIME = 0, 1, 2, 3
 MOST_REJECTED = 100
 # What is not a status: the trajectory goes on.
 RUNNING = -1
@@ -43,146 +56,6 @@ FIXED_POINT = 1e-14
 CLOCK = 1000.0
 # A step that takes less than this share of the time before it need not be timed so well.
 SHORT = 1e-4
-
-
-def add_time(clock, step):
-    """Compensated sum: clock = (time, its rounding error)."""
-    step = step + clock[1]
-    total = clock[0] + step
-    clock[1] = step - (total - clock[0])
-    clock[0] = total
-
-
-def locate_learnt(system, table, z, new, stages, side, feature, top, point):
-    """Theta in (0, top] at which `feature` becomes learnt (known to be so at top), by bisection."""
-    kind, m, features, _ = system
-    low = 0.0
-    high = top
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        interpolate(table, middle, z, new, stages, point)
-        if best_cosine(kind, m, features, point, side, feature) > DOMINANT:
-            high = middle
-        else:
-            low = middle
-    interpolate(table, high, z, new, stages, point)
-    return high
-
-
-def locate_peak(system, table, z, new, stages, top, point):
-    """Theta of the largest head entry inside the step, by golden-section search (one maximum a step)."""
-    m = system[1]
-    n = len(z)
-    ratio = 0.6180339887498949
-    low = 0.0
-    high = top
-    x1 = high - ratio * (high - low)
-    x2 = low + ratio * (high - low)
-    interpolate(table, x1, z, new, stages, point)
-    y1 = head_size(n, m, point)
-    interpolate(table, x2, z, new, stages, point)
-    y2 = head_size(n, m, point)
-    for _ in range(40):
-        if y1 > y2:
-            high = x2
-            x2 = x1
-            y2 = y1
-            x1 = high - ratio * (high - low)
-            interpolate(table, x1, z, new, stages, point)
-            y1 = head_size(n, m, point)
-        else:
-            low = x1
-            x1 = x2
-            y1 = y2
-            x2 = low + ratio * (high - low)
-            interpolate(table, x2, z, new, stages, point)
-            y2 = head_size(n, m, point)
-    interpolate(table, 0.5 * (low + high), z, new, stages, point)
-    return 0.5 * (low + high)
-
-
-def mark(row, time, state, marks, snapshots):
-    """Keep the time and the state of an event."""
-    marks[row] = time
-    for i in range(len(state)):
-        snapshots[row, i] = state[i]
-
-
-def note_learnt(system, table, z, new, stages, side, last, top, clock, timing, learnt, marks, snapshots, point):
-    """Record the features learnt within the step; last: the state at theta = top."""
-    kind, m, features, _ = system
-    pace, span = timing
-    for f in range(features):
-        if learnt[f] >= 0.0 or best_cosine(kind, m, features, last, side, f) <= DOMINANT:
-            continue
-        theta = locate_learnt(system, table, z, new, stages, side, f, top, point)
-        learnt[f] = clock[0] + elapsed(theta / span, pace)
-        if marks[FIRST] < 0.0:
-            mark(FIRST, learnt[f], point, marks, snapshots)
-        elif learnt[f] < marks[FIRST]:
-            for i in range(len(point)):
-                snapshots[SECOND, i] = snapshots[FIRST, i]
-            marks[SECOND] = marks[FIRST]
-            mark(FIRST, learnt[f], point, marks, snapshots)
-        elif marks[SECOND] < 0.0:
-            mark(SECOND, learnt[f], point, marks, snapshots)
-
-
-def note_peak(system, table, z, new, stages, old_rates, new_rates, last, top, clock, timing, tally, marks, snapshots, point):
-    """Record the head's largest entry so far: at the step's end, or inside the step where an entry turned."""
-    m = system[1]
-    n = len(z)
-    pace, span = timing
-    turned = False
-    for i in range(n - m * (m - 1), n):
-        if old_rates[i] * new_rates[i] < 0.0 and abs(z[i]) + abs(last[i]) > 0.5 * tally[PEAK_VALUE]:
-            turned = True
-    if turned:
-        theta = locate_peak(system, table, z, new, stages, top, point)
-        value = head_size(n, m, point)
-        if value > tally[PEAK_VALUE]:
-            tally[PEAK_VALUE] = value
-            mark(PEAK, clock[0] + elapsed(theta / span, pace), point, marks, snapshots)
-    value = head_size(n, m, last)
-    if value > tally[PEAK_VALUE]:
-        tally[PEAK_VALUE] = value
-        mark(PEAK, clock[0] + elapsed(top / span, pace), last, marks, snapshots)
-
-
-def not_all_learnt(features, learnt):
-    """Whether a feature is still to be learnt."""
-    for f in range(features):
-        if learnt[f] < 0.0:
-            return True
-    return False
-
-
-def head_moved(n, m, old_rates, new_rates, last, tally):
-    """Whether the largest head entry grew over the step, or an entry turned within it."""
-    for i in range(n - m * (m - 1), n):
-        if abs(last[i]) > tally[PEAK_VALUE] or old_rates[i] * new_rates[i] < 0.0:
-            return True
-    return False
-
-
-def record(table, z, new, stages, top, clock, timing, times, at_times, trace_time, trace, per_step, counts, point):
-    """Record the step at the chosen times and, for a trace, at `per_step` points of its interpolant."""
-    pace, span = timing
-    end = clock[0] + elapsed(top / span, pace)
-    while counts[NEXT_TIME] < len(times) and times[counts[NEXT_TIME]] <= end:
-        theta = span * theta_at(times[counts[NEXT_TIME]] - clock[0], pace)
-        interpolate(table, min(theta, top), z, new, stages, point)
-        for i in range(len(z)):
-            at_times[counts[NEXT_TIME], i] = point[i]
-        counts[NEXT_TIME] += 1
-    for k in range(per_step):
-        if counts[TRACED] < len(trace_time):
-            theta = top * (k + 1.0) / per_step
-            interpolate(table, theta, z, new, stages, point)
-            trace_time[counts[TRACED]] = clock[0] + elapsed(theta / span, pace)
-            for i in range(len(z)):
-                trace[counts[TRACED], i] = point[i]
-            counts[TRACED] += 1
 
 
 def all_finite(n, rates, jac):
@@ -196,24 +69,12 @@ def all_finite(n, rates, jac):
     return True
 
 
-def at_rounding(n, z, jac):
-    """Whether what rounding z does to the rates is as large as the rates: a fixed point, as far as float64 can tell.
-
-    jac: Jacobian in arc length, so that the rates have norm 1. The cubic pair is left out: its rates stay exact there.
-    """
-    for i in range(n):
-        total = 0.0
-        for k in range(n):
-            total += abs(jac[i, k]) * max(abs(z[k]), 1.0)
-        if total > 1e15:
-            return True
-    return False
-
-
-def begin(system, axes, z, side, weights, learnt, marks, snapshots, tally, scratch, complex_scratch, buffers):
+def begin(problem, z, side, events, spare):
     """Prepare `advance`, whose arguments these are. Returns RUNNING, or NOT_FINITE."""
+    system, axes, _, (arc, caps), _ = problem
     kind, m, features, par = system
-    arc, caps = weights
+    learnt, marks, snapshots, tally, _ = events
+    scratch, complex_scratch, buffers = spare
     rates, jac = buffers[0], buffers[1]
     normal, clock, charge0, _, floors, control = buffers[10:]
     n = size(axes, z)
@@ -246,207 +107,223 @@ def begin(system, axes, z, side, weights, learnt, marks, snapshots, tally, scrat
     return RUNNING
 
 
-def advance(
-    system,
-    axes,
-    table,
-    z,
-    side,
-    weights,
-    limits,
-    stop_at,
-    times,
-    at_times,
-    trace_time,
-    trace,
-    per_step,
-    learnt,
-    marks,
-    snapshots,
-    tally,
-    counts,
-    scratch,
-    complex_scratch,
-    buffers,
-):
+def advance(problem, z, side, stop_at, records, events, spare):
     """Follow the flow from z (overwritten) to its end, or until `stop_at` steps were tried since the start, whichever is
-    first; return the status, or RUNNING.
+    first; return the status, or RUNNING. side: see `kinks`.
 
     What is interrupted goes on as if it had not been: all that one step leaves to the next is in the arrays.
-
-    system: (kind, m, K, par). axes: see `solver.size`. table: (A, C, H, gamma) of the method. side: see `solver`.
-    weights: (arc (n,), floors (n,)). limits: (until, rtol, stop when settled, largest number of steps).
-    times, at_times: when to record and where to; trace_time, trace, per_step: the trace.
-    learnt (K,), marks (3,), snapshots (3, n): events (-1: never).
-    tally: largest head entry, largest relative drift of the conserved quantities, end time. counts: steps, rejected,
-    trace points, times recorded. buffers: scratch of the solver.
     """
-    kind, m, features, par = system
-    arc, caps = weights
-    until, rtol, stop_when_settled, max_steps = limits
-    rates, jac, new_rates, new_jac, matrix, order, stages, point, new, last = buffers[:10]
-    normal, clock, charge0, charge1, floors, control = buffers[10:]
-    n = size(axes, z)
-    h = control[LENGTH]
-    last_h = control[LAST_LENGTH]
-    last_error = control[LAST_ERROR]
-    fastest = control[FASTEST]
-    speed = control[SPEED]
-    slope = control[SLOPE]
-    in_time = control[IN_TIME] > 0.0
-    fresh = control[FRESH] > 0.0
-    held_back = control[HELD_BACK] > 0.0
-    in_a_row = int(control[IN_A_ROW])
-    trouble = RUNNING
+    _, _, _, _, (until, _, _, max_steps) = problem
+    tally, counts = events[3], events[4]
+    clock, control = spare[2][11], spare[2][15]
+    n = size(problem[1], z)
     while counts[STEPS] + counts[REJECTED] < stop_at:
-        if fresh:
-            slaved_floors(kind, n, m, features, jac, caps, floors)
-            fresh = False
-            fastest = max(fastest, speed)
-            remaining = until - clock[0]
-            resting = not is_steep(kind) and speed < FIXED_POINT * fastest
-            if speed == 0.0 or resting or (not is_odd(kind) and is_steep(kind) and at_rounding(n, z, jac)):
-                return finish(n, z, times, at_times, counts, tally, until, AT_REST)
-            if stop_when_settled and settled(kind, m, features, z, side, rates, speed, remaining):
-                return finish(n, z, times, at_times, counts, tally, clock[0], STATIONARY)
-        fixed = speed if in_time else 0.0
-        rosenbrock_step(system, axes, table, h, fixed, z, side, arc, jac, scratch, matrix, order, stages, point, new)
-        error = step_error(kind, m, features, rtol, floors, z, new, stages)
-        factor = SHRINK
-        accepted = error <= 1.0
-        if error < 1e30:
-            factor = max(SHRINK, min(GROW, SAFETY / max(error, 1e-10) ** 0.2))
-        top = 1.0
-        kink = -1
-        gap = 0.0
-        step_time = 0.0
-        start = 0.0
-        end = 0.0
-        pace = (h, 0.0, 0.0, 0.0, 0.0, 0.0)
-        speed1 = speed
-        slope1 = slope
-        in_time1 = in_time
+        if control[FRESH] > 0.0:
+            state = resting(problem, z, side, spare)
+            if state != RUNNING:
+                return finish(n, z, records, counts, tally, until if state == AT_REST else clock[0], state)
+        error, factor, accepted = attempt(problem, z, side, spare)
+        top, kink, pace, step_time, after = 1.0, -1, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0, (0.0, 0.0, False)
         if accepted:
-            if kind == RELU:
-                top, kink = crossing(system, table, z, new, stages, side, scratch, point, last)
-            if top < 1.0:
-                interpolate(table, top, z, new, stages, last)
-            else:
-                for i in range(n):
-                    last[i] = new[i]
-            flow_jacobian(system, last, side, scratch, complex_scratch, new_rates, new_jac)
-            accepted = all_finite(n, new_rates, new_jac)
+            accepted, top, kink = reach(problem, z, side, spare)
         if accepted:
-            # The time integral wants the speed and its slope at both ends, from the same side of a kink.
-            speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
-            log1 = log(speed1) if speed1 > 0.0 else log(speed) - 1.0
-            log0 = log(speed)
-            change = abs(log1 - log0)
-            if in_time:
-                pace = (h * top, log0, 0.0, log0, 0.0, 0.0)
-            else:
-                start = plausible_slope(h * top, slope, log1 - log0)
-                end = plausible_slope(h * top, slope1, log1 - log0)
-                pace = (h * top, log0, start, log1, end, 0.0)
-            step_time = elapsed(1.0, pace)
-            if not in_time and step_time > SHORT * clock[0]:
-                interpolate(table, 0.5 * top, z, new, stages, point)
-                gap = middle_gap(system, arc, side, scratch, pace, point, normal)
-                pace = (h * top, log0, start, log1, end, 16.0 * gap)
-                step_time = elapsed(1.0, pace)
-            if change > LOG_SPEED_STEP and not in_time and (is_steep(kind) or speed1 > FIXED_POINT * fastest):
-                accepted = False
-                factor = max(SHRINK, min(factor, 0.8 * LOG_SPEED_STEP / change))
-            time_error = abs(gap) * step_time / ((clock[0] + step_time) * CLOCK * rtol)
-            if time_error > 1.0:
-                accepted = False
-                factor = max(SHRINK, min(factor, SAFETY / time_error**0.25))
+            accepted, factor, pace, step_time, after = timed(problem, z, side, top, factor, spare)
         if not accepted:
             counts[REJECTED] += 1
-            h = h * min(factor, 0.9)
-            held_back = True
-            in_a_row += 1
-            if in_a_row > MOST_REJECTED:
-                trouble = UNDERFLOW if error < 1e30 else NOT_FINITE
-                break
+            control[LENGTH] = control[LENGTH] * min(factor, 0.9)
+            control[HELD_BACK] = 1.0
+            control[IN_A_ROW] += 1.0
+            if control[IN_A_ROW] > MOST_REJECTED:
+                tally[END] = clock[0]
+                return UNDERFLOW if error < 1e30 else NOT_FINITE
             continue
-        in_a_row = 0
+        control[IN_A_ROW] = 0.0
         counts[STEPS] += 1
-        timing = (pace, top)
-        stop = clock[0] + step_time >= until
-        cut = top
-        if stop:
-            cut = top * theta_at(until - clock[0] - clock[1], pace)
-            interpolate(table, cut, z, new, stages, last)
-        # Calls with this many arrays cost as much as a stage of the method: only where there is something to note.
-        if not_all_learnt(features, learnt):
-            note_learnt(system, table, z, new, stages, side, last, cut, clock, timing, learnt, marks, snapshots, point)
-        if head_moved(n, m, rates, new_rates, last, tally):
-            note_peak(
-                system, table, z, new, stages, rates, new_rates, last, cut, clock, timing, tally, marks, snapshots, point
-            )
-        if len(times) > 0 or per_step > 0:
-            record(table, z, new, stages, cut, clock, timing, times, at_times, trace_time, trace, per_step, counts, point)
-        for i in range(n):
-            z[i] = last[i]
-        invariants(kind, m, features, par[7], z, charge1)
-        for j in range(m):
-            tally[DRIFT] = max(tally[DRIFT], abs(charge1[j] - charge0[j]) / charge0[j])
-        if stop:
-            return finish(n, z, times, at_times, counts, tally, until, UNTIL)
-        add_time(clock, step_time)
-        if kind == RELU:
-            turned = kink >= 0
-            if turned:
-                z[kink] = 0.0
-                settle_kink(system, z, side, kink, scratch, point)
-            for i in range(m * features):
-                if side[i] == 0:
-                    settle_kink(system, z, side, i, scratch, point)
-                    turned = turned or side[i] != 0
-            if turned:
-                flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
-                speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
-        if in_time:
-            # What has been learnt about the step is a length of time.
-            h = h * speed1 / speed
-            last_h = last_h * speed1 / speed
-        speed = speed1
-        slope = slope1
-        in_time = in_time1
-        for i in range(n):
-            rates[i] = new_rates[i]
-            for k in range(n):
-                jac[i, k] = new_jac[i, k]
-        fresh = True
-        # Predictive control (Gustafsson, ACM TOMS 20, 1994): the trend of the error counts, not its last value alone.
-        error = max(error, 1e-4)
-        trend = SAFETY * (h / last_h) * (last_error / (error * error)) ** 0.2
-        last_h = h
-        last_error = error
-        factor = min(factor, max(trend, SHRINK))
-        h = h * (min(factor, 1.0) if held_back else factor)
-        held_back = False
+        if take(problem, z, side, top, pace, step_time, records, events, spare):
+            return finish(n, z, records, counts, tally, until, UNTIL)
+        go_on(problem, z, side, kink, after, spare)
+        choose_length(error, factor, control)
     tally[END] = clock[0]
-    if trouble != RUNNING:
-        return trouble
-    if counts[STEPS] + counts[REJECTED] >= max_steps:
-        return TOO_MANY_STEPS
-    control[LENGTH] = h
-    control[LAST_LENGTH] = last_h
-    control[LAST_ERROR] = last_error
-    control[FASTEST] = fastest
-    control[SPEED] = speed
-    control[SLOPE] = slope
-    control[IN_TIME] = 1.0 if in_time else 0.0
-    control[FRESH] = 1.0 if fresh else 0.0
-    control[HELD_BACK] = 1.0 if held_back else 0.0
-    control[IN_A_ROW] = in_a_row
+    return TOO_MANY_STEPS if counts[STEPS] + counts[REJECTED] >= max_steps else RUNNING
+
+
+def resting(problem, z, side, spare):
+    """Look at a new state: AT_REST where nothing moves any more, STATIONARY where nothing can change before the end,
+    else RUNNING. Sets the error floors."""
+    (kind, m, features, _), axes, _, (_, caps), (until, _, stop_when_settled, _) = problem
+    rates, jac, clock, floors, control = spare[2][0], spare[2][1], spare[2][11], spare[2][14], spare[2][15]
+    n = size(axes, z)
+    speed = control[SPEED]
+    slaved_floors(kind, n, m, features, jac, caps, floors)
+    control[FRESH] = 0.0
+    control[FASTEST] = max(control[FASTEST], speed)
+    slow = not is_steep(kind) and speed < FIXED_POINT * control[FASTEST]
+    if speed == 0.0 or slow or (not is_odd(kind) and is_steep(kind) and at_rounding(n, z, jac)):
+        return AT_REST
+    if stop_when_settled and settled(kind, m, features, z, side, rates, speed, until - clock[0]):
+        return STATIONARY
     return RUNNING
 
 
-def finish(n, z, times, at_times, counts, tally, time, status):
+def attempt(problem, z, side, spare):
+    """A step from z into `new`: (its error in units of the tolerance, the next length's factor, whether it is good)."""
+    system, axes, table, (arc, _), (_, rtol, _, _) = problem
+    scratch, _, buffers = spare
+    jac, stages, new, floors, control = buffers[1], buffers[6], buffers[8], buffers[14], buffers[15]
+    fixed = control[SPEED] if control[IN_TIME] > 0.0 else 0.0
+    work = (buffers[4], buffers[5], stages, buffers[7], new)
+    rosenbrock_step(system, axes, table, control[LENGTH], fixed, z, side, arc, jac, scratch, work)
+    error = step_error(system[0], system[1], system[2], rtol, floors, z, new, stages)
+    factor = SHRINK
+    if error < 1e30:
+        factor = max(SHRINK, min(GROW, SAFETY / max(error, 1e-10) ** 0.2))
+    return error, factor, error <= 1.0
+
+
+def reach(problem, z, side, spare):
+    """Where the step ends, at a kink or at its own end: the state `last` there, with its rates and Jacobian.
+
+    Returns (whether these are finite, theta of the end, the signal at its kink or -1).
+    """
+    system, axes, table, _, _ = problem
+    scratch, complex_scratch, buffers = spare
+    new_rates, new_jac, stages, point, new, last = buffers[2], buffers[3], buffers[6], buffers[7], buffers[8], buffers[9]
+    n = size(axes, z)
+    top = 1.0
+    kink = -1
+    if system[0] == RELU:
+        top, kink = crossing(system, table, z, new, stages, side, scratch, point, last)
+    if top < 1.0:
+        interpolate(table, top, z, new, stages, last)
+    else:
+        for i in range(n):
+            last[i] = new[i]
+    flow_jacobian(system, last, side, scratch, complex_scratch, new_rates, new_jac)
+    return all_finite(n, new_rates, new_jac), top, kink
+
+
+def timed(problem, z, side, top, factor, spare):
+    """The time of the step to theta = top, and whether it is known well enough.
+
+    Turns the rates and the Jacobian at its end into those by arc length. Returns (accepted, factor, the step's pace and
+    time, (speed, slope, whether in time) at its end, from the same side of a kink).
+    """
+    system, axes, table, (arc, _), (_, rtol, _, _) = problem
+    scratch, _, buffers = spare
+    new_rates, new_jac, stages, point, new = buffers[2], buffers[3], buffers[6], buffers[7], buffers[8]
+    normal, clock, control = buffers[10], buffers[11], buffers[15]
+    length, speed, in_time = control[LENGTH] * top, control[SPEED], control[IN_TIME] > 0.0
+    speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
+    log0 = log(speed)
+    log1 = log(speed1) if speed1 > 0.0 else log0 - 1.0
+    change = abs(log1 - log0)
+    accepted = True
+    gap = 0.0
+    if in_time:
+        pace = (length, log0, 0.0, log0, 0.0, 0.0)
+    else:
+        start = plausible_slope(length, control[SLOPE], log1 - log0)
+        end = plausible_slope(length, slope1, log1 - log0)
+        pace = (length, log0, start, log1, end, 0.0)
+    step_time = elapsed(1.0, pace)
+    if not in_time and step_time > SHORT * clock[0]:
+        interpolate(table, 0.5 * top, z, new, stages, point)
+        gap = middle_gap(system, arc, side, scratch, pace, point, normal)
+        pace = (length, log0, pace[2], log1, pace[4], 16.0 * gap)
+        step_time = elapsed(1.0, pace)
+    if change > LOG_SPEED_STEP and not in_time and (is_steep(system[0]) or speed1 > FIXED_POINT * control[FASTEST]):
+        accepted = False
+        factor = max(SHRINK, min(factor, 0.8 * LOG_SPEED_STEP / change))
+    time_error = abs(gap) * step_time / ((clock[0] + step_time) * CLOCK * rtol)
+    if time_error > 1.0:
+        accepted = False
+        factor = max(SHRINK, min(factor, SAFETY / time_error**0.25))
+    return accepted, factor, pace, step_time, (speed1, slope1, in_time1)
+
+
+def take(problem, z, side, top, pace, step_time, records, events, spare):
+    """Move to the end of the step, or to `until` inside it, and note what happened. Returns whether that is the end."""
+    system, axes, table, _, (until, _, _, _) = problem
+    kind, m, features, par = system
+    learnt, tally, counts = events[0], events[3], events[4]
+    rates, _, new_rates, _, _, _, stages, point, new, last, _, clock, charge0, charge1, _, _ = spare[2]
+    n = size(axes, z)
+    step, timing = (z, new, stages), (pace, top)
+    stop = clock[0] + step_time >= until
+    cut = top
+    if stop:
+        cut = top * theta_at(until - clock[0] - clock[1], pace)
+        interpolate(table, cut, z, new, stages, last)
+    # Calls with this many arrays cost as much as a stage of the method: only where there is something to note.
+    if not_all_learnt(features, learnt):
+        note_learnt(system, table, step, side, last, cut, clock, timing, events, point)
+    if head_moved(n, m, rates, new_rates, last, tally):
+        note_peak(system, table, step, (rates, new_rates), last, cut, clock, timing, events, point)
+    if len(records[0]) > 0 or records[4] > 0:
+        record(table, step, cut, clock, timing, records, counts, point)
+    for i in range(n):
+        z[i] = last[i]
+    invariants(kind, m, features, par[7], z, charge1)
+    for j in range(m):
+        tally[DRIFT] = max(tally[DRIFT], abs(charge1[j] - charge0[j]) / charge0[j])
+    if not stop:
+        add_time(clock, step_time)
+    return stop
+
+
+def go_on(problem, z, side, kink, after, spare):
+    """Make the end of the step the start of the next; a signal that reached its kink, or was held at one, takes its side.
+
+    after: (speed, slope, whether in time) at the end.
+    """
+    system, axes, _, (arc, _), _ = problem
+    scratch, complex_scratch, buffers = spare
+    rates, jac, new_rates, new_jac, point, normal = buffers[0], buffers[1], buffers[2], buffers[3], buffers[7], buffers[10]
+    control = buffers[15]
+    n = size(axes, z)
+    speed1, slope1, in_time1 = after
+    if system[0] == RELU:
+        turned = kink >= 0
+        if turned:
+            z[kink] = 0.0
+            settle_kink(system, z, side, kink, scratch, point)
+        for i in range(system[1] * system[2]):
+            if side[i] == 0:
+                settle_kink(system, z, side, i, scratch, point)
+                turned = turned or side[i] != 0
+        if turned:
+            flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
+            speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
+    if control[IN_TIME] > 0.0:
+        # What has been learnt about the step is a length of time.
+        control[LENGTH] = control[LENGTH] * speed1 / control[SPEED]
+        control[LAST_LENGTH] = control[LAST_LENGTH] * speed1 / control[SPEED]
+    control[SPEED] = speed1
+    control[SLOPE] = slope1
+    control[IN_TIME] = 1.0 if in_time1 else 0.0
+    control[FRESH] = 1.0
+    for i in range(n):
+        rates[i] = new_rates[i]
+        for k in range(n):
+            jac[i, k] = new_jac[i, k]
+
+
+def choose_length(error, factor, control):
+    """The next step's length. factor: from the error alone."""
+    h, last_h, last_error = control[LENGTH], control[LAST_LENGTH], control[LAST_ERROR]
+    # Predictive control (Gustafsson, ACM TOMS 20, 1994): the trend of the error counts, not its last value alone.
+    error = max(error, 1e-4)
+    trend = SAFETY * (h / last_h) * (last_error / (error * error)) ** 0.2
+    control[LAST_LENGTH] = h
+    control[LAST_ERROR] = error
+    factor = min(factor, max(trend, SHRINK))
+    control[LENGTH] = h * (min(factor, 1.0) if control[HELD_BACK] > 0.0 else factor)
+    control[HELD_BACK] = 0.0
+
+
+def finish(n, z, records, counts, tally, time, status):
     """End at `time`: times still to be recorded see the end state (nothing changes any more, or none are left)."""
+    times, at_times = records[0], records[1]
     while counts[NEXT_TIME] < len(times):
         for i in range(n):
             at_times[counts[NEXT_TIME], i] = z[i]

@@ -19,29 +19,21 @@ stops because a step is small beside t.
 norm; for head entries relative with a floor of HEAD_FLOOR times their scale. A step whose error is not a finite
 number is rejected.
 
-**Kinks of relu** (signals that reach 0 in finite time): inside a step each signal keeps the formula of its side;
-when it changes sign the step is cut at the zero, and if the velocities of both sides point at the kink the signal is
-held there (sliding, side = 0) until one of them points away.
+**Kinks of relu** (signals that reach 0 in finite time): `dynlab.population.pair.kinks`.
 """
 
-from math import exp, log, sqrt
+from math import sqrt
 
-from dynlab.formulas.activations import RELU, degree_of, is_steep
+from dynlab.formulas.activations import RELU, is_steep
 from dynlab.formulas.cubic_flow_rates import cubic_pair_jacobian, cubic_pair_rates
 from dynlab.formulas.flow_rates import general_rates, pair_rates
 
 # Largest change of log s within a step, so that the time integral stays accurate.
 LOG_SPEED_STEP = 2.5
-# What d log s / d tau may be beyond the bound of `plausible_slope`, in units of 1/h: a blow-up turns within one step.
-PLAY = 4.0
 # Steepest fall of log s per unit of arc length that is still followed in arc length.
 STEEPEST = 30.0
 FADED = 40.0
-WAITING = 0.5  # share of the noise part in a neuron that has learnt nothing yet
 PARALLEL = 40.0
-# 5-point Gauss-Legendre on [0, 1].
-NODES = (0.046910077030668, 0.23076534494715845, 0.5, 0.7692346550528415, 0.953089922969332)
-WEIGHTS = (0.11846344252809454, 0.23931433524968324, 0.28444444444444444, 0.23931433524968324, 0.11846344252809454)
 
 
 def flow_rates(system, z, side, scratch, rates):
@@ -239,11 +231,13 @@ def substitute(axes, matrix, order, b, out):
         out[i] = value
 
 
-def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scratch, matrix, order, stages, point, new):
+def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scratch, work):
     """One step of length h in arc length from z: fills stages (8, n) and new (n,).
 
-    fixed_speed: 0, or the speed s that turns the arc length into time for this step.
+    fixed_speed: 0, or the speed s that turns the arc length into time for this step. work: (matrix (n, n), order (n,),
+    stages, point (n,), new).
     """
+    matrix, order, stages, point, new = work
     a, c, _, gamma = table
     n = size(axes, z)
     diagonal = 1.0 / (h * gamma)
@@ -302,208 +296,3 @@ def interpolate(table, theta, z, new, stages, out):
         weight = theta * rest * (weights[0, j] + theta * (weights[1, j] + theta * weights[2, j]))
         for i in range(len(z)):
             out[i] += weight * stages[j, i]
-
-
-def plausible_slope(h, slope, change):
-    """d log s / d tau, limited to what fits the change of log s over the step (Fritsch & Carlson's bound, with play).
-
-    The slope is a difference of large numbers where a stiff direction has relaxed to rounding; the change is not.
-    """
-    high = max(0.0, 3.0 * change) + PLAY
-    low = min(0.0, 3.0 * change) - PLAY
-    return min(max(slope, low / h), high / h)
-
-
-def log_speed(theta, pace):
-    """log s at theta: the quartic through the values and slopes at both ends of the step and the value in its middle.
-
-    pace: (length h of the step, log s and its slope by arc length at the start, the same at the end, bump).
-    """
-    h, log0, slope0, log1, slope1, bump = pace
-    rest = 1.0 - theta
-    value = rest * rest * ((1.0 + 2.0 * theta) * log0 + theta * h * slope0)
-    value += theta * theta * ((3.0 - 2.0 * theta) * log1 - rest * h * slope1)
-    return value + bump * theta * theta * rest * rest
-
-
-def elapsed(theta, pace):
-    """Time from the step's start to theta: h times the integral of 1/s."""
-    total = 0.0
-    for i in range(5):
-        total += WEIGHTS[i] * exp(-log_speed(theta * NODES[i], pace))
-    return pace[0] * theta * total
-
-
-def theta_at(time, pace):
-    """The theta at which `elapsed` equals `time`, by bisection and secant steps (monotone)."""
-    low = 0.0
-    high = 1.0
-    f_low = -time
-    f_high = elapsed(1.0, pace) - time
-    for turn in range(80):
-        middle = low - f_low * (high - low) / (f_high - f_low) if turn % 3 else 0.5 * (low + high)
-        value = elapsed(middle, pace) - time
-        if value <= 0.0:
-            low = middle
-            f_low = value
-        else:
-            high = middle
-            f_high = value
-        if high - low <= 1e-15 or value == 0.0:
-            break
-    return low if -f_low < f_high else high
-
-
-def middle_gap(system, arc, side, scratch, pace, state, rates):
-    """How far log s at the middle of the step, state `state`, is above the cubic through the ends (at most 1/2)."""
-    flow_rates(system, state, side, scratch, rates)
-    total = 0.0
-    for i in range(len(state)):
-        total += (arc[i] * rates[i]) ** 2
-    if not total > 0.0:
-        return 0.0
-    return min(max(0.5 * log(total) - log_speed(0.5, pace), -0.5), 0.5)
-
-
-def cosine_square(kind, m, features, z, side, j, f):
-    """Squared cosine between neuron j's weights and feature f."""
-    total = exp(2.0 * z[m * features + j])
-    wanted = 0.0
-    for k in range(features):
-        x = z[j * features + k]
-        x = exp(2.0 * log_signal(kind, m, features, z, j * features + k)) if is_steep(kind) else x * x
-        total += x
-        if k == f:
-            wanted = x
-    return wanted / total
-
-
-def best_cosine(kind, m, features, z, side, f):
-    """Largest squared cosine of any neuron with feature f."""
-    best = 0.0
-    for j in range(m):
-        best = max(best, cosine_square(kind, m, features, z, side, j, f))
-    return best
-
-
-def head_size(n, m, z):
-    """Largest |E_jr|, j != r."""
-    best = 0.0
-    for i in range(n - m * (m - 1), n):
-        best = max(best, abs(z[i]))
-    return best
-
-
-def invariants(kind, m, features, par_rate, z, out):
-    """The m conserved quantities |w_j|^2/q + sum_r (E_jr^2 - E_rj^2)/r (`dynlab.population.invariants`)."""
-    degree = degree_of(kind)
-    head = len(z) - m * (m - 1)
-    for j in range(m):
-        total = exp(2.0 * z[m * features + j])
-        for f in range(features):
-            x = z[j * features + f]
-            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_steep(kind) else x * x
-        total = total / degree
-        if par_rate > 0.0:
-            for r in range(m):
-                if r != j:
-                    own = z[head + j * (m - 1) + (r if r < j else r - 1)]
-                    lent = z[head + r * (m - 1) + (j if j < r else j - 1)]
-                    total += (own * own - lent * lent) / par_rate
-        out[j] = total
-
-
-def kink_velocity(system, z, side, i, trial, scratch, rates):
-    """Velocity of the signal at index i if it were on side `trial` (+1 or -1) of its kink."""
-    kept = side[i]
-    side[i] = trial
-    flow_rates(system, z, side, scratch, rates)
-    side[i] = kept
-    return rates[i]
-
-
-def settle_kink(system, z, side, i, scratch, rates):
-    """Choose the side of a signal that sits at 0: away from the kink if a velocity points away, else 0 (sliding)."""
-    up = kink_velocity(system, z, side, i, 1, scratch, rates)
-    down = kink_velocity(system, z, side, i, -1, scratch, rates)
-    side[i] = side_of(up, down, 0.0)
-
-
-def side_of(up, down, idle):
-    """The side of a kink that a signal leaves to; 0 (sliding) where no velocity points away from it faster than `idle`.
-
-    up, down: the velocities there by the formulas of the upper and of the lower side.
-    """
-    if up > idle and up >= -down:
-        return 1
-    return -1 if down < -idle else 0
-
-
-def released(system, z, side, i, scratch, rates):
-    """Whether the force lets go of signal i, held at its kink."""
-    settle_kink(system, z, side, i, scratch, rates)
-    let_go = side[i] != 0
-    side[i] = 0
-    return let_go
-
-
-def crossing(system, table, z, new, stages, side, scratch, point, rates):
-    """First theta at which a relu signal reaches its kink or is let go of within the step, and its index; else (1, -1)."""
-    kind, m, features, _ = system
-    first = 1.0
-    which = -1
-    if kind != RELU:
-        return first, which
-    for i in range(m * features):
-        if side[i] != 0 and (new[i] * side[i] > 0.0 or z[i] * side[i] <= 0.0):
-            continue
-        low = 0.0
-        high = first
-        interpolate(table, high, z, new, stages, point)
-        if not (released(system, point, side, i, scratch, rates) if side[i] == 0 else point[i] * side[i] <= 0.0):
-            continue
-        for _ in range(55):
-            middle = 0.5 * (low + high)
-            interpolate(table, middle, z, new, stages, point)
-            if released(system, point, side, i, scratch, rates) if side[i] == 0 else point[i] * side[i] <= 0.0:
-                high = middle
-            else:
-                low = middle
-        first = high
-        which = i
-    return first, which
-
-
-def settled(kind, m, features, z, side, rates, speed, remaining):
-    """Whether nothing can change any more before the end.
-
-    Every signal's relative growth over the remaining time is below 1 %, every decaying one is negligible or likewise
-    slow, noise parts are below 1 % of the weights or fixed, and head entries are decaying or below 1e-12. A neuron that is
-    noise for the most part still waits for a feature, however slowly it moves. rates: dz/dtau.
-    """
-    n = len(z)
-    head = n - m * (m - 1)
-    for i in range(head, n):
-        if abs(z[i]) > 1e-12 and (z[i] * rates[i] > 0.0 or abs(z[i]) > 1e-6):
-            if abs(rates[i]) * speed * remaining > 1e-2 * abs(z[i]):
-                return False
-    for j in range(m):
-        noise = exp(2.0 * z[m * features + j])
-        total = noise
-        for f in range(features):
-            x = z[j * features + f]
-            total += exp(2.0 * log_signal(kind, m, features, z, j * features + f)) if is_steep(kind) else x * x
-        if noise > WAITING * total:
-            return False
-        if noise > 1e-2 * total and abs(rates[m * features + j]) * speed * remaining > 1e-2:
-            return False
-        for f in range(features):
-            i = j * features + f
-            if is_steep(kind):
-                change = log_signal(kind, m, features, rates, i) * speed * remaining
-                share = exp(2.0 * log_signal(kind, m, features, z, i)) / total
-                if change > 1e-2 or (change < -1e-2 and share > 1e-6):
-                    return False
-            elif abs(rates[i]) * speed * remaining > 1e-2 * (abs(z[i]) + 1e-3 * sqrt(total)):
-                return False
-    return True

@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 from dynlab import Model
 from dynlab.formulas import cubic_flow_rates
 from dynlab.population import gradient
-from dynlab.population.pair import flow, integrate
+from dynlab.population.pair import clock, flow
 from dynlab.population.starts import draw_start
 from dynlab.population.stepping import method_table
 from tests.population.pair import checkers
@@ -191,7 +191,7 @@ def keeps_small_steps(add):
 
 
 def test_missing_compensation_is_caught():
-    keeps_small_steps(integrate.add_time)
+    keeps_small_steps(clock.add_time)
 
     def plain(clock, step):
         clock[0] += step
