@@ -13,6 +13,7 @@ import pytest
 import dynlab
 import dynlab.figures as figures
 from tests import ROOT
+from tests.waiting import HANGS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SOURCE = Path(dynlab.__file__).parents[1] == ROOT  # else the tests stand beside an installed wheel, without the source
@@ -22,7 +23,7 @@ LEFT = shutil.ignore_patterns("__pycache__", "*.egg-info")
 def run(code, folder, *more):
     """What a fresh interpreter prints, without this one's path."""
     command = [sys.executable, "-I", "-c", code, *map(str, more)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_an_installed_dynlab_is_found_from_the_folder_that_holds_the_clone(clone
 def test_a_wheel_wins_over_a_folder_of_its_name(tmp_path):
     (tmp_path / "dynlab" / "dynlab").mkdir(parents=True)
     command = [sys.executable, "-c", "import dynlab; print(dynlab.Model())"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS, check=False)
     assert done.stdout == "Model()\n", done.stderr
 
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.waiting import HANGS
+
 BAD = [
     ("--strong 0", "--strong 0: must be a finite number > 0"),
     ("--strong inf", "--strong inf: must be"),
@@ -80,7 +82,7 @@ def refusal(options, folder):
     """Run the command with these options; its line of error, after checking that it behaved."""
     before = tree(folder)
     command = [sys.executable, "-m", "dynlab.run", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False, cwd=folder)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
@@ -113,7 +115,7 @@ def test_the_first_wrong_setting_is_named_before_the_folder_is_claimed(desk):
 def test_help_names_every_option_and_writes_nothing(desk):
     before = tree(desk)
     command = [sys.executable, "-m", "dynlab.run", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=desk)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=True, cwd=desk)
     options = "strong weak activation dim seeds seed noise patches feature-patches mask eta-head until method"
     for option in f"{options} rtol threads out no-plots quiet".split():
         assert f"\n  --{option} " in done.stdout

@@ -16,6 +16,7 @@ from dynlab.__main__ import main, module_of
 from dynlab.command_line.names import COMMANDS
 from dynlab.command_line.parser import Parser
 from tests import ROOT
+from tests.waiting import HANGS
 
 BESIDE = Path(dynlab.__file__).parents[1]
 PROJECT = ROOT / "pyproject.toml"
@@ -39,7 +40,7 @@ def program(*words: str) -> subprocess.CompletedProcess:
     """The command in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(BESIDE)}
     command = [sys.executable, "-m", "dynlab", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False, env=environment)
 
 
 def test_alone_it_lists_the_commands():

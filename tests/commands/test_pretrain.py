@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numba
@@ -20,6 +19,7 @@ from dynlab.images.settings import REPRESENTATIONS, Pretraining, pretraining
 from dynlab.images.training import run_folder, train
 from dynlab.images.worth import representations
 from tests.images import small
+from tests.waiting import HANGS, until
 
 SMALL = ["--encoder", "demo", "--projector", "16,8", "--batch", "16", "--steps", "24", "--record", "4", "--knn-every", "2"]
 RUN = [sys.executable, "-m", "tests.images.small", "dynlab.pretrain", *SMALL, "--data", "nowhere", "--every", "5"]
@@ -57,19 +57,16 @@ def test_a_run_fills_its_folder(tmp_path, capsys):
 
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert subprocess.run([*RUN, "--no-plots", "--out", str(whole)], timeout=300).returncode == 0
+    assert subprocess.run([*RUN, "--no-plots", "--out", str(whole)], timeout=HANGS).returncode == 0
     again = [*RUN, "--no-plots", "--out", str(cut)]
     for lines in (2, 5):  # killed once before and once after the first checkpoint
         process = subprocess.Popen(again, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        metrics, end = cut / "metrics.csv", time.monotonic() + 200
-        while process.poll() is None and time.monotonic() < end:
-            if metrics.is_file() and metrics.read_bytes().count(b"\n") >= lines:
-                break
-            time.sleep(0.002)
+        metrics = cut / "metrics.csv"
+        until(lambda: metrics.is_file() and metrics.read_bytes().count(b"\n") >= lines, process)  # noqa: B023
         process.kill()
         process.communicate()
         again = [*RUN, "--no-plots", "--out", str(cut), "--resume"]
-    assert subprocess.run(again, timeout=300).returncode == 0
+    assert subprocess.run(again, timeout=HANGS).returncode == 0
     for name in ("metrics.csv", "weights.npz"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
     assert len(list((cut / "checkpoints").iterdir())) == run_folder.KEPT
@@ -268,21 +265,19 @@ raise SystemExit(command(sys.argv[1], sys.argv[2:]))
 def test_full_disk_is_one_line_and_the_run_can_be_gone_on_with(tmp_path):
     """A limit on the size of files, set when the kernels are compiled, stands for the disk: the checkpoint does not fit."""
     words = RUN[3:] + ["--no-plots", "--out", str(tmp_path / "x")]
-    found = subprocess.run([sys.executable, "-c", FULL, *words], capture_output=True, text=True, timeout=300)
+    found = subprocess.run([sys.executable, "-c", FULL, *words], capture_output=True, text=True, timeout=HANGS)
     assert found.returncode == 1, found.stderr
     assert found.stderr.strip().count("\n") == 0 and "File too large" in found.stderr
     assert not list((tmp_path / "x").rglob("*.partial"))
-    assert subprocess.run([*RUN, "--no-plots", "--out", str(tmp_path / "x"), "--resume"], timeout=300).returncode == 0
+    assert subprocess.run([*RUN, "--no-plots", "--out", str(tmp_path / "x"), "--resume"], timeout=HANGS).returncode == 0
 
 
 def test_interrupted_run_says_so_and_keeps_its_folder(tmp_path):
     process = subprocess.Popen([*RUN, "--steps", "100000", "--out", str(tmp_path / "x")], stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 200
-    while not (tmp_path / "x" / "metrics.csv").is_file() and time.monotonic() < end:
-        time.sleep(0.01)
+    until((tmp_path / "x" / "metrics.csv").is_file, process)
     process.send_signal(signal.SIGINT)
     try:
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=HANGS)
     finally:
         process.kill()
     assert process.returncode == 130 and error.strip().count("\n") == 0

@@ -15,6 +15,7 @@ import dynlab
 from dynlab.claims import CLAIMS
 from dynlab.claims.claim import FAILS, HOLDS, OUT_OF_REACH, agrees, within
 from dynlab.theorem import NUMBERS
+from tests.waiting import HANGS
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": dynlab.__file__.rsplit("/dynlab/", 1)[0], "OMP_WAIT_POLICY": "passive"}
 RESULTS = ("theorem.json", "theorem.csv", "theorem.md", "points.csv", "settings.json")
@@ -23,7 +24,7 @@ RESULTS = ("theorem.json", "theorem.csv", "theorem.md", "points.csv", "settings.
 def command(folder, *options):
     """Run the command in a folder; the finished process."""
     words = [sys.executable, "-m", "dynlab.theorem", *options]
-    return subprocess.run(words, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(words, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 import dynlab
 from dynlab.docs import __main__ as command
 from dynlab.docs import plain_text
+from tests.waiting import HANGS
 
 ROOT = Path(dynlab.__file__).parents[1]
 DOCS = ROOT / "dynlab" / "docs"
@@ -23,7 +24,7 @@ def run(words, **environment):
     """The command in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     words = [sys.executable, "-m", "dynlab.docs", *words]
-    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANGS)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import dynlab
 from dynlab.docs.cells import cells, page
 from tests import ROOT
+from tests.waiting import HANGS
 
 TUTORIAL = Path(dynlab.__file__).parent / "docs" / "tutorial.py"
 
@@ -16,7 +17,7 @@ def run_cells(script: Path, figures: Path) -> subprocess.CompletedProcess:
     """The cells in a process of their own, elsewhere than in the checkout."""
     environment = os.environ | {"DYNLAB_FIGURES": str(figures), "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
     words = [sys.executable, "-m", "tests.docs.run_cells", str(script)]
-    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANGS)
 
 
 def test_every_cell_runs_and_what_it_asserts_holds(tmp_path):

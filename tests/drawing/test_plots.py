@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from dynlab import Model, Trajectory
 from tests.population.synthetic import four_phases
 from tests.tools import objects
+from tests.waiting import HANGS
 
 
 def crowd(neurons, features):
@@ -156,7 +157,7 @@ def test_plots_leave_pyplot_alone():
         "for make in t.PLOTS.values(): make().plot()._repr_png_()\n"
         "assert 'matplotlib.pyplot' not in sys.modules, 'pyplot keeps a list of open windows'"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
 
 

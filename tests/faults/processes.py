@@ -19,6 +19,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import HANGS
+
 PRELOADED = (
     "dynlab.reports.main_run", "dynlab.reports.phase_map", "dynlab.reports.portrait", "dynlab.ensembles.ablations",
     "dynlab.claims", "dynlab.ensembles.ensemble", "dynlab.samples.overlay", "dynlab.images.training.run_folder",
@@ -29,7 +31,6 @@ PRELOADED = (
 EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")
 FREEING = ("os.remove", "os.rmdir", "shutil.rmtree")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-LONGEST = 400  # seconds that a command may take, kernels being compiled on a busy machine
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(PRELOADED))
@@ -76,7 +77,7 @@ class Running:
 
     def wait(self) -> Ended:
         """Until it has ended."""
-        self.process.join(LONGEST)
+        self.process.join(HANGS)
         assert self.process.exitcode is not None, "the command does not end"
         out, errors = ((self.notes / name).read_text(encoding="utf-8", errors="replace") for name in ("out", "errors"))
         events = self.notes / "events"
@@ -84,7 +85,7 @@ class Running:
 
     def wait_for_pause(self) -> None:
         """Until the fault "pause" holds it."""
-        end = time.monotonic() + LONGEST
+        end = time.monotonic() + HANGS
         while not (self.notes / "paused").exists():
             assert self.process.is_alive() and time.monotonic() < end, self.wait()
             time.sleep(0.002)

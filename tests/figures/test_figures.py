@@ -18,6 +18,7 @@ from dynlab.drawing import style
 from figures.__main__ import main
 from figures.parts import module, read
 from tests.drawing.legibility import caption, faults
+from tests.waiting import HANGS
 
 PNG_WIDTHS = {round(inches * 200) for inches in (3.3, 6.9)}  # at the style's 200 points an inch
 ROOT = Path(figures.__file__).parent
@@ -198,6 +199,11 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, message):
 
 def test_the_module_is_a_command():
     done = subprocess.run(
-        [sys.executable, "-m", "figures", "--help"], cwd=ROOT.parent, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-m", "figures", "--help"],
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
+        check=True,
     )
     assert all(name in done.stdout for name in figures.NAMES)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.machine.toy import RUN, Toy, said
+from tests.waiting import HANGS
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ print(cache.kept()[0].unfinished, *cache.clear(old=True), cache.kept()[0].unfini
 
 def test_what_a_killed_process_was_writing_is_neither_read_nor_kept_for_ever(toy):
     process = toy.start(KILLED)
-    assert process.wait(timeout=120) == -signal.SIGKILL
+    assert process.wait(timeout=HANGS) == -signal.SIGKILL
     process.communicate()
     assert len(toy.files()) == 1 and ".writing." in toy.files()[0]
     size = sum(path.stat().st_size for path in toy.cache.rglob("*.writing.*"))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import dynlab
+from tests.waiting import HANGS
 
 COPIED = (
     "__init__.py", "_version.py", "machine/__init__.py", "machine/cache.py", "machine/closure.py", "machine/jit.py",
@@ -63,7 +64,7 @@ class Toy:
 
 def said(process: subprocess.Popen) -> tuple[str, str]:
     """What a process that must end well has printed: its line and its errors."""
-    out, errors = process.communicate(timeout=120)
+    out, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 0, errors
     assert out.count("\n") == 1
     return out.strip(), errors

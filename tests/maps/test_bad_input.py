@@ -7,6 +7,7 @@ import pytest
 
 from dynlab.phase import main
 from tests.maps.cases import ENVIRONMENT, X, Y
+from tests.waiting import HANGS
 
 BAD = [
     ("--x weka=0.1:1:4", "--x weka=0.1:1:4: must be an axis of strong, weak, noise, eta-head, until, patches"),
@@ -106,7 +107,7 @@ def test_a_wrong_option_is_one_line(desk, capsys, words, message):
 def test_no_traceback_in_a_process_of_its_own(tmp_path, words):
     done = subprocess.run(
         [sys.executable, "-m", "dynlab.phase", *words],
-        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("dynlab.phase: error: "), done.stderr

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 
 import pytest
 
 from tests.maps.cases import finished, record, store_of
+from tests.waiting import until
 
 distributed = pytest.importorskip("distributed", reason="needs the extra dask (distributed)")
 LARGER = {"x": "weak=0.2:0.8:7", "y": "eta-head=1e-3:1:6:log", "seeds": 96}
@@ -32,14 +32,10 @@ def test_a_killed_worker_changes_nothing(tmp_path, cluster):
     out, killed = tmp_path / "cluster", []
 
     def kill_one():
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if store_of(out).exists() and store_of(out).stat().st_size > 100_000:
-                worker = next(iter(cluster.workers.values()))
-                killed.append((worker.pid, store_of(out).stat().st_size))
-                os.kill(worker.pid, signal.SIGKILL)
-                return
-            time.sleep(0.005)
+        until(lambda: store_of(out).exists() and store_of(out).stat().st_size > 100_000)
+        worker = next(iter(cluster.workers.values()))
+        killed.append((worker.pid, store_of(out).stat().st_size))
+        os.kill(worker.pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill_one)
     thread.start()

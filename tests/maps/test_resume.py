@@ -7,7 +7,6 @@ import fcntl
 import os
 import signal
 import threading
-import time
 from concurrent import futures
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from dynlab.maps.phase_map import phase_map
 from dynlab.maps.point_store import HEADER, SEED_BYTES
 from tests.maps.cases import command, copied, finished, options, record, results, small_grid, store_of
+from tests.waiting import HANGS, until
 
 BLOCK = HEADER.size + 32 * SEED_BYTES  # bytes, in the small map
 LARGER = {"x": "weak=0.2:0.8:7", "y": "eta-head=1e-3:1:6:log", "seeds": 192}
@@ -22,10 +22,7 @@ LARGER = {"x": "weak=0.2:0.8:7", "y": "eta-head=1e-3:1:6:log", "seeds": 192}
 
 def wait_for_bytes(path, size: int, process) -> None:
     """Until the store has grown to this size; fails where the process ends before."""
-    deadline = time.monotonic() + 60
-    while not path.exists() or path.stat().st_size < size:
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.005)
+    until(lambda: path.exists() and path.stat().st_size >= size, process)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +40,7 @@ def test_killed_and_started_again(tmp_path, larger):
         assert not (out / "phase.csv").exists()
     kept = store_of(out).stat().st_size
     process = command(out, **LARGER)
-    said, errors = process.communicate(timeout=120)
+    said, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 0 and errors == "", errors
     assert results(out) == larger
     again = record(out)["trajectories"]
@@ -57,7 +54,7 @@ def test_stopped_by_a_signal(tmp_path, larger, number):
     process = command(out, **LARGER)
     wait_for_bytes(store_of(out), 100_000, process)
     process.send_signal(number)
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 128 + number
     assert "Traceback" not in errors and errors.count("\n") <= 1, errors
     assert finished(out, **LARGER) == larger

@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dynlab import compare, run
+from tests.waiting import HANGS, until
 
 SMALL = "--patches 4 --feature-patches 2 --dim 6 --batch 16 --steps 12 --seeds 2 --activation cubic --quiet".split()
 
@@ -56,14 +56,13 @@ def test_compare_prints_the_exponent(tmp_path, capsys):
 def test_killed_and_resumed_writes_the_same_bytes(tmp_path):
     """kill -9 of the command in mid-run; the same command goes on and ends with the same trajectory.csv."""
     words = [sys.executable, "-m", "dynlab.run", "--method", "sgd", *SMALL, "--steps", "1500", "--every", "50", "--no-plots"]
-    subprocess.run([*words, "--out", str(tmp_path / "whole")], check=True, timeout=120)
+    subprocess.run([*words, "--out", str(tmp_path / "whole")], check=True, timeout=HANGS)
     words += ["--out", str(tmp_path / "killed"), "--checkpoints", str(tmp_path / "kept")]
     process = subprocess.Popen(words)
-    while process.poll() is None and not list((tmp_path / "kept").glob("cubic-none-*/step-*.npz")):
-        time.sleep(0.002)
+    until(lambda: bool(list((tmp_path / "kept").glob("cubic-none-*/step-*.npz"))), process)
     process.kill()
-    assert process.wait(60) != 0 and not (tmp_path / "killed").exists()
-    subprocess.run(words, check=True, timeout=120)
+    assert process.wait(HANGS) != 0 and not (tmp_path / "killed").exists()
+    subprocess.run(words, check=True, timeout=HANGS)
     whole, killed = ((tmp_path / name / "trajectory.csv").read_bytes() for name in ("whole", "killed"))
     assert whole == killed
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +22,7 @@ from dynlab.samples.train import dense_start, follow
 from dynlab.settings.training import Training
 from dynlab.tools import checkpoint
 from tests import ROOT
+from tests.waiting import HANGS, until
 
 MODEL = Model(patches=4, feature_patches=2)
 DIM, ETA = 10, 0.05
@@ -201,20 +201,17 @@ def test_killed_and_resumed_is_the_same_bytes(tmp_path):
         words = [sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(tmp_path / out)]
         return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
-    assert start("whole", "whole.csv").wait(120) == 0
+    assert start("whole", "whole.csv").wait(HANGS) == 0
     lives = 0
     for _ in range(3):
         process = start("killed", "killed.csv")
         before = {path.name for path in (tmp_path / "killed").glob("step-*.npz")}
-        while process.poll() is None:
-            if {path.name for path in (tmp_path / "killed").glob("step-*.npz")} - before:
-                process.send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.001)
-        process.wait(60)
+        until(lambda: bool({path.name for path in (tmp_path / "killed").glob("step-*.npz")} - before), process)  # noqa: B023
+        process.send_signal(signal.SIGKILL)
+        process.wait(HANGS)
         lives += process.returncode == -signal.SIGKILL
     assert lives == 3 and not (tmp_path / "killed.csv").exists()
-    assert start("killed", "killed.csv").wait(120) == 0
+    assert start("killed", "killed.csv").wait(HANGS) == 0
     assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +33,8 @@ class Planting:
 
     program: the module's name, for its errors. faults: by name. tests: words for pytest that choose the tests which should
     see a fault (None: the sources as they are). prepare(root): changes the copy before it is used. most: failing tests after
-    which no more are tried. longest: seconds for the tests under one fault; one that takes longer is not caught.
+    which no more are tried. longest: seconds of the processor for the tests under one fault;
+    what takes longer is taken to go on for ever, and is not caught.
     own_cache: each fault begins without compiled kernels (for faults in the cache itself); else those that a fault cannot
     touch are compiled once.
     """
@@ -41,7 +44,7 @@ class Planting:
     tests: Callable[[str | None], Sequence[str]]
     prepare: Callable[[Path], None] = lambda root: None
     most: int = 6
-    longest: float = 400.0
+    longest: int = 600
     own_cache: bool = False
 
     def lost(self, root: Path = SOURCES) -> list[str]:
@@ -75,14 +78,25 @@ class Planting:
             return self._run(root, self.tests(name), root / "cache" if cache is None or self.own_cache else cache)
 
     def _run(self, root: Path, tests: Sequence[str], cache: Path) -> list[str] | None:
-        words = [sys.executable, "-m", "pytest", *tests, "-q", "--tb=no", f"--maxfail={self.most}", "-p", "no:cacheprovider"]
+        words = [
+            sys.executable,
+            "-m",
+            "pytest",
+            *tests,
+            "-q",
+            "--numprocesses=0",
+            "--tb=no",
+            f"--maxfail={self.most}",
+            "-p",
+            "no:cacheprovider",
+        ]
         environment = os.environ | {"PYTHONPATH": str(root), "DYNLAB_CACHE_DIR": str(cache)}
-        try:
-            done = subprocess.run(
-                words, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=self.longest
-            )
-        except subprocess.TimeoutExpired:
-            print(f"not finished after {self.longest:g} s", file=sys.stderr)
+        limit = lambda: resource.setrlimit(resource.RLIMIT_CPU, (self.longest, self.longest + 5))  # noqa: E731
+        done = subprocess.run(
+            words, cwd=root, env=environment, capture_output=True, text=True, check=False, preexec_fn=limit
+        )
+        if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+            print(f"not finished after {self.longest} s of the processor", file=sys.stderr)
             return None
         failed = re.findall(r"^FAILED \S+::(\S+)", done.stdout, re.MULTILINE)
         if done.returncode not in (0, 1) and not failed:  # several processes that stop at --maxfail end with 2

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dynlab import LinearModel, Model, SettingError, Training
 from dynlab.tools import show
 from tests.tools.objects import HOSTILE, objects
+from tests.waiting import HANGS
 
 OBJECTS = objects()
 TABLES = {name: value for name, value in OBJECTS.items() if value[1] is not None}
@@ -93,5 +94,5 @@ def test_importing_and_showing_settings_stays_light():
         "assert not heavy(), heavy()\n"
         "repr(dynlab.Model()), dynlab.Training()._repr_html_(); assert not heavy(), heavy()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr

@@ -13,6 +13,7 @@ from dynlab import Model
 from dynlab.population import moments
 from dynlab.population.pair import flow
 from dynlab.population.starts import draw_start
+from tests.waiting import HANGS
 
 
 def run(model, starts, **options):
@@ -80,7 +81,7 @@ def test_an_interrupt_ends_an_ensemble_within_a_burst(monkeypatch, threads):
             sent.set()
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         if sent.is_set() and all(told):
-            told.append(flow._thread.stop.wait(20.0))
+            told.append(flow._thread.stop.wait(HANGS))
         return result
 
     monkeypatch.setattr(flow, "BURST", 81)

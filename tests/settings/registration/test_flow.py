@@ -17,6 +17,7 @@ from dynlab.population.pair import flow
 from dynlab.population.starts import draw_start
 from dynlab.settings.activation_records import ACTIVATIONS
 from tests.settings.registration.examples import EXAMPLES, TWINS
+from tests.waiting import HANGS
 
 every_example = pytest.mark.parametrize("activation", EXAMPLES)
 TRAINING = Training(head="linear", target="average", target_rate=0.3)
@@ -179,6 +180,6 @@ def test_a_fresh_process_uses_kernels_from_the_disk():
     here = dynlab.simulate(model, draw_start(model, 100, 0, 0), until=100.0)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-c", FRESH]
-    found = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, timeout=300).stdout.split()
+    found = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, timeout=HANGS).stdout.split()
     assert found[1] == here.signal[-1].tobytes().hex()
     assert found[0] == "0"

@@ -19,6 +19,7 @@ from dynlab.maps.grid import Grid
 from dynlab.population.any_training.stability import fixed_points
 from dynlab.population.pair import batch, cuda
 from dynlab.population.starts import draw_start
+from tests.waiting import HANGS
 
 BUILT_IN = "^activation='quintic': must be one of relu, cubic, relu3, linear "
 
@@ -78,5 +79,5 @@ except dynlab.SettingError as error:
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-c", program]
-    found = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    found = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, timeout=HANGS)
     assert found.stdout.strip() == "activation='quintic': must be one of relu, cubic, relu3, linear, or registered first"

@@ -98,7 +98,7 @@ def tests_for(name: str | None) -> list[str]:
     return ["--numprocesses=0", *(f"tests/images/data/{file}" for file in sorted(chosen))]
 
 
-PLANTING = Planting("pictures", FAULTS, tests_for, most=3, longest=120)
+PLANTING = Planting("pictures", FAULTS, tests_for, most=3)
 
 if __name__ == "__main__":
     sys.exit(PLANTING.main(sys.argv[1:]))

@@ -102,7 +102,7 @@ def tests_for(name: str | None) -> list[str]:
     return [f"tests/samples/{file}" for file in sorted(chosen)]
 
 
-PLANTING = Planting("samples", FAULTS, tests_for, most=2, longest=280)
+PLANTING = Planting("samples", FAULTS, tests_for, most=2)
 
 if __name__ == "__main__":
     sys.exit(PLANTING.main(sys.argv[1:]))
