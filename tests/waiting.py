@@ -5,10 +5,13 @@ No test passes or fails by how long something takes. `HANGS` only ends what woul
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable
 
+PROGRESS = re.compile(r"[a-z ]+: \d+ of \d+(, \d+ s left)?")
+"""What a command says in a pipe when it takes long: on a slow machine any does."""
 HANGS = 3600.0
 """Seconds after which a process is taken to hang: more than any takes that goes on, on whatever machine."""
 
@@ -22,3 +25,8 @@ def until(happened: Callable[[], bool], process: subprocess.Popen | None = None)
         if time.monotonic() > end:
             raise AssertionError("it does not come")
         time.sleep(0.002)
+
+
+def beyond_progress(errors: str) -> list[str]:
+    """The lines on standard error that do not tell how far a command is."""
+    return [line for line in errors.splitlines() if not PROGRESS.fullmatch(line)]
