@@ -37,21 +37,46 @@ def test_a_link_of_readme_leads_somewhere(link):
     assert link in OUTSIDE or place(link).is_file()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_of_a_page_lead_somewhere(page):
-    made = {*source.MADE, *(one.name for one in PAGES), *(one.name for one in PACKAGE.glob("docs/*.rst"))}
-    for link in LINK.findall(page.read_text(encoding="utf-8")):
-        target = link.partition("#")[0]
-        assert link in OUTSIDE or target in made or (target.startswith("figures/") and place(target).is_file()), link
+@pytest.fixture(scope="module")
+def pages():
+    """{name: text} of README and of every page, those that are made too."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
+    return {"README.md": README} | texts | {name: make() for name, make in source.MADE.items()}
 
 
-def test_every_command_of_readme_exists_and_takes_its_options():
-    found = re.findall(r"`?(?:dynlab|python -m dynlab\.)[ ]?(\w+)((?: --[\w-]+(?: [^\s`|-][^\s`|]*)?)*)", README)
-    known = [(name, words) for name, words in found if name in COMMANDS]
-    assert {name for name, _ in known} == set(COMMANDS)
-    for name, words in known:
-        options = {option for _, parser in commands.parsers(name) for option in parser._option_string_actions}
-        assert set(re.findall(r"--[\w-]+", words)) <= options, (name, words)
+NAMES = ["README.md", *(path.name for path in PAGES), *source.MADE]
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_links_of_a_page_lead_somewhere(name, pages):
+    for link in LINK.findall(pages[name]):
+        target, _, part = link.partition("#")
+        text = pages.get(target or name, "")
+        assert link in OUTSIDE or text or (target.startswith("figures/") and place(target).is_file()), link
+        headings = {re.sub(r"[^\w]+", "-", line.lower()).strip("-") for line in re.findall(r"^#+ (.*)$", text, re.M)}
+        assert not part or part in headings, link
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_page_names_is_there(name, pages):
+    """Files, folders and modules by their paths and dotted names."""
+    for path in re.findall(r"(?<![\w/.~-])((?:tests|benchmarks|figures|dynlab)/[\w/]*\w(?:\.\w+)?)", pages[name]):
+        assert place(path).exists() or (PACKAGE / "docs" / path).exists(), path
+    for dotted in re.findall(r"`(?:python -m )?((?:dynlab|tests|benchmarks|figures)(?:\.\w+)+)", pages[name]):
+        parts = dotted.split(".")
+        files = [place("/".join(parts[:n])) for n in range(len(parts), 1, -1)]
+        known = any(file.is_dir() or file.with_suffix(".py").is_file() for file in files)
+        assert known or parts[1] in dynlab.__all__ or parts[1] == "COMMAND", dotted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_of_a_page_exists_and_takes_its_options(name, pages):
+    found = re.findall(r"(?:dynlab|python -m dynlab\.)[ ]?(\w+)((?: --[\w-]+(?: [^\s`|-][^\s`|]*)?)*)", pages[name])
+    known = [(command, words) for command, words in found if command in COMMANDS]
+    assert name != "README.md" or {command for command, _ in known} == set(COMMANDS)
+    for command, words in known:
+        options = {option for _, parser in commands.parsers(command) for option in parser._option_string_actions}
+        assert set(re.findall(r"--[\w-]+", words)) <= options, (command, words)
 
 
 def test_the_page_of_commands_has_every_option():
