@@ -16,7 +16,7 @@ from pathlib import Path
 import dynlab
 from tests.architecture import imports
 
-# module: (file of tests, how it is reached from there). What is listed here is named by no test.
+# module: (file of tests, how it is reached from there). What no test names is listed here.
 _CLAIM = ("claims/test_claims.py", "what the claim rests on; commands/test_theorem.py runs all claims by the command")
 _KERNEL = ("images/cuda/test_simulator.py", "kernel by kernel, in numba's simulator, against its twin on the CPU")
 THROUGH: dict[str, tuple[str, str]] = {
@@ -51,7 +51,9 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.images.ops": ("commands/test_pretrain.py", "the layers of a device, by its name"),
     "dynlab.machine.fork": ("images/worth/test_evaluation.py", "features of a run, in processes that were forked"),
     "dynlab.population.any_training.kinks": ("population/any_training/test_flow.py", "relu's flows against SciPy"),
-    "dynlab.population.choices": ("population/pair/test_status.py", "simulate and ensemble on every choice"),
+    "dynlab.population.pair.at_rest": ("population/pair/test_events.py", "stationary ends of the flow"),
+    "dynlab.population.pair.events": ("population/pair/test_events.py", "times of events, between steps"),
+    "dynlab.population.pair.kinks": ("population/pair/test_relu.py", "signals that reach 0, stay, and are let go"),
     "dynlab.population.flow_device": ("commands/test_doctor.py", "--device of the commands of the flow"),
     "dynlab.reports.ablations": ("ensembles/test_ablations.py", "the command's table"),
     "dynlab.reports.samples": ("samples/test_commands.py", "what run --method sgd and compare print"),
