@@ -17,7 +17,7 @@ from dynlab.population.choices import default_end
 from dynlab.population.order_parameters import draw
 from dynlab.population.pair import cuda as cuda_ensemble
 from dynlab.population.pair import flow
-from dynlab.population.status import STATUS, SUCCESS
+from dynlab.population.status import NAMES, SUCCESS
 from dynlab.tools.checks import available_threads
 
 DIM, UNTIL, RTOL = 1000, 1e12, 1e-6
@@ -62,7 +62,7 @@ def on_cpu(model, z, side, **how) -> flow.FlowResult:
 
 def outcomes(model, result) -> np.ndarray:
     """Outcomes by name, as `dynlab.ensemble` tells them."""
-    failed = np.array([STATUS[code] not in SUCCESS for code in result.status])
+    failed = np.array([NAMES[code] not in SUCCESS for code in result.status.tolist()])
     signal, gram, _ = flow.decode(model, result.end, result.side)
     return the_outcomes.outcomes(model, signal, gram, failed)
 

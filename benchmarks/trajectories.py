@@ -28,7 +28,7 @@ from dynlab.population.order_parameters import OrderParameters, draw
 from dynlab.population.outcomes import outcomes
 from dynlab.population.pair import flow
 from dynlab.population.simulate import simulate
-from dynlab.population.status import STATUS
+from dynlab.population.status import UNTIL
 
 CASES = ((64, 1e4), (1000, 1e9), (1000, 1e12), (10**6, 1e18), (10**9, 1e24))  # dim, end
 HEAD_RATE, TOLERANCE = 0.01, 1e-6
@@ -162,7 +162,7 @@ def diffrax_ends(par: NDArray) -> Callable[[NDArray, NDArray, float], NDArray]:
 def our_ends(model: Model, z: NDArray, side: NDArray, until: float) -> NDArray:
     """End states (N, 9) by the solver of dynlab, nan where it failed."""
     found = flow.run_flow(model, z, side, head_rate=HEAD_RATE, until=until, rtol=TOLERANCE, settle=False)
-    return np.where((found.status == STATUS.index("until"))[:, None], found.end, np.nan)
+    return np.where((found.status == UNTIL)[:, None], found.end, np.nan)
 
 
 def agree(label: str, model: Model, side: NDArray, ends: dict[str, NDArray]) -> dict:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.images.settings import REPRESENTATIONS
+from dynlab.machine.device import Device, chosen
 from dynlab.tools.checks import SettingError, integer, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
@@ -35,7 +36,7 @@ class Settings:
     limit: int | None
     verify: bool
     threads: int
-    device: str
+    device: Device
     quiet: bool
 
 
@@ -56,22 +57,22 @@ def run(settings: Settings, call: Call) -> None:
     from dynlab.tools.provenance import provenance
 
     pretraining, weights = run_folder.settings_of(settings.run), run_folder.read_weights(settings.run)
-    ops, where = ops_of(settings.device, settings.threads)
+    ops = ops_of(settings.device, settings.threads)
     if settings.download:
         from dynlab.images.data.download import fetch
 
         fetch(pretraining.dataset, settings.data, quiet=settings.quiet)
     train, test = representations.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
     said = now_and_then(settings.quiet, SECONDS)
-    if settings.device != "cpu" and not settings.quiet:
-        print(f"features are computed on {where}", file=sys.stderr, flush=True)
+    if settings.device.asked != "cpu" and not settings.quiet:
+        print(f"features are computed on {settings.device.words}", file=sys.stderr, flush=True)
     try:
         rows = representations.appraise(pretraining, weights, train, test, which=settings.which, ops=ops, told=said)
     except NotFinite as error:
         raise FolderError(settings.run, f"the run diverged: {error}") from None
     facts = {
         **call.record(), "dataset": pretraining.dataset, "train": len(train),
-        "test": len(test), "device": where, "rows": [representations.plain(row) for row in rows],
+        "test": len(test), "device": settings.device.words, "rows": [representations.plain(row) for row in rows],
     }  # fmt: skip
     write_csv(settings.run / "spectrum.csv", representations.spectra(rows))
     write_whole(settings.run / "evaluate.json", json_text(facts | provenance(call.started)))
@@ -98,7 +99,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         download=arguments.download,
         verify=not arguments.no_verify,
         threads=threads(number(arguments.threads)),
-        device=arguments.device,
+        device=chosen(arguments.device),
         quiet=arguments.quiet,
     )
 

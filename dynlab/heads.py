@@ -30,6 +30,7 @@ from dynlab.images.comparison.runs import (
     random_rows,
 )
 from dynlab.images.settings import NORMALISATIONS, RECIPES, pretraining
+from dynlab.machine import device
 from dynlab.tools.checks import choice, integer, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
@@ -56,7 +57,7 @@ def run(settings: Settings, call: Call) -> list[str]:
     from dynlab.tools.files import FolderError, json_text, write_csv, write_whole
     from dynlab.tools.provenance import provenance
 
-    ops_of(settings.device, settings.threads)  # refused before anything is read
+    ops_of(settings.device, settings.threads)
     if settings.out.exists() and not settings.out.is_dir():
         raise FolderError(settings.out, "holds a file; must be a folder")
     if settings.download:
@@ -104,7 +105,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     out = expanded(arguments.out or f"runs/heads-{recipe}-{base.dataset}")
     return Settings(
         base, chosen, kinds, seeds, expanded(arguments.data), out, arguments.download, not arguments.no_verify,
-        arguments.device, threads(given["threads"]), not arguments.no_plots, arguments.quiet,
+        device.chosen(arguments.device), threads(given["threads"]), not arguments.no_plots, arguments.quiet,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from dynlab.command_line.options import add_device, announce
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.maps.axes import FORM, SETTINGS, parse_axis
 from dynlab.maps.phase_map import Settings
+from dynlab.settings.training import ETA_HEAD
 from dynlab.tools.checks import SettingError, integer, real, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
@@ -40,8 +41,7 @@ def run(settings: Settings, call: Call) -> None:
     from dynlab.tools.progress import progress
 
     check_folder(settings.out)
-    if settings.device != "cpu" and not settings.quiet:
-        announce(settings.grid.device(settings.device)[1])
+    announce(settings.device, settings.quiet)
     with executor(settings.dask) as pool, progress(0, "trajectories", settings.quiet) as show:
         found = phase_map(
             settings.grid,
@@ -95,8 +95,8 @@ def check(arguments: argparse.Namespace) -> Settings:
         require(axis.name not in fixed, axis.name, fixed.get(axis.name), "left out: it is an axis")
     seed = integer("seed", number(arguments.seed), at_least=0, at_most=2**63 - 1)
     grid = Grid(x, y, fixed, seed, real("rtol", number(arguments.rtol), at_least=1e-12, at_most=1e-2))
-    where, _ = grid.device(arguments.device)
-    require(where == "cpu" or arguments.dask is None, "device", arguments.device, "cpu with --dask")
+    device = grid.device(arguments.device)
+    require(device.where == "cpu" or arguments.dask is None, "device", arguments.device, "cpu with --dask")
     measure = Measure.named(arguments.measure)
     level = measure.level if arguments.level is None else real("level", number(arguments.level))
     lacks = "given with --refine for this measure"
@@ -109,7 +109,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         refine=arguments.refine,
         threads=threads(number(arguments.threads)),
         dask=arguments.dask,
-        device=arguments.device,
+        device=device,
         out=expanded(arguments.out) if arguments.out is not None else Path("runs") / f"phase-{x.name}-{y.name}",
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
@@ -133,7 +133,7 @@ def parser() -> Parser:
     p.option("--level", "value at the boundary (default: 0.5 for shares, 1.5 for rank)", metavar="VALUE")
     p.add_argument("--refine", action="store_true", help="spend seeds near the boundary first: fewer elsewhere")
     p.option("--seed", "seed of the random starts", "0")
-    for name, standard in (("strong", "1"), ("weak", "0.3"), ("noise", "0.5"), ("eta-head", "0.01")):
+    for name, standard in (("strong", "1"), ("weak", "0.3"), ("noise", "0.5"), ("eta-head", f"{ETA_HEAD:g}")):
         p.option(f"--{name}", f"as an axis, where it is none (default {standard})", metavar="VALUE")
     for name, standard in (("patches", "16"), ("feature-patches", "4"), ("neurons", "2"), ("dim", "1000")):
         p.option(f"--{name}", f"likewise (default {standard})")

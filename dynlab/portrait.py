@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.planes.portrait import Settings
 from dynlab.settings.model import Model
-from dynlab.settings.training import LATEST
+from dynlab.settings.training import ETA_HEAD, LATEST
 from dynlab.tools.checks import SettingError, choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call
@@ -109,7 +109,7 @@ def parser() -> Parser:
     p.option("--points", "cells of the field and of the basins along each axis", "60")
     p.option("--trajectories", "sample trajectories, about", "16")
     p.option("--head", f"of {', '.join(RULES)}; none: the head rests where it is", "off-diagonal", "RULE")
-    p.option("--eta-head", "learning rate of the head in units of that of the weights", "0.01", "RATE")
+    p.option("--eta-head", "learning rate of the head in units of that of the weights", f"{ETA_HEAD:g}", "RATE")
     p.option("--until", "time after which a trajectory that still moves is stopped", "1e9", "TIME")
     p.option("--activation", "relu, cubic, relu3 or linear", "cubic", "NAME")
     for name, standard in (("strong", "1.0"), ("weak", "0.3"), ("noise", "0.5")):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dynlab.command_line.parser import Parser, number, run_command
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
-from dynlab.machine import device
+from dynlab.machine.device import chosen
 from dynlab.tools.checks import SettingError, choice, integer, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
@@ -81,7 +81,7 @@ def run(call: Call) -> list[str]:
     named = not arguments.resume or arguments.out is not None
     require(named, "out", None, "the folder of the run that --resume goes on with")
     settings = settings_of(arguments)
-    device.chosen(arguments.device)  # an error of one line, before anything is fetched or read
+    device = chosen(arguments.device)  # an error of one line, before anything is fetched or read
     usual = f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}"
     place = expanded(arguments.out or usual)
 
@@ -100,7 +100,7 @@ def run(call: Call) -> list[str]:
     pictures = datasets.load(settings.dataset, data, split, verify=not arguments.no_verify)
     return run_folder.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
-        device=arguments.device, quiet=arguments.quiet,
+        device=device, quiet=arguments.quiet,
         command=call.command, data=data, draw=None if arguments.no_plots else _draw,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from dynlab.command_line.options import MODEL_OPTIONS, add_device, add_model, add_switches, announce, training_of
 from dynlab.command_line.parser import Parser, number, run_command
-from dynlab.ensembles.main_run import METHODS, Settings, compute, where
+from dynlab.ensembles.main_run import METHODS, Settings, compute, device_for
 from dynlab.settings.model import ACTIVATIONS, Model
 from dynlab.settings.training import LATEST
 from dynlab.tools.checks import choice, integer, real, require, threads
@@ -55,8 +55,7 @@ def run(settings: Settings, call: Call) -> None:
     """Claim the run folder, compute, write it, then report."""
     from dynlab.reports import main_run
 
-    if settings.device != "cpu" and not settings.quiet:
-        announce(where(settings)[1])
+    announce(settings.device, settings.quiet)
     with run_folder(settings.place, numbered=settings.out is None) as folder:
         results = compute(settings)
         main_run.write_files(folder.partial, settings, results, call)
@@ -74,23 +73,22 @@ def check(arguments: argparse.Namespace) -> Settings:
     least_dim = models[0].features + models[0].neurons
     until = given["until"]
     require(arguments.out != "", "out", "", "the name of a folder")
-    settings = Settings(
+    method = choice("method", given["method"], (*METHODS, "sgd"))
+    return Settings(
         models=models,
         dim=integer("dim", given["dim"], at_least=least_dim, why="features + neurons"),
         seeds=integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS),
         seed=integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
         training=training,
         until=None if until is None else real("until", until, above=0.0, at_most=LATEST),
-        method=choice("method", given["method"], (*METHODS, "sgd")),
+        method=method,
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
         threads=threads(given["threads"]),
-        device=arguments.device,
+        device=device_for(arguments.device, models, training, method),
         out=arguments.out,
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
     )
-    where(settings)
-    return settings
 
 
 def _activations(words: Sequence[str] | None) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dynlab.machine.device import Device
 from dynlab.population import simulate as exact
 from dynlab.population.choices import HEADS, METHODS, _times
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.trajectory import Trajectory
-from dynlab.settings.training import Training
+from dynlab.settings.training import ETA_HEAD, Training
 from dynlab.tools.checks import SettingError, choice, real, require
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def simulate(
     model: Model,
     start: OrderParameters,
     head: str = "off-diagonal",
-    eta_head: float = 0.01,
+    eta_head: float = ETA_HEAD,
     until: float | None = None,
     method: str = "flow",
     *,
@@ -33,7 +34,7 @@ def simulate(
     steps: int | None = None,
     times: ArrayLike | None = None,
     training: Training | None = None,
-    device: str = "cpu",
+    device: str | Device = "cpu",
     **samples: Any,
 ) -> Trajectory:
     """Train from `start` on the exact population gradient, or with method "sgd" on minibatches of samples.

@@ -35,8 +35,7 @@ def run(settings: Settings, call: Call) -> None:
     from dynlab.claims.judgement import judge, open_folder
     from dynlab.reports import theorem
 
-    if settings.device != "cpu" and not settings.quiet:
-        announce(chosen(settings.device)[1])
+    announce(settings.device, settings.quiet)
     store = open_folder(settings.out)
     findings = judge(settings, store)
     theorem.write_files(settings, findings, call)
@@ -48,13 +47,12 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     require(arguments.out != "", "out", "", "the name of a folder")
     default = "theorem-quick" if arguments.quick else "theorem"
-    chosen(arguments.device)
     return Settings(
         claims=claims(arguments.claims),
         quick=arguments.quick,
         seed=integer("seed", number(arguments.seed), at_least=0, at_most=2**63 - 1),
         threads=threads(number(arguments.threads)),
-        device=arguments.device,
+        device=chosen(arguments.device),
         out=expanded(arguments.out) if arguments.out is not None else Path("runs") / default,
         plots=not arguments.no_plots,
         quiet=arguments.quiet,

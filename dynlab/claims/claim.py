@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from dynlab.settings.model import Model
+from dynlab.settings.training import ETA_HEAD
 from dynlab.tools import plots, show
 from dynlab.tools.intervals import wilson
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 HOLDS, FAILS, OUT_OF_REACH = "holds", "fails", "out of reach"
 # The paper's model at the strengths of the project's main run.
 PAPER = Model(strong=1.0, weak=0.3, activation="cubic")
-RATE = 0.01  # eta_head / eta
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Point:
     dim: int
     seeds: int
     head: str = "off-diagonal"
-    eta_head: float = RATE
+    eta_head: float = ETA_HEAD
     until: float | None = None
     seed: int = 0
     rtol: float = 1e-6

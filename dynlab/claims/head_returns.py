@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.claim import PAPER, RATE, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
+from dynlab.claims.claim import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
 from dynlab.claims.first_feature import main_scan
 from dynlab.population.pair.phases import failed, head_distance, head_return, rescued, roles, sizes
+from dynlab.settings.training import ETA_HEAD
 from dynlab.tools.fits import median_interval, median_law
 
 NUMBER, NAME = 6, "phase IV: the head returns"
@@ -41,8 +42,8 @@ def return_times(scale: Scale) -> np.ndarray:
     found = []
     for index in range(RETURN_STARTS):
         start = draw_start(PAPER, RETURN_DIM, scale.seed, index)
-        at = simulate(PAPER, start, eta_head=RATE).events
-        back = head_return(PAPER, start, RATE, horizon(PAPER, RETURN_DIM))
+        at = simulate(PAPER, start, eta_head=ETA_HEAD).events
+        back = head_return(PAPER, start, ETA_HEAD, horizon(PAPER, RETURN_DIM))
         found.append((back - at["second"]) / at["first"])
     return np.array(found)
 

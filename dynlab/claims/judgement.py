@@ -10,6 +10,7 @@ from pathlib import Path
 from dynlab.claims import CLAIMS
 from dynlab.claims.claim import Finding, Point, Scale
 from dynlab.ensembles.ensemble_store import Store
+from dynlab.machine.device import Device
 from dynlab.tools.files import FolderTaken
 
 POINTS = "points"
@@ -102,7 +103,7 @@ class Settings:
     quick: bool
     seed: int
     threads: int
-    device: str
+    device: Device
     out: Path
     plots: bool
     quiet: bool

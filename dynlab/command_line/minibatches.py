@@ -12,6 +12,7 @@ from dynlab.reports.samples import report, write
 from dynlab.samples.minibatch import of_samples
 from dynlab.samples.runs import HEADS, Settings, compute
 from dynlab.settings.model import ACTIVATIONS, Model
+from dynlab.settings.training import ETA_HEAD
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
 
@@ -26,9 +27,7 @@ def command(parser: Parser, words: Sequence[str] | None) -> int:
 
     def work() -> None:
         settings = check(arguments)
-        _, device = of_samples(arguments.device, settings.models)
-        if arguments.device != "cpu" and not arguments.quiet:
-            announce(device)
+        announce(settings.device, settings.quiet)
         with run_folder(settings.out, numbered=arguments.out is None) as folder:
             found = compute(settings)
             write(folder.partial, settings, found, call)
@@ -69,7 +68,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         "dim": numbers["dim"], "data": data, "precision": choice("precision", arguments.precision, PRECISIONS),
         "optimiser": choice("optimiser", arguments.optimiser, OPTIMISERS), "threads": threads(given["threads"]),
         "momentum": real("momentum", given["momentum"], at_least=0.0, at_most=1.0),
-        "every": integer("every", given["every"], at_least=1), "device": arguments.device,
+        "every": integer("every", given["every"], at_least=1),
     }  # fmt: skip
     for name in ("out", "checkpoints"):
         require(getattr(arguments, name) != "", name, "", "the name of a folder")
@@ -79,7 +78,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     place = f"runs/{'+'.join(names)}-sgd-batch{'+'.join(map(str, batches))}-dim{numbers['dim']}"
     return Settings(
         models, heads, batches, numbers, options, arguments.checkpoints, resume, arguments.out or place,
-        not arguments.no_plots, arguments.quiet,
+        not arguments.no_plots, arguments.quiet, of_samples(arguments.device, models),
     )  # fmt: skip
 
 
@@ -98,7 +97,7 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
     option("--dim", "dimension of a patch", "16")
     option("--seed", "seed of the start", "0")
     option("--seeds", "runs from it, each with samples of its own", "2")
-    option("--eta-head", "learning rate of the head in units of --lr", "0.01", "RATE")
+    option("--eta-head", "learning rate of the head in units of --lr", f"{ETA_HEAD:g}", "RATE")
     option("--batch", batch, "4096", "N")
     option("--lr", "learning rate of the weights", "0.05", "RATE")
     option("--steps", "steps", "20000")

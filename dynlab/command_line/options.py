@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from dynlab.command_line.parser import Parser, number
 from dynlab.formulas.head_rules import HEADS
-from dynlab.machine.device import DEVICES
+from dynlab.machine.device import DEVICES, Device
 from dynlab.settings.model import MASKS
 from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
 from dynlab.tools.checks import choice
@@ -45,9 +45,10 @@ def add_device(p: Parser) -> None:
     p.option("--device", f"where to compute, of {', '.join(DEVICES)} (auto: cuda where it can, else cpu)", "cpu", "NAME")
 
 
-def announce(words: str) -> None:
-    """Say on standard error where the work is done."""
-    print(f"device: {words}", file=sys.stderr, flush=True)
+def announce(device: Device, quiet: bool) -> None:
+    """Say on standard error where the work is done, where that was asked for."""
+    if device.asked != "cpu" and not quiet:
+        print(f"device: {device.words}", file=sys.stderr, flush=True)
 
 
 def add_switches(p: Parser) -> None:

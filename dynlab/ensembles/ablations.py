@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dynlab.ensembles.ensemble import Ensemble, ensemble
+from dynlab.machine.device import CPU
 from dynlab.population.moments import LEARNT, carried
 from dynlab.population.scaling import horizon
 from dynlab.population.status import SUCCESS
@@ -117,7 +118,7 @@ def run_ablation(ablation: Ablation, *, dim: int, seeds: int, seed: int, until, 
     """The ensemble of one line."""
     return ensemble(
         ablation.model, dim, seeds, seed, training=ablation.training, until=until, rtol=rtol, threads=threads,
-        progress=progress,
+        progress=progress, device=CPU,
     )  # fmt: skip
 
 

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.machine.device import Device
 from dynlab.population import descent, invariants, moments
-from dynlab.population import status as the_status
 from dynlab.population.any_training import flow as switched_run
-from dynlab.population.choices import STATUS, check_training, closed_form, default_end
+from dynlab.population.choices import check_training, closed_form, default_end
 from dynlab.population.flow_device import of_flow
 from dynlab.population.moments import MERGED
 from dynlab.population.order_parameters import draw
 from dynlab.population.outcomes import _named, outcome_names, squared_cosines
 from dynlab.population.pair import flow
 from dynlab.population.starts import draw_start
-from dynlab.population.status import SUCCESS
+from dynlab.population.status import NAMES, SUCCESS
 from dynlab.population.stepping import PEAK
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import Model
-from dynlab.settings.training import LATEST, Training
+from dynlab.settings.training import ETA_HEAD, LATEST, Training
 from dynlab.tools import plots, show
 from dynlab.tools.checks import SettingError, available_threads, integer, memory, real, require
 from dynlab.tools.intervals import wilson
@@ -129,7 +129,7 @@ def ensemble(
     seeds: int | ArrayLike = 1000,
     seed: int = 0,
     head: str = "off-diagonal",
-    eta_head: float = 0.01,
+    eta_head: float = ETA_HEAD,
     until: float | None = None,
     rtol: float = 1e-6,
     threads: int | None = None,
@@ -137,7 +137,7 @@ def ensemble(
     method: str = "flow",
     eta: float = 0.05,
     training: Training | None = None,
-    device: str = "cpu",
+    device: str | Device = "cpu",
 ) -> Ensemble:
     """Train from many random starts on the exact population gradient.
 
@@ -166,7 +166,7 @@ def ensemble(
     seed = integer("seed", seed, at_least=0)
     numbers = start_numbers(model, seeds)
     threads = available_threads() if threads is None else integer("threads", threads, at_least=1)
-    where, words = of_flow(device, [(model, training)], method)
+    at = of_flow(device, [(model, training)], method)
     settle = until is None
     end = default_end(model, dim, method, eta, training.start_scale)
     end = end if until is None else real("until", until, above=0.0, at_most=LATEST)
@@ -178,10 +178,10 @@ def ensemble(
             return descent.run_descent(model, starts, head_rate=rate * eta, eta=eta, steps=steps)
         drawn = [draw(model, dim, np.random.default_rng((seed, int(i))), training.start_scale) for i in some]
         signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
-        return _flow(model, training, signal, gram, end, rtol, settle, where)
+        return _flow(model, training, signal, gram, end, rtol, settle, at.where)
 
-    size = CHUNK if where == "cpu" else DEVICE_CHUNK
-    workers = threads if where == "cpu" else 1
+    size = CHUNK if at.where == "cpu" else DEVICE_CHUNK
+    workers = threads if at.where == "cpu" else 1
     pieces = _run(task, [numbers[i : i + size] for i in range(0, len(numbers), size)], workers, progress)
     parts = descent.collect(pieces) if method == "descent" else _collect(model, training, pieces)
     settings = {"head": training.head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": training.eta_head}
@@ -189,8 +189,8 @@ def ensemble(
     settings |= {"rtol": rtol} if method == "flow" else {"eta": eta, "head_rate": rate * eta}
     if not training.is_papers:
         settings["training"] = training.changed()
-    if device != "cpu":
-        settings["device"] = words
+    if at.asked != "cpu":
+        settings["device"] = at.words
     frame = _frame(model, numbers, rate, parts, settle)
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
 
@@ -290,7 +290,7 @@ def _collect(model: Model, training: Training, pieces: list) -> dict:
     side = np.concatenate([side for _, side, _ in pieces])
     fields = ("end", "snapshots", "marks", "peak", "drift", "time", "steps", "rejected", "status", "rest")
     flat: dict[str, Any] = {name: np.concatenate([getattr(result, name) for *_, result in pieces]) for name in fields}
-    flat["status"] = [STATUS.get(name, name) for name in (the_status.STATUS[code] for code in flat["status"])]
+    flat["status"] = [NAMES[code] for code in flat["status"].tolist()]
     flat["starts"] = flow.decode(model, starts, side)
     flat["ends"] = flow.decode(model, flat["end"], side)
     flat["snapshots"] = flow.decode(model, flat["snapshots"], side[:, None, :])
@@ -300,7 +300,7 @@ def _collect(model: Model, training: Training, pieces: list) -> dict:
 def _collect_switched(pieces: list) -> dict:
     """Arrays over all seeds from pieces of `switched_run`."""
     flat: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in pieces]) for name in SWITCHED_FIELDS}
-    flat["status"] = [STATUS.get(name, name) for name in (the_status.STATUS[code] for code in flat["status"])]
+    flat["status"] = [NAMES[code] for code in flat["status"].tolist()]
     for name in ("starts", "ends", "snapshots"):
         flat[name] = tuple(np.concatenate(group) for group in zip(*(getattr(part, name) for part in pieces), strict=True))
     return flat
@@ -331,7 +331,7 @@ def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict, settle: 
     failed = ~np.isin(ends, SUCCESS)
     found = _named(model, carried, failed)
     nothing = np.isin(found, ("neither", "0"))
-    waiting = nothing & ~parts["rest"] & np.isin(ends, ("until", "waiting"))
+    waiting = nothing & ~parts["rest"] & (ends == "until")
     found[waiting] = "waiting"
     status = np.where(waiting & settle, "waiting", ends)
     m = model.neurons

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynlab.machine.device import Device
 from dynlab.population.flow_device import of_flow
 from dynlab.settings.model import Model
 from dynlab.settings.training import Training
@@ -35,15 +36,15 @@ class Settings:
     method: str
     rtol: float
     threads: int
-    device: str
+    device: Device
     out: str | None
     plots: bool
     quiet: bool
 
     @property
     def trainings(self) -> dict[str, Training]:
-        """The trainings compared, by head: the one asked for, and the same without head."""
-        return {head: dataclasses.replace(self.training, head=head) for head in dict.fromkeys((self.training.head, "none"))}
+        """`trainings` of the one asked for."""
+        return trainings(self.training)
 
     @property
     def place(self) -> Path:
@@ -65,10 +66,14 @@ class Result:
     seed: int  # of that start
 
 
-def where(settings: Settings) -> tuple[str, str]:
-    """The device for the ensembles, "cpu" or "cuda", and the choice in words."""
-    cases = [(model, training) for model in settings.models for training in settings.trainings.values()]
-    return of_flow(settings.device, cases, settings.method)
+def trainings(training: Training) -> dict[str, Training]:
+    """The trainings that a run compares, by head: the one asked for, and the same without head."""
+    return {head: dataclasses.replace(training, head=head) for head in dict.fromkeys((training.head, "none"))}
+
+
+def device_for(device: str, models: Iterable[Model], training: Training, method: str) -> Device:
+    """Where all ensembles of a run are to be computed."""
+    return of_flow(device, [(model, one) for model in models for one in trainings(training).values()], method)
 
 
 def compute(settings: Settings) -> list[Result]:
@@ -115,7 +120,7 @@ def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int],
         rtol=settings.rtol,
         eta=DESCENT_ETA,
         threads=settings.threads,
-        device=where(settings)[0],
+        device=settings.device,
         progress=show,
     )
 

@@ -14,9 +14,11 @@ import numpy as np
 
 from dynlab.explanation.phases import GOOD, Finding, rescuing_rates
 from dynlab.explanation.recorded import Recorded
+from dynlab.machine.device import CPU
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.outcomes import squared_cosines
 from dynlab.population.pair import limit
+from dynlab.settings.training import ETA_HEAD
 from dynlab.tools.intervals import Pairs
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def suggestions(finding: Finding) -> list[Suggestion]:
     if run.model.activation != "cubic":
         return found if finding.final in GOOD else [*found, *_degree(run)]
     if run.training.head == "none":
-        rate = run.training.eta_head or 0.01
+        rate = run.training.eta_head or ETA_HEAD
         share = float(limit.share_merged_small_weak(rate))
         fact = "--head off-diagonal: the head lends the feature learnt first, and the other one is learnt next; for large "
         fact += f"dim and small weak/strong all but {100 * share:.2g} % of the starts are rescued"
@@ -180,7 +182,7 @@ def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -
     shares, found = [], []
     for training, model in ((run.training, run.model), after):
         until = run.until if training.is_papers else run.until or _end(model, run.dim)
-        made = ensemble(model, run.dim, STARTS, run.seed, training=training, threads=threads, until=until)
+        made = ensemble(model, run.dim, STARTS, run.seed, training=training, threads=threads, until=until, device=CPU)
         row = made.summary().iloc[0]
         shares.append((float(row["both"]), float(row["merged"]), training))
         found.append(made.frame["outcome"].to_numpy())

@@ -13,8 +13,8 @@ from dynlab.explanation.phases import GOOD, Finding, follows_on
 from dynlab.explanation.shares import Shares
 from dynlab.formulas import masks
 from dynlab.population.moments import carried
+from dynlab.population.status import SUCCESS, remedy
 from dynlab.population.stepping import DOMINANT
-from dynlab.population.trajectory import SUCCESS
 from dynlab.tools import show
 
 WIDTH = 100
@@ -57,8 +57,8 @@ def headline(finding: Finding) -> str:
     if ended in ("", *SUCCESS):
         return text
     if "not finite" in ended or "overflow" in ended:  # what came before says nothing of how it would have ended
-        return f"DIVERGED: {ended}. Before that: {text}"
-    return f"{text} The run did not end well: {ended}."
+        return f"DIVERGED: {ended}. {remedy('not finite')} Before that: {text}"
+    return f"{text} The run did not end well: {ended}. {remedy(ended)}".rstrip()
 
 
 def _headline(finding: Finding) -> str:

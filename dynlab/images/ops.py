@@ -6,22 +6,22 @@ from types import ModuleType
 
 import numba
 
-from dynlab.machine import device as _device
+from dynlab.machine.device import Device, chosen
 
 
-def ops_of(device: str, threads: int | None = None) -> tuple[ModuleType, str]:
-    """The layer functions for a setting of the device (cpu, cuda, auto), and the choice in words.
+def ops_of(device: str | Device, threads: int | None = None) -> ModuleType:
+    """The layer functions for a setting of the device (cpu, cuda, auto), or for the `Device` that was decided for it.
 
     threads: those of the CPU's kernels from now on in this thread of the program (None: as it is).
     Raises SettingError with the reason where "cuda" is asked for and there is no device.
     """
-    chosen, words = _device.chosen(device)
+    device = chosen(device)
     if threads is not None:
         numba.set_num_threads(threads)
-    if chosen == "cuda":
+    if device.where == "cuda":
         from dynlab.images import cuda
 
-        return cuda, words
+        return cuda
     from dynlab.images import layers
 
-    return layers, words
+    return layers

@@ -22,6 +22,7 @@ import numpy as np
 from dynlab.linear.gradient_flow import simulate_linear
 from dynlab.linear.model import LinearModel, check_state
 from dynlab.linear.modes import commuting_start
+from dynlab.population.status import remedy
 from dynlab.tools.checks import real, require
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def has_collapsed(
         stop=lambda t, W, W_p, W_a: np.linalg.norm(W) - limit,
     )  # fmt: skip
     if run.status == "step underflow":
-        raise RuntimeError(f"{model}: the solver failed at time {run.time[-1]:.6g}")
+        raise RuntimeError(f"{model}: the solver failed at time {run.time[-1]:.6g}. {remedy(run.status)}")
     return run.status == "stopped"
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dynlab.machine.device import Device
 from dynlab.maps.axes import Axis
 from dynlab.maps.points import Point
 from dynlab.population.choices import HEADS
 from dynlab.population.flow_device import of_flow
 from dynlab.settings.activation_records import require_built_in
 from dynlab.settings.model import Model
-from dynlab.settings.training import LATEST, Training
+from dynlab.settings.training import ETA_HEAD, LATEST, Training
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, choice, integer, real, require
 
@@ -53,7 +54,7 @@ class Grid:
 
     def point(self, x: float, y: float) -> Point:
         """The point at the values x and y of the axes; SettingError where the model refuses one of them."""
-        given = {"dim": 1000, "eta_head": 0.01, "until": None} | dict(self.fixed) | {self.x.name: x, self.y.name: y}
+        given = {"dim": 1000, "eta_head": ETA_HEAD, "until": None} | dict(self.fixed) | {self.x.name: x, self.y.name: y}
         model = Model(**{name: given.pop(name) for name in MODEL_SETTINGS if name in given})
         require_built_in(model.activation, "in a phase map, whose store outlives what a process registers")
         until = given.pop("until")
@@ -92,8 +93,8 @@ class Grid:
         rest = {"heads": list(self.heads), "seed": self.seed, "rtol": self.rtol}
         return {"x axis": self.x.name, "y axis": self.y.name} | kept | rest
 
-    def device(self, device: str) -> tuple[str, str]:
-        """Where all points of the grid are to be computed, "cpu" or "cuda", and that in words; device as in `phase_map`."""
+    def device(self, device: str | Device) -> Device:
+        """Where all points of the grid are to be computed; device as in `phase_map`."""
         xs, ys = self.x.values, self.y.values
         models = {self.point(x, ys[0]).model for x in xs} | {self.point(xs[0], y).model for y in ys}
         return of_flow(device, [(model, Training(head=head)) for model in models for head in self.heads])

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.machine.device import Device
 from dynlab.maps.boundary import crossed, deviations, near_level, pooled, sides
 from dynlab.maps.grid import Grid
 from dynlab.maps.measures import Measure, merged, outcome_counts
@@ -111,7 +112,7 @@ def phase_map(
     threads: int | None = None,
     ahead: int = AHEAD,
     progress: Callable[[int, int], None] | None = None,
-    device: str = "cpu",
+    device: str | Device = "cpu",
 ) -> PhaseMap:
     """Compute what the store in `folder` lacks, then the map.
 
@@ -139,8 +140,9 @@ def phase_map(
     require(not refine or level is not None, "level", None, "given with refine for this measure")
     seeds = integer("seeds", seeds, at_least=1, at_most=MOST_SEEDS)
     names = (grid.x.name, grid.y.name)
-    where, _ = grid.device(device)
-    require(where == "cpu" or executor is None, "device", device, "cpu with an executor")
+    at = grid.device(device)
+    where = at.where
+    require(where == "cpu" or executor is None, "device", at.asked, "cpu with an executor")
     settings = grid.settings() | ({} if where == "cpu" else {"device": where})
     with open_store(expanded(folder) / STORE, settings, sources_key(), names, grid.heads) as store:
         with _executor(executor, threads if where == "cpu" else 1) as pool:
@@ -316,7 +318,7 @@ class Settings:
     refine: bool
     threads: int
     dask: str | None
-    device: str
+    device: Device
     out: Path
     plots: bool
     quiet: bool

@@ -11,7 +11,7 @@ from dynlab.population.moments import MERGED, output_rank
 from dynlab.population.outcomes import squared_cosines
 from dynlab.population.pair import flow
 from dynlab.population.pair.phases import MARGIN
-from dynlab.population.status import STATUS, SUCCESS
+from dynlab.population.status import NAMES, SUCCESS
 
 END_STATES = ("diverse", "collapsed on strong", "collapsed on weak", "merged", "mixed", "failed")
 CHUNK = 64  # trajectories a task; results do not depend on it
@@ -57,7 +57,7 @@ def basins(plane: Plane, count: int, *, until: float, rtol: float = 1e-6, thread
         result = flow.run_flow(
             plane.model, z[some], side[some], head_rate=plane.eta_head, until=until, rtol=rtol, settle=True
         )
-        failed = np.array([STATUS[code] not in SUCCESS for code in result.status])
+        failed = np.array([NAMES[code] not in SUCCESS for code in result.status.tolist()])
         signal, gram, _ = flow.decode(plane.model, result.end, result.side)
         return some, end_states(plane.model, signal, gram, failed)
 

@@ -10,7 +10,7 @@ from dynlab.population import descent
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.scaling import horizon
 from dynlab.settings.model import Model
-from dynlab.settings.training import Training
+from dynlab.settings.training import ETA_HEAD, Training
 from dynlab.tools.checks import SettingError, choice, real, require
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 HEADS = ("off-diagonal", "none")
 METHODS = ("flow", "descent")
-STATUS = {"too many steps": "steps", "step underflow": "underflow"}
 
 
 def check_training(model: Model, training: Training | None, head: str, eta_head: float, method: str) -> Training:
@@ -29,7 +28,7 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
         training = Training(head=choice("head", head, HEADS), eta_head=real("eta_head", eta_head, at_least=0.0))
     else:
         require(isinstance(training, Training), "training", training, "a Training")
-        for name, given, default in (("head", head, "off-diagonal"), ("eta_head", eta_head, 0.01)):
+        for name, given, default in (("head", head, "off-diagonal"), ("eta_head", eta_head, ETA_HEAD)):
             allowed = f"left out with training, whose {name} is {getattr(training, name)!r}"
             require(given in (default, getattr(training, name)), name, given, allowed)
     training.check_model(model)

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.machine.device import CPU, Device
 from dynlab.population import descent, moments
-from dynlab.population import status as the_status
 from dynlab.population.any_training import flow as switched_run
 from dynlab.population.any_training import gradient
-from dynlab.population.choices import STATUS, _times, check_training, closed_form, own_horizon
+from dynlab.population.choices import _times, check_training, closed_form, own_horizon
 from dynlab.population.flow_device import of_flow
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.pair import flow
 from dynlab.population.scaling import check_start
+from dynlab.population.status import NAMES, SUCCESS
 from dynlab.population.trajectory import Trajectory, when_asked
-from dynlab.settings.training import LATEST, Training
+from dynlab.settings.training import ETA_HEAD, LATEST, Training
 from dynlab.tools.checks import integer, real, require
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def simulate(
     model: Model,
     start: OrderParameters,
     head: str = "off-diagonal",
-    eta_head: float = 0.01,
+    eta_head: float = ETA_HEAD,
     until: float | None = None,
     method: str = "flow",
     *,
@@ -47,11 +48,11 @@ def simulate(
     steps: int | None = None,
     times: ArrayLike | None = None,
     training: Training | None = None,
-    device: str = "cpu",
+    device: str | Device = CPU,
 ) -> Trajectory:
     """Train from `start` on the exact population gradient: `dynlab.simulate`, which has the parameters, but for "sgd"."""
     training = check_training(model, training, head, eta_head, method)
-    where, words = of_flow(device, [(model, training)], method)
+    device = of_flow(device, [(model, training)], method)
     rate = training.head_rate
     check_start(model, start)
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
@@ -59,8 +60,8 @@ def simulate(
     slack = _resolution(times)
     times = _times(times)
     settings = {"head": training.head, "eta_head": training.eta_head, "method": method}
-    if device != "cpu":
-        settings["device"] = words
+    if device.asked != "cpu":
+        settings["device"] = device.words
     if method == "descent":
         eta = real("eta", eta, above=0.0)
         if steps is None:
@@ -80,12 +81,12 @@ def simulate(
         if not training.is_papers:
             settings["training"] = training.changed()
         return _switched(model, training, start, end, until is None, rtol, times, settings)
-    return _flow(model, start, rate, end, until is None, rtol, times, settings, where)
+    return _flow(model, start, rate, end, until is None, rtol, times, settings, device.where)
 
 
 def _ended(result: Any, settle: bool) -> str:
     """The status of a single result; "waiting" where the horizon came before any feature was learnt, if not at rest."""
-    status = the_status.STATUS[result.status[0]]
+    status = NAMES[int(result.status[0])]
     waits = settle and status == "until" and np.isnan(result.marks[0, 0]) and not result.rest[0]
     return "waiting" if waits else status
 
@@ -114,7 +115,7 @@ def _switched(
     return Trajectory(
         model=model, settings=settings, time=np.maximum.accumulate(when), signal=states[0], noise_gram=states[1],
         head=states[2], loss=gradient.losses(model, training, *states), events={k: float(v) for k, v in events.items()},
-        status=STATUS.get(status, status), steps=int(result.steps[0]), rejected=int(result.rejected[0]),
+        status=status, steps=int(result.steps[0]), rejected=int(result.rejected[0]),
     )  # fmt: skip
 
 
@@ -145,7 +146,7 @@ def _flow(
     signal, gram, head = flow.decode(model, states, np.where(side == 0, 1, side))
     status = _ended(result, settle)
     last = moments.losses(model, signal[-1:], gram[-1:], head[-1:])
-    if status in the_status.SUCCESS and moments.impossible(model, last[0]):
+    if status in SUCCESS and moments.impossible(model, last[0]):
         status = "not finite"
     first, second, peak = result.marks[0]
     events = {"first": first, "second": second, "peak": peak if result.peak[0] > 0.0 else np.nan}
@@ -153,5 +154,5 @@ def _flow(
     return Trajectory(
         model=model, settings=settings, time=np.maximum.accumulate(when), signal=signal, noise_gram=gram, head=head,
         loss=when_asked(moments.losses, model, signal, gram, head), events={k: float(v) for k, v in events.items()},
-        status=STATUS.get(status, status), steps=int(result.steps[0]), rejected=int(result.rejected[0]),
+        status=status, steps=int(result.steps[0]), rejected=int(result.rejected[0]),
     )  # fmt: skip

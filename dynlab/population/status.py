@@ -1,10 +1,57 @@
-"""How a trajectory ends."""
+"""How a trajectory ends: every ending once, with its number in kernels, its name in results, and what to do about it."""
 
 from __future__ import annotations
 
-# The last only under a `Training` that shrinks the weights: see `switched_solver.VANISHED`.
-STATUS = ("until", "stationary", "too many steps", "step underflow", "not finite", "vanished")
-SUCCESS = ("until", "stationary", "waiting", "vanished")
+from typing import NamedTuple
 
-# Status of a trajectory; the first two are success, the last is the first before its end: nothing moves any more.
-UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE, AT_REST = 0, 1, 2, 3, 4, 6
+# What kernels return. AT_REST is UNTIL where nothing moves any more; NOTHING_LEARNT and STOPPED are given after the kernels.
+UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE, VANISHED, AT_REST, NOTHING_LEARNT, STOPPED = range(9)
+
+
+class Ending(NamedTuple):
+    """One way to end: its number, the name in tables and files, whether it is a success, and a sentence of remedy."""
+
+    code: int
+    name: str
+    good: bool
+    remedy: str
+
+
+ENDINGS = (
+    Ending(UNTIL, "until", True, "Nothing is wrong; set a later end (until) to see what comes after it."),
+    Ending(STATIONARY, "stationary", True, "Nothing is wrong; nothing can change any more, however long one trains."),
+    Ending(
+        TOO_MANY_STEPS, "steps", False,
+        "The solver used up the steps it may take: ask for less accuracy (a larger rtol), or for an earlier end (until).",
+    ),
+    Ending(
+        UNDERFLOW, "underflow", False,
+        "The solver's step became too small to advance: ask for another accuracy (rtol), or for an earlier end (until).",
+    ),
+    Ending(
+        NOT_FINITE, "not finite", False,
+        "A number grew beyond all bounds: take a smaller learning rate; for the flow, strengths and noise nearer to 1.",
+    ),
+    Ending(
+        VANISHED, "vanished", True,
+        "A neuron has no length left, so its output cannot be normalised: take less weight decay to keep it.",
+    ),
+    Ending(
+        NOTHING_LEARNT, "waiting", True,
+        "No feature is learnt yet and the state is not at rest: train for longer (a later until).",
+    ),
+    Ending(STOPPED, "stopped", True, "Nothing is wrong; the caller's own condition was met."),
+)  # fmt: skip
+NAMES = {ending.code: ending.name for ending in ENDINGS} | {AT_REST: ENDINGS[UNTIL].name}
+SUCCESS = tuple(ending.name for ending in ENDINGS if ending.good)
+_OLDER = {"step underflow": ENDINGS[UNDERFLOW].name}  # as the linear flow has always called it
+
+
+def remedy(name: str) -> str:
+    """The sentence of remedy for a status by its name in results, or for one that says more behind it ("not finite: ...").
+
+    "" for a name that is none of a trajectory's.
+    """
+    known = {ending.name: ending.remedy for ending in ENDINGS}
+    plain = _OLDER.get(name, name)
+    return known.get(plain, next((text for other, text in known.items() if plain.startswith(f"{other}:")), ""))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.population import status as endings
 from dynlab.settings.activation_records import definition
 from dynlab.settings.model import Model
 from dynlab.settings.training import STEPPED, recorded_ratio
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from dynlab.population.order_parameters import OrderParameters
 
-SUCCESS = ("until", "stationary", "waiting", "vanished")
 HEADING = "# dynlab trajectory "
 
 
@@ -53,7 +53,8 @@ class Trajectory:
         nan where it did not happen.
     status : str
         "until" (the end asked for, or at rest), "stationary" (nothing can change any more), "waiting" (the default horizon
-        came before any feature was learnt); or failures, "steps", "underflow", "not finite".
+        came before any feature was learnt), "vanished" (a neuron has no length left); or failures, "steps", "underflow",
+        "not finite": see `dynlab.population.status`, which has a sentence of remedy for each.
     steps, rejected : int
         Accepted and rejected steps of the solver.
     """
@@ -110,6 +111,8 @@ class Trajectory:
             rows += [(f"{name}_{j + 1}_{r + 1}", values[0, j, r], values[-1, j, r]) for j, r in members[:8]]
         events = {f"time of {name}": time for name, time in self.events.items() if not math.isnan(time)}
         told = events | {"status": self.status, "steps": self.steps, "rejected": self.rejected}
+        if not self.success:
+            told["what to do"] = endings.remedy(self.status)
         return show.table(rows, ("", "start", "end"), repr(self)) + show.pairs_table(told)
 
     def plot(self) -> Figure:
@@ -119,7 +122,7 @@ class Trajectory:
     @property
     def success(self) -> bool:
         """Whether the run ended where it should: at `until` or at stationarity."""
-        return self.status in SUCCESS
+        return self.status in endings.SUCCESS
 
     @property
     def cosines(self) -> np.ndarray:

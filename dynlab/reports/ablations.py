@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynlab.ensembles.ablations import Settings
+from dynlab.population.status import SUCCESS, remedy
 
 
 def text(settings: Settings, rows: list[dict], place: Path) -> list[str]:
@@ -36,4 +37,5 @@ def text(settings: Settings, rows: list[dict], place: Path) -> list[str]:
         soon = f"{row['early']:>6.2f}" if row["early"] == row["early"] else f"{'':>6}"
         lines.append(f"{words}{soon}{row['rank']:>6.2f}{row['loss']:>9.3g}{times}".rstrip())
     ended = sorted({part.rsplit(" ", 1)[0] for row in rows for part in row["ended"].split(", ")})
-    return [*lines, "", f"trajectories ended: {', '.join(ended)}; files in {place}: ablate.csv, run.json"]
+    told = [f"{status}: {remedy(status)}" for status in ended if status not in SUCCESS]
+    return [*lines, "", *told, f"trajectories ended: {', '.join(ended)}; files in {place}: ablate.csv, run.json"]

@@ -14,6 +14,7 @@ import pandas as pd
 
 from dynlab.ensembles.main_run import DESCENT_ETA
 from dynlab.population.moments import LEARNT, MERGED
+from dynlab.population.status import remedy
 from dynlab.tools import show
 from dynlab.tools.files import write_csv, write_json
 from dynlab.tools.intervals import Pairs
@@ -175,13 +176,14 @@ def seeds(count: int) -> str:
 
 
 def failures(frame: pd.DataFrame, which: str) -> list[str]:
-    """One line naming the seeds whose trajectory failed, and how; none where all ended well."""
+    """A line naming the seeds whose trajectory failed, and how, then what to do; none where all ended well."""
     failed = frame[frame["outcome"] == "failed"]
     if failed.empty:
         return []
     named = [f"{row.seed} ({row.status})" for row in failed.head(NAMED).itertuples()]
     more = [f"and {len(failed) - NAMED} more"] if len(failed) > NAMED else []
-    return [f"failed: {which}: {len(failed)} of {len(frame)} seeds: {', '.join(named + more)}"]
+    told = [f"  {status}: {remedy(status)}" for status in dict.fromkeys(failed["status"])]
+    return [f"failed: {which}: {len(failed)} of {len(frame)} seeds: {', '.join(named + more)}", *told]
 
 
 def percent(share: float, sign: str = "") -> str:
@@ -251,7 +253,7 @@ def _stacked(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:
 def _record(settings: Settings, results: Sequence[Result], call: Call) -> dict[str, Any]:
     """What run.json holds: all that is needed to repeat the run, and where and when it ran."""
     plain = asdict(settings)
-    training = plain.pop("training")
+    training, plain["device"] = plain.pop("training"), settings.device.asked
     plain["eta_head"] = training["eta_head"]
     if settings.method == "descent":
         plain["head_rate"] = settings.training.eta_head * DESCENT_ETA

@@ -64,7 +64,7 @@ def write(folder: Path, settings: Settings, found: dict[tuple[str, str], Overlay
     record = {
         **call.record(),
         "models": [asdict(model) for model in settings.models],
-        "settings": settings.numbers | settings.options | {"batch": settings.batches},
+        "settings": settings.numbers | settings.options | {"device": settings.device.asked, "batch": settings.batches},
         "exponents": {name: slope if slope[0] == slope[0] else None for name, slope in slopes.items()},
         "stopped": stops(found),
     } | provenance(call.started)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab.machine import rng
-from dynlab.machine.device import chosen
+from dynlab.machine.device import Device, chosen
 from dynlab.population.gradient import Gradient
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.samples.gradient import TILE, Minibatch, Source
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dynlab.tools.types import Array
 
 
-def of_samples(device: str, models: Iterable[Model]) -> tuple[str, str]:
+def of_samples(device: str | Device, models: Iterable[Model]) -> Device:
     """`chosen` for minibatches of models."""
 
     def missing() -> str | None:
@@ -46,7 +46,7 @@ def minibatch_gradient(
     model: Model, training: Training, weights: ArrayLike, head: ArrayLike | None = None,
     target_weights: ArrayLike | None = None, *, batch: int = 4096, seed: int = 0, step: int = 0, data: int | None = None,
     correlation: Array | None = None, precision: str = "float64", threads: int | None = None,
-    passes: int | None = None, tile: int = TILE, device: str = "cpu",
+    passes: int | None = None, tile: int = TILE, device: str | Device = "cpu",
 ) -> tuple[float, Array, Array]:  # fmt: skip
     """Loss and exact gradient of the minibatch of a step, through the batch's statistics.
 
@@ -74,7 +74,7 @@ def minibatch_gradient(
         head = np.eye(m) if training.head_matrix is None else np.array(training.head_matrix)
     entries = np.array(matrix("head", head, (m, m)))
     given = Source(integer("seed", seed, at_least=0, at_most=2**64 - 1), data)
-    kind = minibatch_class(of_samples(device, [model])[0])
+    kind = minibatch_class(of_samples(device, [model]).where)
     work = kind(model, training, rows.shape[1], batch, given, precision, threads, passes, tile)
     result = work.gradient(integer("step", step, at_least=0, at_most=rng.WORD - 1), rows, entries, target, correlation)
     if result.problem is not None:

@@ -60,13 +60,14 @@ def expected(model, training, settings, weights, head) -> tuple[bool | None, str
     """Whether the exact flow ends collapsed from a state, None where it does not tell; and what it ends with, in words."""
     from dynlab.population.outcomes import outcomes
     from dynlab.population.simulate import simulate
+    from dynlab.population.status import remedy
 
     if not training.is_papers or model.neurons > 3 or model.features > 3 or settings["optimiser"] != "sgd":
         return None, "nothing that is known in closed form for these settings"
     start = OrderParameters.from_weights(model, weights, head)
     run = simulate(model, start, training=training, until=None)
-    if run.status not in ("stationary", "until"):
-        return None, f"no answer ({run.status})"
+    if not run.success or run.status == "waiting":
+        return None, f"no answer ({run.status}: {remedy(run.status)})"
     learnt = outcomes(model, run.signal[-1:], run.noise_gram[-1:], np.array([False]))[0]
     names = {"both": "both features", "only_strong": "the strong feature only", "only_weak": "the weak feature only"}
     rank = float(output_rank(model, run.signal[-1], run.noise_gram[-1]))

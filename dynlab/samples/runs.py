@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dynlab.machine.device import Device
 from dynlab.settings.model import Model
 from dynlab.tools.files import expanded
 
@@ -25,12 +26,13 @@ class Settings:
     heads: tuple[str, ...]
     batches: tuple[int, ...]
     numbers: dict  # dim, seeds, seed, eta_head, lr, head_rate, steps
-    options: dict  # of `dynlab.samples.train.follow`
+    options: dict  # of `dynlab.samples.train.follow`, but for the device
     checkpoints: str | None
     resume: str | None
     out: str
     plots: bool
     quiet: bool
+    device: Device
 
 
 def compute(settings: Settings) -> dict[tuple[str, str], Overlay]:
@@ -50,7 +52,7 @@ def compute(settings: Settings) -> dict[tuple[str, str], Overlay]:
             told = _told(settings, model, head, place * each, show)
             found[model.activation, head] = overlay(
                 model, training, start, settings.batches, numbers["seeds"], eta=numbers["lr"], steps=numbers["steps"],
-                told=told, **settings.options,
+                told=told, device=settings.device, **settings.options,
             )  # fmt: skip
     return found
 

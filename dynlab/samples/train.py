@@ -11,6 +11,7 @@ import numpy as np
 
 from dynlab.formulas import head_rules
 from dynlab.machine import rng
+from dynlab.machine.device import Device
 from dynlab.population.descent import RECORDS, noise_rows
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.stepping import DOMINANT
@@ -81,7 +82,7 @@ def follow(
     model: Model, training: Training, start: OrderParameters, *, eta: float = 0.05, steps: int | None = None,
     times: ArrayLike = (), batch: int = 4096, dim: int = 1000, seed: int = 0, data: int | None = None,
     optimiser: str = "sgd", momentum: float = 0.9, precision: str = "float64", threads: int | None = None,
-    device: str = "cpu", checkpoints: str | Path | None = None, every: int = 1000, resume: str | None = None,
+    device: str | Device = "cpu", checkpoints: str | Path | None = None, every: int = 1000, resume: str | None = None,
     watcher: Callable[[str], None] | None = None, progress: Callable[[int], None] | None = None,
 ) -> Trajectory:  # fmt: skip
     """Train on minibatches from `start`.
@@ -106,9 +107,9 @@ def follow(
     Raises SettingError for values that are not allowed, CheckpointError for a checkpoint that is damaged or of another run.
     """
     settings = _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, momentum, precision)
-    where, words = of_samples(device, [model])
-    if device != "cpu":
-        settings["device"] = words
+    device = of_samples(device, [model])
+    if device.asked != "cpu":
+        settings["device"] = device.words
     every = integer("every", every, at_least=1)
     identity = (start.head == np.eye(model.neurons)).all()
     require(identity or training.head in head_rules.TRAINED, "start", "a head", f'the identity with head "{training.head}"')
@@ -129,7 +130,7 @@ def follow(
             progress(step)
 
     source = Source(settings["seed"], settings.get("data"))
-    work = minibatch_class(where)(model, training, settings["dim"], settings["batch"], source, precision, threads)
+    work = minibatch_class(device.where)(model, training, settings["dim"], settings["batch"], source, precision, threads)
     step, stopped = _go_on(work, settings, state, records, first, record_at, reached, watcher)
     return _trajectory(model, settings, records, state, step, stopped)
 

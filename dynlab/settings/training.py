@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TARGETS = ("same", "average")
 STOP_GRADIENTS = ("target", "online", "none")
 NORMALISATIONS = ("batch", "scale", "length", "none")
+ETA_HEAD = 0.01  # the head's rate in units of the encoder's where none is given
 STEPPED = ("descent", "sgd")  # the methods that take steps of a learning rate
 LATEST = 1e100  # end of a flow: what is left of a decay by then is smaller than numbers are
 OBJECTIVES = ("similarity", "barlow-twins", "vicreg")
@@ -90,7 +91,7 @@ class Training:
     """
 
     head: str = "off-diagonal"
-    eta_head: float = 0.01
+    eta_head: float = ETA_HEAD
     head_matrix: tuple | None = None
     target: str = "same"
     target_rate: float = 0.1

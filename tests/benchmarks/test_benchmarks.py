@@ -14,7 +14,7 @@ from benchmarks import gradients as gradients_part
 from benchmarks import machine, table, trajectories
 from dynlab import Model
 from dynlab.population.pair import flow
-from dynlab.population.status import STATUS
+from dynlab.population.status import UNDERFLOW
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +100,7 @@ def test_wrong_trajectories_are_refused(monkeypatch, fault):
     def wrong(*arguments, **options):
         found = right(*arguments, **options)
         if fault == "failed":
-            found.status[1] = STATUS.index("step underflow")
+            found.status[1] = UNDERFLOW
         else:
             found.end[1, 8 if fault == "head" else 0] += 2e-3
         return found

@@ -63,14 +63,14 @@ def test_a_wrong_device_is_one_line(program):
 def test_auto_says_why_it_chose(monkeypatch):
     monkeypatch.setattr(gpu, "SIMULATED", False)
     monkeypatch.setattr(gpu, "unavailable", lambda: "no driver")
-    assert device.chosen("auto") == ("cpu", "cpu (no driver)")
-    assert device.chosen("cpu") == ("cpu", "cpu")
+    assert device.chosen("auto") == ("auto", "cpu", "cpu (no driver)")
+    assert device.chosen("cpu") == device.CPU == ("cpu", "cpu", "cpu")
     with pytest.raises(dynlab.SettingError, match="cpu or auto here: no driver"):
         device.chosen("cuda")
     monkeypatch.setattr(gpu, "unavailable", lambda: None)
     monkeypatch.setattr(gpu, "name", lambda: "a card")
-    assert device.chosen("auto") == ("cuda", "cuda (a card)")
-    assert device.chosen("auto", lambda: "nothing for this") == ("cpu", "cpu (nothing for this)")
+    assert device.chosen("auto") == ("auto", "cuda", "cuda (a card)")
+    assert device.chosen("auto", lambda: "nothing for this") == ("auto", "cpu", "cpu (nothing for this)")
 
 
 def test_an_ensemble_says_where_it_was_run():

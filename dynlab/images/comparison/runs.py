@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab.images.settings import NORMALISATIONS, Pretraining
 from dynlab.images.verdict import NotFinite
+from dynlab.machine.device import Device
 from dynlab.settings.training import TARGETS
 from dynlab.tools.checks import SettingError
 
@@ -45,7 +46,7 @@ class Settings:
     out: Path
     download: bool
     verify: bool
-    device: str
+    device: Device
     threads: int
     plots: bool
     quiet: bool

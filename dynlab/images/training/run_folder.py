@@ -28,6 +28,7 @@ import numpy as np
 from dynlab.images.ops import ops_of
 from dynlab.images.settings import Pretraining
 from dynlab.images.verdict import NotFinite, middle, poor, verdict
+from dynlab.machine.device import Device, chosen
 from dynlab.tools import checkpoint, plots
 from dynlab.tools import show as _show
 from dynlab.tools.checks import SettingError
@@ -124,7 +125,7 @@ def read(place: str | Path) -> Recorded:
 
 def pretrain(
     settings: Pretraining, data_set: ImageSet, place: Path, *, resume: bool = False, threads: int | None = None,
-    every: int | None = None, device: str = "cpu", quiet: bool = False, command: str = "",
+    every: int | None = None, device: str | Device = "cpu", quiet: bool = False, command: str = "",
     data: str | Path = "", draw: Callable[[Path], None] | None = None,
 ) -> list[str]:  # fmt: skip
     """Train and fill the folder `place`, which `read` reads.
@@ -150,19 +151,20 @@ def pretrain(
     Raises SettingError for settings that do not fit the pictures, FolderError for a folder that is not to be had.
     """
     started = time.perf_counter()
-    ops, where = ops_of(device, threads)
+    device = chosen(device)
+    ops = ops_of(device, threads)
     settings.epoch_steps(len(data_set) if settings.limit is None else min(settings.limit, len(data_set)))  # refuses a batch
     with growing_folder(place, resume) as folder:
         if resume and finished(folder, quiet):
             return []
         from dynlab.images.training.train import Trainer
 
-        if device != "cpu":
-            _say(quiet, f"computing on {where}")
+        if device.asked != "cpu":
+            _say(quiet, f"computing on {device.words}")
         trainer = Trainer(settings, data_set, ops)
         run = Run(folder, settings, trainer, every, quiet, started)
         facts = {"command": command, "data": str(expanded(data).absolute()) if str(data) else "", "pictures": trainer.count}
-        run.begin(resume, facts | {"content": data_set.content(settings.limit), "device": where})
+        run.begin(resume, facts | {"content": data_set.content(settings.limit), "device": device.words})
         stopped = run.go_on()
         run.end(draw, stopped)
         return stopped

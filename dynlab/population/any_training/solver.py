@@ -18,7 +18,7 @@ from dynlab.formulas.switched_flow_rates import head_start, switched_rates
 from dynlab.population.any_training.kinks import after_kink, first_kink
 from dynlab.population.pair.integrate import all_finite
 from dynlab.population.pair.solver import factor, interpolate, substitute
-from dynlab.population.status import NOT_FINITE, TOO_MANY_STEPS, UNDERFLOW, UNTIL
+from dynlab.population.status import NOT_FINITE, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
 from dynlab.population.stepping import DOMINANT, GROW, SAFETY, SHRINK
 
 MOST_REJECTED = 60
@@ -26,8 +26,7 @@ PEAK_POINTS = 4
 # A neuron whose weights' logarithms are all below this has vanished. Where the loss does not depend on its length, forces
 # grow like the inverse square of that, and further down their rounding is motion; without normalisation all that is left is
 # to fall.
-VANISHED = -8.0
-VANISHED_STATUS = 5
+SHORTEST = -8.0
 # Where an error changes log s by more than this times the error, the arc length is a bad variable and log time is taken.
 STEEPEST = 30.0
 # Where it changes log s by more than STEEPEST/SLAVED, in a direction that relaxes faster than STEEPEST in the arc, likewise.
@@ -335,8 +334,8 @@ def follow(system, table, z, side, weights, limits, times, at_times, trace, lear
             counts[3] += 1
         if done:
             return UNTIL
-        if smallest_neuron(kind, m, features, z) < VANISHED:
-            return VANISHED_STATUS
+        if smallest_neuron(kind, m, features, z) < SHORTEST:
+            return VANISHED
         held = False
         for i in range(len(side)):
             held = held or side[i] == 0

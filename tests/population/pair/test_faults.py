@@ -136,7 +136,7 @@ FAULTS = {
     "head too large": with_result(lambda r: replace(r, head=np.eye(2) + 1.2 * (r.head - np.eye(2)))),
     "event late": with_result(lambda r: replace(r, peak=1.01 * r.peak)),
     "end is not finite": with_result(lambda r: replace(r, end=(np.nan * r.end[0], *r.end[1:]))),
-    "not finished": with_result(lambda r: replace(r, status="too many steps")),
+    "not finished": with_result(lambda r: replace(r, status="steps")),
 }
 
 CAUGHT = {
