@@ -49,7 +49,7 @@ class SwitchedResult:
     three, `marks` (N, 3) times of the first and second feature learnt and of the head's peak (nan: never), `snapshots` the
     three arrays there with a second axis of 3, `at_times` the same at the T times asked for, `trace` (time, states) of the
     last trajectory, `learnt` (N, K) times, `peak`, `loss`, `steps`, `rejected` (N,), `status` (N,) an index into
-    `flow.STATUS`, `rest` (N,) whether no signal grows any more."""
+    `status.NAMES`, `rest` (N,) whether no signal grows any more."""
 
     starts: tuple
     ends: tuple
