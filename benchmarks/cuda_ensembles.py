@@ -12,12 +12,12 @@ from dynlab import Model, Training
 from dynlab.ensembles import ensemble
 from dynlab.machine import gpu
 from dynlab.machine.gpu import cuda
-from dynlab.population import outcomes as the_outcomes
 from dynlab.population.choices import default_end
-from dynlab.population.order_parameters import draw
-from dynlab.population.pair import cuda as cuda_ensemble
+from dynlab.population.order_parameters import draw_order_parameters
+from dynlab.population.outcomes import outcomes
+from dynlab.population.pair import cuda as pair_cuda
 from dynlab.population.pair import flow
-from dynlab.population.status import NAMES, SUCCESS
+from dynlab.population.status import STATUS_NAMES, SUCCESS
 from dynlab.tools.checks import available_threads
 
 DIM, UNTIL, RTOL = 1000, 1e12, 1e-6
@@ -35,7 +35,7 @@ TINY = {"max_steps": 12}  # the simulator takes milliseconds a step
 def starts(activation: str, count: int):
     """Model, encoded starts and sides number 0 ... count - 1 of seed 0."""
     model = Model(activation=activation)
-    drawn = [draw(model, DIM, np.random.default_rng((0, i))) for i in range(count)]
+    drawn = [draw_order_parameters(model, DIM, np.random.default_rng((0, i))) for i in range(count)]
     signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
     return model, *flow.encode_arrays(model, signal, gram, np.tile(np.eye(2), (count, 1, 1)))
 
@@ -60,11 +60,11 @@ def on_cpu(model, z, side, **how) -> flow.FlowResult:
     return flow.FlowResult(trace_time=np.zeros(0), trace=np.zeros((0, 9)), **joined)
 
 
-def outcomes(model, result) -> np.ndarray:
+def outcomes_of(model, result) -> np.ndarray:
     """Outcomes by name, as `dynlab.ensemble` tells them."""
-    failed = np.array([NAMES[code] not in SUCCESS for code in result.status.tolist()])
+    failed = np.array([STATUS_NAMES[code] not in SUCCESS for code in result.status.tolist()])
     signal, gram, _ = flow.decode(model, result.end, result.side)
-    return the_outcomes.outcomes(model, signal, gram, failed)
+    return outcomes(model, signal, gram, failed)
 
 
 def compare(activation: str, size: str) -> Check:
@@ -75,11 +75,11 @@ def compare(activation: str, size: str) -> Check:
     here = on_cpu(model, z, side, **how)
     seconds = time.perf_counter() - begun
     begun = time.perf_counter()
-    there = cuda_ensemble.run_flow(model, z, side, **how)
+    there = pair_cuda.run_flow(model, z, side, **how)
     first = time.perf_counter() - begun
     with np.errstate(invalid="ignore"):
         late = np.abs(there.marks[:, 0] / here.marks[:, 0] - 1.0)
-    same, other = outcomes(model, here), outcomes(model, there)
+    same, other = outcomes_of(model, here), outcomes_of(model, there)
     share = float((same == other).mean())
     numbers = {
         "seeds": len(z), "same_outcome": share, "statuses_differ": int((here.status != there.status).sum()),
@@ -99,16 +99,16 @@ def same_however(size: str) -> Check:
     """The bits do not depend on blocks, burst, order, or where the matrix is."""
     model, z, side = starts("cubic", 3 if size == "tiny" else 3000)
     how = options("cubic", size)
-    whole = cuda_ensemble.run_flow(model, z, side, **how)
-    rest = cuda_ensemble.run_flow(model, z[::-1], side[::-1], **how)
+    whole = pair_cuda.run_flow(model, z, side, **how)
+    rest = pair_cuda.run_flow(model, z[::-1], side[::-1], **how)
     numbers = {"reversed": _same(whole, rest, slice(None, None, -1))}
     host = _host(model, z, side, how)
     for name, kernel, burst, block, blocks in (
-        ("burst_4", cuda_ensemble.CUBIC_LOCAL, 4, cuda_ensemble.BLOCK, 4),
-        ("shared", cuda_ensemble.CUBIC_SHARED, 7, cuda_ensemble.BLOCK, 1),
+        ("burst_4", pair_cuda.CUBIC_LOCAL, 4, pair_cuda.BLOCK, 4),
+        ("shared", pair_cuda.CUBIC_SHARED, 7, pair_cuda.BLOCK, 1),
     ):
         device = gpu.to_device(_with_burst(host, burst))
-        cuda_ensemble.launch(kernel, len(z), device, block, blocks)
+        pair_cuda.launch(kernel, len(z), device, block, blocks)
         end, status = device[3][0].copy_to_host(), device[5][5].copy_to_host()
         numbers[name] = bool(np.array_equal(end, whole.end) and np.array_equal(status, whole.status))
     return Check("flow_launches", all(numbers.values()), numbers)
@@ -127,13 +127,13 @@ def timings(size: str) -> Iterator[tuple[str, dict]]:
     model, z, side = starts("cubic", count)
     how = options("cubic", size)
     host = _host(model, z, side, how)
-    variants = [("shared", cuda_ensemble.CUBIC_SHARED, cuda_ensemble.BLOCK)]
+    variants = [("shared", pair_cuda.CUBIC_SHARED, pair_cuda.BLOCK)]
     if size != "tiny":
-        fewer = {n: gpu.kernel(max_registers=n)(cuda_ensemble.CUBIC_SHARED.function) for n in (168, 128)}
-        variants += [(f"shared, {n} registers", kernel, cuda_ensemble.BLOCK) for n, kernel in fewer.items()]
-        variants.append(("contracted", gpu.kernel(contract=True)(cuda_ensemble.CUBIC_SHARED.function), cuda_ensemble.BLOCK))
-        variants.append(("local", cuda_ensemble.CUBIC_LOCAL, 64))
-        local_128 = gpu.kernel(max_registers=128)(cuda_ensemble.CUBIC_LOCAL.function)
+        fewer = {n: gpu.kernel(max_registers=n)(pair_cuda.CUBIC_SHARED.function) for n in (168, 128)}
+        variants += [(f"shared, {n} registers", kernel, pair_cuda.BLOCK) for n, kernel in fewer.items()]
+        variants.append(("contracted", gpu.kernel(contract=True)(pair_cuda.CUBIC_SHARED.function), pair_cuda.BLOCK))
+        variants.append(("local", pair_cuda.CUBIC_LOCAL, 64))
+        local_128 = gpu.kernel(max_registers=128)(pair_cuda.CUBIC_LOCAL.function)
         variants.append(("local, 128 registers", local_128, 64))
     for name, kernel, block in variants:
         for blocks, burst in LAUNCHES if name in ("shared", "local") and size != "tiny" else LAUNCHES[:3]:
@@ -141,9 +141,9 @@ def timings(size: str) -> Iterator[tuple[str, dict]]:
             yield label, _rate(kernel, host, burst, block, blocks, 2)
     for activation in SEEDS[size]:
         model, z, side = starts(activation, SEEDS[size][activation])
-        kernel = cuda_ensemble.BY_KIND[ensemble.flow.ACTIVATIONS[activation].kind]
-        found = _rate(kernel, _host(model, z, side, options(activation, size)), cuda_ensemble.BURST, cuda_ensemble.BLOCK,
-                      cuda_ensemble.PER_PROCESSOR)  # fmt: skip
+        kernel = pair_cuda.BY_KIND[ensemble.flow.ACTIVATIONS[activation].kind]
+        found = _rate(kernel, _host(model, z, side, options(activation, size)), pair_cuda.BURST, pair_cuda.BLOCK,
+                      pair_cuda.PER_PROCESSOR)  # fmt: skip
         if activation == "cubic":
             found["times_two_cores"] = found["per_second"] / TWO_CORES
             found["goal"] = GOAL
@@ -153,8 +153,8 @@ def timings(size: str) -> Iterator[tuple[str, dict]]:
 
 def _host(model, z, side, how) -> tuple:
     how = dict(how)
-    group = cuda_ensemble.Group(model, z, side, how.pop("head_rate"), how.pop("until"))
-    return cuda_ensemble.arguments([group], **how)
+    group = pair_cuda.Group(model, z, side, how.pop("head_rate"), how.pop("until"))
+    return pair_cuda.arguments([group], **how)
 
 
 def _with_burst(host, burst) -> tuple:
@@ -176,7 +176,7 @@ def _rate(kernel, host, burst, block, blocks, repeats=5) -> dict:
         for part, kept in zip((*device[3], *device[5]), (*fresh[0], *fresh[1]), strict=True):
             part.copy_to_device(kept)
 
-    took = timed(lambda: cuda_ensemble.launch(kernel, len(host[3][0]), device, block, blocks), repeats, restore)
+    took = timed(lambda: pair_cuda.launch(kernel, len(host[3][0]), device, block, blocks), repeats, restore)
     return {"milliseconds": took, "per_second": 1e3 * len(host[3][0]) / took["median"]}
 
 
@@ -189,7 +189,7 @@ def _around(count, size) -> dict:
         return clock[-1] - clock[-2]
 
     model, training = Model(), Training()
-    drawn = [draw(model, DIM, np.random.default_rng((1, i))) for i in range(count)]
+    drawn = [draw_order_parameters(model, DIM, np.random.default_rng((1, i))) for i in range(count)]
     signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
     found = {"trajectories": count, "draw": lap()}
     if size == "tiny":

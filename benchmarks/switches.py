@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.machine import difference, number, refusals, shown, spread, timed_if_right, verified
 from dynlab import Model, Training, ensemble
 from dynlab.population.any_training import flow, gradient
-from dynlab.population.order_parameters import draw
+from dynlab.population.order_parameters import draw_order_parameters
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.tools.checks import available_threads
 
@@ -20,7 +20,7 @@ MOST_CHECKED = 16  # neurons: beyond, the formulas with twice the digits take mi
 def timed_system(model: Model, training: Training) -> tuple:
     """One drawn state with a dense head: arguments of the kernel that is timed, and (signal, Gram matrix, head)."""
     m = model.neurons
-    signal, gram = draw(model, 1000, np.random.default_rng(0))
+    signal, gram = draw_order_parameters(model, 1000, np.random.default_rng(0))
     z, side = flow.encode(model, training, signal[None], gram[None])
     entries = m * (m - 1)
     z[0, -1 - entries : -1] = 0.1 * np.random.default_rng(1).standard_normal(entries)

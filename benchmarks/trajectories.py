@@ -24,7 +24,7 @@ from dynlab.formulas import cubic_flow_rates
 from dynlab.formulas.components import ACROSS, NOISE_PATCHES, SAME, SIGMA, STRENGTHS
 from dynlab.machine import jit
 from dynlab.population.gradient import order_parameter_gradient, parameter_vector
-from dynlab.population.order_parameters import OrderParameters, draw
+from dynlab.population.order_parameters import OrderParameters, draw_order_parameters
 from dynlab.population.outcomes import outcomes
 from dynlab.population.pair import flow
 from dynlab.population.simulate import simulate
@@ -60,7 +60,7 @@ class TooManyCalls(Exception):
 
 def draw_starts(model: Model, dim: int, count: int) -> tuple:
     """State vectors (N, 9) and signs (N, 4) of the first starts of `dynlab.ensemble`."""
-    drawn = [draw(model, dim, np.random.default_rng((0, i)), 1.0) for i in range(count)]
+    drawn = [draw_order_parameters(model, dim, np.random.default_rng((0, i)), 1.0) for i in range(count)]
     signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
     return flow.encode_arrays(model, signal, gram, np.tile(np.eye(2), (count, 1, 1)))
 

@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dynlab.command_line.options import MODEL_OPTIONS, add_model, add_switches, training_of
-from dynlab.command_line.parser import Parser, number, run_command
-from dynlab.ensembles.ablations import Settings, default_end
-from dynlab.reports.ablations import text
-from dynlab.settings.model import ACTIVATIONS, Model
+from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.ensembles.ablations import Settings, late_end
+from dynlab.reports.ablations import ablations_text
+from dynlab.settings.model import ACTIVATION_NAMES, Model
 from dynlab.settings.training import LATEST, Training
 from dynlab.tools.checks import SettingError, integer, real, require, threads
 from dynlab.tools.files import expanded, run_folder, write_csv, write_json
@@ -61,12 +61,12 @@ def run(settings: Settings, call: Call) -> None:
         record = call.record() | {"settings": asdict(settings)}
         write_json(folder.partial / "run.json", record | provenance(call.started))
     if not settings.quiet:
-        print("\n".join(text(settings, rows, folder.place)), flush=True)
+        print("\n".join(ablations_text(settings, rows, folder.place)), flush=True)
 
 
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
-    given = {name: number(value) for name, value in vars(arguments).items()}
+    given = {name: number_of(value) for name, value in vars(arguments).items()}
     model = Model(**{name: given[name] for name in ("activation", *MODEL_OPTIONS)})
     training = training_of(given)
     training.check_model(model)
@@ -77,7 +77,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         require(given_one == allowed, name, given_one, f'"{allowed}": the table itself varies it')
     require(arguments.out != "", "out", "", "the name of a folder")
     dim = integer("dim", given["dim"], at_least=model.features + max(model.neurons, 4) + 2, why="features + neurons")
-    until = default_end(model, dim) if given["until"] is None else given["until"]
+    until = late_end(model, dim) if given["until"] is None else given["until"]
     return Settings(
         model=model,
         training=training,
@@ -113,7 +113,7 @@ def parser() -> Parser:
     )
 
     add_model(p)
-    p.option("--activation", f"of {', '.join(ACTIVATIONS)}", "cubic", "NAME")
+    p.option("--activation", f"of {', '.join(ACTIVATION_NAMES)}", "cubic", "NAME")
     p.option("--dim", "dimension of a patch", "1000")
     p.option("--seeds", "number of random starts a line", "128")
     p.option("--seed", "seed of the random starts", "0")

@@ -59,7 +59,7 @@ def findings() -> dict[str, str]:
     """What is found, in words, by subject."""
     return {
         "dynlab": _dynlab(), "python": f"{platform.python_version()}, {platform.platform()}", "packages": packages(),
-        "threads": threads(), "cache": cache(), "device": device(),
+        "threads": threads_found(), "cache": cache_found(), "device": device_found(),
     }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def packages() -> str:
     return ", ".join(found)
 
 
-def threads() -> str:
+def threads_found() -> str:
     """Threads that computations use, and the settings that limit them."""
     from dynlab.tools.checks import available_threads
 
@@ -82,12 +82,12 @@ def threads() -> str:
     return ", ".join([f"{available_threads()} of {os.cpu_count()} processors", *limits])
 
 
-def cache() -> str:
+def cache_found() -> str:
     """Where compiled kernels are kept, and a line for each version of them: size, and when it was used last."""
-    from dynlab.machine import cache as _cache
+    from dynlab.machine import cache
 
-    root = _cache.cache_root().absolute()
-    found = _cache.kept()
+    root = cache.cache_root().absolute()
+    found = cache.kept()
     held = f"{_size(sum(one.size for one in found))} in {sum(one.files for one in found)} files"
     place = next(path for path in (root, *root.parents) if path.exists())
     denied = "" if os.access(place, os.W_OK) else "; cannot be written: kernels are compiled anew"
@@ -96,11 +96,11 @@ def cache() -> str:
 
 def clear_cache(which: str) -> None:
     """Remove compiled kernels, `which` of WHICH; say how much that was, and what else was found and left."""
-    from dynlab.machine import cache as _cache
+    from dynlab.machine import cache
 
     choice("clear_cache", which, WHICH)
-    files, size, left = _cache.clear(old=which == "old")
-    print(f"removed {files} files, {_size(size)}, from {_cache.cache_root().absolute()}")
+    files, size, left = cache.clear(old=which == "old")
+    print(f"removed {files} files, {_size(size)}, from {cache.cache_root().absolute()}")
     for path in left:
         print(f"left, not the cache's: {path}")
 
@@ -116,7 +116,7 @@ def _size(bytes_: int) -> str:
     return f"{bytes_ / 2**20:.1f} MiB"
 
 
-def device() -> str:
+def device_found() -> str:
     """The CUDA device, or why there is none."""
     from dynlab.machine import gpu
 

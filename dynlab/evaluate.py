@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.images.settings import REPRESENTATIONS
 from dynlab.machine.device import Device, chosen
 from dynlab.tools.checks import SettingError, integer, require, threads
@@ -90,7 +90,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     if not set(which) <= set(REPRESENTATIONS):
         raise SettingError("of", arguments.of, f"some of {', '.join(REPRESENTATIONS)}, with commas")
     require(arguments.data != "", "data", "", "the name of a folder")
-    limit = number(arguments.limit)
+    limit = number_of(arguments.limit)
     return Settings(
         run=run,
         data=expanded(kept["data"] if arguments.data is None else arguments.data),
@@ -98,7 +98,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         limit=None if limit is None else integer("limit", limit, at_least=100),
         download=arguments.download,
         verify=not arguments.no_verify,
-        threads=threads(number(arguments.threads)),
+        threads=threads(number_of(arguments.threads)),
         device=chosen(arguments.device),
         quiet=arguments.quiet,
     )

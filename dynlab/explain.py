@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.explanation.explanation import explain
 from dynlab.tools.checks import real, threads
 from dynlab.tools.files import expanded
@@ -51,14 +51,14 @@ def run(settings: Settings) -> None:
 
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
-    at = number(arguments.at)
+    at = number_of(arguments.at)
     return Settings(
         run=expanded(arguments.run),
         at=None if at is None else real("at", at, at_least=0.0),
         activation=arguments.activation,
         head=arguments.head,
         trial=getattr(arguments, "try"),
-        threads=threads(number(arguments.threads)),
+        threads=threads(number_of(arguments.threads)),
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.images.comparison.runs import (
     DEFAULT,
     ENTRIES,
@@ -29,7 +29,7 @@ from dynlab.images.comparison.runs import (
     metrics_of,
     random_rows,
 )
-from dynlab.images.settings import NORMALISATIONS, RECIPES, pretraining
+from dynlab.images.settings import PICTURE_NORMALISATIONS, RECIPES, pretraining
 from dynlab.machine import device
 from dynlab.tools.checks import choice, integer, require, threads
 from dynlab.tools.files import expanded
@@ -88,7 +88,7 @@ def run(settings: Settings, call: Call) -> list[str]:
 
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
-    given = {name: number(value) for name, value in vars(arguments).items()}
+    given = {name: number_of(value) for name, value in vars(arguments).items()}
     recipe = choice("recipe", arguments.recipe, RECIPES)
     short: dict[str, Any] = SHORT.get(recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
     names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed")
@@ -97,7 +97,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     chosen = short["heads"] if arguments.heads is None else words_of("heads", arguments.heads, ENTRIES)
     kinds = short["normalisations"] or (base.normalisation,)
     if arguments.normalisations is not None:
-        kinds = words_of("normalisations", arguments.normalisations, NORMALISATIONS)
+        kinds = words_of("normalisations", arguments.normalisations, PICTURE_NORMALISATIONS)
     seeds = short["seeds"] if given["seeds"] is None else integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS)
     require(base.dataset != "stl10", "dataset", base.dataset, "one whose training pictures have labels")
     for name in ("out", "data"):

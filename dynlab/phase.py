@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dynlab.command_line.options import add_device, announce
-from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.maps.axes import FORM, SETTINGS, parse_axis
 from dynlab.maps.phase_map import Settings
 from dynlab.settings.training import ETA_HEAD
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings, call: Call) -> None:
     """Compute what is missing, write, print."""
     from dynlab.maps.phase_map import check_folder, phase_map
-    from dynlab.reports import phase_map as phase_report
+    from dynlab.reports.phase_map import print_report, write_files
     from dynlab.tools.progress import progress
 
     check_folder(settings.out)
@@ -55,8 +55,8 @@ def run(settings: Settings, call: Call) -> None:
             progress=show,
             device=settings.device,
         )
-    phase_report.write_files(settings, found, call)
-    phase_report.print_report(settings, found)
+    write_files(settings, found, call)
+    print_report(settings, found)
 
 
 @contextmanager
@@ -90,24 +90,24 @@ def check(arguments: argparse.Namespace) -> Settings:
     require(arguments.out != "", "out", "", "the name of a folder")
     x, y = (parse_axis(option, getattr(arguments, option)) for option in ("x", "y"))
     require(x.name != y.name, "y", arguments.y, "another setting than that of --x")
-    fixed = {name: number(getattr(arguments, name)) for name in FIXED if getattr(arguments, name) is not None}
+    fixed = {name: number_of(getattr(arguments, name)) for name in FIXED if getattr(arguments, name) is not None}
     for axis in (x, y):
         require(axis.name not in fixed, axis.name, fixed.get(axis.name), "left out: it is an axis")
-    seed = integer("seed", number(arguments.seed), at_least=0, at_most=2**63 - 1)
-    grid = Grid(x, y, fixed, seed, real("rtol", number(arguments.rtol), at_least=1e-12, at_most=1e-2))
+    seed = integer("seed", number_of(arguments.seed), at_least=0, at_most=2**63 - 1)
+    grid = Grid(x, y, fixed, seed, real("rtol", number_of(arguments.rtol), at_least=1e-12, at_most=1e-2))
     device = grid.device(arguments.device)
     require(device.where == "cpu" or arguments.dask is None, "device", arguments.device, "cpu with --dask")
     measure = Measure.named(arguments.measure)
-    level = measure.level if arguments.level is None else real("level", number(arguments.level))
+    level = measure.level if arguments.level is None else real("level", number_of(arguments.level))
     lacks = "given with --refine for this measure"
     require(not arguments.refine or level is not None, "level", "", lacks)
     return Settings(
         grid=grid,
-        seeds=integer("seeds", number(arguments.seeds), at_least=1, at_most=MOST_SEEDS),
+        seeds=integer("seeds", number_of(arguments.seeds), at_least=1, at_most=MOST_SEEDS),
         measure=measure,
         level=level,
         refine=arguments.refine,
-        threads=threads(number(arguments.threads)),
+        threads=threads(number_of(arguments.threads)),
         dask=arguments.dask,
         device=device,
         out=expanded(arguments.out) if arguments.out is not None else Path("runs") / f"phase-{x.name}-{y.name}",

@@ -13,7 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.planes.portrait import Settings
 from dynlab.settings.model import Model
 from dynlab.settings.training import ETA_HEAD, LATEST
@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings, call: Call) -> None:
     """Claim the run folder, compute, write it, then report."""
-    from dynlab.planes.portrait import compute
+    from dynlab.planes.portrait import compute_portrait
     from dynlab.reports import portrait
     from dynlab.tools.progress import progress
 
     with run_folder(settings.place, numbered=settings.out is None) as folder:
         with progress(0, "trajectories", settings.quiet) as show:
-            found = compute(
+            found = compute_portrait(
                 settings.plane, settings.points, settings.trajectories,
                 until=settings.until, rtol=settings.rtol, threads=settings.threads, progress=show,
             )  # fmt: skip
@@ -53,7 +53,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     from dynlab.planes.plane import Plane, parse_side
 
-    given = {name: number(text) for name, text in vars(arguments).items() if name not in ("hold", "slave", "x", "y")}
+    given = {name: number_of(text) for name, text in vars(arguments).items() if name not in ("hold", "slave", "x", "y")}
     require(arguments.out != "", "out", "", "the name of a folder")
     model = Model(**{name: given[name] for name in MODEL_OPTIONS})
     head = choice("head", given["head"], RULES)
@@ -80,7 +80,7 @@ def parse_held(words: Sequence[str]) -> dict:
     held = {}
     for word in (part for given in words for part in given.split(",")):
         name, equals, text = word.partition("=")
-        value = number(text)
+        value = number_of(text)
         require(bool(equals) and name not in held, "hold", word, "NAME=VALUE, each name once")
         if isinstance(value, str):
             raise SettingError("hold", word, "NAME=VALUE with a number")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
 from dynlab.machine.device import chosen
 from dynlab.tools.checks import SettingError, choice, integer, require, threads
@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(call: Call) -> list[str]:
     """Check, load, train; a line for what stopped the training, if something did."""
     arguments = call.arguments
-    checked_threads = threads(number(arguments.threads))
-    every = None if arguments.every is None else integer("every", number(arguments.every), at_least=1)
+    checked_threads = threads(number_of(arguments.threads))
+    every = None if arguments.every is None else integer("every", number_of(arguments.every), at_least=1)
     for name in ("out", "data"):
         require(getattr(arguments, name) != "", name, "", "the name of a folder")
     named = not arguments.resume or arguments.out is not None
@@ -113,7 +113,7 @@ def _draw(folder: Path) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> Pretraining:
     """The settings that the words mean; with --resume those of the run, which the words may repeat but not change."""
-    given = {name: number(value) for name in HELP if (value := getattr(arguments, name)) is not None}
+    given = {name: number_of(value) for name in HELP if (value := getattr(arguments, name)) is not None}
     if "projector" in given:
         given["projector"] = widths(arguments.projector)
     if not arguments.resume:
@@ -131,7 +131,7 @@ def settings_of(arguments: argparse.Namespace) -> Pretraining:
 
 def widths(words: str) -> tuple:
     """Widths of layers, with commas; none for an empty word."""
-    parts = [number(word) for word in words.split(",")] if words.strip() not in ("", "none") else []
+    parts = [number_of(word) for word in words.split(",")] if words.strip() not in ("", "none") else []
     if not all(isinstance(part, int) for part in parts):
         raise SettingError("projector", words, "widths with commas, as 128,128,64, or none")
     return tuple(parts)

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from dynlab.command_line.options import MODEL_OPTIONS, add_device, add_model, add_switches, announce, training_of
-from dynlab.command_line.parser import Parser, number, run_command
-from dynlab.ensembles.main_run import METHODS, Settings, compute, device_for
-from dynlab.settings.model import ACTIVATIONS, Model
+from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.ensembles.main_run import Settings, compute_main_run, device_for
+from dynlab.population.choices import METHODS
+from dynlab.settings.model import ACTIVATION_NAMES, Model
 from dynlab.settings.training import LATEST
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
@@ -57,14 +58,14 @@ def run(settings: Settings, call: Call) -> None:
 
     announce(settings.device, settings.quiet)
     with run_folder(settings.place, numbered=settings.out is None) as folder:
-        results = compute(settings)
+        results = compute_main_run(settings)
         main_run.write_files(folder.partial, settings, results, call)
     main_run.print_report(settings, results, folder.place)
 
 
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
-    given = {name: number(text) for name, text in vars(arguments).items()}
+    given = {name: number_of(text) for name, text in vars(arguments).items()}
     options = {name: given[name] for name in MODEL_OPTIONS}
     models = tuple(Model(activation=name, **options) for name in _activations(arguments.activation))
     training = training_of(given)
@@ -94,7 +95,7 @@ def check(arguments: argparse.Namespace) -> Settings:
 def _activations(words: Sequence[str] | None) -> list[str]:
     """The activations asked for, by repeating the option or with commas, each once."""
     asked = ["relu", "cubic"] if words is None else [name for word in words for name in word.split(",")]
-    return [choice("activation", name, ACTIVATIONS) for name in dict.fromkeys(asked)]
+    return [choice("activation", name, ACTIVATION_NAMES) for name in dict.fromkeys(asked)]
 
 
 def parser() -> Parser:
@@ -106,7 +107,7 @@ def parser() -> Parser:
         epilog="example: dynlab run --strong 1.0 --weak 0.3 --activation cubic --seeds 4000",
     )
 
-    names = f"of {', '.join(ACTIVATIONS)}; several with commas or repeated (default relu,cubic)"
+    names = f"of {', '.join(ACTIVATION_NAMES)}; several with commas or repeated (default relu,cubic)"
     quiet = "print nothing but errors and failed trajectories"
     add_model(p)
     p.option("--activation", names, metavar="NAME", action="append")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab.machine.device import Device
 from dynlab.population import simulate as exact
-from dynlab.population.choices import HEADS, METHODS, _times
+from dynlab.population.choices import METHODS, PAPER_HEADS, checked_times
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.trajectory import Trajectory
 from dynlab.settings.training import ETA_HEAD, Training
@@ -82,5 +82,5 @@ def _sampled(
 
     require(until is None, "until", until, 'left out for method "sgd", which takes steps')
     if training is None:
-        training = Training(head=choice("head", head, HEADS), eta_head=real("eta_head", eta_head, at_least=0.0))
-    return train.follow(model, training, start, eta=eta, steps=steps, times=_times(times), **options)
+        training = Training(head=choice("head", head, PAPER_HEADS), eta_head=real("eta_head", eta_head, at_least=0.0))
+    return train.follow(model, training, start, eta=eta, steps=steps, times=checked_times(times), **options)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dynlab.claims.judgement import Settings
 from dynlab.command_line.options import add_device, announce
-from dynlab.command_line.parser import Parser, number, run_command
+from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.machine.device import chosen
 from dynlab.tools.checks import SettingError, integer, require, threads
 from dynlab.tools.files import expanded
@@ -32,12 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings, call: Call) -> None:
     """Compute what is missing, judge the claims, write and print."""
-    from dynlab.claims.judgement import judge, open_folder
+    from dynlab.claims.judgement import judge_all, open_folder
     from dynlab.reports import theorem
 
     announce(settings.device, settings.quiet)
     store = open_folder(settings.out)
-    findings = judge(settings, store)
+    findings = judge_all(settings, store)
     theorem.write_files(settings, findings, call)
     if not settings.quiet:
         theorem.print_report(settings, findings)
@@ -50,8 +50,8 @@ def check(arguments: argparse.Namespace) -> Settings:
     return Settings(
         claims=claims(arguments.claims),
         quick=arguments.quick,
-        seed=integer("seed", number(arguments.seed), at_least=0, at_most=2**63 - 1),
-        threads=threads(number(arguments.threads)),
+        seed=integer("seed", number_of(arguments.seed), at_least=0, at_most=2**63 - 1),
+        threads=threads(number_of(arguments.threads)),
         device=chosen(arguments.device),
         out=expanded(arguments.out) if arguments.out is not None else Path("runs") / default,
         plots=not arguments.no_plots,
@@ -63,7 +63,7 @@ def claims(words: str | None) -> tuple[int, ...]:
     """The numbers of the claims asked for, in order, each once."""
     if words is None:
         return NUMBERS
-    asked = [number(word.strip()) for word in words.split(",")]
+    asked = [number_of(word.strip()) for word in words.split(",")]
     for one in asked:
         if isinstance(one, bool) or one not in NUMBERS:
             allowed = f"numbers from {NUMBERS[0]} to {NUMBERS[-1]} with commas between them"

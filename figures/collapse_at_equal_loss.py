@@ -58,7 +58,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 3.0), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 3.0), layout="constrained")
         left, right = figure.subplots(1, 2)
         for (_, head), rows in data.groupby(["run", "head"]):
             seen = rows[rows["time"] > 0.0]

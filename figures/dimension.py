@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import dynlab
 from dynlab.drawing import style
-from dynlab.maps.points import Point
+from dynlab.maps.points import MapPoint
 from dynlab.maps.predictions import prediction
 from dynlab.tools.intervals import wilson
 
@@ -37,7 +37,7 @@ def compute(settings: dict, folder: Path) -> None:
             run = dynlab.ensemble(model, dim=dim, seeds=settings["seeds"], head=head, eta_head=rate)
             count = int((run.frame["outcome"] == "both").sum())
             low, high = wilson(count, settings["seeds"])
-            theory = prediction(Point(model, dim, rate, None), "both", head)
+            theory = prediction(MapPoint(model, dim, rate, None), "both", head)
             rows.append((dim, head, rate, count / settings["seeds"], low, high, theory, settings["seeds"]))
     columns = ["dim", "head", "eta_head", "value", "low", "high", "predicted", "seeds"]
     write(NAME, folder, pd.DataFrame(rows, columns=columns))
@@ -64,7 +64,7 @@ def _rate(rate: float) -> str:
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 3.2), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         with_head, without = data[data["head"] != "none"], data[data["head"] == "none"]
         shown = {"off-diagonal": with_head[with_head["eta_head"] == SHOWN], "none": without}

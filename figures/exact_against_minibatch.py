@@ -107,7 +107,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data, given = read(NAME, folder), settings_of(NAME, folder)
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 4.8), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 4.8), layout="constrained")
         grid = figure.add_gridspec(2, 3, width_ratios=(1.0, 1.0, 1.0))
         curves = data[data["kind"] == "curve"]
         for i, activation in enumerate(FILLED):

@@ -63,7 +63,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 3.3), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 3.3), layout="constrained")
         left, right = figure.subplots(1, 2)
         for n, head in enumerate(HEADS):
             rows = data[data["head"] == head].sort_values("weak")

@@ -59,7 +59,7 @@ def draw(folder: Path) -> None:
     data, given = read(NAME, folder), settings_of(NAME, folder)
     measure = Measure.named("both")
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 4.2), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 4.2), layout="constrained")
         panels = figure.subplots(2, len(given["activations"]), sharex=True, sharey=True)
         norm, drawn = map_figure.norm_of(measure, []), set()
         for column, activation in zip(panels.T, given["activations"], strict=True):

@@ -77,7 +77,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     runs = [Trajectory.load(folder / TRAJECTORY.format(head)) for head in HEADS]
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 4.9), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 4.9), layout="constrained")
         grid = figure.subplots(3, 2, sharex=True, sharey="row", height_ratios=(1.0, 0.7, 0.7))
         windows, shown = phase_windows(runs[0]), shown_times(runs)
         tops: list[list[float]] = [[], [], []]
@@ -92,7 +92,7 @@ def draw(folder: Path) -> None:
         tops[1] = tops[1][:1]  # the head's: without one there is nothing to fit the height to
         for row, heights in zip(grid, tops, strict=True):
             row[0].set_ylim(style.BELOW * max(heights), max(heights))
-        set_time_axis(grid[0, 0], shown, windows, style.WIDTH / 2 - 0.45)
+        set_time_axis(grid[0, 0], shown, windows, style.PAGE_WIDTH / 2 - 0.45)
         for axes in grid[:, 0]:
             draw_phases(axes, windows, named=axes is grid[0, 0])
         for axes, label in zip(grid[:, 0], (r"signals $|\langle w_j, v_l\rangle|$", "head $|E_{jr}|$", "loss"), strict=True):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dynlab.drawing import style
 from dynlab.planes.plane import LABELS, Plane, Side
 from dynlab.planes.portrait import Portrait
-from dynlab.planes.portrait import compute as compute_portrait
+from dynlab.planes.portrait import compute_portrait as compute_portrait
 from dynlab.settings.model import Model
 from dynlab.tools.checks import available_threads
 from dynlab.tools.files import write_csv
@@ -85,7 +85,7 @@ def draw(folder: Path) -> None:
     data, given = read(NAME, folder), settings_of(NAME, folder)
     tables = {name: pd.read_csv(folder / f"{NAME}-{name}.csv") for name in TABLES}
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 3.6), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 3.6), layout="constrained")
         panels = figure.subplots(1, len(PANELS), sharex=True, sharey=True)
         drawn = []
         for axes, (panel, title), mark in zip(panels, PANELS.items(), "abc", strict=True):

@@ -69,7 +69,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data, given = read(NAME, folder), settings_of(NAME, folder)
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 3.1), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2)
         _panel(left, data, "T_1", "T_1", "d")
         left.set_xlabel("dimension $d$")

@@ -77,7 +77,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data = read(NAME, folder).assign(x=lambda rows: rows["rate"] * rows["dim"])
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 2.6), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 2.6), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
         for axes, quantity in ((left, "late"), (middle, "gain")):
             for dim, rows in data[data["quantity"] == quantity].groupby("dim"):

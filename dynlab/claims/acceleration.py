@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.claim import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
+from dynlab.claims.claim import PAPER, Finding, Panel, Record, Runs, Scale, ScanPoint, law_curve, median_curve, share, within
 from dynlab.claims.first_feature import main_scan
 from dynlab.population.pair.phases import acceleration, at_event, growth, rescued, residual, roles
 from dynlab.population.stepping import FIRST, PEAK, SECOND
@@ -21,15 +21,15 @@ GRADIENTS = 200  # trajectories a dimension whose gradients are taken
 FIT_FROM = 10**6
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     return [*main_scan(scale), *_stopped(scale)]
 
 
-def _stopped(scale: Scale) -> list[Point]:
-    return [Point(PAPER, dim, scale.seeds, until=UNTIL * dim**2, seed=scale.seed) for dim in scale.dims]
+def _stopped(scale: Scale) -> list[ScanPoint]:
+    return [ScanPoint(PAPER, dim, scale.seeds, until=UNTIL * dim**2, seed=scale.seed) for dim in scale.dims]
 
 
-def misalignment(run):
+def distance_from_v(run):
     """||w_o - beta v_k|| at the end (N,), of trajectories that have learnt both features by then."""
     return np.where(rescued(run), residual(roles(run), *run.ends[:2]), np.nan)
 
@@ -53,7 +53,7 @@ def states(run, event: int):
 
 def judge(scale: Scale, runs: Runs) -> Finding:
     scan = main_scan(scale)
-    off = [misalignment(runs[p]) for p in _stopped(scale)]
+    off = [distance_from_v(runs[p]) for p in _stopped(scale)]
     off_fit = median_law(scale.dims, np.array(off).T)
     far = [n for n, p in enumerate(scan) if p.dim >= FIT_FROM]
     gains = acceleration(PAPER, *states(runs[scan[-1]], PEAK))
@@ -122,9 +122,9 @@ def judge(scale: Scale, runs: Runs) -> Finding:
         ),
     ]
     curves = [
-        medians(r"$\|w_2 - \beta_2 v_2\|$", scale.dims, off),
-        fitted(off_fit, scale.dims, "d"),
-        medians("acceleration since $T_1$", scale.dims, since),
-        fitted(since_fit, [scan[n].dim for n in far], "d"),
+        median_curve(r"$\|w_2 - \beta_2 v_2\|$", scale.dims, off),
+        law_curve(off_fit, scale.dims, "d"),
+        median_curve("acceleration since $T_1$", scale.dims, since),
+        law_curve(since_fit, [scan[n].dim for n in far], "d"),
     ]
     return Finding(records, Panel("phase III: acceleration", "dimension d", "distance, acceleration", curves))

@@ -9,14 +9,14 @@ from dynlab.claims.claim import (
     Curve,
     Finding,
     Panel,
-    Point,
     Record,
     Runs,
     Scale,
+    ScanPoint,
     agrees,
-    fitted,
+    law_curve,
     share,
-    shares,
+    share_curve,
     within,
 )
 from dynlab.claims.first_feature import main_scan
@@ -32,16 +32,16 @@ WEAKS = (0.1, 0.3, 0.5, 0.8)
 LARGEST_RATE = 0.1  # of the fits
 
 
-def rate_scan(scale: Scale, model: Model = PAPER) -> list[Point]:
+def rate_scan(scale: Scale, model: Model = PAPER) -> list[ScanPoint]:
     """A model at all head rates."""
-    return [Point(model, RATE_DIM, scale.rare_seeds, eta_head=r, seed=scale.seed) for r in scale.rates]
+    return [ScanPoint(model, RATE_DIM, scale.rare_seeds, eta_head=r, seed=scale.seed) for r in scale.rates]
 
 
 def _models() -> dict[float, Model]:
     return {weak: PAPER if weak == PAPER.weak else Model(weak=weak, activation="cubic") for weak in WEAKS}
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     scans = [rate_scan(scale, model) for model in _models().values()]
     return [*main_scan(scale), *(point for scan in scans for point in scan)]
 
@@ -51,7 +51,7 @@ def learnt_both(run):
     return (run.frame["outcome"] == "both").to_numpy()
 
 
-def predicted(run) -> limit.Fate:
+def limit_fate(run) -> limit.Fate:
     """What the limit d -> infinity says of the ensemble's starts."""
     signal, gram, _ = run.starts
     return limit.fate(run.model, signal, gram, run.settings["eta_head"])
@@ -111,7 +111,7 @@ def _laws(runs, scans) -> list[Record]:
         )
     for weak, scan in scans.items():
         missed = _fit(runs, scan, lambda run: ~learnt_both(run))
-        foretold = _fit(runs, scan, lambda run: ~predicted(run).learns_both(LEARNT))
+        foretold = _fit(runs, scan, lambda run: ~limit_fate(run).learns_both(LEARNT))
         records.append(
             Record(
                 7,
@@ -153,7 +153,7 @@ def _starts(runs, all_points) -> list[Record]:
     """Start by start: does the limit say which ones merge, and on which direction?"""
     said_parts, seen_parts, parts = [], [], []
     for point in all_points:
-        run, answer = runs[point], predicted(runs[point])
+        run, answer = runs[point], limit_fate(runs[point])
         good = ~failed(run)
         said_parts.append(answer.merged[good])
         seen_parts.append(merged(run)[good])
@@ -199,11 +199,11 @@ def _starts(runs, all_points) -> list[Record]:
 def _panel(runs, scans) -> Panel:
     curves = []
     for weak, scan in scans.items():
-        curves.append(shares(f"merged, weak {weak:g}", [p.eta_head for p in scan], [merged(runs[p]) for p in scan]))
+        curves.append(share_curve(f"merged, weak {weak:g}", [p.eta_head for p in scan], [merged(runs[p]) for p in scan]))
     scan = scans[PAPER.weak]
-    curves.append(shares("1 - both, weak 0.3", [p.eta_head for p in scan], [~learnt_both(runs[p]) for p in scan]))
+    curves.append(share_curve("1 - both, weak 0.3", [p.eta_head for p in scan], [~learnt_both(runs[p]) for p in scan]))
     rates = [p.eta_head for p in scan]
     law = limit.share_merged_small_weak(np.array(rates))
     curves.append(Curve(r"$\arctan(\sqrt{r/3})/\pi$", rates, law.tolist(), line=True))
-    curves.append(fitted(_fit(runs, scan, merged), rates, "r"))
+    curves.append(law_curve(_fit(runs, scan, merged), rates, "r"))
     return Panel("starts that fail with the head", "r = eta_head/eta", "share of starts", curves, spread=0.12)

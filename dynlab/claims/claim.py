@@ -28,7 +28,7 @@ PAPER = Model(strong=1.0, weak=0.3, activation="cubic")
 
 
 @dataclass(frozen=True)
-class Point:
+class ScanPoint:
     """One ensemble of a scan: the arguments of `dynlab.ensemble`."""
 
     model: Model
@@ -45,7 +45,7 @@ class Point:
         return asdict(self)
 
 
-Runs = Mapping[Point, "Ensemble"]
+Runs = Mapping[ScanPoint, "Ensemble"]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def share(events) -> tuple[float, float, float]:
     return count / len(events), *wilson(count, len(events))
 
 
-def medians(label: str, x, samples) -> Curve:
+def median_curve(label: str, x, samples) -> Curve:
     """Curve of the medians of samples, one array (N,) a point."""
     from dynlab.tools.fits import median_interval
 
@@ -193,13 +193,13 @@ def medians(label: str, x, samples) -> Curve:
     return Curve(label, list(x), y, low, high)
 
 
-def shares(label: str, x, events) -> Curve:
+def share_curve(label: str, x, events) -> Curve:
     """Curve of shares, one boolean array (N,) a point."""
     y, low, high = (list(part) for part in zip(*(share(some) for some in events), strict=True))
     return Curve(label, list(x), y, low, high)
 
 
-def fitted(law, x, name: str) -> Curve:
+def law_curve(law, x, name: str) -> Curve:
     """The line of a power law."""
     ends = [min(x), max(x)]
     return Curve(f"{name}$^{{{law.exponent:.3f}}}$", ends, [float(law(at)) for at in ends], line=True)

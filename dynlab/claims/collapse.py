@@ -12,13 +12,13 @@ from dynlab.claims.claim import (
     Curve,
     Finding,
     Panel,
-    Point,
     Record,
     Runs,
     Scale,
+    ScanPoint,
     agrees,
-    fitted,
-    medians,
+    law_curve,
+    median_curve,
     share,
     within,
 )
@@ -44,14 +44,14 @@ def _scans(scale: Scale) -> dict:
     dims, seeds = scale.dims, scale.seeds
     none: dict[str, Any] = {"head": "none", "seed": scale.seed}
     return {
-        "fixed": [Point(PAPER, dim, seeds, **none) for dim in dims],
-        "scaled": [Point(scaled(dim), dim, seeds, **none) for dim in dims],
-        "ratios": [Point(Model(weak=w, activation="cubic"), RATIO_DIM, scale.rare_seeds, **none) for w in RATIOS],
-        "rest": [Point(PAPER, dim, seeds, until=REST_UNTIL * dim**2, **none) for dim in dims],
+        "fixed": [ScanPoint(PAPER, dim, seeds, **none) for dim in dims],
+        "scaled": [ScanPoint(scaled(dim), dim, seeds, **none) for dim in dims],
+        "ratios": [ScanPoint(Model(weak=w, activation="cubic"), RATIO_DIM, scale.rare_seeds, **none) for w in RATIOS],
+        "rest": [ScanPoint(PAPER, dim, seeds, until=REST_UNTIL * dim**2, **none) for dim in dims],
     }
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     return [point for scan in _scans(scale).values() for point in scan]
 
 
@@ -153,7 +153,7 @@ def _panel(scale, fixed, scaling, rests, rest_fit) -> Panel:
         race(lambda dim: PAPER, "0.3"),
         Curve("1 - share, weak 1/ln d", list(scale.dims), *missed(scaling)),
         race(scaled, "1/ln d"),
-        medians("rest of a neuron", scale.dims, rests),
-        fitted(rest_fit, scale.dims, "d"),
+        median_curve("rest of a neuron", scale.dims, rests),
+        law_curve(rest_fit, scale.dims, "d"),
     ]
     return Panel("no head: collapse", "dimension d", "1 - share(only strong), rest", curves)

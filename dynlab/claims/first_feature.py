@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.claim import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, within
+from dynlab.claims.claim import PAPER, Finding, Panel, Record, Runs, Scale, ScanPoint, law_curve, median_curve, within
 from dynlab.population.pair.limit import fate
 from dynlab.population.pair.phases import at_event, failed, head_distance, roles, times
 from dynlab.population.stepping import FIRST
@@ -14,13 +14,13 @@ NUMBER, NAME = 2, "phase I"
 FIT = (10**3, 10**9)  # dimensions of the fits
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     return main_scan(scale)
 
 
-def main_scan(scale: Scale) -> list[Point]:
+def main_scan(scale: Scale) -> list[ScanPoint]:
     """The paper's model with the head in every dimension: what claims 2 to 9 look at."""
-    return [Point(PAPER, dim, scale.seeds, seed=scale.seed) for dim in scale.dims]
+    return [ScanPoint(PAPER, dim, scale.seeds, seed=scale.seed) for dim in scale.dims]
 
 
 def other_signals(run):
@@ -72,5 +72,5 @@ def judge(scale: Scale, runs: Runs) -> Finding:
             within(*off[1:], most=0.02),
         )
     )
-    curves = [medians("$T_1$", scale.dims, columns["T_1"]), fitted(fits["T_1"], dims, "d")]
+    curves = [median_curve("$T_1$", scale.dims, columns["T_1"]), law_curve(fits["T_1"], dims, "d")]
     return Finding(records, Panel("phase I: the first feature", "dimension d", "time $T_1$", curves))

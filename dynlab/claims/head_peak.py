@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab.claims.both_learnt import rate_scan
-from dynlab.claims.claim import Curve, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, within
+from dynlab.claims.claim import Curve, Finding, Panel, Record, Runs, Scale, ScanPoint, law_curve, median_curve, within
 from dynlab.claims.first_feature import main_scan
 from dynlab.population.pair import limit
 from dynlab.population.pair.phases import rescued, roles, sizes
@@ -16,7 +16,7 @@ LARGEST_RATE = 0.1
 SLACK = 1e-4  # the drift of the conserved quantities at the relative accuracy 1e-6 of the flow
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     return [*main_scan(scale), *rate_scan(scale)]
 
 
@@ -33,7 +33,7 @@ def noise_left(run):
     return limit.substitution(run.model, signal, gram, run.settings["eta_head"]).noise / start
 
 
-def _middle(scan: list[Point]) -> Point:
+def _middle(scan: list[ScanPoint]) -> ScanPoint:
     """The point nearest to d = 1e6: large enough for the limit, and the rest is far above the solver's error."""
     return min(scan, key=lambda point: abs(np.log10(point.dim) - 6.0))
 
@@ -100,8 +100,8 @@ def judge(scale: Scale, runs: Runs) -> Finding:
     ]
     x = [p.eta_head for p in rates]
     curves = [
-        medians("$|E_{21}(T_2)|$", x, [peak(runs[p]) for p in rates]),
-        fitted(fit, x, "r"),
+        median_curve("$|E_{21}(T_2)|$", x, [peak(runs[p]) for p in rates]),
+        law_curve(fit, x, "r"),
         Curve(r"bound $\sqrt{r/3}$", x, [float(np.sqrt(r / 3.0)) for r in x], line=True),
     ]
     return Finding(records, Panel("the head's peak", "r = eta_head/eta", "$|E_{21}(T_2)|$", curves))

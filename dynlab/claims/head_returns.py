@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.claim import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
+from dynlab.claims.claim import PAPER, Finding, Panel, Record, Runs, Scale, ScanPoint, law_curve, median_curve, share, within
 from dynlab.claims.first_feature import main_scan
 from dynlab.population.pair.phases import failed, head_distance, head_return, rescued, roles, sizes
 from dynlab.settings.training import ETA_HEAD
@@ -18,12 +18,12 @@ RETURN_DIM, RETURN_STARTS = 10**4, 40  # for T_4, which needs runs of its own
 HOME = 1e-6  # ||E - I||_F below which the head is back
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     return [*main_scan(scale), *_in_time(scale)]
 
 
-def _in_time(scale: Scale) -> list[Point]:
-    return [Point(PAPER, TIME_DIM, scale.seeds, until=k * TIME_DIM**2, seed=scale.seed, rtol=RTOL) for k in TIMES]
+def _in_time(scale: Scale) -> list[ScanPoint]:
+    return [ScanPoint(PAPER, TIME_DIM, scale.seeds, until=k * TIME_DIM**2, seed=scale.seed, rtol=RTOL) for k in TIMES]
 
 
 def norm_regained(run):
@@ -107,5 +107,5 @@ def judge(scale: Scale, runs: Runs) -> Finding:
             within(*back[1:], most=1.0),
         ),
     ]
-    curves = [medians("$||E - I||_F$", times, sizes_in_time), fitted(fit, times, "t")]
+    curves = [median_curve("$||E - I||_F$", times, sizes_in_time), law_curve(fit, times, "t")]
     return Finding(records, Panel("phase IV: the head returns", "time t", "$||E - I||_F$", curves))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.claim import Curve, Finding, Panel, Point, Record, Runs, Scale, medians, within
+from dynlab.claims.claim import Curve, Finding, Panel, Record, Runs, Scale, ScanPoint, median_curve, within
 from dynlab.claims.first_feature import main_scan
 from dynlab.population.gradient import population_gradient
 from dynlab.population.pair.phases import failed
-from dynlab.settings.model import ACTIVATIONS, Model
+from dynlab.settings.model import ACTIVATION_NAMES, Model
 
 NUMBER, NAME = 9, "exact identities"
 STATES = 100  # random states an activation
@@ -17,13 +17,13 @@ DRIFT = 1e-4  # allowed for the conserved quantities along a flow of relative ac
 DEGREES = {"relu": 1, "linear": 1, "cubic": 3, "relu3": 3}
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     return main_scan(scale)
 
 
 def random_states(activation: str, seed: int):
     """`STATES` models with states of order one: (model, weights (2, 5), head (2, 2))."""
-    rng = np.random.default_rng((seed, ACTIVATIONS.index(activation)))
+    rng = np.random.default_rng((seed, ACTIVATION_NAMES.index(activation)))
     for _ in range(STATES):
         model = Model(
             weak=rng.uniform(0.1, 1.0),
@@ -108,7 +108,7 @@ def judge(scale: Scale, runs: Runs) -> Finding:
         )
     ]
     for name, check in CHECKS.items():
-        errors = [check(*state) for activation in ACTIVATIONS for state in random_states(activation, scale.seed)]
+        errors = [check(*state) for activation in ACTIVATION_NAMES for state in random_states(activation, scale.seed)]
         records.append(
             Record(
                 9,
@@ -122,7 +122,7 @@ def judge(scale: Scale, runs: Runs) -> Finding:
             )
         )
     dims = list(scale.dims)
-    curves = [medians("drift, median", dims, drifts), Curve("drift, worst", dims, [float(d.max()) for d in drifts])]
+    curves = [median_curve("drift, median", dims, drifts), Curve("drift, worst", dims, [float(d.max()) for d in drifts])]
     return Finding(records, Panel("conservation along the flow", "dimension d", "relative drift", curves))
 
 

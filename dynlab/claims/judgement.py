@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynlab.claims import CLAIMS
-from dynlab.claims.claim import Finding, Point, Scale
+from dynlab.claims.claim import Finding, Scale, ScanPoint
 from dynlab.ensembles.ensemble_store import Store
 from dynlab.machine.device import Device
 from dynlab.tools.files import FolderTaken
@@ -49,7 +49,7 @@ def open_folder(out: Path) -> Store:
     return store
 
 
-def judge(settings: Settings, store: Store) -> dict[int, Finding]:
+def judge_all(settings: Settings, store: Store) -> dict[int, Finding]:
     """The findings of the claims asked for; every ensemble is computed once and kept in the store."""
     from dynlab.tools.progress import progress
 
@@ -61,7 +61,7 @@ def judge(settings: Settings, store: Store) -> dict[int, Finding]:
     done = 0
     with progress(sum(point.seeds for point in missing), "trajectories", settings.quiet) as show:
         for point in missing:
-            compute(point, settings, store, _from(done, show))
+            compute_point(point, settings, store, _from(done, show))
             done += point.seeds
     findings = {}
     for n in settings.claims:
@@ -71,7 +71,7 @@ def judge(settings: Settings, store: Store) -> dict[int, Finding]:
     return findings
 
 
-def compute(point: Point, settings: Settings, store: Store, show: Callable[[int], None]) -> None:
+def compute_point(point: ScanPoint, settings: Settings, store: Store, show: Callable[[int], None]) -> None:
     """Run one ensemble and keep it."""
     from dynlab.ensembles.ensemble import ensemble
 

@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from dynlab.claims.claim import Finding, Panel, Point, Record, Runs, Scale, share, shares, within
+from dynlab.claims.claim import Finding, Panel, Record, Runs, Scale, ScanPoint, share, share_curve, within
 from dynlab.population.pair.phases import failed, head_distance
 from dynlab.settings.model import Model
 from dynlab.tools.fits import median_interval
@@ -27,15 +27,15 @@ MAP_PART = 10  # one of so many starts is followed there
 EXTRA = ((0.9, 10**3, 1.0),)  # nearly equal strengths, a small dimension, a fast head: where it could help most
 
 
-def _point(scale: Scale, weak: float, dim: int, rate: float | None) -> Point:
+def _point(scale: Scale, weak: float, dim: int, rate: float | None) -> ScanPoint:
     model = Model(weak=weak, activation="relu")
     if rate is None:
-        return Point(model, dim, scale.slow_seeds, head="none", seed=scale.seed)
+        return ScanPoint(model, dim, scale.slow_seeds, head="none", seed=scale.seed)
     seeds = scale.slow_seeds // MAP_PART if (weak, dim, rate) in MAP else scale.slow_seeds
-    return Point(model, dim, seeds, eta_head=rate, seed=scale.seed)
+    return ScanPoint(model, dim, seeds, eta_head=rate, seed=scale.seed)
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     free = [(weak, dim, None) for weak, dim, _ in MAP]
     cases = [*product(WEAKS, DIMS, (None, *RATES)), *EXTRA, *free, *MAP]
     return list(dict.fromkeys(_point(scale, *case) for case in cases))
@@ -98,5 +98,5 @@ def _panel(scale: Scale, runs: Runs) -> Panel:
     for dim in DIMS:
         for rate in (None, RATES[-1]):
             label = f"{'no head' if rate is None else f'r = {rate:g}'}, d = {dim:.0e}"
-            curves.append(shares(label, WEAKS, [both(runs[_point(scale, weak, dim, rate)]) for weak in WEAKS]))
+            curves.append(share_curve(label, WEAKS, [both(runs[_point(scale, weak, dim, rate)]) for weak in WEAKS]))
     return Panel("relu, with and without the head", "weak/strong", "share that learns both", curves, False, False, 0.02)

@@ -20,12 +20,12 @@ from dynlab.claims.claim import (
     PAPER,
     Finding,
     Panel,
-    Point,
     Record,
     Runs,
     Scale,
+    ScanPoint,
     share,
-    shares,
+    share_curve,
     within,
 )
 from dynlab.population.pair import limit
@@ -56,17 +56,17 @@ BELOW = 0.95  # a head whose peak is below this part of its bound took the secon
 MUCH = 100.0  # of Y, from which on the borrower has collapsed
 
 
-def head_point(scale: Scale, dim: int, rate: float) -> Point:
+def head_point(scale: Scale, dim: int, rate: float) -> ScanPoint:
     """A point of the scan with the head."""
-    return Point(PAPER, dim, min(scale.seeds, MOST), eta_head=rate, until=HORIZON * float(dim) ** 2, seed=scale.seed)
+    return ScanPoint(PAPER, dim, min(scale.seeds, MOST), eta_head=rate, until=HORIZON * float(dim) ** 2, seed=scale.seed)
 
 
-def free_point(scale: Scale, dim: int) -> Point:
+def free_point(scale: Scale, dim: int) -> ScanPoint:
     """The same starts without a head."""
-    return Point(PAPER, dim, min(scale.seeds, MOST), head="none", until=HORIZON * float(dim) ** 2, seed=scale.seed)
+    return ScanPoint(PAPER, dim, min(scale.seeds, MOST), head="none", until=HORIZON * float(dim) ** 2, seed=scale.seed)
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     return [point for dim in DIMS for point in (free_point(scale, dim), *(head_point(scale, dim, r) for r in RATES))]
 
 
@@ -127,7 +127,7 @@ def judge(scale: Scale, runs: Runs) -> Finding:
         for rate in RATES
     }
     records = [*_crossover(cells), *_routes(cells), *_gains(cells), *_fates(cells)]
-    curves = [shares(f"d = {dim:.0e}", [dim * r for r in RATES], [cells[dim, r].late for r in RATES]) for dim in DIMS]
+    curves = [share_curve(f"d = {dim:.0e}", [dim * r for r in RATES], [cells[dim, r].late for r in RATES]) for dim in DIMS]
     title = "borrower on $v_1$ when the head is at its peak"
     return Finding(records, Panel(title, r"$r\,d$", "share of newly rescued starts", curves, y_log=False, spread=0.08))
 

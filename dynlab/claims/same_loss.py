@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.claim import PAPER, Curve, Finding, Panel, Point, Record, Runs, Scale, within
+from dynlab.claims.claim import PAPER, Curve, Finding, Panel, Record, Runs, Scale, ScanPoint, within
 from dynlab.claims.first_feature import main_scan
 from dynlab.formulas import masks
 from dynlab.population.pair.phases import end_states
@@ -21,12 +21,12 @@ CLASSES = {
 SLOW = "the borrower's noise, which the head's share of its output hides, still falls like t^(-1/2), L like t^(-3/2)"
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     return [point for pair in zip(main_scan(scale), _without(scale), strict=True) for point in pair]
 
 
-def _without(scale: Scale) -> list[Point]:
-    return [Point(PAPER, dim, scale.seeds, head="none", seed=scale.seed) for dim in scale.dims]
+def _without(scale: Scale) -> list[ScanPoint]:
+    return [ScanPoint(PAPER, dim, scale.seeds, head="none", seed=scale.seed) for dim in scale.dims]
 
 
 def lowest_loss(model) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.claims.claim import PAPER, Finding, Panel, Point, Record, Runs, Scale, fitted, medians, share, within
+from dynlab.claims.claim import PAPER, Finding, Panel, Record, Runs, Scale, ScanPoint, law_curve, median_curve, share, within
 from dynlab.claims.first_feature import main_scan
 from dynlab.population.pair import limit
 from dynlab.population.pair.phases import at_event, rescued, roles, substitution, times
@@ -15,7 +15,7 @@ NUMBER, NAME = 3, "phase II: substitution"
 FIT_FROM = 10**6
 
 
-def points(scale: Scale) -> list[Point]:
+def points(scale: Scale) -> list[ScanPoint]:
     return main_scan(scale)
 
 
@@ -83,5 +83,5 @@ def judge(scale: Scale, runs: Runs) -> Finding:
             within(*error[1:], most=0.05),
         ),
     ]
-    curves = [medians("$(T_2 - T_1)/T_1$", scale.dims, waits), fitted(fit, dims, "d")]
+    curves = [median_curve("$(T_2 - T_1)/T_1$", scale.dims, waits), law_curve(fit, dims, "d")]
     return Finding(records, Panel("phase II: substitution", "dimension d", "$(T_2 - T_1)/T_1$", curves))

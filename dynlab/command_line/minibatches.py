@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from dynlab.command_line.options import MODEL_OPTIONS, add_device, add_model, announce
-from dynlab.command_line.parser import Parser, number, run_command
-from dynlab.reports.samples import report, write
+from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.population.choices import PAPER_HEADS
+from dynlab.reports.samples import print_report, write_files
 from dynlab.samples.minibatch import of_samples
-from dynlab.samples.runs import HEADS, Settings, compute
-from dynlab.settings.model import ACTIVATIONS, Model
+from dynlab.samples.runs import Settings, compute_minibatch_runs
+from dynlab.settings.model import ACTIVATION_NAMES, Model
 from dynlab.settings.training import ETA_HEAD
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
@@ -29,9 +30,9 @@ def command(parser: Parser, words: Sequence[str] | None) -> int:
         settings = check(arguments)
         announce(settings.device, settings.quiet)
         with run_folder(settings.out, numbered=arguments.out is None) as folder:
-            found = compute(settings)
-            write(folder.partial, settings, found, call)
-        stopped.extend(report(settings, found, folder.place))
+            found = compute_minibatch_runs(settings)
+            write_files(folder.partial, settings, found, call)
+        stopped.extend(print_report(settings, found, folder.place))
 
     status = run_command(call, work)
     for line in stopped:
@@ -45,13 +46,13 @@ def check(arguments: argparse.Namespace) -> Settings:
     from dynlab.samples.gradient import PRECISIONS, check_batch, check_memory
     from dynlab.samples.optimisers import OPTIMISERS
 
-    given = {name: number(text) for name, text in vars(arguments).items()}
+    given = {name: number_of(text) for name, text in vars(arguments).items()}
     shapes = {name: given[name] for name in MODEL_OPTIONS}
-    names = [choice("activation", name, ACTIVATIONS) for name in dict.fromkeys(arguments.activation.split(","))]
+    names = [choice("activation", name, ACTIVATION_NAMES) for name in dict.fromkeys(arguments.activation.split(","))]
     models = tuple(Model(activation=name, **shapes) for name in names)
-    heads = tuple(choice("head", name, HEADS) for name in dict.fromkeys(arguments.head.split(",")))
+    heads = tuple(choice("head", name, PAPER_HEADS) for name in dict.fromkeys(arguments.head.split(",")))
     data = given["data"] if given["data"] is None else integer("data", given["data"], at_least=2)
-    batches = tuple(sorted({check_batch(number(word), data) for word in arguments.batch.split(",")}))
+    batches = tuple(sorted({check_batch(number_of(word), data) for word in arguments.batch.split(",")}))
     least = models[0].features + models[0].neurons
     numbers = {
         "dim": integer("dim", given["dim"], at_least=least, why="features + neurons"),
@@ -92,8 +93,8 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
         p.option(name, what, defaults.get(name, default), metavar)
 
     add_model(p, defaults)
-    option("--activation", f"of {', '.join(ACTIVATIONS)}, several with commas", "relu,cubic", "NAMES")
-    option("--head", f"of {', '.join(HEADS)}, several with commas", ",".join(HEADS), "NAMES")
+    option("--activation", f"of {', '.join(ACTIVATION_NAMES)}, several with commas", "relu,cubic", "NAMES")
+    option("--head", f"of {', '.join(PAPER_HEADS)}, several with commas", ",".join(PAPER_HEADS), "NAMES")
     option("--dim", "dimension of a patch", "16")
     option("--seed", "seed of the start", "0")
     option("--seeds", "runs from it, each with samples of its own", "2")

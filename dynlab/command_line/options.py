@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dynlab.command_line.parser import Parser, number
-from dynlab.formulas.head_rules import HEADS
+from dynlab.command_line.parser import Parser, number_of
+from dynlab.formulas.head_rules import MATRIX_HEADS
 from dynlab.machine.device import DEVICES, Device
 from dynlab.settings.model import MASKS
 from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
@@ -19,8 +19,6 @@ NUMBERS = (
     "directpred_eps",
 )  # fmt: skip
 NAMES = ("head", "target", "stop_gradient", "normalisation", "objective")
-# A matrix does not fit an option.
-COMMAND_HEADS = tuple(name for name in HEADS if name != "fixed")
 
 
 def add_model(p: Parser, defaults: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -60,7 +58,7 @@ def add_switches(p: Parser) -> None:
         shown = f"{default:g}" if isinstance(default, float) else default
         p.option(f"--{name.replace('_', '-')}", what, shown, metavar)
 
-    option("head", f"rule of the head, of {', '.join(COMMAND_HEADS)}", "RULE")
+    option("head", f"rule of the head, of {', '.join(MATRIX_HEADS)}", "RULE")
     option("eta_head", "learning rate of the head in units of that of the weights", "RATE")
     option("target", f"weights of the target, of {', '.join(TARGETS)} (moving average)", "NAME")
     option("target_rate", "rate of the moving average in units of the learning rate", "RATE")
@@ -80,8 +78,8 @@ def training_of(given: dict) -> Training:
     """The Training of parsed options, numbers as numbers. With another objective than similarity the head and stop-gradient
     are "none" unless they are given otherwise than by default. SettingError names what is not allowed."""
     values = {name: given[name] for name in (*NAMES, *NUMBERS)}
-    values["vicreg_weights"] = tuple(number(word) for word in str(given["vicreg_weights"]).split(","))
-    choice("head", values["head"], COMMAND_HEADS)
+    values["vicreg_weights"] = tuple(number_of(word) for word in str(given["vicreg_weights"]).split(","))
+    choice("head", values["head"], MATRIX_HEADS)
     if values["objective"] in OBJECTIVES[1:]:
         plain = Training()
         for name in ("head", "stop_gradient"):

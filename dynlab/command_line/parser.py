@@ -105,7 +105,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
-def number(text: object) -> Any:
+def number_of(text: object) -> Any:
     """The number that a word means, an int where it is whole (1e12 too); what is no number stays as it is."""
     if not isinstance(text, str):
         return text

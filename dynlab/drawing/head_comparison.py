@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from dynlab.drawing import style
-from dynlab.drawing.pretraining import caption
+from dynlab.drawing.pretraining import settings_caption
 from dynlab.images.comparison.tables import mean_and_interval
 
 KINDS: dict[str, tuple[dict[str, Any], str]] = {
@@ -35,7 +35,7 @@ def write(folder: Path, runs: pd.DataFrame, curves: dict, settings: Mapping[str,
 
     settings: of all runs, as run.json has them.
     """
-    facts = caption(settings, without=COMMON)
+    facts = settings_caption(settings, without=COMMON)
     style.save(accuracy(runs, facts), folder / "accuracy", "What the features are worth, by head")
     if curves:
         style.save(head_curves(curves, facts), folder / "head_curves", "Norm and asymmetry of the head")
@@ -50,7 +50,7 @@ def accuracy(runs: pd.DataFrame, facts: str = "") -> Figure:
     heads = list(dict.fromkeys(trained["head"]))
     kinds = [kind for kind in KINDS if kind in set(trained["normalisation"])]
     with style.style():
-        figure = style.Picture(figsize=(style.WIDTH, 4.6), layout="constrained")
+        figure = style.Picture(figsize=(style.PAGE_WIDTH, 4.6), layout="constrained")
         grid = figure.subplots(2, 2, sharex=True)
         for axes, (representation, column, title, label) in zip(grid.flat, PANELS, strict=True):
             shown = runs[runs["representation"] == representation]
@@ -122,7 +122,7 @@ def head_curves(curves: dict, facts: str = "") -> Figure:
     heads = list(dict.fromkeys(key[1] for key in curves))
     seeds = {key[2] for key in curves}
     with style.style():
-        figure = style.Picture(figsize=(style.WIDTH, 4.2), layout="constrained")
+        figure = style.Picture(figsize=(style.PAGE_WIDTH, 4.2), layout="constrained")
         grid = figure.subplots(2, len(kinds), squeeze=False, sharex=True, sharey="row")
         named = set()
         for (kind, head, _), metrics in curves.items():

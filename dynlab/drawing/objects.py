@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dynlab.drawing import style as plotting
 from dynlab.drawing.phases import (
     draw_head,
     draw_phases,
@@ -20,7 +19,7 @@ from dynlab.drawing.phases import (
     set_time_axis,
     shown_times,
 )
-from dynlab.drawing.style import COLOURS, WIDTH, Picture, style
+from dynlab.drawing.style import CAPTION, COLOURS, PAGE_WIDTH, TIME, Picture, series, style
 from dynlab.ensembles.ensemble import Ensemble
 from dynlab.population.outcomes import outcome_names
 from dynlab.population.trajectory import Trajectory
@@ -45,7 +44,7 @@ def trajectory_figure(run: Trajectory) -> Figure:
     windows = phase_windows(run) if headed and run.signal.shape[1:] == (2, 2) else {}
     shown = shown_times([run])
     with style():
-        figure = Picture(figsize=(WIDTH, 4.8 if headed else 3.6), layout="constrained")
+        figure = Picture(figsize=(PAGE_WIDTH, 4.8 if headed else 3.6), layout="constrained")
         heights = (1.0, 0.6, 0.6) if headed else (1.0, 0.6)
         panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
         draw_signals(panels[0], run, shown[1])
@@ -54,10 +53,10 @@ def trajectory_figure(run: Trajectory) -> Figure:
             draw_head(panels[1], run, shown[1])
             panels[1].set_ylabel("head $|E_{jr}|$")
         _draw_loss(panels[-1], run)
-        set_time_axis(panels[0], shown, windows, WIDTH - 0.7)  # shared
+        set_time_axis(panels[0], shown, windows, PAGE_WIDTH - 0.7)  # shared
         for axes in panels:
             draw_phases(axes, windows, named=axes is panels[0])
-        panels[-1].set_xlabel(f"{plotting.TIME}; log scale" + (", short phases widened" if windows else ""))
+        panels[-1].set_xlabel(f"{TIME}; log scale" + (", short phases widened" if windows else ""))
         figure.align_ylabels(panels)
         lines = [line for line in line_handles([run]) if headed or "E_" not in str(line.get_label())]
         figure.legend(handles=lines, loc="outside lower center", ncols=6 if len(lines) < 7 else 5)
@@ -96,7 +95,7 @@ def ensemble_figure(found: Ensemble) -> Figure:
     frame = found.frame
     peaks = bool((frame["head_peak"] > 0.0).any())
     with style():
-        figure = Picture(figsize=(WIDTH, 2.7), layout="constrained")
+        figure = Picture(figsize=(PAGE_WIDTH, 2.7), layout="constrained")
         panels = figure.subplots(1, 3 if peaks else 2, width_ratios=(1.35, 1.0, 1.0) if peaks else (1.0, 1.0))
         _draw_outcomes(panels[0], found)
         distribution(panels[1], frame["time_first"].to_numpy())
@@ -108,7 +107,7 @@ def ensemble_figure(found: Ensemble) -> Figure:
             axes.set_ylabel("share of seeds at or below")
         words = [model_words(found.model), f"dim {found.settings['dim']:g}", head_words(found.settings)]
         words += [f"{len(frame)} seeds", "bars: 95 % intervals"]
-        figure.suptitle(", ".join(words), fontsize=plotting.CAPTION)
+        figure.suptitle(", ".join(words), fontsize=CAPTION)
     return figure
 
 
@@ -144,25 +143,25 @@ def linear_figure(run: LinearTrajectory) -> Figure:
     """Norms of encoder, predictor and target; loss; misalignment and asymmetry: against time."""
     table = run.frame()
     with style():
-        figure = Picture(figsize=(WIDTH, 2.7), layout="constrained")
+        figure = Picture(figsize=(PAGE_WIDTH, 2.7), layout="constrained")
         panels = figure.subplots(1, 3, sharex=True)
         wanted = dict(NORMS)
         if run.model.beta is None:
             del wanted["target"]  # it is the encoder
         for place, (name, label) in enumerate(wanted.items()):
-            panels[0].plot(table["time"], table[name], label=label, **plotting.series(place))
+            panels[0].plot(table["time"], table[name], label=label, **series(place))
         panels[0].set_ylabel("norm")
         panels[1].plot(table["time"], table["loss"], color="black")
         panels[1].set_ylabel("loss")
         for place, (name, label) in enumerate(DRIFTS.items()):
-            panels[2].plot(table["time"], table[name], label=label, **plotting.series(len(NORMS) + place))
+            panels[2].plot(table["time"], table[name], label=label, **series(len(NORMS) + place))
         panels[2].set_ylabel("misalignment, asymmetry")
         for axes in panels:
             axes.set_xlabel(r"time $t$ (steps $\times$ rate $\eta$)")
             axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         for axes in (panels[0], panels[2]):
             axes.legend(fontsize=7.0)
-        figure.suptitle(_linear_caption(run), fontsize=plotting.CAPTION)
+        figure.suptitle(_linear_caption(run), fontsize=CAPTION)
     return figure
 
 

@@ -28,11 +28,11 @@ def overlay_figure(overlays: dict[str, Overlay]) -> Figure:
     some = next(iter(overlays.values()))
     lines = names(some)
     with style.style():
-        figure = style.Picture(figsize=(style.WIDTH, 4.5), layout="constrained")
+        figure = style.Picture(figsize=(style.PAGE_WIDTH, 4.5), layout="constrained")
         grid = figure.subplots(2, len(overlays), sharex="col", squeeze=False, height_ratios=(1.0, 0.7))
         for column, (title, one) in zip(grid.T, overlays.items(), strict=True):
             draw_band(column[0], one, min(one.runs), signals)
-            draw_band(column[1], one, min(one.runs), entries, len(lines[0]))
+            draw_band(column[1], one, min(one.runs), head_entries, len(lines[0]))
             column[0].set_title(title)
             column[1].set_xscale("log")
             column[1].set_xlabel("time (steps $\\times$ rate $\\eta$)")
@@ -65,7 +65,7 @@ def handle(label: str, place: int, theory: bool) -> tuple:
 
 
 def names(some: Overlay) -> tuple[list[str], list[str]]:
-    """Names of the signals and of the head's entries, in the order of `signals` and `entries`."""
+    """Names of the signals and of the head's entries, in the order of `signals` and `head_entries`."""
     model = next(run for runs in some.runs.values() for run in runs).model
     m, k = model.neurons, model.features
     pairs = [(j, r) for j in range(m) for r in range(m) if j != r]
@@ -96,7 +96,7 @@ def signals(run) -> np.ndarray:
     return np.abs(run.signal).reshape(len(run.time), -1)
 
 
-def entries(run) -> np.ndarray:
+def head_entries(run) -> np.ndarray:
     """|E_jr|, j != r (n, m (m - 1))."""
     return np.abs(run.head[:, ~np.eye(run.model.neurons, dtype=bool)])
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import MaxNLocator
 
-from dynlab.drawing.style import CAPTION, WIDTH, Picture, style
+from dynlab.drawing.style import CAPTION, PAGE_WIDTH, Picture, style
 from dynlab.maps.axes import WHOLE, Axis
 from dynlab.maps.phase_map import PhaseMap
 from dynlab.tools.show import model_words
@@ -32,7 +32,7 @@ def phase_figure(found: PhaseMap) -> Figure:
     """A panel for each head of the map found, with common axes and colours."""
     with style():
         heads = found.grid.heads
-        figure = Picture(figsize=(WIDTH, 3.25), layout="constrained")
+        figure = Picture(figsize=(PAGE_WIDTH, 3.25), layout="constrained")
         grid = figure.subplots(1, len(heads), sharex=True, sharey=True, squeeze=False)[0]
         norm = norm_of(found.measure, [found.field(head) for head in heads])
         drawn = set()

@@ -22,13 +22,13 @@ from dynlab.drawing.style import (
     CROWD,
     HEAD_COLOURS,
     LEAST,
-    MARGIN,
+    MARGIN_INCHES,
     MOVED,
+    PAGE_WIDTH,
     PALE,
     THIN,
     TICK_INCHES,
     TIME,
-    WIDTH,
     Picture,
     crowded,
     series,
@@ -77,9 +77,9 @@ def phases_figure(runs: Mapping[str, tuple[Trajectory, Trajectory]], starts: str
         phases that would be slivers widened to `PHASE_INCHES`; it is the same down a column.
     """
     with style():
-        figure = Picture(figsize=(WIDTH, 5.4 if len(runs) < 3 else 5.8), layout="constrained")
+        figure = Picture(figsize=(PAGE_WIDTH, 5.4 if len(runs) < 3 else 5.8), layout="constrained")
         grid = figure.subplots(3, len(runs), sharex="col", squeeze=False, height_ratios=(1.0, 0.6, 1.0))
-        inches = WIDTH / len(runs) - 0.55  # of a time axis, about
+        inches = PAGE_WIDTH / len(runs) - 0.55  # of a time axis, about
         for column, (title, pair) in zip(grid.T, runs.items(), strict=True):
             _column(column, title, *pair, inches)
         labels = ("signals, with head", "head entries", "signals, without head")
@@ -222,7 +222,7 @@ def shown_times(runs: Sequence[Trajectory]) -> tuple[float, float]:
         low, high = min([low, *started[:1]]), max([high, *resting[-1:]])
     positive = np.concatenate([run.time[run.time > 0] for run in runs])
     if 0.0 < low < high:
-        shown = max(low / 10**MARGIN, positive.min()), min(high * 10**MARGIN, positive.max())
+        shown = max(low / 10**MARGIN_INCHES, positive.min()), min(high * 10**MARGIN_INCHES, positive.max())
     else:  # nothing moves
         shown = (positive.min(), positive.max()) if len(positive) else (0.1, 1.0)
     # A single time, or two that are the same on paper, still need an axis.

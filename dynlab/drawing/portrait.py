@@ -14,9 +14,9 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 
 from dynlab.drawing.style import CAPTION, Picture, style
-from dynlab.planes.basins import END_STATES
 from dynlab.planes.plane import LABELS
 from dynlab.planes.portrait import Portrait
+from dynlab.population.pair.phases import END_STATES
 
 SIZE = (6.9, 5.2)
 # Pale versions of Okabe and Ito's colours, that lines and arrows stand out from; in grey, lightness and hatches tell.

@@ -28,16 +28,16 @@ PANELS = (
 def write(folder: Path) -> None:
     """Draw folder/curves.png and .pdf."""
     record = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
-    figure = curves({"": pd.read_csv(folder / "metrics.csv")}, caption=caption(record["settings"]))
+    figure = curves({"": pd.read_csv(folder / "metrics.csv")}, caption=settings_caption(record["settings"]))
     style.save(figure, folder / "curves", "Curves of pretraining", record["settings"])
 
 
 def run_figure(run: Recorded) -> Figure:
     """The curves of one run."""
-    return curves({"": run.metrics}, caption=caption(run.settings.plain()))
+    return curves({"": run.metrics}, caption=settings_caption(run.settings.plain()))
 
 
-def caption(settings: Mapping[str, Any], without: Collection[str] = ()) -> str:
+def settings_caption(settings: Mapping[str, Any], without: Collection[str] = ()) -> str:
     """The settings of a run that a picture of it must say, as run.json has them; not those in `without`."""
     kinds = {"length": "outputs of unit length", "batch": "outputs by batch norm"}
     rule, outputs = settings["head"], kinds.get(settings["normalisation"], settings["normalisation"])
@@ -64,7 +64,7 @@ def curves(runs: dict[str, pd.DataFrame], columns: Sequence[str] | None = None, 
         across = min(3, len(shown))
         down = -(-len(shown) // across)
         height = 2.0 * down + 0.2 + 0.2 * math.ceil(len(runs) / 2)
-        figure = style.Picture(figsize=(style.WIDTH, height), layout="constrained")
+        figure = style.Picture(figsize=(style.PAGE_WIDTH, height), layout="constrained")
         grid = figure.subplots(down, across, squeeze=False, sharex=True)
         for axes, (column, label, bottom) in zip(grid.flat, shown, strict=False):
             draw(axes, runs, column)
@@ -114,7 +114,7 @@ def appraisal_figure(rows) -> Figure:
     """
     names = [row["representation"] for row in rows]
     with style.style():
-        figure = style.Picture(figsize=(style.WIDTH, 2.9), layout="constrained")
+        figure = style.Picture(figsize=(style.PAGE_WIDTH, 2.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         for place, (kind, label) in enumerate({"knn": "kNN", "probe": "linear probe"}.items()):
             shares = [row[kind].share for row in rows]

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from dynlab import _version
 from dynlab.tools.files import expanded, whole_file
 
-WIDTH, COLUMN = 6.9, 3.3  # inches: the text width of a two-column paper, and of one column
+PAGE_WIDTH, COLUMN = 6.9, 3.3  # inches: the text width of a two-column paper, and of one column
 STYLE = Path(__file__).parent / "dynlab.mplstyle"  # the one style file
 # Okabe and Ito's colours, told apart by colour-blind readers; in grey dash patterns, markers and hatches tell
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # as in the style file
@@ -34,7 +34,7 @@ PALE = 0.65  # strength of the colour of broad lines
 SCREEN_DPI = 130  # of a picture in a notebook
 TICK_INCHES = 0.36  # from one tick to the next: room for its label
 BELOW = -0.03  # lower end of an axis of sizes, in units of its upper end
-MARGIN = 1.5  # decades of time shown before anything moves and after everything rests
+MARGIN_INCHES = 1.5  # decades of time shown before anything moves and after everything rests
 LEAST = 1e-3  # relative length of a time axis
 CAPTION = 7.5  # points: what a figure shows (model, head, seeds), above it
 TIME = r"time $t$ (steps $\times$ rate $\eta$)"

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynlab.claims.claim import Curve, Finding, Panel
-from dynlab.drawing.style import CAPTION, WIDTH, Picture, marks, series, style
+from dynlab.drawing.style import CAPTION, PAGE_WIDTH, Picture, marks, series, style
 
 COLUMNS = 3
 ROW_INCHES = 2.15
 CROWDED = 6  # curves whose key would cover points
-BROKEN = 1  # number of the first look of `plotting.series` that is not a solid line
+BROKEN = 1  # number of the first look of `style.series` that is not a solid line
 FACTS = "cubic, strong 1, weak 0.3, off-diagonal head, $r = \\eta_E/\\eta$ = 0.01, unless a panel says otherwise"
 HOW = "points: medians or shares with 95 % intervals; lines: laws, fitted or predicted"
 
@@ -30,7 +30,7 @@ def theorem_figure(panels: Mapping[int, Panel], seeds: str = "") -> Figure:
     rows = math.ceil(len(panels) / columns)
     with style():
         alone = len(panels) == 1
-        size = (WIDTH * (0.6 if alone else columns / COLUMNS), ROW_INCHES * rows * (1.3 if alone else 1.0) + 0.3)
+        size = (PAGE_WIDTH * (0.6 if alone else columns / COLUMNS), ROW_INCHES * rows * (1.3 if alone else 1.0) + 0.3)
         figure = Picture(figsize=size, layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for place, (number, panel) in zip(axes, panels.items(), strict=False):

@@ -148,7 +148,7 @@ class Settings:
     quiet: bool
 
 
-def default_end(model: Model, dim: int) -> float:
+def late_end(model: Model, dim: int) -> float:
     """`LONG` times the horizon of the paper's training, 1e10 dim^2 for cubic: symmetric heads, Barlow Twins and a small
     decorrelation learn the second feature up to a million times later than the off-diagonal head."""
     return horizon(model, dim) * (LONG if model.activation in ("cubic", "relu3") else 10.0)

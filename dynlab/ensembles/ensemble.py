@@ -14,15 +14,15 @@ import numpy as np
 
 from dynlab.machine.device import Device
 from dynlab.population import descent, invariants, moments
-from dynlab.population.any_training import flow as switched_run
+from dynlab.population.any_training.flow import run_switched
 from dynlab.population.choices import check_training, closed_form, default_end
 from dynlab.population.flow_device import of_flow
 from dynlab.population.moments import MERGED
-from dynlab.population.order_parameters import draw
-from dynlab.population.outcomes import _named, outcome_names, squared_cosines
+from dynlab.population.order_parameters import draw_order_parameters
+from dynlab.population.outcomes import named_outcomes, outcome_names, squared_cosines
 from dynlab.population.pair import flow
 from dynlab.population.starts import draw_start
-from dynlab.population.status import NAMES, SUCCESS
+from dynlab.population.status import STATUS_NAMES, SUCCESS
 from dynlab.population.stepping import PEAK
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import Model
@@ -176,7 +176,9 @@ def ensemble(
         if method == "descent":
             starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
             return descent.run_descent(model, starts, head_rate=rate * eta, eta=eta, steps=steps)
-        drawn = [draw(model, dim, np.random.default_rng((seed, int(i))), training.start_scale) for i in some]
+        drawn = [
+            draw_order_parameters(model, dim, np.random.default_rng((seed, int(i))), training.start_scale) for i in some
+        ]
         signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
         return _flow(model, training, signal, gram, end, rtol, settle, at.where)
 
@@ -239,7 +241,7 @@ def _flow(
     where: "cpu", or "cuda" (then the caller knows that there is a kernel).
     """
     if not closed_form(model, training):
-        return switched_run.run_switched(model, training, signal, gram, until=until, rtol=rtol)
+        return run_switched(model, training, signal, gram, until=until, rtol=rtol)
     z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(model.neurons), (len(signal), 1, 1)))
     run_flow = flow.run_flow if where == "cpu" else _on_device()
     return z, side, run_flow(model, z, side, head_rate=training.head_rate, until=until, rtol=rtol, settle=settle)
@@ -290,7 +292,7 @@ def _collect(model: Model, training: Training, pieces: list) -> dict:
     side = np.concatenate([side for _, side, _ in pieces])
     fields = ("end", "snapshots", "marks", "peak", "drift", "time", "steps", "rejected", "status", "rest")
     flat: dict[str, Any] = {name: np.concatenate([getattr(result, name) for *_, result in pieces]) for name in fields}
-    flat["status"] = [NAMES[code] for code in flat["status"].tolist()]
+    flat["status"] = [STATUS_NAMES[code] for code in flat["status"].tolist()]
     flat["starts"] = flow.decode(model, starts, side)
     flat["ends"] = flow.decode(model, flat["end"], side)
     flat["snapshots"] = flow.decode(model, flat["snapshots"], side[:, None, :])
@@ -298,15 +300,15 @@ def _collect(model: Model, training: Training, pieces: list) -> dict:
 
 
 def _collect_switched(pieces: list) -> dict:
-    """Arrays over all seeds from pieces of `switched_run`."""
+    """Arrays over all seeds from pieces of `run_switched`."""
     flat: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in pieces]) for name in SWITCHED_FIELDS}
-    flat["status"] = [NAMES[code] for code in flat["status"].tolist()]
+    flat["status"] = [STATUS_NAMES[code] for code in flat["status"].tolist()]
     for name in ("starts", "ends", "snapshots"):
         flat[name] = tuple(np.concatenate(group) for group in zip(*(getattr(part, name) for part in pieces), strict=True))
     return flat
 
 
-def turned(model: Model, signal: Array, gram: Array) -> int | None:
+def common_feature(model: Model, signal: Array, gram: Array) -> int | None:
     """The feature that every neuron of a state signal (m, K), noise Gram (m, m) turns to; None without one.
 
     None for one neuron, too. By squared cosines above `TURNING`; where phi is not odd also with one sign, since opposite
@@ -329,7 +331,7 @@ def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict, settle: 
     if "loss" not in parts:
         ends[np.isin(ends, SUCCESS) & moments.impossible(model, loss)] = "not finite"
     failed = ~np.isin(ends, SUCCESS)
-    found = _named(model, carried, failed)
+    found = named_outcomes(model, carried, failed)
     nothing = np.isin(found, ("neither", "0"))
     waiting = nothing & ~parts["rest"] & (ends == "until")
     found[waiting] = "waiting"

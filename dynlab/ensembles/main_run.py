@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from dynlab.population.trajectory import Trajectory
 
 
-METHODS = ("flow", "descent")
 DESCENT_ETA = 0.05  # learning rate of the exact descent
 
 
@@ -57,7 +56,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Result:
+class ActivationRuns:
     """What was computed for one activation: by head, the ensemble and the trajectory of one common start."""
 
     model: Model
@@ -76,7 +75,7 @@ def device_for(device: str, models: Iterable[Model], training: Training, method:
     return of_flow(device, [(model, one) for model in models for one in trainings(training).values()], method)
 
 
-def compute(settings: Settings) -> list[Result]:
+def compute_main_run(settings: Settings) -> list[ActivationRuns]:
     """All ensembles, then for each activation a representative start followed with and without the head."""
     from dynlab.machine.warm import compiling
     from dynlab.tools.progress import progress
@@ -125,7 +124,7 @@ def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int],
     )
 
 
-def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) -> Result:
+def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) -> ActivationRuns:
     from dynlab.population.simulate import simulate
     from dynlab.population.starts import draw_start
 
@@ -143,7 +142,7 @@ def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) ->
         )
         for head in ensembles
     }
-    return Result(model, ensembles, trajectories, int(next(iter(ensembles.values())).frame["seed"].iloc[row]))
+    return ActivationRuns(model, ensembles, trajectories, int(next(iter(ensembles.values())).frame["seed"].iloc[row]))
 
 
 def _from(before: int, show: Callable[[int], None]) -> Callable[[int], None]:

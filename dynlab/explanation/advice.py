@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.explanation.phases import GOOD, Finding, rescuing_rates
-from dynlab.explanation.recorded import Recorded
+from dynlab.explanation.diagnosis import GOOD, Diagnosis, rescuing_rates
+from dynlab.explanation.recorded import RecordedRun
 from dynlab.machine.device import CPU
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.outcomes import squared_cosines
@@ -86,7 +86,7 @@ class Trial:
     start: str = ""
 
 
-def suggestions(finding: Finding) -> list[Suggestion]:
+def suggestions(finding: Diagnosis) -> list[Suggestion]:
     """What would move the run, the most certain first."""
     run = finding.run
     found = list(_switched(run))
@@ -103,7 +103,7 @@ def suggestions(finding: Finding) -> list[Suggestion]:
     return found
 
 
-def _switched(run: Recorded) -> Iterator[Suggestion]:
+def _switched(run: RecordedRun) -> Iterator[Suggestion]:
     """Switches that are not the paper's."""
     for (name, value), fact in SWITCHED.items():
         if getattr(run.training, name) == value:
@@ -116,7 +116,7 @@ def _switched(run: Recorded) -> Iterator[Suggestion]:
             yield Suggestion(fact, {name: 0.0})
 
 
-def _degree(run: Recorded) -> Iterator[Suggestion]:
+def _degree(run: RecordedRun) -> Iterator[Suggestion]:
     """Another activation than the theorem's."""
     name = run.model.activation
     if name == "relu":
@@ -132,7 +132,7 @@ def _degree(run: Recorded) -> Iterator[Suggestion]:
     yield Suggestion(fact, model={"activation": "cubic"})
 
 
-def _head_rate(finding: Finding) -> Iterator[Suggestion]:
+def _head_rate(finding: Diagnosis) -> Iterator[Suggestion]:
     """The rate of the head, for cubic with an off-diagonal head and nothing else changed."""
     run, rate = finding.run, finding.run.training.eta_head
     if finding.final != "collapsed":
@@ -153,7 +153,7 @@ def _head_rate(finding: Finding) -> Iterator[Suggestion]:
         )  # fmt: skip
 
 
-def rescuing_rate(finding: Finding) -> float:
+def rescuing_rate(finding: Diagnosis) -> float:
     """An eta_head at which the exact flow from the run's start learns both features on neurons of their own: the nearest of
     those foretold, of the first `TRIES` that are followed; nan where there is none."""
     from dynlab.population.simulate import simulate
@@ -171,7 +171,7 @@ def rescuing_rate(finding: Finding) -> float:
     return np.nan
 
 
-def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -> Trial:
+def try_out(run: RecordedRun, suggestion: Suggestion, threads: int | None = None) -> Trial:
     """Exact ensembles of `STARTS` starts under the run's settings and under the changed ones."""
     from dynlab.ensembles.ensemble import ensemble
     from dynlab.population.outcomes import outcomes
@@ -199,6 +199,6 @@ def try_out(run: Recorded, suggestion: Suggestion, threads: int | None = None) -
 
 
 def _end(model: Model, dim: int) -> float:
-    from dynlab.ensembles.ablations import default_end
+    from dynlab.ensembles.ablations import late_end
 
-    return default_end(model, dim)
+    return late_end(model, dim)

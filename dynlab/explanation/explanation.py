@@ -12,10 +12,10 @@ from dynlab.tools.files import expanded
 
 if TYPE_CHECKING:
     from dynlab.explanation.advice import Suggestion, Trial
+    from dynlab.explanation.diagnosis import Diagnosis
     from dynlab.explanation.noise import GradientNoise
-    from dynlab.explanation.phases import Finding
     from dynlab.explanation.pictures import PictureFinding
-    from dynlab.explanation.recorded import Recorded
+    from dynlab.explanation.recorded import RecordedRun
     from dynlab.explanation.shares import Shares
 
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Explained:
     """One trajectory: the numbers, and `lines` made from them."""
 
-    finding: Finding | PictureFinding
+    finding: Diagnosis | PictureFinding
     shares: Shares | None
     noise: GradientNoise | None
     suggestions: list[Suggestion]
@@ -81,31 +81,31 @@ def explain(
         for name, asked in (("activation", activation), ("head", head)):
             require(asked is None, name, asked, "left out for a run on pictures")
         require(not trial, "try", True, "left out for a run on pictures")
-        finding = pictures.find(place, record, at)
+        finding = pictures.diagnose_pictures(place, record, at)
         lines = pictures.lines(finding)
         return Explanation(place, [Explained(finding, None, None, [], [], lines)])
     reader = recorded.main_runs if kind == "main" else recorded.sample_runs
     return Explanation(place, [_explained(run, at, trial, workers) for run in reader(place, record, activation, head)])
 
 
-def _explained(run: Recorded, at: float | None, trial: bool, workers: int | None) -> Explained:
+def _explained(run: RecordedRun, at: float | None, trial: bool, workers: int | None) -> Explained:
     """One trajectory of the theory or of finite samples."""
-    from dynlab.explanation import advice, noise, phases, shares, story, words
+    from dynlab.explanation import advice, diagnosis, noise, shares, story, words
 
     if at is not None:
         at = at * run.pace
         last = run.time[-1]
         if at > last:
             raise SettingError("at", at / run.pace, f"at most {last / run.pace:.6g}, where {_name(run)} ends")
-    finding = phases.find(run, at)
+    finding = diagnosis.diagnose(run, at)
     found = shares.shares(run)
     suggested = advice.suggestions(finding)
     trials = [advice.try_out(run, one, workers) for one in suggested] if trial else []
     measured = run.sampled and run.optimiser == "sgd" and finding.phase != "vanished"
     shown = noise.gradient_noise(run, finding.index) if measured else None
     lines = [words.title(finding), words.headline(finding), *story.story(finding)]
-    if at is not None or finding.phase not in phases.SETTLED:
-        lines += words.forces(finding)
+    if at is not None or finding.phase not in diagnosis.SETTLED:
+        lines += words.force_lines(finding)
     lines += story.ahead(finding)
     if shown is not None:
         lines.append(words.told_noise(finding, shown))
@@ -115,5 +115,5 @@ def _explained(run: Recorded, at: float | None, trial: bool, workers: int | None
     return Explained(finding, found, shown, suggested, trials, words.wrapped(lines))
 
 
-def _name(run: Recorded) -> str:
+def _name(run: RecordedRun) -> str:
     return f"{run.model.activation}, head {run.training.head}"

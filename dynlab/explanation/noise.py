@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab.explanation.recorded import Recorded
+from dynlab.explanation.recorded import RecordedRun
 from dynlab.population.gradient import order_parameter_gradient
 from dynlab.population.order_parameters import OrderParameters
 
@@ -41,7 +41,7 @@ class GradientNoise:
         return float((self.deviation[neuron, feature] / force) ** 2) if force != 0.0 else float("inf")
 
 
-def gradient_noise(run: Recorded, index: int) -> GradientNoise | None:
+def gradient_noise(run: RecordedRun, index: int) -> GradientNoise | None:
     """Measured on `BATCHES` fresh batches at a record, the noise parts in a random frame; None where a loss is undefined."""
     from dynlab.samples.gradient import Source
     from dynlab.samples.minibatch import minibatch_class

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from dynlab.explanation.recorded import table_of
-from dynlab.explanation.words import WIDTH, wrapped
+from dynlab.explanation.words import TEXT_WIDTH, wrapped
 from dynlab.images.settings import Pretraining
-from dynlab.images.training.run_folder import COLUMNS, METRICS
-from dynlab.images.verdict import DIP, middle, outputs, poor, verdict
+from dynlab.images.training.run_folder import METRIC_COLUMNS, METRICS
+from dynlab.images.verdict import DIP, middle, output_count, poor, verdict_of
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
 
@@ -81,7 +81,7 @@ class PictureFinding:
     causes: tuple[Cause, ...] = field(repr=False)
 
 
-def find(place: Path, record: dict, at: float | None = None) -> PictureFinding:
+def diagnose_pictures(place: Path, record: dict, at: float | None = None) -> PictureFinding:
     """Read a run's folder; `at`: the epoch to explain (None: the last). FolderError of one line where it is damaged."""
     try:
         settings = Pretraining(**record["settings"])
@@ -107,7 +107,7 @@ def find(place: Path, record: dict, at: float | None = None) -> PictureFinding:
         place=place, data=str(record.get("data", "DIR")), settings=settings, status=status, step=int(now["step"]),
         epoch=float(now["epoch"]), total=total, loss=float(now["loss"]), rank=seen["rank"], correlation=seen["correlation"],
         sd=seen["sd"], unit_sd=seen["unit_sd"], entropies=(seen["entropy_mean"], seen["entropy"]),
-        verdict="diverged" if whole and status.startswith("stopped") else verdict(settings, rows),
+        verdict="diverged" if whole and status.startswith("stopped") else verdict_of(settings, rows),
         reasons=tuple(poor(settings, seen)), since=since,
         first=(float(table["rank"].iloc[0]), float(table["correlation"].iloc[0])),
         lowest=(int(lowest["step"]), float(lowest["rank"])), **_head(settings, table), knn=_last_known(table["knn"]),
@@ -117,11 +117,11 @@ def find(place: Path, record: dict, at: float | None = None) -> PictureFinding:
 
 def _metrics(path: Path, status: str) -> pd.DataFrame:
     """The lines of metrics as numbers; one of nan at step 0 for a run that was stopped before its first."""
-    table = table_of(path, [name for name in COLUMNS if name not in NEWER]).reindex(columns=COLUMNS)
+    table = table_of(path, [name for name in METRIC_COLUMNS if name not in NEWER]).reindex(columns=METRIC_COLUMNS)
     numbers = table.apply(pd.to_numeric, errors="coerce")
     numbers = numbers[numbers["step"].notna()]
     if numbers.empty and status.startswith("stopped"):
-        return pd.DataFrame([dict.fromkeys(COLUMNS, math.nan) | {"step": 0.0, "epoch": 0.0}])
+        return pd.DataFrame([dict.fromkeys(METRIC_COLUMNS, math.nan) | {"step": 0.0, "epoch": 0.0}])
     if numbers.empty:
         raise FolderError(path, "has no line yet")
     if numbers[["epoch", "rank", "loss"]].isna().all().any():
@@ -214,7 +214,7 @@ def _less(settings: Pretraining) -> str:
 
 def _size_words(finding: PictureFinding) -> list[str]:
     """How much the outputs vary, and what of that the loss looks at."""
-    out, m = [], outputs(finding.settings)
+    out, m = [], output_count(finding.settings)
     if math.isfinite(finding.sd):
         out.append(
             f"  Size: z varies by {finding.sd:.3g} from picture to picture (standard deviation, mean over outputs), at unit "
@@ -308,5 +308,5 @@ def command(finding: PictureFinding) -> str:
             parts.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
     rows = [parts[0]]
     for part in parts[1:]:
-        rows = [*rows[:-1], f"{rows[-1]} {part}"] if len(rows[-1]) + len(part) < WIDTH - 8 else [*rows, "  " + part]
+        rows = [*rows[:-1], f"{rows[-1]} {part}"] if len(rows[-1]) + len(part) < TEXT_WIDTH - 8 else [*rows, "  " + part]
     return "    " + " \\\n    ".join(rows)

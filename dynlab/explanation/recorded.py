@@ -1,4 +1,4 @@
-"""Run folders as `dynlab.explain` needs them: one `Recorded` for each trajectory worth explaining."""
+"""Run folders as `dynlab.explain` needs them: one `RecordedRun` for each trajectory worth explaining."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READS = "explain reads the folders of dynlab.run (also --method sgd), dynlab.com
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
+class RecordedRun:
     """A recorded trajectory of two neurons and two features, with what else its folder knows of it.
 
     model, training : settings. rate : of the head, in units of eta. method : "flow", "descent" or "sgd". eta : learning rate
@@ -99,7 +99,7 @@ def kind_of(place: Path, record: dict) -> str:
     raise FolderError(place, f"is a run of {what}; {READS}")
 
 
-def main_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[Recorded]:
+def main_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[RecordedRun]:
     """The followed trajectories of a run of dynlab.run."""
     try:
         return _main_runs(place, record, activation, head)
@@ -107,7 +107,7 @@ def main_runs(place: Path, record: dict, activation: str | None, head: str | Non
         raise _damaged(place, error) from error
 
 
-def sample_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[Recorded]:
+def sample_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[RecordedRun]:
     """Of a run on finite samples, for each activation and head the first seed of the largest batch."""
     try:
         return _sample_runs(place, record, activation, head)
@@ -122,7 +122,7 @@ def _damaged(place: Path, error: Exception) -> Exception:
     return FolderError(place, f"is damaged ({what})")
 
 
-def _main_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[Recorded]:
+def _main_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[RecordedRun]:
     settings = record["settings"]
     names = {field.name for field in dataclasses.fields(Model)} - {"activation"}
     shapes = {name: settings[name] for name in names}
@@ -135,7 +135,7 @@ def _main_runs(place: Path, record: dict, activation: str | None, head: str | No
         number = int(record["seed_followed"][one])
         row = _row(seeds, one, rule, "ensemble.csv", seed=number)
         runs.append(
-            Recorded(
+            RecordedRun(
                 model=Model(activation=one, **shapes), training=trained, rate=trained.head_rate,
                 method=settings["method"], eta=eta, dim=int(settings["dim"]), seed=int(settings["seed"]), number=number,
                 **_arrays(rows), marks={name: float(row[f"time_{name}"]) for name in ("first", "second", "peak")},
@@ -146,7 +146,7 @@ def _main_runs(place: Path, record: dict, activation: str | None, head: str | No
     return runs
 
 
-def _sample_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[Recorded]:
+def _sample_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[RecordedRun]:
     settings = record["settings"]
     models = {one["activation"]: Model(**one) for one in record["models"]}
     table = _table(place / "trajectory.csv")
@@ -159,7 +159,7 @@ def _sample_runs(place: Path, record: dict, activation: str | None, head: str | 
         named = f"{one}, head {rule}, batch {batch}, seed {rows['seed'].iloc[0]}: "
         stops = [line.removeprefix(named) for line in record["stopped"] if line.startswith(named)]
         runs.append(
-            Recorded(
+            RecordedRun(
                 model=models[one], training=training, rate=training.head_rate, method="sgd",
                 eta=float(settings["lr"]), dim=int(settings["dim"]), seed=int(settings["seed"]), number=0, **_arrays(rows),
                 batch=batch, optimiser=settings["optimiser"], data=settings["data"], seeds=int(settings["seeds"]),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab.explanation.recorded import Recorded
+from dynlab.explanation.recorded import RecordedRun
 from dynlab.population.moments import LEARNT
-from dynlab.population.order_parameters import draw
+from dynlab.population.order_parameters import draw_order_parameters
 from dynlab.population.pair import limit
 from dynlab.population.scaling import horizon
 
@@ -36,7 +36,7 @@ class Shares:
     merged_foretold: float = np.nan
 
 
-def shares(run: Recorded) -> Shares | None:
+def shares(run: RecordedRun) -> Shares | None:
     """The shares of the ensemble that a trajectory belongs to; None where there is none."""
     row = run.summary
     if row is None:
@@ -49,8 +49,11 @@ def shares(run: Recorded) -> Shares | None:
     return Shares(int(row["seeds"]), **measured, **_theory(run, min(int(row["seeds"]), MOST)))
 
 
-def _theory(run: Recorded, count: int) -> dict:
-    drawn = [draw(run.model, run.dim, np.random.default_rng((run.seed, i)), run.training.start_scale) for i in range(count)]
+def _theory(run: RecordedRun, count: int) -> dict:
+    drawn = [
+        draw_order_parameters(run.model, run.dim, np.random.default_rng((run.seed, i)), run.training.start_scale)
+        for i in range(count)
+    ]
     signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
     if run.rate > 0.0:
         fate = limit.fate(run.model, signal, gram, run.rate)

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dynlab.explanation.phases import Finding, Moment, gains
-from dynlab.explanation.words import NAMES, degree, direction, signal, unit, when
+from dynlab.explanation.diagnosis import Diagnosis, Moment, gains
+from dynlab.explanation.words import FEATURE_NAMES, degree, direction, signal, unit, when
 
 MEANT = {"T_1": "first feature learnt", "T_2": "head at its peak", "T_3": "second feature learnt", "T_4": "head back"}
 MUCH = 10.0  # times learning, from which on borrowing is what makes a feature grow
 
 
-def story(finding: Finding) -> Iterator[str]:
+def story(finding: Diagnosis) -> Iterator[str]:
     """The phases that the run has gone through by the time explained, and what pushed in each."""
     if finding.roles is None or finding.phase in ("I", "vanished"):
         return
@@ -22,18 +22,18 @@ def story(finding: Finding) -> Iterator[str]:
     if not finding.run.training.head_trains:
         yield alone(finding)
     elif finding.phase == "collapsed":
-        yield from failed(finding)
+        yield from tell_failure(finding)
     elif finding.phase == "stuck":
-        yield substitution(finding)
+        yield tell_substitution(finding)
     else:
-        yield substitution(finding)
+        yield tell_substitution(finding)
         if finding.phase in ("III", "IV", "rest"):
-            yield acceleration(finding)
+            yield tell_acceleration(finding)
         if finding.phase in ("IV", "rest"):
             yield returning(finding)
 
 
-def span(finding: Finding, number: str, end: str) -> str:
+def span(finding: Diagnosis, number: str, end: str) -> str:
     """A phase and when it ended, or that it goes on; ends close to each other are told by how far they are apart."""
     names = list(finding.times)
     time, before = finding.times[end], finding.times.get(f"T_{names.index(end)}", math.nan)
@@ -45,18 +45,18 @@ def span(finding: Finding, number: str, end: str) -> str:
     return f"{front}to {when(finding, time)}"
 
 
-def seen(finding: Finding, name: str) -> Moment:
+def moment_of(finding: Diagnosis, name: str) -> Moment:
     """The representative state of a phase, or the one explained where that has not come yet."""
     at = finding.moments.get(name, finding.now)
     return at if at.time <= finding.now.time else finding.now
 
 
-def phase_one(finding: Finding) -> str:
+def phase_one(finding: Diagnosis) -> str:
     """The race for the first feature."""
     who, told, at = finding.who, finding.foretold, finding.moments.get("I")
     law = f" (theory for large dim: {told.first / finding.run.pace:.3g})" if told is not None else ""
     text = f"{span(finding, 'I', 'T_1')}{law}: nothing is learnt."
-    feature = f"the {NAMES[who.first]} feature"
+    feature = f"the {FEATURE_NAMES[who.first]} feature"
     if at is None or at.terms is None:
         return f"{text} Neuron {who.lender + 1} is the first, with {feature}."
     rates = np.array([[at.rate(at.terms.signal, j, l) for l in (0, 1)] for j in (0, 1)]) * finding.run.pace
@@ -78,16 +78,16 @@ def phase_one(finding: Finding) -> str:
     )
 
 
-def substitution(finding: Finding) -> str:
+def tell_substitution(finding: Diagnosis) -> str:
     """Phase II: what drives the head up, and how far it goes."""
     told, over = finding.foretold, finding.phase not in ("II", "stuck")
     law = f" (theory: {told.peak / finding.run.pace:.3g})" if over and told is not None and np.isfinite(told.peak) else ""
     return f"{span(finding, 'II', 'T_2')}{law}: substitution. {borrowing(finding, over)}"
 
 
-def borrowing(finding: Finding, over: bool) -> str:
+def borrowing(finding: Diagnosis, over: bool) -> str:
     """What drives the head up; with `over`, how far it went."""
-    who, at = finding.who, seen(finding, "II")
+    who, at = finding.who, moment_of(finding, "II")
     o, i, l = who.borrower, who.lender, who.first
     entry, text = f"E_{o + 1}{i + 1}", ""
     if at.terms is not None:
@@ -96,17 +96,18 @@ def borrowing(finding: Finding, over: bool) -> str:
             f"Output {o + 1} is noisy, and borrowing neuron {i + 1}'s answer through head entry {entry} makes its two views "
             f"agree: at {when(finding, at.time)} the *drive* on {entry} is {drive:.2g}, what holds it back {held:.1g}. "
         )
-    top = seen(finding, "peak")
+    top = moment_of(finding, "peak")
     f = (np.asarray(finding.run.model.strengths) * top.signal) ** degree(finding)
     share = abs(top.head[o, i] * f[i, l] / f[o, l]) if f[o, l] != 0.0 else math.inf
     size = finding.peak if over else abs(finding.now.head[o, i])
     text += f"|{entry}| {'rose to' if over else 'is now'} {size:.3g}{bounded(finding, size)}"
     if math.isfinite(share):
-        text += f"; output {o + 1} then answers to the {NAMES[l]} feature {share:.2g} times as much by borrowing as itself"
+        feature = FEATURE_NAMES[l]
+        text += f"; output {o + 1} then answers to the {feature} feature {share:.2g} times as much by borrowing as itself"
     return text + "."
 
 
-def bounded(finding: Finding, size: float) -> str:
+def bounded(finding: Diagnosis, size: float) -> str:
     """The size of the head beside its bound; samples' noise makes weights longer, so that the start's bound says nothing."""
     if not finding.run.training.is_papers or not np.isfinite(finding.bound) or finding.run.sampled:
         return ""
@@ -123,12 +124,12 @@ def pushes(at: Moment, j: int, r: int) -> tuple[float, float]:
     return sign * at.split.drive[j, r], sign * (at.split.noise + at.split.mismatch)[j, r]
 
 
-def acceleration(finding: Finding) -> str:
+def tell_acceleration(finding: Diagnosis) -> str:
     """Phase III."""
-    who, at = finding.who, seen(finding, "III")
+    who, at = finding.who, moment_of(finding, "III")
     o, l, k = who.borrower, who.first, who.second
     if at.terms is None:
-        return f"{span(finding, 'III', 'T_3')}: the {NAMES[k]} feature is learnt."
+        return f"{span(finding, 'III', 'T_3')}: the {FEATURE_NAMES[k]} feature is learnt."
     text = f"{span(finding, 'III', 'T_3')}: acceleration."
     borrow, learn = (at.rate(at.terms.own(name), o, k) * finding.run.pace for name in ("borrowing", "learning"))
     whole = at.rate(at.terms.signal, o, k) * finding.run.pace
@@ -138,14 +139,14 @@ def acceleration(finding: Finding) -> str:
             f"{borrow:.2g} per {unit(finding)}, learning at {learn:.2g}, all terms together at {whole:.2g}."
         )
     return (
-        f"{text} Output {o + 1} has the {NAMES[l]} feature already, so the {NAMES[k]} one is next: at "
+        f"{text} Output {o + 1} has the {FEATURE_NAMES[l]} feature already, so the {FEATURE_NAMES[k]} one is next: at "
         f"{when(finding, at.time)} "
         f"*borrowing* makes {signal(o, k)} grow at the relative rate {borrow:.2g} per {unit(finding)}; by learning alone it "
         f"would grow at {learn:.2g}.{compared(finding, at)}"
     )
 
 
-def compared(finding: Finding, at: Moment) -> str:
+def compared(finding: Diagnosis, at: Moment) -> str:
     """Both comparisons of the acceleration, and whose they are."""
     who, found = finding.who, gains(finding, at)
     if found is None:
@@ -156,13 +157,13 @@ def compared(finding: Finding, at: Moment) -> str:
     return (
         f" At the same state with E = I {signal(who.borrower, who.second)} would grow {1.0 / second:.2g} times as fast: the "
         f"head {'speeds it up' if second > 1.0 else 'slows it down'} (dynlab's comparison), and {beside}: it "
-        f"{'favours' if second > first else 'does not favour'} the {NAMES[who.second]} feature (Wen & Li's)."
+        f"{'favours' if second > first else 'does not favour'} the {FEATURE_NAMES[who.second]} feature (Wen & Li's)."
     )
 
 
-def returning(finding: Finding) -> str:
+def returning(finding: Diagnosis) -> str:
     """Phase IV."""
-    who, at = finding.who, seen(finding, "IV")
+    who, at = finding.who, moment_of(finding, "IV")
     o, i = who.borrower, who.lender
     text = f"{span(finding, 'IV', 'T_4')}: the head returns."
     if at.terms is None:
@@ -175,7 +176,7 @@ def returning(finding: Finding) -> str:
     )
 
 
-def alone(finding: Finding) -> str:
+def alone(finding: Diagnosis) -> str:
     """What the other neuron does without a head that trains."""
     who, told = finding.who, finding.foretold
     o = who.borrower
@@ -185,7 +186,7 @@ def alone(finding: Finding) -> str:
         text = f"  The head is set from the outputs' correlations ({rule}), so what it lends follows what is learnt."
     if finding.alone <= finding.now.time:
         taken = int(finding.cosines[o].argmax())
-        text += f" At {when(finding, finding.alone)} neuron {o + 1} has taken the {NAMES[taken]} feature."
+        text += f" At {when(finding, finding.alone)} neuron {o + 1} has taken the {FEATURE_NAMES[taken]} feature."
     if told is not None:
         first, second = (when(finding, time) for time in told.times[o])
         text += (
@@ -195,7 +196,7 @@ def alone(finding: Finding) -> str:
     return text
 
 
-def failed(finding: Finding) -> Iterator[str]:
+def tell_failure(finding: Diagnosis) -> Iterator[str]:
     """A head that trains and does not rescue."""
     name = finding.run.model.activation
     if name != "cubic":
@@ -206,7 +207,7 @@ def failed(finding: Finding) -> Iterator[str]:
     yield from race(finding)
 
 
-def too_late(finding: Finding) -> str:
+def too_late(finding: Diagnosis) -> str:
     """How far the head was when the second neuron had learnt the first feature."""
     if not finding.alone <= finding.now.time:
         return ""
@@ -220,7 +221,7 @@ def too_late(finding: Finding) -> str:
     )
 
 
-def race(finding: Finding) -> Iterator[str]:
+def race(finding: Diagnosis) -> Iterator[str]:
     """Why the lender, not the borrower, turned to the second feature."""
     who, at, told = finding.who, finding.moments.get("lost"), finding.foretold
     o, i, k = who.borrower, who.lender, who.second
@@ -228,7 +229,7 @@ def race(finding: Finding) -> Iterator[str]:
         asked, own = at.rate(at.terms.signal, i, k), at.rate(at.terms.signal, o, k)
         wins = "The lender is faster" if asked > own else "The borrower is too slow"
         yield (
-            f"  III  failed. Output {o + 1} asks both neurons it hears for the {NAMES[k]} feature: at "
+            f"  III  failed. Output {o + 1} asks both neurons it hears for the {FEATURE_NAMES[k]} feature: at "
             f"{when(finding, at.time)} "
             f"its own {signal(o, k)} grows at {own * finding.run.pace:.2g} per {unit(finding)}, the lender's "
             f"{signal(i, k)} at "
@@ -239,20 +240,20 @@ def race(finding: Finding) -> Iterator[str]:
         yield "  " + (rule(finding) if told.merged else unforeseen(finding))
 
 
-def unforeseen(finding: Finding) -> str:
+def unforeseen(finding: Diagnosis) -> str:
     """A collapse that the rule for large dim does not foretell."""
     told, who = finding.theory, finding.who
     own = float(told.times[who.borrower, who.first])
     text = f"The rule for large dim foretells no collapse of this start, but dim is {finding.run.dim:g}"
     if own < told.peak:
         return (
-            f"{text}: by its own race neuron {who.borrower + 1} takes the {NAMES[who.first]} feature at "
+            f"{text}: by its own race neuron {who.borrower + 1} takes the {FEATURE_NAMES[who.first]} feature at "
             f"{when(finding, own)}, sooner than the substitution is over by theory, {when(finding, told.peak)}."
         )
     return text + "."
 
 
-def rule(finding: Finding) -> str:
+def rule(finding: Diagnosis) -> str:
     """The law of the race for the second feature, of this start."""
     told, who = finding.theory, finding.who
     o, i, k = who.borrower, who.lender, who.second
@@ -268,14 +269,14 @@ def rule(finding: Finding) -> str:
             l = who.first
             verdict = "so lending drives both to 0: collapse" if told.merged else "so lending makes it grow: no collapse"
             text = (
-                f"the head is slow beside dim (second route): neuron {o + 1} collapses onto the {NAMES[l]} feature before "
-                f"the head is at its bound. Then |{signal(o, k)}/{signal(o, l)}| is {told.lead:.2g} times |{signal(i, k)}/"
-                f"{signal(i, l)}|, {verdict}"
+                f"the head is slow beside dim (second route): neuron {o + 1} collapses onto the {FEATURE_NAMES[l]} feature "
+                f"before the head is at its bound. Then |{signal(o, k)}/{signal(o, l)}| is {told.lead:.2g} times "
+                f"|{signal(i, k)}/{signal(i, l)}|, {verdict}"
             )
     return f"The rule for large dim said of this start: {text}."
 
 
-def ahead(finding: Finding) -> Iterator[str]:
+def ahead(finding: Diagnosis) -> Iterator[str]:
     """What comes next, from the run itself or from following the exact flow on."""
     if finding.phase == finding.final:
         return
@@ -297,7 +298,7 @@ def ahead(finding: Finding) -> Iterator[str]:
         yield "  " + rule(finding)
 
 
-def sequence(finding: Finding) -> list[str]:
+def sequence(finding: Diagnosis) -> list[str]:
     """The times still to come; what follows soon after another one is told by the difference."""
     coming, before = [], math.nan
     for name, time in finding.times.items():

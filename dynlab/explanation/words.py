@@ -8,17 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from dynlab.explanation.advice import Suggestion, Trial
+from dynlab.explanation.diagnosis import GOOD, Diagnosis, follows_on
 from dynlab.explanation.noise import GradientNoise
-from dynlab.explanation.phases import GOOD, Finding, follows_on
 from dynlab.explanation.shares import Shares
 from dynlab.formulas import masks
 from dynlab.population.moments import carried
 from dynlab.population.status import SUCCESS, remedy
 from dynlab.population.stepping import DOMINANT
 from dynlab.tools import show
+from dynlab.tools.show import percent
 
-WIDTH = 100
-NAMES = ("strong", "weak")
+TEXT_WIDTH = 100
+FEATURE_NAMES = ("strong", "weak")
 EXPLAINED = {
     "learning": "its own answer grows while its output is noisy",
     "borrowing": "its output has borrowed one feature, so the other one is next (acceleration)",
@@ -28,15 +29,15 @@ EXPLAINED = {
 
 
 def wrapped(lines: list[str]) -> list[str]:
-    """The lines at `WIDTH` columns, continued under their text."""
+    """The lines at `TEXT_WIDTH` columns, continued under their text."""
     out = []
     for line in lines:
         indent = len(line) - len(line.lstrip())
-        out += show.paragraph(line, WIDTH, subsequent_indent=" " * (indent + 2 if indent else 0)) if line else [""]
+        out += show.paragraph(line, TEXT_WIDTH, subsequent_indent=" " * (indent + 2 if indent else 0)) if line else [""]
     return out
 
 
-def title(finding: Finding) -> str:
+def title(finding: Diagnosis) -> str:
     """What run it is."""
     run, model = finding.run, finding.run.model
     how = "samples" if run.sampled else f"exact {run.method} of start {run.number}"
@@ -51,7 +52,7 @@ def title(finding: Finding) -> str:
     return f"{model.activation}, head {run.training.head}: {how} ({', '.join(parts)})"
 
 
-def headline(finding: Finding) -> str:
+def headline(finding: Diagnosis) -> str:
     """The most important sentences: where the run is, and what stopped it if something did."""
     ended, text = finding.run.ended, _headline(finding)
     if ended in ("", *SUCCESS):
@@ -61,24 +62,24 @@ def headline(finding: Finding) -> str:
     return f"{text} The run did not end well: {ended}. {remedy(ended)}".rstrip()
 
 
-def _headline(finding: Finding) -> str:
+def _headline(finding: Diagnosis) -> str:
     phase, at = finding.phase, when(finding, finding.now.time)
     if phase == "vanished":
         return f"VANISHED at {at}: a neuron has no length left, so its output is 0 and cannot be normalised."
     if phase == "collapsed":
         return (
             f"COLLAPSED at {at}: both neurons point along {direction(finding.cosines)}, so both outputs say the same "
-            f"(effective rank {finding.rank:.2f} of 2).{loss(finding)}"
+            f"(effective rank {finding.rank:.2f} of 2).{loss_words(finding)}"
         )
     if phase in GOOD:
         head = ", and the head lends nothing any more (it is the identity): phase IV is over" if phase == "rest" else ""
-        return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}.{loss(finding)}{shrunk(finding)}"
+        return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}.{loss_words(finding)}{shrunk(finding)}"
     if phase == "I":
         best = finding.cosines.max()
         where = f"no neuron has learnt a feature (largest squared cosine {best:.3g}; learnt is above 0.5){carrying(finding)}"
         return f"PHASE I at {at}: {where}{turning(finding)}."
     if phase == "opposite":
-        taken = NAMES[int(finding.cosines[0].argmax())]
+        taken = FEATURE_NAMES[int(finding.cosines[0].argmax())]
         return (
             f"ONE FEATURE at {at}: both neurons hold the {taken} feature, with opposite signs, so the outputs differ "
             f"(effective rank {finding.rank:.2f} of 2), but no neuron has the other feature."
@@ -86,7 +87,7 @@ def _headline(finding: Finding) -> str:
     if phase == "stuck":
         return f"STUCK at {at}: nothing moves any more, and {number_learnt(finding)}.{shrunk(finding)}"
     who = finding.who
-    learnt = f"neuron {who.lender + 1} has learnt the {NAMES[who.first]} feature"
+    learnt = f"neuron {who.lender + 1} has learnt the {FEATURE_NAMES[who.first]} feature"
     if phase == "alone":
         return f"HALF-WAY at {at}: {learnt}, neuron {who.borrower + 1} nothing yet{turning(finding)}."
     entry = f"E_{who.borrower + 1}{who.lender + 1}"
@@ -95,22 +96,22 @@ def _headline(finding: Finding) -> str:
         "II": f"PHASE II (substitution) at {at}: {learnt} and lends it to output {who.borrower + 1} through head entry "
         f"{entry}",
         "III": f"PHASE III (acceleration) at {at}: the head is past its peak, and neuron {who.borrower + 1} is learning the "
-        f"{NAMES[who.second]} feature",
+        f"{FEATURE_NAMES[who.second]} feature",
         "IV": f"PHASE IV (the head returns) at {at}: both features are learnt",
     }
     return f"{doing[phase]}; |{entry}| = {now:.3g}{turning(finding)}.{shrunk(finding)}"
 
 
-def number_learnt(finding: Finding) -> str:
+def number_learnt(finding: Diagnosis) -> str:
     """What the neurons have learnt, each by itself."""
     parts = []
     for j, row in enumerate(finding.cosines):
-        taken = f"the {NAMES[int(row.argmax())]} feature" if row.max() > DOMINANT else "no feature"
+        taken = f"the {FEATURE_NAMES[int(row.argmax())]} feature" if row.max() > DOMINANT else "no feature"
         parts.append(f"neuron {j + 1} has learnt {taken}")
     return " and ".join(parts)
 
 
-def shrunk(finding: Finding) -> str:
+def shrunk(finding: Diagnosis) -> str:
     """That weights die out, which happens where nothing is normalised."""
     if finding.run.training.normalisation != "none":
         return ""
@@ -119,7 +120,7 @@ def shrunk(finding: Finding) -> str:
     return f" Nothing is normalised: the weights are {math.sqrt(square[1] / square[0]):.2g} times as long as at the start."
 
 
-def loss(finding: Finding) -> str:
+def loss_words(finding: Diagnosis) -> str:
     """That the loss tells nothing, where it is at the minimum that healthy and collapsed runs share (odd activations)."""
     same, across, *_ = masks.count_moments(
         finding.run.model.patches, finding.run.model.feature_patches, finding.run.model.mask == "half"
@@ -130,11 +131,11 @@ def loss(finding: Finding) -> str:
     return f" The loss, {value:.3f}, is the lowest there is, for healthy and collapsed runs alike: it does not tell."
 
 
-def turning(finding: Finding) -> str:
+def turning(finding: Diagnosis) -> str:
     """A warning where both neurons turn to one feature."""
     if finding.turning is None or finding.phase == "IV":
         return ""
-    text = f"; both neurons lean to the {NAMES[finding.turning]} feature"
+    text = f"; both neurons lean to the {FEATURE_NAMES[finding.turning]} feature"
     if finding.final == "collapsed":
         return f"{text}, ON THE WAY TO COLLAPSE"
     if finding.final == finding.phase and not follows_on(finding.run):
@@ -142,35 +143,35 @@ def turning(finding: Finding) -> str:
     return text
 
 
-def carrying(finding: Finding) -> str:
+def carrying(finding: Diagnosis) -> str:
     """That an output carries a feature although no neuron points along it, which little noise allows."""
     shares = carried(finding.run.model, finding.now.signal, finding.now.gram)
     j, l = np.unravel_index(int(shares.argmax()), shares.shape)
     if not shares[j, l] > DOMINANT:
         return ""
-    return f", though {percent(shares[j, l])} of the variance of output {j + 1} is the {NAMES[l]} feature"
+    return f", though {percent(shares[j, l])} of the variance of output {j + 1} is the {FEATURE_NAMES[l]} feature"
 
 
 def direction(cosines: np.ndarray) -> str:
     """Where neurons with these squared cosines (2, 2) point, in words."""
-    for l, name in enumerate(NAMES):
+    for l, name in enumerate(FEATURE_NAMES):
         if (cosines[:, l] > 0.95 * cosines.sum(1)).all():
             return f"the {name} feature"
     return f"one mixture of the features ({100 * cosines[0, 1] / cosines[0].sum():.0f} % weak by squared cosine)"
 
 
-def when(finding: Finding, time: float) -> str:
+def when(finding: Diagnosis, time: float) -> str:
     """A time, or for finite samples the step."""
     value = time / finding.run.pace
     return f"step {value:.0f}" if finding.run.sampled else f"time {value:.3g}"
 
 
-def unit(finding: Finding) -> str:
+def unit(finding: Diagnosis) -> str:
     """What rates are per."""
     return "step" if finding.run.sampled else "unit of time"
 
 
-def forces(finding: Finding) -> Iterator[str]:
+def force_lines(finding: Diagnosis) -> Iterator[str]:
     """The table of what pushes at the state explained."""
     at, pace = finding.now, finding.run.pace
     if at.terms is None:
@@ -184,7 +185,7 @@ def forces(finding: Finding) -> Iterator[str]:
             parts = [at.terms.own(name) for name in names] + [at.terms.lending, at.terms.signal]
             cells = [f"{at.signal[j, l]:>12.2g}"]
             cells += [f"{shown(pace * at.rate(part, j, l)):>12}" for part in parts]
-            yield f"    {signal(j, l)} {NAMES[l]:<6}" + "".join(cells)
+            yield f"    {signal(j, l)} {FEATURE_NAMES[l]:<6}" + "".join(cells)
     if finding.run.training.head_trains:
         for j, r in ((0, 1), (1, 0)):
             t = at.terms
@@ -196,7 +197,7 @@ def forces(finding: Finding) -> Iterator[str]:
     yield f"    (<w_j, v_l>: how far neuron j reaches along feature l; {meaning})"
 
 
-def told_shares(finding: Finding, found: Shares) -> Iterator[str]:
+def told_shares(finding: Diagnosis, found: Shares) -> Iterator[str]:
     """The ensemble beside the theory; nothing for one start alone, of which all else speaks."""
     if found.starts == 1:
         return
@@ -218,7 +219,7 @@ def told_shares(finding: Finding, found: Shares) -> Iterator[str]:
     yield text
 
 
-def told_noise(finding: Finding, noise: GradientNoise) -> str:
+def told_noise(finding: Diagnosis, noise: GradientNoise) -> str:
     """The minibatch against the force."""
     who = finding.roles
     j, l = (who.borrower, who.second) if who is not None else (0, 0)
@@ -234,7 +235,7 @@ def told_noise(finding: Finding, noise: GradientNoise) -> str:
     return text
 
 
-def advice(finding: Finding, found: list[Suggestion]) -> Iterator[str]:
+def advice(finding: Diagnosis, found: list[Suggestion]) -> Iterator[str]:
     """Which setting moves it."""
     good = finding.final in GOOD
     for number, one in enumerate(found):
@@ -272,17 +273,12 @@ def shown(rate: float) -> str:
     return "-" if math.isnan(rate) else (f"{rate:+.1e}" if rate != 0.0 else "0")
 
 
-def percent(share: float) -> str:
-    """A share as 98.2 %."""
-    return f"{100 * share:.1f} %"
-
-
 def signal(j: int, l: int) -> str:
     """<w_j, v_l> as it is written."""
     return f"<w_{j + 1}, v_{l + 1}>"
 
 
-def degree(finding: Finding) -> int:
+def degree(finding: Diagnosis) -> int:
     """Of the activation."""
     from dynlab.settings.activation_records import ACTIVATIONS
 

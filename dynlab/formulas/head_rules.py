@@ -23,6 +23,7 @@ from __future__ import annotations
 from math import sqrt
 
 HEADS: tuple[str, ...] = ("none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy", "fixed")
+MATRIX_HEADS = tuple(name for name in HEADS if name != "fixed")  # what a command takes: a matrix does not fit an option
 TRAINED = ("off-diagonal", "linear", "symmetric")
 NONE, OFF_DIAGONAL, LINEAR_HEAD, SYMMETRIC, DIRECTPRED, DIRECTCOPY, FIXED = range(7)
 RHO = 0.3
@@ -62,7 +63,7 @@ def decay_gradient(rule, m, decay, head, d_head):
                 d_head[j, r] = d_head[j, r] + decay * head[j, r]
 
 
-def spectrum(m, matrix, vectors):
+def jacobi_spectrum(m, matrix, vectors):
     """Eigenvalues (on the diagonal of matrix) and eigenvectors (columns of vectors) of a real symmetric matrix, in place.
 
     Cyclic Jacobi rotations: accurate for small eigenvalues too, and analytic, so that a complex step goes through them.
@@ -123,7 +124,7 @@ def head_of_correlation(rule, m, eps, resolved, correlation, vectors, head):
         for j in range(m):
             for r in range(m):
                 head[j, r] = correlation[j, r]
-    spectrum(m, correlation, vectors)
+    jacobi_spectrum(m, correlation, vectors)
     largest = correlation[0, 0]
     for j in range(m):
         if correlation[j, j].real > largest.real:

@@ -30,7 +30,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from dynlab.images.settings import LOSSES as OBJECTIVES
+from dynlab.images.settings import LOSSES
 from dynlab.settings.training import STOP_GRADIENTS
 from dynlab.tools.checks import choice, integer, real, require
 
@@ -350,5 +350,5 @@ _CLASSES = {
 
 def make(name: str, settings, ops, rows: int, outputs: int, dtype="float32") -> Objective:
     """The objective of that name for outputs (rows, outputs); settings: `LossSettings`, a dict or an object like it."""
-    choice("objective", name, OBJECTIVES)
+    choice("objective", name, LOSSES)
     return _CLASSES[name](LossSettings.of(settings), ops, rows, outputs, dtype)

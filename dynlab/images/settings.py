@@ -13,12 +13,12 @@ from dynlab.tools.checks import SettingError, choice, integer, memory, real, req
 
 DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist")
 ENCODERS = ("patch", "demo", "convnet", "resnet18")
-HEADS = (*(name for name in head_rules.HEADS if name != "fixed"), "mlp")
+PICTURE_HEADS = (*head_rules.MATRIX_HEADS, "mlp")
 LOSSES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
-NORMALISATIONS = ("batch", "length")
+PICTURE_NORMALISATIONS = ("batch", "length")
 HEAD_STARTS = ("identity", "random")
 PROJECTOR_NORMS = ("none", "batch")
-OPTIMISERS = ("sgd", "adam", "lars")
+PICTURE_OPTIMISERS = ("sgd", "adam", "lars")
 SCHEDULES = ("constant", "cosine", "step")
 TRAINED = 12  # bytes for each weight: itself, its gradient and what an optimiser keeps of it
 REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")  # what is measured of a run
@@ -95,9 +95,9 @@ class Pretraining:
 
     def __post_init__(self) -> None:
         words = {
-            "dataset": DATASETS, "encoder": ENCODERS, "projector_norm": PROJECTOR_NORMS, "head": HEADS,
-            "head_start": HEAD_STARTS, "loss": LOSSES, "normalisation": NORMALISATIONS, "stop_gradient": STOP_GRADIENTS,
-            "target": TARGETS, "optimiser": OPTIMISERS, "schedule": SCHEDULES,
+            "dataset": DATASETS, "encoder": ENCODERS, "projector_norm": PROJECTOR_NORMS, "head": PICTURE_HEADS,
+            "head_start": HEAD_STARTS, "loss": LOSSES, "normalisation": PICTURE_NORMALISATIONS,
+            "stop_gradient": STOP_GRADIENTS, "target": TARGETS, "optimiser": PICTURE_OPTIMISERS, "schedule": SCHEDULES,
         }  # fmt: skip
         for name, allowed in words.items():
             choice(name, getattr(self, name), allowed)

@@ -49,7 +49,7 @@ class NotFinite(ArithmeticError):
             raise cls(lines[0])
 
 
-def verdict(settings: Pretraining, lines: Sequence[Mapping[str, float]]) -> str:
+def verdict_of(settings: Pretraining, lines: Sequence[Mapping[str, float]]) -> str:
     """By all lines so far, at least one: "diverged", "collapsed", "dip" (in the first steps), "unclear" or "healthy"."""
     if diverged(lines):
         return "diverged"
@@ -72,7 +72,7 @@ def poor(settings: Pretraining, line: Mapping[str, float]) -> list[str]:
     if get["rank"] < FEW or get["correlation"] > ALIKE:
         found.append(f"rank {get['rank']:.3g}, mean correlation {get['correlation']:.2f}")
     directions = settings.loss == "simclr" or (settings.loss == "similarity" and settings.normalisation == "length")
-    full = 1.0 / math.sqrt(outputs(settings))
+    full = 1.0 / math.sqrt(output_count(settings))
     if directions and get["unit_sd"] < POINT * full:
         found.append(f"the outputs at unit length vary by {get['unit_sd']:.2g} (spread over all directions: {full:.2g})")
     if settings.loss == "vicreg" and get["sd"] < POINT:
@@ -92,7 +92,7 @@ def diverged(lines: Sequence[Mapping[str, float]]) -> bool:
     return grown or now.get("head_norm", math.nan) > HUGE
 
 
-def outputs(settings: Pretraining) -> int:
+def output_count(settings: Pretraining) -> int:
     """The number m of outputs; of a run without projector that of the encoder."""
     if settings.projector:
         return settings.projector[-1]

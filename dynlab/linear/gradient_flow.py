@@ -30,7 +30,7 @@ STIFF = 3000.0  # time constants in a run from which on "auto" takes the implici
 MOST = 2_000_000  # evaluations of the rates: a run that needs more is given up
 
 
-def flow_rates(model: LinearModel, W: Array, W_p: Array, W_a: Array) -> Triple:
+def linear_flow_rates(model: LinearModel, W: Array, W_p: Array, W_a: Array) -> Triple:
     """(dW/dt, dW_p/dt, dW_a/dt) of one state or of a stack of them, shapes as given; per unit of time.
 
     Where the target is the encoder (beta None) W_a must be W and dW_a/dt = dW/dt.
@@ -46,7 +46,7 @@ def flow_rates(model: LinearModel, W: Array, W_p: Array, W_a: Array) -> Triple:
 
 
 def tangent(model: LinearModel, state: Triple, move: Triple) -> Triple:
-    """Derivative of `flow_rates` at `state` = (W, W_p, W_a) along `move` = (V, V_p, V_a); stacks of moves broadcast.
+    """Derivative of `linear_flow_rates` at `state` = (W, W_p, W_a) along `move` = (V, V_p, V_a); stacks of moves broadcast.
 
     V_a must be V where beta is None, V_p 0 for a model without predictor.
     """
@@ -177,7 +177,7 @@ def simulate_linear(
     def rates(t: float, y: Array) -> Array:
         if next(used) > MOST:
             raise RuntimeError(f"gave up at time {t:.6g} of {until:g}: use a larger rtol or atol, or another method")
-        return packing.pack(flow_rates(model, *packing.unpack(y)))
+        return packing.pack(linear_flow_rates(model, *packing.unpack(y)))
 
     with np.errstate(over="ignore", invalid="ignore"):
         run = solve_ivp(rates, (0.0, until), y, method=METHODS[method], t_eval=times, rtol=rtol, atol=atol,

@@ -49,7 +49,7 @@ STOPS = ("target", "none")
 ROUNDING = 1e-10  # relative: how far from symmetric, positive or commuting a matrix may be through rounding
 
 
-def matrix(name: str, value: object, shape: tuple[int | None, int | None], allowed: str) -> np.ndarray:
+def checked_matrix(name: str, value: object, shape: tuple[int | None, int | None], allowed: str) -> np.ndarray:
     """A finite real matrix as a read-only float64 copy; None in `shape` is any size. SettingError otherwise."""
     try:
         array = np.array(value)
@@ -68,7 +68,7 @@ def covariance(name: str, value: object, size: int | None) -> np.ndarray:
     """A symmetric positive semi-definite matrix, read-only, symmetric to the last bit. SettingError otherwise."""
     free = "a square matrix, symmetric and positive semi-definite, or its size"
     allowed = f"a {size} x {size} covariance" if size else free
-    array = matrix(name, value, (size, size), allowed)
+    array = checked_matrix(name, value, (size, size), allowed)
     shown = f"array of shape {array.shape}"
     require(array.shape[0] == array.shape[1], name, shown, allowed)
     scale = np.abs(array).max()
@@ -210,15 +210,15 @@ def check_state(
     line) for wrong shapes, entries that are not finite, a W_p that should be the identity, a W_a that should be W.
     """
     n1 = model.inputs
-    W = matrix("W", W, (None, n1), f"a matrix of {n1} columns, one an input")
+    W = checked_matrix("W", W, (None, n1), f"a matrix of {n1} columns, one an input")
     n2 = len(W)
     if W_p is None:
         require(not model.predictor, "W_p", W_p, "given for a model with a predictor")
         W_p = np.eye(n2)
-    W_p = matrix("W_p", W_p, (n2, n2), f"a {n2} x {n2} matrix, as W has {n2} rows")
+    W_p = checked_matrix("W_p", W_p, (n2, n2), f"a {n2} x {n2} matrix, as W has {n2} rows")
     frozen = model.predictor or np.array_equal(W_p, np.eye(n2))
     require(frozen, "W_p", f"array of shape {W_p.shape}", "the identity (or left out) without a predictor")
-    W_a = W if W_a is None else matrix("W_a", W_a, W.shape, f"a {n2} x {n1} matrix, as W")
+    W_a = W if W_a is None else checked_matrix("W_a", W_a, W.shape, f"a {n2} x {n1} matrix, as W")
     follows = model.beta is not None or np.array_equal(W_a, W)
     require(follows, "W_a", f"array of shape {W_a.shape}", "W itself (or left out) where beta is None")
     require(not model.symmetric_predictor or np.allclose(W_p, W_p.T, rtol=0, atol=ROUNDING * np.abs(W_p).max()),

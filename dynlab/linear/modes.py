@@ -84,7 +84,7 @@ class FixedPoint(NamedTuple):
         return show.pairs_table(self._asdict(), "FixedPoint")
 
 
-def spectrum(model: LinearModel) -> Spectrum:
+def joint_spectrum(model: LinearModel) -> Spectrum:
     """The joint eigenbasis of X and X'. SettingError where they do not commute."""
     X, X_prime = model.covariances
     scale, scale_prime = float(np.linalg.norm(X, 2)), float(np.linalg.norm(X_prime, 2)) or 1.0
@@ -105,13 +105,13 @@ def mode_threshold(x: Array, x_prime: Array) -> Array:
 
 
 def mode_rates(model: LinearModel, p: ArrayLike, s: ArrayLike, tau: ArrayLike = 1.0) -> Triple:
-    """(dp/dt, ds/dt, dtau/dt) of the first k modes of `spectrum` at p, s, tau, all of shape (..., k); per unit of time.
+    """(dp/dt, ds/dt, dtau/dt) of the first k modes of `joint_spectrum` at p, s, tau, all of shape (..., k).
 
     Tian et al. 2021, section 3 (isotropic data there). tau must be 1 where beta is None. SettingError where it is not or
     X and X' do not commute.
     """
     p, s, tau = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in (p, s, tau)))
-    known = spectrum(model)
+    known = joint_spectrum(model)
     x, total = known.x[: p.shape[-1]], (known.x + known.x_prime)[: p.shape[-1]]
     require(model.beta is not None or bool((tau == 1.0).all()), "tau", "other than 1", "1 where beta is None")
     pull = tau * x - total * p
@@ -129,7 +129,7 @@ def commuting_start(
 ) -> Triple:  # fmt: skip
     """(W, W_p, W_a) with eigenvalues p (k,) of W_p, s (k,) of F, W_a = tau W; s None: balanced, p^2/alpha_p.
 
-    Mode j is the j-th of `spectrum`; k <= n1 and k <= outputs (None: k). U is drawn from `rng` (None: the first axes).
+    Mode j is the j-th of `joint_spectrum`; k <= n1 and k <= outputs (None: k). U is drawn from `rng` (None: the first axes).
     SettingError for more modes than that.
     """
     p = np.atleast_1d(np.asarray(p, dtype=np.float64))
@@ -138,7 +138,7 @@ def commuting_start(
     n2 = k if outputs is None else integer("outputs", outputs, at_least=k)
     require(bool((s >= 0.0).all()), "s", s.tolist(), "not negative")
     U = (np.eye(n2) if rng is None else np.linalg.qr(rng.standard_normal((n2, n2)))[0])[:, :k]
-    V = spectrum(model).vectors[:, :k]
+    V = joint_spectrum(model).vectors[:, :k]
     W_p = (U * p) @ U.T
     return (U * np.sqrt(s)) @ V.T, (W_p + W_p.T) / 2, (U * (np.sqrt(s) * tau)) @ V.T
 
@@ -150,7 +150,7 @@ def fixed_points(model: LinearModel, mode: int = 0) -> list[FixedPoint]:
     SettingError for a model whose predictor or stop-gradient is off, or whose X, X' do not commute.
     """
     _learns(model)
-    known = spectrum(model)
+    known = joint_spectrum(model)
     mode = integer("mode", mode, at_least=0, at_most=model.inputs - 1, why="inputs - 1")
     x, total, eta = known.x[mode], known.x[mode] + known.x_prime[mode], model.eta
     square = x * x - 4 * eta * total

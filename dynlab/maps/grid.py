@@ -8,8 +8,8 @@ from typing import Any
 
 from dynlab.machine.device import Device
 from dynlab.maps.axes import Axis
-from dynlab.maps.points import Point
-from dynlab.population.choices import HEADS
+from dynlab.maps.points import MapPoint
+from dynlab.population.choices import PAPER_HEADS
 from dynlab.population.flow_device import of_flow
 from dynlab.settings.activation_records import require_built_in
 from dynlab.settings.model import Model
@@ -35,7 +35,7 @@ class Grid:
     fixed: Mapping[str, Any]
     seed: int = 0
     rtol: float = 1e-6
-    heads: tuple[str, ...] = HEADS
+    heads: tuple[str, ...] = PAPER_HEADS
 
     def __post_init__(self) -> None:
         require(self.x.name != self.y.name, "y", self.y.name, "another setting than that of x")
@@ -45,14 +45,14 @@ class Grid:
         size = len(self.x.values) * len(self.y.values)
         require(size <= MOST_POINTS, "grid", f"{size} points", f"of at most {MOST_POINTS} points")
         for head in self.heads:
-            choice("head", head, HEADS)
+            choice("head", head, PAPER_HEADS)
         self._check_points()
 
     def __repr__(self) -> str:
         fixed = ", ".join(f"{name}={show.brief(value)}" for name, value in self.fixed.items())
         return show.line("Grid", [f"{self.x!r}", f"{self.y!r}", *([fixed] if fixed else []), f"seed={self.seed}"])
 
-    def point(self, x: float, y: float) -> Point:
+    def point(self, x: float, y: float) -> MapPoint:
         """The point at the values x and y of the axes; SettingError where the model refuses one of them."""
         given = {"dim": 1000, "eta_head": ETA_HEAD, "until": None} | dict(self.fixed) | {self.x.name: x, self.y.name: y}
         model = Model(**{name: given.pop(name) for name in MODEL_SETTINGS if name in given})
@@ -62,7 +62,7 @@ class Grid:
         dim = integer("dim", given.pop("dim"), at_least=least, why="features + neurons")
         rate = real("eta_head", given.pop("eta_head"), at_least=0.0)
         require(not given, "fixed", given, "settings of Model, dim, eta_head or until")
-        return Point(model, dim, rate, None if until is None else real("until", until, above=0.0, at_most=LATEST))
+        return MapPoint(model, dim, rate, None if until is None else real("until", until, above=0.0, at_most=LATEST))
 
     def places(self) -> Iterator[tuple[int, int, int]]:
         """(number of the head, row, column) of all points, in the order of the table."""

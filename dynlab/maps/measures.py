@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab.maps.point_store import COLUMNS
+from dynlab.maps.point_store import BLOCK_COLUMNS
 from dynlab.population.moments import MERGED
 from dynlab.population.outcomes import OUTCOMES
 from dynlab.tools.checks import require
@@ -80,11 +80,11 @@ class Measure:
         column applies, with the interval of order statistics.
         """
         if self.name == "merged":
-            count = merged(columns)
+            count = merged_count(columns)
         elif self.is_share:
             count = int((outcomes == OUTCOMES.index(self.name)).sum())
         else:
-            values = columns[COLUMNS.index(MEDIANS[self.name][0])]
+            values = columns[BLOCK_COLUMNS.index(MEDIANS[self.name][0])]
             return median_interval(values[outcomes != OUTCOMES.index("failed")], z)
         return count / len(outcomes), *wilson(count, len(outcomes), z)
 
@@ -94,6 +94,6 @@ def outcome_counts(outcomes: np.ndarray) -> tuple[int, ...]:
     return tuple(int((outcomes == code).sum()) for code in range(len(OUTCOMES)))
 
 
-def merged(columns: np.ndarray) -> int:
+def merged_count(columns: np.ndarray) -> int:
     """How many trajectories ended with collapsed outputs."""
-    return int((columns[COLUMNS.index("rank")] < MERGED).sum())
+    return int((columns[BLOCK_COLUMNS.index("rank")] < MERGED).sum())

@@ -31,7 +31,7 @@ import numpy as np
 from dynlab.machine.device import Device
 from dynlab.maps.boundary import crossed, deviations, near_level, pooled, sides
 from dynlab.maps.grid import Grid
-from dynlab.maps.measures import Measure, merged, outcome_counts
+from dynlab.maps.measures import Measure, merged_count, outcome_counts
 from dynlab.maps.point_store import BlockStore, open_store
 from dynlab.maps.points import run_jobs, sources_key
 from dynlab.maps.predictions import predicted
@@ -278,7 +278,7 @@ def _frame(grid: Grid, store: BlockStore, target: np.ndarray, measure: Measure, 
         x, y = grid.source(h, i, j)
         found = store.read(x, y, h, int(target[h, i, j]))
         estimates[:, h, i, j] = *measure.estimate(*found), *measure.estimate(*found, z[h])[1:]
-        counts[:, h, i, j] = *outcome_counts(found[0]), merged(found[1])
+        counts[:, h, i, j] = *outcome_counts(found[0]), merged_count(found[1])
         copied[h, i, j] = (x, y) != (grid.x.values[j], grid.y.values[i])
     by_head = zip(grid.heads, estimates.swapaxes(0, 1), target, z, strict=True)
     smooth = np.stack([_smooth(grid, measure, *of) for of in by_head], 1)

@@ -1,6 +1,6 @@
 """The store of a phase diagram: one file of blocks, appended to as points of the grid are finished.
 
-A block holds what a few seeds of one point measured: an outcome and `COLUMNS` each, 81 bytes a seed, never states. It
+A block holds what a few seeds of one point measured: an outcome and `BLOCK_COLUMNS` each, 81 bytes a seed, never states. It
 carries checksums and the digest of the settings and sources that made it, so that
 
 * a process killed at any instant leaves at most an incomplete last block, which is cut off;
@@ -28,14 +28,14 @@ import numpy as np
 
 from dynlab.tools.files import FolderError, FolderTaken, flock, write_whole
 
-COLUMNS = (
+BLOCK_COLUMNS = (
     "time_first", "time_second", "head_peak", "time_peak", "head_bound", "rank", "head_end", "time_end", "loss_end", "steps",
 )  # fmt: skip
 NAME, SETTINGS, LOCK = "points.bin", "settings.json", "lock"
 MAGIC = b"dynlabP1"
 # magic, digest of settings and sources, x, y, number of the head, first seed, seeds, checksums of payload and of header
 HEADER = struct.Struct("<8s16sddIQIII")
-SEED_BYTES = 1 + 8 * len(COLUMNS)
+SEED_BYTES = 1 + 8 * len(BLOCK_COLUMNS)
 PIECE = 1 << 20  # bytes read at a time
 
 
@@ -90,14 +90,14 @@ class BlockStore:
     def read(self, x: float, y: float, head: int, seeds: int) -> tuple[np.ndarray, np.ndarray]:
         """Outcomes (seeds,) and columns (len(COLUMNS), seeds) of a point that has them all."""
         outcomes = np.zeros(seeds, np.uint8)
-        columns = np.zeros((len(COLUMNS), seeds))
+        columns = np.zeros((len(BLOCK_COLUMNS), seeds))
         for first, count, offset in self._index.get((x, y, head), ()):
             if first < seeds:
                 payload = _read_at(self._file, offset, count * SEED_BYTES)
                 kept = slice(first, min(first + count, seeds))
                 size = kept.stop - first
                 outcomes[kept] = np.frombuffer(payload, np.uint8, count)[:size]
-                columns[:, kept] = np.frombuffer(payload, "<f8", offset=count).reshape(len(COLUMNS), count)[:, :size]
+                columns[:, kept] = np.frombuffer(payload, "<f8", offset=count).reshape(len(BLOCK_COLUMNS), count)[:, :size]
         return outcomes, columns
 
     def sync(self) -> None:

@@ -20,8 +20,8 @@ import numpy as np
 from dynlab.ensembles.ensemble import flow_frame, piece_frame
 from dynlab.ensembles.ensemble_store import physics_key
 from dynlab.machine import closure
-from dynlab.maps.point_store import COLUMNS
-from dynlab.population.order_parameters import draw
+from dynlab.maps.point_store import BLOCK_COLUMNS
+from dynlab.population.order_parameters import draw_order_parameters
 from dynlab.population.outcomes import OUTCOMES
 from dynlab.population.scaling import horizon
 from dynlab.settings.model import Model
@@ -40,7 +40,7 @@ def sources_key() -> str:
 
 
 @dataclass(frozen=True)
-class Point:
+class MapPoint:
     """One point of a grid: a model, the dimension, the head's rate, the end of the training (None: to rest)."""
 
     model: Model
@@ -54,7 +54,7 @@ class Point:
         return [seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"), block]
 
 
-def run_jobs(jobs: Sequence[tuple[Point, str, int, int]], seed: int, rtol: float, where: str = "cpu") -> tuple[str, list]:
+def run_jobs(jobs: Sequence[tuple[MapPoint, str, int, int]], seed: int, rtol: float, where: str = "cpu") -> tuple[str, list]:
     """Run jobs (point, head, first, stop), anywhere: (key of the sources, [(outcomes, columns)] as the store takes them).
 
     where: "cpu", or "cuda": then all at once.
@@ -64,7 +64,7 @@ def run_jobs(jobs: Sequence[tuple[Point, str, int, int]], seed: int, rtol: float
     return sources_key(), _run_together(jobs, seed, rtol)
 
 
-def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float) -> tuple[np.ndarray, np.ndarray]:
+def _run(point: MapPoint, head: str, first: int, stop: int, seed: int, rtol: float) -> tuple[np.ndarray, np.ndarray]:
     signal, gram = starts(point, seed, first, stop)
     end = horizon(point.model, point.dim) if point.until is None else point.until
     frame = flow_frame(
@@ -74,7 +74,7 @@ def _run(point: Point, head: str, first: int, stop: int, seed: int, rtol: float)
     return _kept(frame)
 
 
-def _run_together(jobs: Sequence[tuple[Point, str, int, int]], seed: int, rtol: float) -> list:
+def _run_together(jobs: Sequence[tuple[MapPoint, str, int, int]], seed: int, rtol: float) -> list:
     """All jobs, whose points share activation and whether they run to rest, in one launch on the device."""
     from dynlab.population.pair import cuda, flow
 
@@ -100,10 +100,10 @@ def _kept(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """What the store keeps of a table."""
     codes = {name: code for code, name in enumerate(OUTCOMES)}
     outcomes = np.array([codes[name] for name in frame["outcome"]], np.uint8)
-    return outcomes, np.array([frame[name].to_numpy(dtype=float) for name in COLUMNS])
+    return outcomes, np.array([frame[name].to_numpy(dtype=float) for name in BLOCK_COLUMNS])
 
 
-def starts(point: Point, seed: int, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+def starts(point: MapPoint, seed: int, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     """Starts number first ... stop - 1 of a point: signal (N, m, K), noise Gram matrices (N, m, m)."""
     blocks = [_block(point, seed, number) for number in range(first // BLOCK, (stop - 1) // BLOCK + 1)]
     inside = slice(first % BLOCK, first % BLOCK + stop - first)
@@ -112,7 +112,7 @@ def starts(point: Point, seed: int, first: int, stop: int) -> tuple[np.ndarray, 
 
 
 @lru_cache(maxsize=256)
-def _block(point: Point, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+def _block(point: MapPoint, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(point.key(seed, number))
-    signal, gram = zip(*(draw(point.model, point.dim, rng) for _ in range(BLOCK)), strict=True)
+    signal, gram = zip(*(draw_order_parameters(point.model, point.dim, rng) for _ in range(BLOCK)), strict=True)
     return np.array(signal), np.array(gram)

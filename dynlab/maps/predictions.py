@@ -18,7 +18,7 @@ from dynlab.settings.model import Model
 
 if TYPE_CHECKING:
     from dynlab.maps.grid import Grid
-    from dynlab.maps.points import Point
+    from dynlab.maps.points import MapPoint
 
 STARTS = 4000
 NEVER = {"neither": 0.0, "waiting": 0.0, "failed": 0.0}  # trained to rest
@@ -30,7 +30,7 @@ def predicted(grid: Grid, measure: str, head: str) -> np.ndarray:
     return np.array([[prediction(grid.point(x, y), measure, head) for x in grid.x.values] for y in grid.y.values])
 
 
-def prediction(point: Point, measure: str, head: str) -> float:
+def prediction(point: MapPoint, measure: str, head: str) -> float:
     """The prediction at one point; nan where there is none."""
     model = point.model
     if model.activation != "cubic" or model.neurons != 2 or point.until is not None or not limit.has_race(model):

@@ -10,14 +10,13 @@ from dynlab.planes.plane import Plane
 from dynlab.population.moments import MERGED, output_rank
 from dynlab.population.outcomes import squared_cosines
 from dynlab.population.pair import flow
-from dynlab.population.pair.phases import MARGIN
-from dynlab.population.status import NAMES, SUCCESS
+from dynlab.population.pair.phases import END_STATES, MARGIN
+from dynlab.population.status import STATUS_NAMES, SUCCESS
 
-END_STATES = ("diverse", "collapsed on strong", "collapsed on weak", "merged", "mixed", "failed")
 CHUNK = 64  # trajectories a task; results do not depend on it
 
 
-def end_states(model, signal, gram, failed) -> np.ndarray:
+def plane_end_states(model, signal, gram, failed) -> np.ndarray:
     """Numbers (N,) in `END_STATES` of signals (N, 2, 2), noise Gram (N, 2, 2), as `dynlab.population.pair.phases` defines
     them.
 
@@ -57,9 +56,9 @@ def basins(plane: Plane, count: int, *, until: float, rtol: float = 1e-6, thread
         result = flow.run_flow(
             plane.model, z[some], side[some], head_rate=plane.eta_head, until=until, rtol=rtol, settle=True
         )
-        failed = np.array([NAMES[code] not in SUCCESS for code in result.status.tolist()])
+        failed = np.array([STATUS_NAMES[code] not in SUCCESS for code in result.status.tolist()])
         signal, gram, _ = flow.decode(plane.model, result.end, result.side)
-        return some, end_states(plane.model, signal, gram, failed)
+        return some, plane_end_states(plane.model, signal, gram, failed)
 
     done = 0
     with ThreadPoolExecutor(threads) as pool:

@@ -40,8 +40,8 @@ from dynlab.settings.training import Training
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, require
 
-SIGNALS, HEADS, NOISES = ("w11", "w12", "w21", "w22"), ("E12", "E21"), ("s1", "s2")
-COORDINATES = SIGNALS + HEADS + NOISES
+SIGNALS, HEAD_ENTRIES, NOISES = ("w11", "w12", "w21", "w22"), ("E12", "E21"), ("s1", "s2")
+COORDINATES = SIGNALS + HEAD_ENTRIES + NOISES
 LENGTHS = {"w1": "s1", "w2": "s2"}  # |w_j|, and whose place it takes
 STANDARD = {"w11": 0.99, "w12": 0.01, "w21": 0.1, "w22": 0.03, "E12": 0.0, "E21": 0.0, "w1": 1.0, "w2": 1.0}
 SMALLEST = 1e-12  # noise stands for none below it: formulas of many states at once divide by it
@@ -73,7 +73,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Point:
+class PlanePoint:
     """A fixed point of the plane: place (2,), kind of `KINDS`, the two eigenvalues (complex), by: whether they tell the kind
     ("eigenvalues") or the motion nearby does ("motion"), residual: largest rate there."""
 
@@ -107,12 +107,12 @@ class Plane:
         for name in (x.name, y.name, *slaved):
             require(name not in given, "hold", name, "left out: it is an axis or slaved")
         for name in slaved:
-            require(name in HEADS and name not in (x.name, y.name), "slave", name, "E12 or E21, and no axis")
+            require(name in HEAD_ENTRIES and name not in (x.name, y.name), "slave", name, "E12 or E21, and no axis")
         fixed = {*given, x.name, y.name}
         for name, value in given.items():
             allowed = "a coordinate of " + ", ".join((*COORDINATES, *LENGTHS))
             require(name in COORDINATES or name in LENGTHS, "hold", name, allowed)
-            require(name in SIGNALS + HEADS or value >= 0.0, "hold", f"{name}={value}", "a number >= 0")
+            require(name in SIGNALS + HEAD_ENTRIES or value >= 0.0, "hold", f"{name}={value}", "a number >= 0")
             require(LENGTHS.get(name) not in fixed, "hold", name, f"left out: {LENGTHS.get(name)} is given")
         self.model, self.eta_head, self.x, self.y, self.slaved = model, float(eta_head), x, y, tuple(slaved)
         moving = {x.name, y.name, *slaved}
@@ -225,7 +225,7 @@ class Plane:
             j, r = int(name[1]) - 1, int(name[-1]) - 1
             if name in SIGNALS:
                 rates.append(-d_signal[j, r])
-            elif name in HEADS:
+            elif name in HEAD_ENTRIES:
                 rates.append(-d_head[j, r] * (1.0 if name in self.slaved else self.eta_head))
             else:
                 rates.append(-d_noise[j] / norm[j] if norm[j].real > 0.0 else 0.0 * norm[j])
@@ -237,9 +237,9 @@ class Plane:
         moved = unknowns + 1j * STEP * np.eye(len(unknowns))
         return self._exact(unknowns).real, np.array([self._exact(row).imag / STEP for row in moved]).T
 
-    def fixed_points(self, count: int = 60) -> list[Point]:
+    def fixed_points(self, count: int = 60) -> list[PlanePoint]:
         """Fixed points found from the cells (count x count) where both forces change sign, from 0 and +-1 on the axes."""
-        found: list[Point] = []
+        found: list[PlanePoint] = []
         for start in self._candidates(count):
             place = self._newton(start)
             if place is None or any(np.abs((place - p.place) / self._spans()).max() < 1e-4 for p in found):
@@ -327,7 +327,7 @@ class Plane:
         rest = np.linalg.lstsq(matrix[2:, 2:], matrix[2:, :2], rcond=None)[0]
         return matrix[:2, :2] - matrix[:2, 2:] @ rest
 
-    def _classify(self, place) -> Point | None:
+    def _classify(self, place) -> PlanePoint | None:
         """The fixed point there; None on a continuum of them, where all around rests as well."""
         rates, matrix = self.linearised([*place, *self._slaved_at(place)])
         values = np.linalg.eigvals(self._eliminate(matrix))
@@ -336,9 +336,9 @@ class Plane:
         kinked = any(self._kinks(side.name) and at == 0.0 for side, at in zip((self.x, self.y), place, strict=True))
         values = np.full(2, np.nan, dtype=complex) if kinked else values
         if (np.abs(values.real) > level).all():
-            return Point(place, KINDS[int((values.real > 0.0).sum())], values, "eigenvalues", residual)
+            return PlanePoint(place, KINDS[int((values.real > 0.0).sum())], values, "eigenvalues", residual)
         kind = self._by_motion(place)
-        return None if kind is None else Point(place, kind, values, "motion", residual)
+        return None if kind is None else PlanePoint(place, kind, values, "motion", residual)
 
     def _by_motion(self, place, radius: float = 0.02, steps: int = 400) -> str | None:
         """Whether paths from a small circle come nearer (all: stable, none: unstable), at unit speed; None if all rest."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dynlab.planes.basins import END_STATES, basins, trajectories
+from dynlab.planes.basins import basins, trajectories
 from dynlab.planes.plane import LABELS, Plane
+from dynlab.population.pair.phases import END_STATES
 from dynlab.tools import plots, show
 from dynlab.tools.files import expanded
 
@@ -58,10 +59,12 @@ class Portrait:
 
     def __repr__(self) -> str:
         counts = f"{len(self.field)} cells, {len(self.fixed_points)} fixed points"
-        return show.line("Portrait", [" x ".join(self.names), counts, *(f"{s:.1%} {n}" for n, s in shares(self).items())])
+        return show.line(
+            "Portrait", [" x ".join(self.names), counts, *(f"{s:.1%} {n}" for n, s in end_shares(self).items())]
+        )
 
     def _repr_html_(self) -> str:
-        basins = show.table(shares(self).items(), ("end state", "share of the plane"), " x ".join(self.names))
+        basins = show.table(end_shares(self).items(), ("end state", "share of the plane"), " x ".join(self.names))
         head = (*self.names, "stability", "eigenvalues", "")
         points = [(row.x, row.y, row.stability, row.real_1, row.real_2) for row in self.fixed_points.itertuples()]
         return basins + (show.table(points, head, "fixed points") if points else "")
@@ -89,7 +92,9 @@ def caption(plane: Plane) -> str:
     return "; ".join(parts)
 
 
-def compute(plane: Plane, points: int, samples: int, *, until: float, rtol: float = 1e-6, threads: int = 1, progress=None):
+def compute_portrait(
+    plane: Plane, points: int, samples: int, *, until: float, rtol: float = 1e-6, threads: int = 1, progress=None
+):
     """A `Portrait` of the plane: field and basins on points x points cells, about `samples` trajectories."""
     mesh = np.meshgrid(plane.x.centres(points), plane.y.centres(points))
     states = basins(plane, points, until=until, rtol=rtol, threads=threads, progress=progress).ravel()
@@ -118,7 +123,7 @@ def compute(plane: Plane, points: int, samples: int, *, until: float, rtol: floa
     )  # fmt: skip
 
 
-def shares(found: Portrait) -> dict:
+def end_shares(found: Portrait) -> dict:
     """Share of the plane of a portrait, `found`, from which each end state is reached."""
     inside = found.field["end_state"][found.field["end_state"] != ""]
     counts = inside.value_counts()

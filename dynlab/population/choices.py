@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-HEADS = ("off-diagonal", "none")
+PAPER_HEADS = ("off-diagonal", "none")
 METHODS = ("flow", "descent")
 
 
@@ -25,7 +25,7 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
     """The training asked for: `training`, or the paper's with this head and rate. SettingError for what is not allowed."""
     choice("method", method, METHODS)
     if training is None:
-        training = Training(head=choice("head", head, HEADS), eta_head=real("eta_head", eta_head, at_least=0.0))
+        training = Training(head=choice("head", head, PAPER_HEADS), eta_head=real("eta_head", eta_head, at_least=0.0))
     else:
         require(isinstance(training, Training), "training", training, "a Training")
         for name, given, default in (("head", head, "off-diagonal"), ("eta_head", eta_head, ETA_HEAD)):
@@ -49,7 +49,7 @@ def own_horizon(model: Model, start: OrderParameters) -> float:
     return horizon(model, square / signal if signal > 0.0 else 1.0, square**0.5 if square > 0.0 else 1.0)
 
 
-def _times(times: ArrayLike | None) -> np.ndarray:
+def checked_times(times: ArrayLike | None) -> np.ndarray:
     try:
         values = np.array([] if times is None else times, dtype=np.float64)
     except (TypeError, ValueError):

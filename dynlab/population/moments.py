@@ -54,7 +54,7 @@ LEARNT = 0.05
 MERGED = 1.2
 
 
-def noise_moments(model: Model, gram: Array) -> tuple[Array, Array]:
+def noise_means_and_covariances(model: Model, gram: Array) -> tuple[Array, Array]:
     """Means mu (..., m) and covariances C (..., m, m) of phi(<w~_j, xi>)."""
     record = ACTIVATIONS[model.activation]
     norm = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
@@ -93,7 +93,7 @@ def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Arr
         mean = states.mean(-1)
         centred = states - mean[..., None]
     feature = centred @ np.swapaxes(centred, -1, -2) / states.shape[-1]
-    mu, noise = noise_moments(model, gram)
+    mu, noise = noise_means_and_covariances(model, gram)
     same, across, patches, s1, s2, s3 = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     y1, y2 = s1 * mean + s2 * mu, s3 * mu
     shift = y1[..., :, None] * y1[..., None, :] + y2[..., :, None] * y2[..., None, :]
@@ -107,7 +107,7 @@ def output_means(model: Model, signal: Array, gram: Array) -> Array:
         return np.zeros(np.shape(signal)[:-1])
     u = np.asarray(model.strengths) * signal
     mean = (np.maximum(u, 0) ** record.degree + np.maximum(-u, 0) ** record.degree).mean(-1) / 2
-    mu, _ = noise_moments(model, gram)
+    mu, _ = noise_means_and_covariances(model, gram)
     return model.feature_patches / 2 * mean + (model.patches - model.feature_patches) / 2 * mu
 
 
@@ -149,7 +149,7 @@ def carried(model: Model, signal: Array, gram: Array) -> Array:
     power = answers**2
     half = model.mask == "half"
     same, _, patches, s1, s2, s3 = masks.count_moments(model.patches, model.feature_patches, half)
-    mu, covariance = noise_moments(model, gram)
+    mu, covariance = noise_means_and_covariances(model, gram)
     noise = patches * np.diagonal(covariance, axis1=-2, axis2=-1) + (s2**2 + s3**2) * mu**2
     total = power.sum(-1)
     if record.odd:

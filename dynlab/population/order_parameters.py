@@ -107,7 +107,9 @@ class OrderParameters:
         """
         least = model.features + model.neurons
         dim = integer("dim", dim, at_least=least, why="features + neurons")
-        return cls(*draw(model, dim, generator(rng), real("scale", scale, above=0.0)), np.eye(model.neurons))
+        return cls(
+            *draw_order_parameters(model, dim, generator(rng), real("scale", scale, above=0.0)), np.eye(model.neurons)
+        )
 
 
 def generator(rng: object) -> np.random.Generator:
@@ -120,7 +122,9 @@ def generator(rng: object) -> np.random.Generator:
         raise SettingError("rng", rng, f"a numpy.random.Generator or {error.allowed}") from None
 
 
-def draw(model: Model, dim: int, rng: np.random.Generator, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def draw_order_parameters(
+    model: Model, dim: int, rng: np.random.Generator, scale: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Signal (m, K) and noise Gram matrix (m, m) of a random start, without the checks of `OrderParameters`."""
     m, features = model.neurons, model.features
     memory("neurons", m, 8.0 * m * (4.0 * m + features), "a state of so many")

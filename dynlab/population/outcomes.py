@@ -39,10 +39,10 @@ def outcomes(model: Model, signal: Array, gram: Array, failed: np.ndarray) -> np
 
     A feature is learnt when it carries more than `LEARNT` of some output's variance. failed (N,): these are "failed".
     """
-    return _named(model, moments.carried(model, signal, gram), failed)
+    return named_outcomes(model, moments.carried(model, signal, gram), failed)
 
 
-def _named(model: Model, carried: Array, failed: np.ndarray) -> np.ndarray:
+def named_outcomes(model: Model, carried: Array, failed: np.ndarray) -> np.ndarray:
     """Outcome (N,) from shares carried (N, m, K)."""
     learnt = np.any(carried > LEARNT, axis=1)
     if model.features == 2:

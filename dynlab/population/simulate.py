@@ -8,14 +8,14 @@ import numpy as np
 
 from dynlab.machine.device import CPU, Device
 from dynlab.population import descent, moments
-from dynlab.population.any_training import flow as switched_run
 from dynlab.population.any_training import gradient
-from dynlab.population.choices import _times, check_training, closed_form, own_horizon
+from dynlab.population.any_training.flow import run_switched
+from dynlab.population.choices import check_training, checked_times, closed_form, own_horizon
 from dynlab.population.flow_device import of_flow
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.pair import flow
 from dynlab.population.scaling import check_start
-from dynlab.population.status import NAMES, SUCCESS
+from dynlab.population.status import STATUS_NAMES, SUCCESS
 from dynlab.population.trajectory import Trajectory, when_asked
 from dynlab.settings.training import ETA_HEAD, LATEST, Training
 from dynlab.tools.checks import integer, real, require
@@ -58,7 +58,7 @@ def simulate(
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     until = None if until is None else real("until", until, above=0.0, at_most=LATEST)
     slack = _resolution(times)
-    times = _times(times)
+    times = checked_times(times)
     settings = {"head": training.head, "eta_head": training.eta_head, "method": method}
     if device.asked != "cpu":
         settings["device"] = device.words
@@ -86,7 +86,7 @@ def simulate(
 
 def _ended(result: Any, settle: bool) -> str:
     """The status of a single result; "waiting" where the horizon came before any feature was learnt, if not at rest."""
-    status = NAMES[int(result.status[0])]
+    status = STATUS_NAMES[int(result.status[0])]
     waits = settle and status == "until" and np.isnan(result.marks[0, 0]) and not result.rest[0]
     return "waiting" if waits else status
 
@@ -98,7 +98,7 @@ def _switched(
     identity = (start.head == np.eye(model.neurons)).all()
     allowed = "the identity here: where the head starts is the training's head_matrix"
     require(identity, "start", "a head", allowed)
-    result = switched_run.run_switched(
+    result = run_switched(
         model, training, start.signal[None], start.noise_gram[None], until=end, rtol=rtol, times=times, trace=not len(times)
     )
     if len(times):

@@ -42,7 +42,7 @@ ENDINGS = (
     ),
     Ending(STOPPED, "stopped", True, "Nothing is wrong; the caller's own condition was met."),
 )  # fmt: skip
-NAMES = {ending.code: ending.name for ending in ENDINGS} | {AT_REST: ENDINGS[UNTIL].name}
+STATUS_NAMES = {ending.code: ending.name for ending in ENDINGS} | {AT_REST: ENDINGS[UNTIL].name}
 SUCCESS = tuple(ending.name for ending in ENDINGS if ending.good)
 _OLDER = {"step underflow": ENDINGS[UNDERFLOW].name}  # as the linear flow has always called it
 

@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab.formulas import masks
-from dynlab.population.moments import noise_moments
+from dynlab.population.moments import noise_means_and_covariances
 from dynlab.settings.activation_records import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def terms(model: Model, signal: Array, gram: Array, head: Array) -> Terms:
     signal, gram, head = (np.asarray(array, dtype=np.float64) for array in (signal, gram, head))
     raw, slopes = _responses(model, signal, gram)
     form = _Form(model, raw.shape[1])
-    _, noise = noise_moments(model, gram)
+    _, noise = noise_means_and_covariances(model, gram)
     m = len(signal)
     found = {name: np.zeros((m, *signal.shape)) for name in ("learning", "borrowing", "centring")}
     found |= {name: np.zeros((m, m)) for name in ("drive", "noise", "mismatch")}
@@ -162,7 +162,7 @@ def _responses(model: Model, signal: Array, gram: Array) -> tuple[Array, Array]:
     sides = np.stack([u, -u], axis=-1)
     active = sides > 0.0
     states = np.where(active, sides, 0.0) ** degree
-    mean, _ = noise_moments(model, gram)
+    mean, _ = noise_means_and_covariances(model, gram)
     slope = degree * alpha[:, None] * np.array([1.0, -1.0]) * np.where(active, np.abs(sides) ** (degree - 1), 0.0)
     return np.hstack([states.reshape(len(u), -1), mean[:, None]]), slope
 

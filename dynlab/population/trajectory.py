@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab.population import status as endings
+from dynlab.population.status import SUCCESS, remedy
 from dynlab.settings.activation_records import definition
 from dynlab.settings.model import Model
 from dynlab.settings.training import STEPPED, recorded_ratio
@@ -112,7 +112,7 @@ class Trajectory:
         events = {f"time of {name}": time for name, time in self.events.items() if not math.isnan(time)}
         told = events | {"status": self.status, "steps": self.steps, "rejected": self.rejected}
         if not self.success:
-            told["what to do"] = endings.remedy(self.status)
+            told["what to do"] = remedy(self.status)
         return show.table(rows, ("", "start", "end"), repr(self)) + show.pairs_table(told)
 
     def plot(self) -> Figure:
@@ -122,7 +122,7 @@ class Trajectory:
     @property
     def success(self) -> bool:
         """Whether the run ended where it should: at `until` or at stationarity."""
-        return self.status in endings.SUCCESS
+        return self.status in SUCCESS
 
     @property
     def cosines(self) -> np.ndarray:

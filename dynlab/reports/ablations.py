@@ -8,7 +8,7 @@ from dynlab.ensembles.ablations import Settings
 from dynlab.population.status import SUCCESS, remedy
 
 
-def text(settings: Settings, rows: list[dict], place: Path) -> list[str]:
+def ablations_text(settings: Settings, rows: list[dict], place: Path) -> list[str]:
     """The table to read: a line an ablation."""
     from dynlab.ensembles.ablations import early_end
 

@@ -19,10 +19,11 @@ from dynlab.tools import show
 from dynlab.tools.files import write_csv, write_json
 from dynlab.tools.intervals import Pairs
 from dynlab.tools.provenance import provenance
+from dynlab.tools.show import percent
 
 if TYPE_CHECKING:
     from dynlab.ensembles.ensemble import Ensemble
-    from dynlab.ensembles.main_run import Result, Settings
+    from dynlab.ensembles.main_run import ActivationRuns, Settings
     from dynlab.tools.provenance import Call
 
 OUTCOMES = {
@@ -39,13 +40,13 @@ COLLAPSED = (
 NAMED = 20  # failed seeds that are named on the screen; ensemble.csv and run.json have them all
 
 
-def summary_table(results: Sequence[Result]) -> pd.DataFrame:
+def summary_table(results: Sequence[ActivationRuns]) -> pd.DataFrame:
     """One row an activation and head, as in summary.csv."""
     ensembles = [ensemble for result in results for ensemble in result.ensembles.values()]
     return pd.concat([ensemble.summary() for ensemble in ensembles], ignore_index=True)
 
 
-def write_files(folder: Path, settings: Settings, results: Sequence[Result], call: Call) -> None:
+def write_files(folder: Path, settings: Settings, results: Sequence[ActivationRuns], call: Call) -> None:
     """Write summary.csv, ensemble.csv, trajectory.csv, the figures unless not wanted, and run.json last."""
     write_csv(folder / "summary.csv", summary_table(results))
     write_csv(folder / "ensemble.csv", _stacked({r.model.activation: r.ensembles for r in results}))
@@ -62,7 +63,7 @@ def write_files(folder: Path, settings: Settings, results: Sequence[Result], cal
     write_json(folder / "run.json", _record(settings, results, call))
 
 
-def print_report(settings: Settings, results: Sequence[Result], place: Path) -> None:
+def print_report(settings: Settings, results: Sequence[ActivationRuns], place: Path) -> None:
     """Print the table, the verdicts and where the files are; with --quiet the failed trajectories alone."""
     failed = [
         line
@@ -79,7 +80,7 @@ def print_report(settings: Settings, results: Sequence[Result], place: Path) -> 
     for result in results:
         heads = [head for head in result.ensembles if head != "none"]
         if heads and "none" in result.ensembles:
-            words = verdict(result.model.activation, result.ensembles[heads[0]], result.ensembles["none"])
+            words = head_verdict(result.model.activation, result.ensembles[heads[0]], result.ensembles["none"])
             lines += show.paragraph(words, 100, subsequent_indent="  ")
     shown = ", ".join(f"{result.model.activation} {result.seed}" for result in results)
     files = ", ".join(sorted(path.name for path in place.iterdir()))
@@ -98,7 +99,7 @@ def table(summary: pd.DataFrame) -> list[str]:
     return lines
 
 
-def verdict(name: str, with_head: Ensemble, without: Ensemble) -> str:
+def head_verdict(name: str, with_head: Ensemble, without: Ensemble) -> str:
     """What the head did, in words, from the starts that both trainings brought to an end.
 
     with_head, without: ensembles of the same starts. The difference is that of pairs (`dynlab.tools.intervals.Pairs`): told
@@ -165,7 +166,7 @@ def _peak_or_direction(run: Ensemble) -> str:
     frame = run.frame
     if _learnt_both(run).mean() > 0.5 and run.settings["head"] == "off-diagonal":
         share = percent(frame["head_peak"].median() / frame["head_bound"].median())
-        end = number(frame["head_end"].median())
+        end = three_digits(frame["head_end"].median())
         return f"At its peak it reaches {share} of its bound, at the end it is {end} away from the identity (medians)."
     return f"With it every output carries mostly the strong feature v_1 in {percent(_all_on_strong(run))} of the seeds."
 
@@ -186,12 +187,7 @@ def failures(frame: pd.DataFrame, which: str) -> list[str]:
     return [f"failed: {which}: {len(failed)} of {len(frame)} seeds: {', '.join(named + more)}", *told]
 
 
-def percent(share: float, sign: str = "") -> str:
-    """A share as 98.2 %; sign: "+" for a difference."""
-    return f"{100 * share:{sign}.1f} %"
-
-
-def number(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three digits; a dash for what did not happen."""
     return "-" if math.isnan(value) else f"{value:.3g}"
 
@@ -204,9 +200,9 @@ def _column(row: pd.Series) -> dict[str, str]:
     return cells | {
         "outputs collapsed (to rank 1)": percent(row.merged),
         "failed": f"{round(row.failed * row.seeds)} of {row.seeds}",
-        "time to the first feature": number(row.time_first),
-        "head peak (one-way bound)": f"{number(row.head_peak)} ({number(row.head_bound)})",
-        "head at the end": number(row.head_end),
+        "time to the first feature": three_digits(row.time_first),
+        "head peak (one-way bound)": f"{three_digits(row.head_peak)} ({three_digits(row.head_bound)})",
+        "head at the end": three_digits(row.head_end),
     }
 
 
@@ -250,7 +246,7 @@ def _stacked(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _record(settings: Settings, results: Sequence[Result], call: Call) -> dict[str, Any]:
+def _record(settings: Settings, results: Sequence[ActivationRuns], call: Call) -> dict[str, Any]:
     """What run.json holds: all that is needed to repeat the run, and where and when it ran."""
     plain = asdict(settings)
     training, plain["device"] = plain.pop("training"), settings.device.asked

@@ -35,8 +35,8 @@ def write_files(settings: Settings, found: PhaseMap, call: Call) -> None:
     record = {
         **call.record(),
         "settings": describe(settings, found),
-        "trajectories": {"in the map": trajectories(found.frame), "computed now": found.computed},
-        "failed": failures(found.frame),
+        "trajectories": {"in the map": trajectory_count(found.frame), "computed now": found.computed},
+        "failed": failed_count(found.frame),
         "damage": list(found.damage),
         **provenance(call.started),
         "cpu_time_seconds": round(time.process_time(), 3),
@@ -44,12 +44,12 @@ def write_files(settings: Settings, found: PhaseMap, call: Call) -> None:
     write_whole(out / "run.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
-def trajectories(rows: pd.DataFrame) -> int:
+def trajectory_count(rows: pd.DataFrame) -> int:
     """How many trajectories rows of a map stand for."""
     return int(rows.loc[~rows["copied"], "seeds"].sum())
 
 
-def failures(rows: pd.DataFrame) -> int:
+def failed_count(rows: pd.DataFrame) -> int:
     """How many of them failed."""
     return int(rows.loc[~rows["copied"], "failed"].sum())
 
@@ -58,9 +58,9 @@ def print_report(settings: Settings, found: PhaseMap) -> None:
     """What was found, a line a head, and where the files are; damage and failures always, on standard error."""
     for line in found.damage:
         print(line, file=sys.stderr)
-    failed = failures(found.frame)
+    failed = failed_count(found.frame)
     if failed:
-        print(f"failed: {failed} of {trajectories(found.frame)} trajectories, see phase.csv", file=sys.stderr)
+        print(f"failed: {failed} of {trajectory_count(found.frame)} trajectories, see phase.csv", file=sys.stderr)
     if settings.quiet:
         return
     lines = [f"{found.measure.label}, {len(found.grid.x.values)} x {len(found.grid.y.values)} points"]
@@ -69,7 +69,7 @@ def print_report(settings: Settings, found: PhaseMap) -> None:
         value = rows["value"].dropna()
         span = f"{value.min():.4g} to {value.max():.4g}, middle {value.median():.4g}" if len(value) else "nowhere defined"
         once = "" if found.grid.repeats(head) is None else ", once for all values of eta-head, which does nothing here"
-        lines.append(f"head {head:<13} {span}; {trajectories(rows)} trajectories{once}")
+        lines.append(f"head {head:<13} {span}; {trajectory_count(rows)} trajectories{once}")
         if found.level is not None and not rows["crossed"].any():
             lines.append(f"{'':<18} nowhere known to pass {found.level:g}: no boundary")
     files = ", ".join(sorted(path.name for path in settings.out.iterdir() if path.is_file()))

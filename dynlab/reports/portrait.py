@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynlab.planes.portrait import Portrait, shares
+from dynlab.planes.portrait import Portrait, end_shares
 from dynlab.tools.files import write_csv, write_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def write_files(folder: Path, settings: Settings, found: Portrait, call: Call) -
         **call.record(),
         "settings": described,
         "caption": found.caption,
-        "shares": shares(found),
+        "shares": end_shares(found),
         **provenance(call.started),
     }
     write_json(folder / "run.json", record)
@@ -44,7 +44,7 @@ def write_files(folder: Path, settings: Settings, found: Portrait, call: Call) -
 
 def print_report(found: Portrait, place: Path) -> None:
     """Basins, fixed points, and where the files are."""
-    lines = [f"{share:7.2%}  {name}" for name, share in shares(found).items()]
+    lines = [f"{share:7.2%}  {name}" for name, share in end_shares(found).items()]
     lines += [
         f"fixed point ({row.x:.4g}, {row.y:.4g}): {row.stability}, eigenvalues {row.real_1:.3g}, {row.real_2:.3g}"
         + (" (told by the motion nearby)" if row.told_by == "motion" else "")

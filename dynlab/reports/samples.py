@@ -45,7 +45,7 @@ def stacked(found: dict[tuple[str, str], Overlay]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def write(folder: Path, settings: Settings, found: dict[tuple[str, str], Overlay], call: Call) -> None:
+def write_files(folder: Path, settings: Settings, found: dict[tuple[str, str], Overlay], call: Call) -> None:
     """trajectory.csv, summary.csv, the figure unless not wanted, and run.json last."""
     from dataclasses import asdict
 
@@ -82,7 +82,7 @@ def stops(found: dict[tuple[str, str], Overlay]) -> list[str]:
     ]
 
 
-def report(settings: Settings, found: dict[tuple[str, str], Overlay], place: Path) -> list[str]:
+def print_report(settings: Settings, found: dict[tuple[str, str], Overlay], place: Path) -> list[str]:
     """Print the distances, and the exponents where there are several batch sizes; return the lines about stopped runs."""
     from dynlab.samples.overlay import exponent
 

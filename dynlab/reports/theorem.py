@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dynlab.claims import CLAIMS
 from dynlab.claims.claim import Finding
 from dynlab.claims.judgement import scale_of
-from dynlab.tools import show as _show
+from dynlab.tools import show
 from dynlab.tools.files import csv_text, json_text, write_whole
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def print_report(settings: Settings, findings: dict[int, Finding]) -> None:
             numbers = f"predicted {_number(record.predicted)}, measured {_number(record.measured)}"
             interval = f" [{_number(record.low)}, {_number(record.high)}]"
             text = f"{record.verdict.upper():<{VERDICT_WIDTH}}  {record.name}: {record.statement}: {numbers}{interval}"
-            lines += _show.paragraph(text, 118, initial_indent="  ", subsequent_indent=" " * (VERDICT_WIDTH + 4))
+            lines += show.paragraph(text, 118, initial_indent="  ", subsequent_indent=" " * (VERDICT_WIDTH + 4))
     counts: dict[str, int] = {}
     for finding in findings.values():
         for record in finding.records:

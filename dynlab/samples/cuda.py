@@ -28,7 +28,7 @@ from dynlab.formulas import activations, expansions
 from dynlab.machine import gpu, rng
 from dynlab.machine.gpu import cuda
 from dynlab.samples import gradient, objective, one_sample
-from dynlab.samples.kernels import BLOCKS, CARRIERS, CONTENT_STEP, FEATURES, HALF, KEY_0, KEY_1, KIND, PATCHES, STEP
+from dynlab.samples.kernels import BLOCKS, CARRIERS, CONTENT_STEP, DRAW_STEP, FEATURES, HALF, KEY_0, KEY_1, KIND, PATCHES
 from dynlab.settings.activation_records import BUILT_IN
 from dynlab.tools.checks import SettingError
 
@@ -52,7 +52,7 @@ def _contents(numbers, order, carries, view, feature, sign):
     s = cuda.grid(1)
     if s < len(order):
         k0, k1, sample = numbers[KEY_0], numbers[KEY_1], order[s]
-        _draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[STEP], k0, k1, view[s])
+        _draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[DRAW_STEP], k0, k1, view[s])
         feature[s], sign[s] = _draw_content(
             numbers[FEATURES], numbers[PATCHES], numbers[CARRIERS], sample, numbers[CONTENT_STEP], k0, k1, carries[s]
         )
@@ -356,7 +356,7 @@ class DeviceMinibatch(gradient.Minibatch):
         if self.training.normalisation == "length":
             z = self.z.copy_to_host()
             d_z = slope.of_outputs(z, moments)
-            loss += objective.unit_length(self.training, z, self.layout, head, d_z, slope.head)
+            loss += objective.unit_length_slope(self.training, z, self.layout, head, d_z, slope.head)
             self.d_z.copy_to_device(d_z)
         else:
             line = self._sent("const", slope.const), self._sent("linear", slope.linear), self._sent("mean", moments.mean)

@@ -140,7 +140,7 @@ class Minibatch:
         count: int | None = None, passes: int | None = None, tile: int = TILE,
     ) -> None:  # fmt: skip
         choice("precision", precision, PRECISIONS)
-        check_training(model, training)
+        check_sampled(model, training)
         self.model, self.training, self.source = model, training, source
         self.dim, self.batch = dim, check_batch(batch, source.data)
         self.layout = Layout.of(training, model.neurons)
@@ -156,7 +156,7 @@ class Minibatch:
 
     def gradient(
         self, step: int, weights: Array, head: Array, target: Array | None = None, correlation: Array | None = None
-    ) -> Result:
+    ) -> MinibatchResult:
         """Loss and gradient of the batch of a step; weights, target (m, d), head (m, m), correlation (m, m) or None before
         the first.
 
@@ -165,7 +165,7 @@ class Minibatch:
         with np.errstate(all="ignore"):  # what is not finite is found in the result
             return self._gradient(step, weights, head, weights if target is None else target, correlation)
 
-    def _gradient(self, step: int, weights: Array, head: Array, target: Array, correlation: Array | None) -> Result:
+    def _gradient(self, step: int, weights: Array, head: Array, target: Array, correlation: Array | None) -> MinibatchResult:
         numbers, order = self._numbers(step), self.source.numbers(step, self.batch)
         batch = numbers, order, *self._rows(weights, target)
         z = np.empty((self.batch, self.layout.columns))
@@ -184,7 +184,7 @@ class Minibatch:
         if self.passes == 2:
             d_z = slope.of_outputs(z, moments)
             if self.training.normalisation == "length":
-                loss += objective.unit_length(self.training, z, self.layout, head, d_z, slope.head)
+                loss += objective.unit_length_slope(self.training, z, self.layout, head, d_z, slope.head)
             sums = self._run(kernels.BACKWARD, *batch, d_z, z)
             d_weights = self._joined(*(part[:, 0].sum(0) for part in sums))
         else:
@@ -280,17 +280,17 @@ class Minibatch:
     def _finished(
         self, loss: float, d_weights: Array, d_head: Array, weights: Array, head: Array, correlation: Array | None,
         moments: objective.Moments,
-    ) -> Result:  # fmt: skip
+    ) -> MinibatchResult:  # fmt: skip
         training = self.training
         problem = _problem(training, loss, d_weights, moments)
         if training.head_decay > 0.0:
             head_rules.decay_gradient(head_rules.rule_number(training.head), len(head), training.head_decay, head, d_head)
         d_weights += training.weight_decay * weights
-        return Result(float(loss), d_weights, d_head, head, correlation, moments, problem)
+        return MinibatchResult(float(loss), d_weights, d_head, head, correlation, moments, problem)
 
 
 @dataclass(frozen=True)
-class Result:
+class MinibatchResult:
     """Loss; d_weights (m, d), d_head (m, m), with decays; head (m, m) as used; correlation or None; the batch's moments."""
 
     loss: float
@@ -316,7 +316,7 @@ def _problem(training: Training, loss: float, d_weights: Array, moments: objecti
     return None
 
 
-def check_training(model: Model, training: Training) -> None:
+def check_sampled(model: Model, training: Training) -> None:
     """SettingError where the training does not fit the model. All switches work on samples, unit length with noise too."""
     require(isinstance(training, Training), "training", training, "a Training")
     replace(training, normalisation="batch").check_model(model)

@@ -33,7 +33,7 @@ FORWARD, ONE_PASS, BACKWARD = 0, 1, 2
 LANES = 32  # rows are padded to a multiple of this, so that loops over them have no remainder
 SEGMENT = 1024
 # Layout of the integers of a pass.
-KIND, FEATURES, PATCHES, CARRIERS, HALF, BLOCKS, KEY_0, KEY_1, STEP, CONTENT_STEP, MODE, TILE = range(12)
+KIND, FEATURES, PATCHES, CARRIERS, HALF, BLOCKS, KEY_0, KEY_1, DRAW_STEP, CONTENT_STEP, MODE, TILE = range(12)
 
 _draws = jit.compile_module(rng, entries=("fill_normals", "fill_normals_32"))
 jit.compile_module(expansions)
@@ -104,7 +104,7 @@ def fill_patch(patch, sample, step, k0, k1, blocks, out):
 def fill_content(sample, numbers, carries, view):
     """Feature and sign of a sample, and its splits: carries, view (P,)."""
     k0, k1 = numbers[KEY_0], numbers[KEY_1]
-    draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[STEP], k0, k1, view)
+    draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[DRAW_STEP], k0, k1, view)
     return draw_content(
         numbers[FEATURES], numbers[PATCHES], numbers[CARRIERS], sample, numbers[CONTENT_STEP], k0, k1, carries
     )
@@ -158,7 +158,7 @@ def _sample(numbers, sigma, strengths, rows, signals, first, trains, sample, out
     """Draw one sample: fill its outputs (unless `BACKWARD`), keep rows and slopes for the gradient; return its feature."""
     tile, carries, view, slope, _, place, held, own_slope = scratch
     mode, k0, k1 = numbers[MODE], numbers[KEY_0], numbers[KEY_1]
-    draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[STEP], k0, k1, view)
+    draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[DRAW_STEP], k0, k1, view)
     step = numbers[CONTENT_STEP]
     feature, sign = draw_content(numbers[FEATURES], numbers[PATCHES], numbers[CARRIERS], sample, step, k0, k1, carries)
     if mode != BACKWARD:

@@ -16,7 +16,7 @@ cov = (1/n) sum_s (z - mean)(z - mean)^T, whose derivative through the mean vani
 linear in z(s). A side that is stopped keeps its columns, but its rows of D + D^T are left out. `symmetric` averages both
 directions. Each function returns its part of the loss and adds to a `Slope`.
 
-Unit length is no function of moments: there dL/dz is found sample by sample (`unit_length`).
+Unit length is no function of moments: there dL/dz is found sample by sample (`unit_length_slope`).
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ def batch_loss(training, moments: Moments, layout, head) -> tuple[float, Slope]:
     loss = 0.0
     for x, y in layout.directions:
         if training.normalisation == "length":
-            pass  # in `unit_length`
+            pass  # in `unit_length_slope`
         elif training.objective == "similarity":
-            loss += similarity(training, moments, x, y, head, share, slope)
+            loss += similarity_slope(training, moments, x, y, head, share, slope)
         elif training.objective == "barlow-twins":
-            loss += barlow_twins(training.barlow_weight, moments, x, y, share, slope)
+            loss += barlow_twins_slope(training.barlow_weight, moments, x, y, share, slope)
         else:
-            loss += vicreg(training.vicreg_weights, moments, x, y, share, slope)
+            loss += vicreg_slope(training.vicreg_weights, moments, x, y, share, slope)
         if training.decorrelation > 0.0:
             loss += decorrelation(training.decorrelation, moments, x, share, slope)
     head_rules.project_gradient(head_rules.rule_number(training.head), m, slope.head)
@@ -89,7 +89,7 @@ def batch_loss(training, moments: Moments, layout, head) -> tuple[float, Slope]:
     return loss, slope
 
 
-def similarity(training, moments: Moments, x, y, head, share, slope: Slope) -> float:
+def similarity_slope(training, moments: Moments, x, y, head, share, slope: Slope) -> float:
     """One direction of |F~ - G~|^2, or of |F - G|^2 without normalisation."""
     centred = training.normalisation == "batch"
     var = moments.cov[np.ix_(x, x)] if centred else moments.raw(x, x)
@@ -118,7 +118,7 @@ def similarity(training, moments: Moments, x, y, head, share, slope: Slope) -> f
     return share * float(terms.sum())
 
 
-def barlow_twins(weight, moments: Moments, x, y, share, slope: Slope) -> float:
+def barlow_twins_slope(weight, moments: Moments, x, y, share, slope: Slope) -> float:
     """sum_i (1 - C_ii)^2 + weight sum_{i != j} C_ij^2 of the cross-correlation C_ij of x_i and y_j (Zbontar et al. 2021)."""
     across = moments.cov[np.ix_(x, y)]
     first, second = np.diagonal(moments.cov)[x], np.diagonal(moments.cov)[y]
@@ -133,7 +133,7 @@ def barlow_twins(weight, moments: Moments, x, y, share, slope: Slope) -> float:
     return share * (float((short * short).sum()) + weight * off)
 
 
-def vicreg(weights, moments: Moments, x, y, share, slope: Slope) -> float:
+def vicreg_slope(weights, moments: Moments, x, y, share, slope: Slope) -> float:
     """Invariance, variance (hinge at 1, no epsilon), covariance of both sides (Bardes, Ponce & LeCun 2022, algorithm 1).
 
     All three are means over the outputs, as in `dynlab.formulas.decorrelation`.
@@ -182,7 +182,7 @@ def decorrelation(weight, moments: Moments, x, share, slope: Slope) -> float:
     return share * weight * float(squares.sum())
 
 
-def unit_length(training, z, layout, head, d_z, d_head) -> float:
+def unit_length_slope(training, z, layout, head, d_z, d_head) -> float:
     """Loss of outputs divided by their length, the zero vector staying zero; adds dL/dz (n, C) and dL/dE of each sample."""
     share, loss = 1.0 / (len(z) * len(layout.directions)), 0.0
     gained = np.zeros_like(head)

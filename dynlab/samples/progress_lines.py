@@ -8,7 +8,7 @@ from dynlab.population.head_matrices import norm_and_asymmetry
 from dynlab.population.moments import MERGED, correlation_rank, output_rank
 from dynlab.population.order_parameters import OrderParameters
 
-TURNING = "every neuron turns to feature"  # what the one line of warning says
+WARNING = "every neuron turns to feature"  # what the one line of warning says
 LINES = 40  # at most, evenly spaced in log(step)
 
 
@@ -41,11 +41,11 @@ def line(model, layout, step, result, weights) -> str:
 
 
 def turning(model, weights) -> int | None:
-    """The feature that every neuron has turned to, see `dynlab.ensembles.ensemble.turned`."""
-    from dynlab.ensembles.ensemble import turned
+    """The feature that every neuron has turned to, see `dynlab.ensembles.ensemble.common_feature`."""
+    from dynlab.ensembles.ensemble import common_feature
 
     state = OrderParameters.from_weights(model, weights)
-    return turned(model, state.signal, state.noise_gram)
+    return common_feature(model, state.signal, state.noise_gram)
 
 
 def warning(model, training, settings, step, feature, weights, head) -> str:
@@ -53,7 +53,7 @@ def warning(model, training, settings, step, feature, weights, head) -> str:
     shares = " ".join(f"{share:.2f}" for share in cosines(model, weights)[:, feature])
     collapses, words = expected(model, training, settings, weights, head)
     means = {True: "on the way to collapse", False: "no collapse to come", None: "perhaps on the way to collapse"}[collapses]
-    return f"step {step}: {means}: {TURNING} {feature + 1} (squared cosines {shares}); the theory expects from here: {words}"
+    return f"step {step}: {means}: {WARNING} {feature + 1} (squared cosines {shares}); the theory expects from here: {words}"
 
 
 def expected(model, training, settings, weights, head) -> tuple[bool | None, str]:

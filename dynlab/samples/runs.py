@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from dynlab.samples.overlay import Overlay
 
 
-HEADS = ("off-diagonal", "none")
-
-
 @dataclass(frozen=True)
 class Settings:
     """The settings, checked."""
@@ -35,7 +32,7 @@ class Settings:
     device: Device
 
 
-def compute(settings: Settings) -> dict[tuple[str, str], Overlay]:
+def compute_minibatch_runs(settings: Settings) -> dict[tuple[str, str], Overlay]:
     """For every activation and head the runs of all batch sizes and seeds, and the exact descent."""
     from dynlab.population.starts import draw_start
     from dynlab.samples.overlay import overlay
@@ -82,9 +79,9 @@ def _told(
 
 def _say(line: str, every: bool) -> None:
     """Print a line of a run: every line, or only that it is on the way to collapse."""
-    from dynlab.samples.progress_lines import TURNING
+    from dynlab.samples.progress_lines import WARNING
 
-    if every or TURNING in line:
+    if every or WARNING in line:
         print(line, file=sys.stderr, flush=True)
 
 

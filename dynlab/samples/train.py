@@ -17,7 +17,7 @@ from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.stepping import DOMINANT
 from dynlab.population.trajectory import Trajectory
 from dynlab.samples import progress_lines
-from dynlab.samples.gradient import Minibatch, Result, Source, check_batch, check_memory
+from dynlab.samples.gradient import Minibatch, MinibatchResult, Source, check_batch, check_memory
 from dynlab.samples.minibatch import minibatch_class, of_samples
 from dynlab.samples.optimisers import OPTIMISERS, new_memory, stride
 from dynlab.settings.activation_records import definition
@@ -206,7 +206,7 @@ def _begin(model: Model, training: Training, start: OrderParameters, settings: d
     return state
 
 
-def _step(training: Training, settings: dict, state: State, result: Result, step: int) -> str | None:
+def _step(training: Training, settings: dict, state: State, result: MinibatchResult, step: int) -> str | None:
     """One update, in place; what went wrong, in words."""
     moves = (settings["optimiser"], step + 1, settings.get("momentum", 0.0))
     with np.errstate(all="ignore"):  # overflow is found in the result
@@ -240,7 +240,7 @@ def _note_events(model: Model, state: State, time: float) -> None:
 
 
 def _say(
-    model: Model, training: Training, settings: dict, work: Minibatch, state: State, result: Result, step: int,
+    model: Model, training: Training, settings: dict, work: Minibatch, state: State, result: MinibatchResult, step: int,
     watcher: Callable[[str], None],
 ) -> None:  # fmt: skip
     watcher(progress_lines.line(model, work.layout, step, result, state.weights))

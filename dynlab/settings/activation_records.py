@@ -26,7 +26,7 @@ from dynlab.tools.checks import SettingError, require
 
 
 @dataclass(frozen=True)
-class Activation:
+class ActivationRecord:
     """What the theory needs to know of an activation.
 
     Equal if they are one function under one name, whatever code computes it: that is name, degree and odd.
@@ -68,10 +68,10 @@ class Known(dict):
 # Those that are registered (`dynlab.settings.registration`) join them; BUILT_IN stays what it is.
 ACTIVATIONS = Known(
     {
-        "relu": Activation("relu", RELU, relu, relu_slope, 1, False),
-        "cubic": Activation("cubic", CUBIC, cubic, cubic_slope, 3, True),
-        "relu3": Activation("relu3", RELU3, relu3, relu3_slope, 3, False),
-        "linear": Activation("linear", LINEAR, linear, linear_slope, 1, True),
+        "relu": ActivationRecord("relu", RELU, relu, relu_slope, 1, False),
+        "cubic": ActivationRecord("cubic", CUBIC, cubic, cubic_slope, 3, True),
+        "relu3": ActivationRecord("relu3", RELU3, relu3, relu3_slope, 3, False),
+        "linear": ActivationRecord("linear", LINEAR, linear, linear_slope, 1, True),
     }
 )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dynlab.settings import activation_records as the_activation_records
+from dynlab.settings import activation_records
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, choice, integer, real, require
 
 # What commands offer; a script may have registered more.
-ACTIVATIONS = ("relu", "cubic", "relu3", "linear")
+ACTIVATION_NAMES = ("relu", "cubic", "relu3", "linear")
 MASKS = ("half", "independent")
 
 
@@ -75,7 +75,7 @@ class Model:
             "patches": patches,
             "feature_patches": carriers,
             "noise": real("noise", self.noise, at_least=0.0),
-            "activation": choice("activation", self.activation, the_activation_records.ACTIVATIONS),
+            "activation": choice("activation", self.activation, activation_records.ACTIVATIONS),
             "neurons": integer("neurons", self.neurons, at_least=1),
             "mask": mask,
             "strengths": strengths,

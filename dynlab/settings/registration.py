@@ -30,7 +30,7 @@ from numpy.polynomial import chebyshev
 from dynlab.formulas import activations as formulas
 from dynlab.formulas import expansions, number_table
 from dynlab.settings import registration_checks
-from dynlab.settings.activation_records import ACTIVATIONS, BUILT_IN, Activation, definition
+from dynlab.settings.activation_records import ACTIVATIONS, BUILT_IN, ActivationRecord, definition
 from dynlab.tools.checks import integer, require
 
 MOST_DEGREE = 9
@@ -58,7 +58,7 @@ def register_activation(
     mean: float | None = None,
     covariance: Callable[[float, float, float], float] | None = None,
     cross: Callable[[float, float, float], float] | None = None,
-) -> Activation:
+) -> ActivationRecord:
     """Add an activation, for this process, to those that `Model(activation=...)` takes.
 
     Only name, function and degree are needed. The rest is your own derivation, if you have one: whatever you give is
@@ -126,7 +126,7 @@ def register_activation(
         # What kernels will compute with is held against the same quadrature, whether or not anything was claimed.
         registration_checks.check_moments(function, q, odd, None, *_forms(kind))
         rate = slope or (lambda z: q * abs(function(z) / z) if z else 0.0)  # Euler's identity
-        ACTIVATIONS[name] = Activation(name, kind, function, rate, q, odd)
+        ACTIVATIONS[name] = ActivationRecord(name, kind, function, rate, q, odd)
     return ACTIVATIONS[name]
 
 

@@ -54,6 +54,11 @@ def number(value: Any, digits: int = 4) -> str:
     return brief(value)
 
 
+def percent(share: float, sign: str = "") -> str:
+    """A share as 98.2 %; sign: "+" for a difference."""
+    return f"{100 * share:{sign}.1f} %"
+
+
 def line(name: str, parts: Iterable[str]) -> str:
     """name(part, part, ...) in one line of at most `LONGEST` characters: parts that do not fit are counted."""
     words = [" ".join(str(part).split()) for part in parts]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from dynlab.__main__ import main
-from dynlab.command_line.parser import Parser, number
+from dynlab.command_line.parser import Parser, number_of
 from dynlab.images.data import datasets
 from tests.images import small
 
@@ -58,7 +58,7 @@ def values(tmp_path, *words, text=TOML):
     file = tmp_path / "a.toml"
     file.write_text(text, encoding="utf-8")
     found = parser.call(["--config", str(file), *words]).arguments
-    return {name: value if isinstance(value, (bool, list)) else number(value) for name, value in vars(found).items()}
+    return {name: value if isinstance(value, (bool, list)) else number_of(value) for name, value in vars(found).items()}
 
 
 def test_a_file_gives_options_and_words_win(tmp_path):

@@ -29,7 +29,7 @@ def test_doctor_prints_what_there_is(capsys):
 
 def test_doctor_where_the_cache_cannot_be_written(monkeypatch):
     monkeypatch.setenv("DYNLAB_CACHE_DIR", "/proc/dynlab/cache")
-    assert "/proc/dynlab/cache, 0.0 MiB in 0 files" in doctor.cache()
+    assert "/proc/dynlab/cache, 0.0 MiB in 0 files" in doctor.cache_found()
 
 
 @pytest.mark.parametrize("program", [

@@ -95,7 +95,7 @@ def test_checkpoint_holds_all_that_the_next_step_depends_on():
 
 
 COMBINATIONS = [
-    {"head": head, "normalisation": kind} for head in settings.HEADS for kind in settings.NORMALISATIONS
+    {"head": head, "normalisation": kind} for head in settings.PICTURE_HEADS for kind in settings.PICTURE_NORMALISATIONS
 ] + [
     {"loss": "barlow-twins"}, {"loss": "vicreg"}, {"loss": "simclr"}, {"loss": "dino", "target_momentum": 1.0},
     {"target": "average", "target_momentum": 1.0},

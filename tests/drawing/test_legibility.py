@@ -20,7 +20,7 @@ from dynlab.drawing.overlay import overlay_figure
 from dynlab.drawing.phases import phases_figure
 from dynlab.drawing.theorem import theorem_figure
 from dynlab.images.settings import pretraining
-from dynlab.planes.basins import END_STATES
+from dynlab.population.pair.phases import END_STATES
 from dynlab.samples.overlay import Overlay
 from tests.drawing.legibility import APART, caption, dash, entries, faults, luminance, marker, panels
 from tests.drawing.test_plots import PLOTS
@@ -28,7 +28,7 @@ from tests.population.synthetic import four_phases
 
 PICTURES = Path(figures.__file__).parent / "pictures"
 FIVE = ("loss", "rank", "correlation", "head_norm", "head_asymmetry")  # leave a place of the grid empty
-FACTS = curves.caption(pretraining("cpu-small").plain(), without=head_comparison.COMMON)
+FACTS = curves.settings_caption(pretraining("cpu-small").plain(), without=head_comparison.COMMON)
 
 
 def contest() -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 
 from dynlab import Model, Training, ensemble
 from dynlab.ablate import GROUPS
-from dynlab.ensembles.ablations import ablations, default_end, early_end, row_of, run_ablation
+from dynlab.ensembles.ablations import ablations, early_end, late_end, row_of, run_ablation
 from dynlab.population.outcomes import squared_cosines
 from dynlab.population.starts import draw_start
 
@@ -72,7 +72,7 @@ def test_batch_and_scale_agree_for_an_odd_activation(rows):
 
 def test_the_table_goes_to_rest_and_says_who_was_early(rows):
     """1e10 dim^2; by 1e4 dim^2, the end of this fixture, fewer or as many of the starts have learnt both as in the end."""
-    assert default_end(Model(), 1000) == 1e16 and early_end(Model(), 1000) == 1e10
+    assert late_end(Model(), 1000) == 1e16 and early_end(Model(), 1000) == 1e10
     for name, row in rows.items():
         if name != ("normalisation", "none"):  # there features fade again
             assert 0.0 <= row["early"] <= row["all"] + 1e-12, name

@@ -14,7 +14,7 @@ from dynlab.explain import main as explain_command
 from dynlab.explanation import pictures
 from dynlab.explanation.explanation import explain
 from dynlab.images.settings import Pretraining
-from dynlab.images.training.run_folder import COLUMNS
+from dynlab.images.training.run_folder import METRIC_COLUMNS
 from tests import ROOT
 
 CURVES = ROOT / "figures" / "pictures" / "head_norm.csv"
@@ -26,7 +26,7 @@ def folder(place, settings, columns: dict, status="finished", pictures_=50000):
     place.mkdir()
     record = {"kind": "pretraining", "status": status, "data": "data", "pictures": pictures_, "settings": settings.plain()}
     (place / "run.json").write_text(json.dumps(record))
-    table = pd.DataFrame({name: columns.get(name, np.nan) for name in COLUMNS})
+    table = pd.DataFrame({name: columns.get(name, np.nan) for name in METRIC_COLUMNS})
     table["epoch"] = table["step"] / settings.epoch_steps(pictures_)
     table["loss"] = table["loss"].fillna(1.0)
     table.to_csv(place / "metrics.csv", index=False)
@@ -205,9 +205,9 @@ def test_heads_without_a_norm(tmp_path):
 BAD = {
     "no metrics": (lambda place: (place / "metrics.csv").unlink(), "metrics.csv: is missing"),
     "empty metrics": (lambda place: (place / "metrics.csv").write_text(""), "metrics.csv: cannot be read"),
-    "heading alone": (lambda place: (place / "metrics.csv").write_text(",".join(COLUMNS) + "\n"), "has no line yet"),
+    "heading alone": (lambda place: (place / "metrics.csv").write_text(",".join(METRIC_COLUMNS) + "\n"), "has no line yet"),
     "column less": (lambda place: (place / "metrics.csv").write_text("step,epoch\n1,0.1\n"), "no column lr"),
-    "words": (lambda place: (place / "metrics.csv").write_text(",".join(COLUMNS) + "\n1" + ",x" * (len(COLUMNS) - 1) + "\n"),
+    "words": (lambda place: (place / "metrics.csv").write_text(",".join(METRIC_COLUMNS) + "\n1" + ",x" * 12 + "\n"),
               "is damaged (no numbers)"),
     "bad settings": (lambda place: (place / "run.json").write_text('{"kind": "pretraining", "settings": {"head": "x"}}'),
                      "run.json: is damaged"),

@@ -11,7 +11,7 @@ import pytest
 
 from dynlab import run
 from dynlab.explain import main as explain_command
-from dynlab.explanation import phases
+from dynlab.explanation import diagnosis
 from dynlab.explanation import recorded as read
 from dynlab.explanation.advice import Trial
 from dynlab.explanation.explanation import explain
@@ -170,7 +170,7 @@ def test_every_rate_advised_rescues_its_start():
     from types import SimpleNamespace
 
     from dynlab import Model, OrderParameters, ensemble, simulate
-    from dynlab.explanation import advice, phases
+    from dynlab.explanation import advice
 
     model, given = Model(activation="cubic"), 0
     for rate in (0.01, 0.001):
@@ -185,7 +185,7 @@ def test_every_rate_advised_rescues_its_start():
             end = simulate(model, OrderParameters(signal, gram), eta_head=found)
             f = end.signal[-1] ** 3
             assert abs(f[0] @ f[1]) < 0.1 * np.prod(np.linalg.norm(f, axis=1))
-        assert (phases.rescuing_rates(run) > 0.0).all()
+        assert (diagnosis.rescuing_rates(run) > 0.0).all()
     assert given >= 5
 
 
@@ -232,7 +232,7 @@ def test_the_noise_of_a_batch_falls_as_its_root(samples):
     small, large = (gradient_noise(replace(recorded, batch=batch), 0) for batch in (128, 2048))
     ratio = small.deviation / large.deviation
     assert np.exp(np.log(ratio).mean()) == pytest.approx(4.0, rel=0.25)
-    exact = phases.moment(recorded, 0).terms.signal
+    exact = diagnosis.moment(recorded, 0).terms.signal
     assert np.allclose(small.force, exact, rtol=1e-9)
 
 

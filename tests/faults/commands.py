@@ -121,17 +121,17 @@ STUBS = {
     "sgd": ("dynlab.command_line.minibatches:compute",),
     "sgd with checkpoints": ("dynlab.command_line.minibatches:compute",),
     "compare": ("dynlab.command_line.minibatches:compute",),
-    "theorem": ("dynlab.claims.judgement:judge",),
+    "theorem": ("dynlab.claims.judgement:judge_all",),
     "ablate": ("dynlab.ensembles.ablations:run_ablation",),
     "phase": ("dynlab.maps.phase_map:phase_map", "dynlab.phase:executor"),
-    "portrait": ("dynlab.planes.portrait:compute",),
+    "portrait": ("dynlab.planes.portrait:compute_portrait",),
     "pretrain": ("dynlab.images.training.train:Trainer", "dynlab.images.data.download:fetch"),
     "evaluate": ("dynlab.images.worth.representations:labelled",),
     "heads": ("dynlab.images.training.run_folder:pretrain", "dynlab.images.worth.representations:appraise"),
     "figures": ("figures.parts:build",),
     "doctor": ("dynlab.doctor:findings", "dynlab.machine.cache:clear"),
     "explain": ("dynlab.explanation.explanation:_explained",),
-    "explain pictures": ("dynlab.explanation.pictures:find",),
+    "explain pictures": ("dynlab.explanation.pictures:diagnose_pictures",),
 }
 """What begins the work of each command, "module:function": input that comes so far was accepted."""
 
@@ -167,7 +167,7 @@ READING = {
     ),
     "the points of a map": Reading("phase", (f"{OUT}/store/*.*",), ("dynlab.maps.phase_map:_executor",)),
     "the points of the theorem": Reading(
-        "theorem", (f"{OUT}/points/*.npz",), ("dynlab.claims.judgement:compute", "dynlab.reports.theorem:write_files")
+        "theorem", (f"{OUT}/points/*.npz",), ("dynlab.claims.judgement:compute_point", "dynlab.reports.theorem:write_files")
     ),
     "the runs of a contest": Reading(
         "heads", (f"{OUT}/*.json", f"{OUT}/*/run.json", f"{OUT}/*/evaluate.json"),

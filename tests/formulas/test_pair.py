@@ -9,7 +9,7 @@ import dynlab
 from dynlab.formulas import activations, flow_rates, pair
 from dynlab.machine import jit
 from dynlab.population import gradient
-from dynlab.settings import activation_records as the_activation_records
+from dynlab.settings import activation_records
 from tests.population.gradient import checkers
 from tests.strategies import ACTIVATIONS, drawn_states
 
@@ -27,7 +27,7 @@ def rates_kernel(kind, par, z, side, delta, rates):
 
 def candidate(model, weights, head):
     """The pair formulas, with the chain rule to dense weights of `population_gradient`."""
-    record = the_activation_records.ACTIVATIONS[model.activation]
+    record = activation_records.ACTIVATIONS[model.activation]
     kind, sigma, q = record.kind, model.noise, record.degree
     noise = weights[:, 2:]
     norm, dot, wedge = gradient.noise_geometry(noise)
@@ -85,7 +85,7 @@ def test_rates_are_minus_the_gradient(activation):
     for state in drawn_states(activation, 100, seed=41, edges=False, neurons=2):
         if state.model.features != 2:
             continue
-        model, q = state.model, the_activation_records.ACTIVATIONS[activation].degree
+        model, q = state.model, activation_records.ACTIVATIONS[activation].degree
         signal, noise = state.weights[:, :2].ravel(), state.weights[:, 2:]
         norm, dot, wedge = gradient.noise_geometry(noise)
         coordinates = np.log(np.abs(signal)) if q == 3 else signal
@@ -93,7 +93,7 @@ def test_rates_are_minus_the_gradient(activation):
         z = np.array([*coordinates, *np.log(norm), correlation, state.head[0, 1], state.head[1, 0]])
         rates, delta = np.empty(9), z[0] + z[3] - z[1] - z[2]
         side = np.sign(signal).astype(np.int64)
-        kind = the_activation_records.ACTIVATIONS[activation].kind
+        kind = activation_records.ACTIVATIONS[activation].kind
         rates_kernel(kind, gradient.parameter_vector(model, head_rate=0.3), z, side, delta, rates)
         _, d_weights, d_head = dynlab.population_gradient(model, state.weights, state.head)
         d_signal, d_noise = d_weights[:, :2].ravel(), d_weights[:, 2:]

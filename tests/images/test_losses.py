@@ -136,7 +136,7 @@ def test_unit_length_is_the_theory_code(rule):
     columns = np.hstack([z[:half], z[half:]])
     d_columns, d_matrix = np.zeros_like(columns), np.zeros((m, m))
     training = Training(head=rule, normalisation="length", symmetric=True)
-    expected = objective.unit_length(training, columns, layout(m), matrix, d_columns, d_matrix)
+    expected = objective.unit_length_slope(training, columns, layout(m), matrix, d_columns, d_matrix)
     assert loss.loss() == pytest.approx(expected, rel=1e-12)
     np.testing.assert_allclose(d_z, np.vstack([d_columns[:, :m], d_columns[:, m:]]), atol=1e-14)
     np.testing.assert_allclose(d_head, d_matrix, atol=1e-14)

@@ -58,7 +58,7 @@ def test_vicreg_of_finite_samples_is_the_papers(m):
     moments = objective.moments(z)
     slope = objective.Slope.zero(2 * m, m)
     sides = list(range(m)), list(range(m, 2 * m))
-    assert objective.vicreg((25.0, 25.0, 1.0), moments, *sides, 1.0, slope) == pytest.approx(VICREG[m], rel=1e-11)
+    assert objective.vicreg_slope((25.0, 25.0, 1.0), moments, *sides, 1.0, slope) == pytest.approx(VICREG[m], rel=1e-11)
 
 
 # On the population both views are alike. Var_ij = 1/4 for all i, j and Cov_ii = 1/8:
@@ -81,7 +81,7 @@ def test_barlow_twins_is_the_papers(m):
     assert value_of("barlow-twins", first, second) == pytest.approx(BARLOW[m], rel=1e-11)
     slope, sides = objective.Slope.zero(2 * m, m), (list(range(m)), list(range(m, 2 * m)))
     moments = objective.moments(np.hstack([first, second]))
-    assert objective.barlow_twins(0.0051, moments, *sides, 1.0, slope) == pytest.approx(BARLOW[m], rel=1e-11)
+    assert objective.barlow_twins_slope(0.0051, moments, *sides, 1.0, slope) == pytest.approx(BARLOW[m], rel=1e-11)
 
 
 def test_barlow_twins_of_the_population_is_the_papers():
@@ -161,7 +161,7 @@ def test_heads_from_the_correlation_are_the_papers(m):
     correlation = np.eye(m) + 3.0 / m
     wanted = {"directpred": 0.6 * np.eye(m) + 0.5 / m, "directcopy": 0.35 * np.eye(m) + 0.75 / m}
     for rule, matrix in wanted.items():
-        np.testing.assert_allclose(head.from_correlation(rule, correlation, 0.1), matrix, atol=1e-12)
+        np.testing.assert_allclose(head.head_from_correlation(rule, correlation, 0.1), matrix, atol=1e-12)
         if m <= 64:
             np.testing.assert_allclose(from_correlation(rule, correlation, 0.1), matrix, atol=1e-12)
 
@@ -193,7 +193,7 @@ def test_the_layout_is_that_of_finite_samples():
     training = SimpleNamespace(vicreg_weights=(25.0, 25.0, 1.0))
     there, back = list(range(8)), list(range(8, 16))
     values = [
-        objective.vicreg(training.vicreg_weights, objective.moments(z), *sides, 1.0, objective.Slope.zero(16, 8))
+        objective.vicreg_slope(training.vicreg_weights, objective.moments(z), *sides, 1.0, objective.Slope.zero(16, 8))
         for sides in ((there, back), (back, there))
     ]
     assert values[0] == pytest.approx(values[1], rel=1e-11)

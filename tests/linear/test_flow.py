@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from dynlab.linear.gradient_flow import flow_rates, jacobian, simulate_linear, tangent
+from dynlab.linear.gradient_flow import jacobian, linear_flow_rates, simulate_linear, tangent
 from dynlab.linear.laws import balance, misalignment
 from dynlab.linear.model import LinearModel, loss
-from dynlab.linear.modes import commuting_start, mode_rates, spectrum
+from dynlab.linear.modes import commuting_start, joint_spectrum, mode_rates
 from tests.linear.draws import cases, covariance, mean_loss, slope, views
 
 RULES = [
@@ -35,7 +35,7 @@ def test_rates_descend_the_loss(rule, data):
     assert loss(model, W, W_p, W_a) == pytest.approx(mean_loss(pairs, W, W_p, W_a), rel=1e-12, abs=1e-13)
 
     both = model.stop_gradient == "none"
-    dW, dW_p, dW_a = flow_rates(model, W, W_p, W_a)
+    dW, dW_p, dW_a = linear_flow_rates(model, W, W_p, W_a)
     want = -slope(lambda M: mean_loss(pairs, M, W_p, M if both else W_a), W) - model.eta * W
     np.testing.assert_allclose(dW, want, rtol=0, atol=1e-11)
     force = -model.alpha_p * slope(lambda M: mean_loss(pairs, W, M, W_a), W_p)
@@ -54,7 +54,7 @@ def test_tangent_is_the_derivative(rule, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 999)))
     V, V_p, V_a = (rng.standard_normal(part.shape) for part in state)
     move = (V, V_p if model.predictor else 0 * V_p, V if model.beta is None else V_a)
-    at = {h: flow_rates(model, *(m + h * v for m, v in zip(state, move, strict=True))) for h in (-2, -1, 1, 2)}
+    at = {h: linear_flow_rates(model, *(m + h * v for m, v in zip(state, move, strict=True))) for h in (-2, -1, 1, 2)}
     for got, a, b, c, d in zip(tangent(model, state, move), *at.values(), strict=True):
         np.testing.assert_allclose(got, (a - 8 * b + 8 * c - d) / 12, rtol=1e-10, atol=1e-9)
 
@@ -140,7 +140,7 @@ def test_modes_follow_their_equations(rule, isotropic):
                       np.concatenate([p, s, tau]), "DOP853", times, rtol=1e-12, atol=1e-14)  # fmt: skip
     modes = modes.y.T.reshape(-1, 3, 3)
     # The modes' axes are those of the start, whose left vectors are the columns of W_0 V / s^(1/2).
-    right = spectrum(model).vectors
+    right = joint_spectrum(model).vectors
     left = start[0] @ right / np.sqrt(s)
     for k in range(len(times)):
         W, W_p, W_a = left.T @ run.W[k] @ right, left.T @ run.W_p[k] @ left, left.T @ run.W_a[k] @ right
@@ -170,5 +170,5 @@ def test_jacobian_of_a_mode_start_has_its_size_and_trace():
     push = 1e-6
     moved = (start[0] + push * np.array([[0.0, 0.0], [1.0, 0.0]]), *start[1:])
     flat = lambda state: np.concatenate([part.ravel() for part in state])  # noqa: E731
-    change = (flat(flow_rates(model, *moved)) - flat(flow_rates(model, *start))) / push
+    change = (flat(linear_flow_rates(model, *moved)) - flat(linear_flow_rates(model, *start))) / push
     np.testing.assert_allclose(J[:, 2], change, rtol=0, atol=1e-4)

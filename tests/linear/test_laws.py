@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynlab.linear.gradient_flow import flow_rates, simulate_linear, tangent
+from dynlab.linear.gradient_flow import linear_flow_rates, simulate_linear, tangent
 from dynlab.linear.laws import alignment_matrix, balance, commutator, decay_rate, misalignment
 from dynlab.linear.model import LinearModel
 from dynlab.linear.modes import collapse_threshold, commuting_start
@@ -65,7 +65,7 @@ def test_commutator_equation(case, tau):
     """dL/dt = -(K L + L K) at random states with W_a = tau W (Theorem 3)."""
     model, W, W_p, _ = case
     model = replace(model, beta=1.0)
-    dW, dW_p, _ = flow_rates(model, W, W_p, tau * W)
+    dW, dW_p, _ = linear_flow_rates(model, W, W_p, tau * W)
     F, dF = W @ W.T, dW @ W.T + W @ dW.T
     change = dF @ W_p - W_p @ dF + F @ dW_p - dW_p @ F
     K, L = alignment_matrix(model, W, W_p, tau), commutator(W, W_p)
@@ -101,7 +101,7 @@ def test_plain_flow_aligns_as_fast_as_it_balances():
         assert relative[0] > 0.1 and relative[-1] < 1e-7
         assert np.log(relative[1] / relative[2]) / 40.0 == pytest.approx(2 * model.eta, rel=0.01)
         still = simulate_linear(replace(model, eta=0.0), W, (M + M.T) / 2, until=100.0)
-        assert norm(flow_rates(model := replace(model, eta=0.0), *still.final)[0]) < 1e-6
+        assert norm(linear_flow_rates(model := replace(model, eta=0.0), *still.final)[0]) < 1e-6
         assert misalignment(still.W[-1], still.W_p[-1]) > 0.05
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import dynlab
 from dynlab.linear.model import LinearModel, check_state
-from dynlab.linear.modes import basin_boundary, collapse_threshold, commuting_start, mode_rates, spectrum
+from dynlab.linear.modes import basin_boundary, collapse_threshold, commuting_start, joint_spectrum, mode_rates
 from dynlab.linear.search import find_basin_boundary, find_collapse_threshold
 from dynlab.tools.checks import SettingError
 
@@ -84,7 +84,7 @@ def test_calls_are_refused_in_one_line():
         (lambda: dynlab.simulate_linear(plain, EYE, EYE, rtol=1e-14), "rtol=1e-14"),
         (lambda: dynlab.simulate_linear(plain, EYE, EYE, atol=0.0), "atol=0.0"),
         (lambda: dynlab.simulate_linear(plain, EYE, EYE, method="euler"), "method='euler'"),
-        (lambda: spectrum(mixed), "X_prime='array of shape (2, 2)': must be commuting with X"),
+        (lambda: joint_spectrum(mixed), "X_prime='array of shape (2, 2)': must be commuting with X"),
         (lambda: mode_rates(plain, [1.0], [1.0], [0.5]), "tau='other than 1'"),
         (lambda: commuting_start(plain, [1.0, 1.0, 1.0]), "modes=3: must be an integer >= 1 and <= 2 (the inputs)"),
         (lambda: commuting_start(plain, [1.0, 1.0], outputs=1), "outputs=1"),

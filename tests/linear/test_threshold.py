@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynlab.linear.gradient_flow import flow_rates, jacobian, simulate_linear
+from dynlab.linear.gradient_flow import jacobian, linear_flow_rates, simulate_linear
 from dynlab.linear.model import LinearModel
-from dynlab.linear.modes import basin_boundary, collapse_threshold, commuting_start, fixed_points, spectrum
+from dynlab.linear.modes import basin_boundary, collapse_threshold, commuting_start, fixed_points, joint_spectrum
 from dynlab.linear.search import find_basin_boundary, find_collapse_threshold, has_collapsed
 
 
@@ -31,7 +31,7 @@ def test_fixed_points_rest_and_are_what_they_are_called(sigma, alpha_p, share, b
         assert np.abs(roots.imag).min() > 0.0
     for q in points:
         start = commuting_start(model, [q.p, q.p], rng=np.random.default_rng(1))
-        for rate in flow_rates(model, *start):
+        for rate in linear_flow_rates(model, *start):
             np.testing.assert_allclose(rate, 0.0, rtol=0, atol=1e-12)
         assert q.s * alpha_p == pytest.approx(q.p**2, abs=1e-15)
         if beta is None and abs(share - 1.0) > 1e-3:
@@ -70,7 +70,7 @@ def test_spectrum_and_order_of_the_modes():
     basis = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     x, x_prime = np.array([0.5, 1.0, 2.0]), np.array([0.1, 0.2, 3.0])
     model = LinearModel((basis * x) @ basis.T, (basis * x_prime) @ basis.T)
-    found = spectrum(model)
+    found = joint_spectrum(model)
     assert found.x == pytest.approx([1.0, 2.0, 0.5]) and found.x_prime == pytest.approx([0.2, 3.0, 0.1])
     np.testing.assert_allclose((found.vectors * found.x_prime) @ found.vectors.T, model.X_prime, atol=1e-12)
     assert collapse_threshold(model) == pytest.approx(1.0 / 4.8, rel=1e-12)

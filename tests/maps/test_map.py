@@ -20,7 +20,7 @@ from dynlab.maps.axes import parse_axis
 from dynlab.maps.boundary import crossed, deviations, near_level, pooled, sides
 from dynlab.maps.measures import MEDIANS, SHARES, Measure
 from dynlab.maps.phase_map import phase_map
-from dynlab.maps.point_store import COLUMNS
+from dynlab.maps.point_store import BLOCK_COLUMNS
 from dynlab.maps.points import run_jobs, starts
 from dynlab.maps.predictions import prediction
 from dynlab.population.moments import carried
@@ -115,7 +115,7 @@ def test_a_point_is_what_simulate_says():
             learnt = (carried(point.model, run.signal[-1], run.noise_gram[-1]) > 0.05).any(0)
             name = {(True, True): "both", (True, False): "only_strong", (False, True): "only_weak"}[tuple(learnt)]
             assert OUTCOMES[outcomes[n]] == name
-            of = dict(zip(COLUMNS, columns[:, n], strict=True))
+            of = dict(zip(BLOCK_COLUMNS, columns[:, n], strict=True))
             assert of["time_first"] == pytest.approx(run.events["first"], rel=1e-3)
             assert of["head_peak"] == pytest.approx(np.abs(run.head - np.eye(2)).max(), rel=1e-3, abs=1e-12)
             assert of["loss_end"] == pytest.approx(run.loss[-1], rel=1e-3)
@@ -144,7 +144,7 @@ def test_both_heads_have_the_same_starts():
     """Before anything is learnt the head hardly matters, so T_1 of equal starts agrees."""
     point = small_grid().point(0.4, 1e-3)
     _, runs = run_jobs(tuple((point, head, 0, 48) for head in ("off-diagonal", "none")), 0, 1e-6)
-    first = [columns[COLUMNS.index("time_first")] for _, columns in runs]
+    first = [columns[BLOCK_COLUMNS.index("time_first")] for _, columns in runs]
     assert np.abs(np.log(first[0] / first[1])).max() < 0.02
     assert np.log(first[0]).std() > 1.0
 
@@ -222,15 +222,15 @@ def test_no_prediction_where_there_is_no_theory(fixed):
 def test_measures(name):
     rng = np.random.default_rng(0)
     outcomes = rng.integers(0, len(OUTCOMES), 101).astype(np.uint8)
-    columns = rng.uniform(0.9, 1.3, (len(COLUMNS), 101))
+    columns = rng.uniform(0.9, 1.3, (len(BLOCK_COLUMNS), 101))
     columns[:, :10] = np.nan
     value, low, high = Measure.named(name).estimate(outcomes, columns)
     if name == "merged":
-        expected = sum(1 for rank in columns[COLUMNS.index("rank")] if rank < 1.2) / 101
+        expected = sum(1 for rank in columns[BLOCK_COLUMNS.index("rank")] if rank < 1.2) / 101
     elif name in SHARES:
         expected = sum(1 for code in outcomes if OUTCOMES[code] == name) / 101
     else:
-        row = columns[COLUMNS.index(MEDIANS[name][0])]
+        row = columns[BLOCK_COLUMNS.index(MEDIANS[name][0])]
         expected = np.median([v for v, code in zip(row, outcomes, strict=True) if v == v and OUTCOMES[code] != "failed"])
     assert value == pytest.approx(expected) and low < value < high
 

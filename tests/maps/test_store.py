@@ -9,7 +9,7 @@ import pytest
 
 from dynlab.maps import phase_map as grid
 from dynlab.maps.phase_map import phase_map
-from dynlab.maps.point_store import COLUMNS, HEADER, SEED_BYTES, open_store
+from dynlab.maps.point_store import BLOCK_COLUMNS, HEADER, SEED_BYTES, open_store
 from dynlab.phase import main
 from tests.maps.cases import copied, finished, options, record, small_grid, store_of
 
@@ -132,7 +132,7 @@ def test_a_store_serves_other_ranges_seeds_and_measures(tmp_path):
 
 def test_missing_and_read(tmp_path):
     with open_store(tmp_path, {"a": 1}, "key", ("x", "y"), ("h",)) as store:
-        values = np.arange(len(COLUMNS) * 30, dtype=float).reshape(len(COLUMNS), 30)
+        values = np.arange(len(BLOCK_COLUMNS) * 30, dtype=float).reshape(len(BLOCK_COLUMNS), 30)
         outcomes = np.arange(30, dtype=np.uint8) % 5
         for first, stop in ((20, 30), (4, 10), (0, 6)):  # in any order, overlapping
             store.append(0.1, 1e-4, 0, first, outcomes[first:stop], values[:, first:stop])

@@ -5,10 +5,11 @@ import pytest
 
 import dynlab
 from dynlab import Model, OrderParameters
-from dynlab.planes.basins import END_STATES, basins, encoded, end_states, trajectories
+from dynlab.planes.basins import basins, encoded, plane_end_states, trajectories
 from dynlab.planes.plane import COORDINATES, Plane, Side, parse_side
 from dynlab.population.any_training import stability
 from dynlab.population.gradient import population_gradient
+from dynlab.population.pair.phases import END_STATES
 from dynlab.tools.checks import SettingError
 
 CUBIC = Model()
@@ -140,7 +141,7 @@ def test_basins_are_where_single_runs_end():
         signal, norm, head, _ = where.states(where.x.centres(4)[k : k + 1], where.y.centres(4)[i : i + 1])
         start = OrderParameters(signal[0], np.diag(norm[0] ** 2), head[0])
         run = dynlab.simulate(CUBIC, start, eta_head=0.01, until=1e9)
-        assert end_states(CUBIC, run.signal[-1:], run.noise_gram[-1:], np.array([False]))[0] == found[i, k]
+        assert plane_end_states(CUBIC, run.signal[-1:], run.noise_gram[-1:], np.array([False]))[0] == found[i, k]
     assert {END_STATES[code] for code in np.unique(found)} >= {"diverse", "collapsed on strong"}
 
 

@@ -110,21 +110,21 @@ def linear() -> dict:
 
 def features() -> dict:
     """What is measured of an encoder: spectrum with dead and dependent features, neighbours, probe."""
-    from dynlab.images import probe
+    from dynlab.images import logistic
     from dynlab.images.worth import accuracy
-    from dynlab.images.worth import spectrum as the_spectrum
     from dynlab.images.worth.knn import knn
     from dynlab.images.worth.probe import standard
+    from dynlab.images.worth.spectrum import shape_of
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, 3000)
     z = (2.0 * np.eye(5, 12)[labels] + rng.normal(size=(3000, 12))).astype(np.float32)
     z[:, 10], z[:, 11] = 0.1, z[:, 0]
-    shape = the_spectrum.shape(z)
+    shape = shape_of(z)
     near = knn(z[:2000], labels[:2000], z[2000:], labels[2000:])
     parts = accuracy.standard_blocks(z, labels, np.ones(3000, bool), *standard(z))
-    fit = probe.fit(parts, 5, 1.0, tolerance=1e-9)
-    loss, _ = probe.Logistic([(x.astype(float), t.astype(float), y) for x, t, y in parts], 5, 1.0)(fit.flat)
+    fit = logistic.fit(parts, 5, 1.0, tolerance=1e-9)
+    loss, _ = logistic.Logistic([(x.astype(float), t.astype(float), y) for x, t, y in parts], 5, 1.0)(fit.flat)
     told = [shape.dead, sum(x > 0.0 for x in shape.spectrum), near.correct, fit.converged]
     ranks = shape.rank, shape.covariance_rank, shape.singular_rank
     return answer(told, [*ranks, shape.mean_abs_correlation, loss], 1e-6)
@@ -136,7 +136,7 @@ def heads() -> dict:
 
     rng = np.random.default_rng(0)
     half = rng.normal(size=(16, 5))
-    made = [head.from_correlation(rule, half @ half.T, 0.1) for rule in ("directpred", "directcopy")]
+    made = [head.head_from_correlation(rule, half @ half.T, 0.1) for rule in ("directpred", "directcopy")]
     return answer([], np.ravel(made), 1e-7)
 
 

@@ -52,7 +52,7 @@ def said(both, gained, lost, neither, waiting=(0, 0), failed=0):
     pairs += [("only_strong", "only_strong")] * neither + [("failed", "both")] * failed
     pairs += [("waiting", "both")] * waiting[0] + [("both", "waiting")] * waiting[1]
     with_head, without = zip(*pairs, strict=True)
-    return main_run.verdict("cubic", made("off-diagonal", list(with_head)), made("none", list(without)))
+    return main_run.head_verdict("cubic", made("off-diagonal", list(with_head)), made("none", list(without)))
 
 
 def test_a_rescue_is_told_where_chance_does_not_make_it():
@@ -133,7 +133,7 @@ def test_the_table_has_a_block_an_activation_and_every_number():
 
 
 def test_what_did_not_happen_is_a_dash():
-    assert main_run.number(float("nan")) == "-"
+    assert main_run.three_digits(float("nan")) == "-"
 
 
 def test_failed_seeds_are_named_with_their_status():

@@ -11,7 +11,7 @@ import dynlab
 from dynlab.claims.claim import Curve, Finding, Panel, Record
 from dynlab.ensembles.ensemble import Ensemble
 from dynlab.images.settings import Pretraining
-from dynlab.images.training.run_folder import COLUMNS, Recorded
+from dynlab.images.training.run_folder import METRIC_COLUMNS, Recorded
 from dynlab.images.worth import accuracy as evaluation
 from dynlab.images.worth.representations import Appraisal
 from dynlab.images.worth.spectrum import Shape
@@ -20,7 +20,7 @@ from dynlab.maps.axes import Axis
 from dynlab.maps.grid import Grid
 from dynlab.maps.measures import Measure
 from dynlab.maps.phase_map import PhaseMap
-from dynlab.planes.plane import Plane, Point, Side
+from dynlab.planes.plane import Plane, PlanePoint, Side
 from dynlab.planes.portrait import Portrait
 from dynlab.population.any_training.stability import FixedPoint
 from dynlab.population.gradient import Gradient
@@ -99,7 +99,7 @@ def appraisal():
 
 def recorded(place="runs/x"):
     """A run of pretraining with two lines of metrics."""
-    rows = [{name: i + 0.125 * n for n, name in enumerate(COLUMNS)} for i in range(2)]
+    rows = [{name: i + 0.125 * n for n, name in enumerate(METRIC_COLUMNS)} for i in range(2)]
     return Recorded(place, Pretraining(lr=0.0123), "running", pd.DataFrame(rows))
 
 
@@ -145,10 +145,10 @@ def objects() -> dict:
         "Portrait": (portrait(), [0.75, 0.25, 0.3141, 0.2718, 1.618]),
         "Plane": (plane, ["w21", "held at 0.875", "slaved"]),
         "Side": (plane.x, None),
-        "Point": (Point(np.array([0.5, 0.25]), "saddle", np.array([1.0, -2.0 + 0j]), "eigenvalues", 1e-17), ["saddle"]),
+        "Point": (PlanePoint(np.array([0.5, 0.25]), "saddle", np.array([1.0, -2.0 + 0j]), "eigenvalues", 1e-17), ["saddle"]),
         "LinearModel": (linear.model, [1.0, 0.01]),
         "LinearTrajectory": (linear, [linear.frame()["loss"].iloc[-1], linear.evaluations]),
-        "Spectrum": (modes.spectrum(linear.model), [1.0]),
+        "Spectrum": (modes.joint_spectrum(linear.model), [1.0]),
         "linear FixedPoint": (modes.FixedPoint(0.5, 0.25, -0.125, "stable"), [0.5, 0.25, -0.125]),
         "FixedPoint": (fixed_point(), ["diverse", 1.3333, 0.0321, "-0.5+0.25i"]),
         "Gradient": (slope, [3.25, *slope.d_weights.ravel(), 0.75]),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynlab.images.settings import NORMALISATIONS, Pretraining
+from dynlab.images.settings import PICTURE_NORMALISATIONS, Pretraining
 from dynlab.images.verdict import NotFinite
 from dynlab.machine.device import Device
 from dynlab.settings.training import TARGETS
@@ -30,7 +30,7 @@ MOMENTUM = 0.996
 DEFAULT = ("none", "off-diagonal", "linear", "mlp", "directpred")
 
 SHORT: dict[str, dict[str, Any]] = {
-    "demo": {"heads": ("none", "off-diagonal"), "normalisations": NORMALISATIONS, "seeds": 1}
+    "demo": {"heads": ("none", "off-diagonal"), "normalisations": PICTURE_NORMALISATIONS, "seeds": 1}
 }
 
 

@@ -180,7 +180,7 @@ def _update_running(mean, inverse, eps, rows, momentum, running_mean, running_va
 
 
 _kernel = gpu.kernel()
-moments, statistics, apply, slopes, gather_slopes, apply_back, running = (
+moments, statistics, apply_statistics, slopes, gather_slopes, apply_back, running = (
     _kernel(f) for f in (_moments, _statistics, _map, _slopes, _gather_slopes, _map_back, _update_running)
 )
 
@@ -209,7 +209,7 @@ def batch_norm(x, groups, scale, shift, eps, out, mean, inverse, relu=False, res
 def _apply(x, groups, mean, second, is_variance, eps, scale, shift, out, relu, residual):
     rows, chunk, chunks, strips = _layout(x, groups)
     affine, add, none = scale is not None, residual is not None, flat(mean)
-    apply[(chunks, strips, groups), (LANES, LINES)](
+    apply_statistics[(chunks, strips, groups), (LANES, LINES)](
         x, rows, chunk, mean, second, is_variance, float(eps), affine, scale if affine else none, shift if affine else none,
         out, bool(relu), add, residual if add else x,
     )  # fmt: skip

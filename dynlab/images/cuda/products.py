@@ -39,7 +39,7 @@ LONG = 16 if gpu.SIMULATED else 2048  # terms that make `sums` of a few rows as 
 SHORTEST = 8 if gpu.SIMULATED else 256  # terms of a part at least
 
 
-def threads(shape) -> int:
+def block_threads(shape) -> int:
     """Threads of a block of such tiles."""
     rows, columns, over, across = shape
     return rows // (4 * over) * (columns // (4 * across))
@@ -105,7 +105,7 @@ def _finish(shape, quads):
 def _make_rows(shape, real, quads, gathered, across_b):
     """The kernel `rows` for one shape of tiles; see the module."""
     rows, columns, over, across = shape
-    count = threads(shape)
+    count = block_threads(shape)
     lead_a, lead_b = rows + PAD, columns + PAD
     size_a, size_b = DEPTH * lead_a, DEPTH * lead_b
     lines_a = count // (DEPTH // 4)  # lines of a, and of b across, that one pass of all threads reads
@@ -233,7 +233,7 @@ def _make_rows(shape, real, quads, gathered, across_b):
 def _make_sums(shape, real, quads, gathered):
     """The kernel `sums` for one shape of tiles; see the module."""
     rows, columns, over, across = shape
-    count = threads(shape)
+    count = block_threads(shape)
     lead_a, lead_b = rows + PAD, columns + PAD
     size_a, size_b = DEPTH * lead_a, DEPTH * lead_b
     in_a, in_b = rows // 4, columns // 4
@@ -387,7 +387,7 @@ def rows(a, b, out, row_count, column_count, depth, across=False, accumulate=Fal
     none = _nothing()
     given = [none if array is None else array for array in (table, taps, targets)]
     grid = -(-row_count // shape[0]), -(-column_count // shape[1])
-    kernel[grid, threads(shape)](
+    kernel[grid, block_threads(shape)](
         a, given[0], given[1], b, given[2], out, row_count, column_count, depth, tap_count, targets is not None, accumulate
     )
 
@@ -411,7 +411,7 @@ def sums(a, b, out, row_count, column_count, depth, term_count, accumulate=False
     grid = -(-row_count // shape[0]), -(-column_count // shape[1]), parts
     whole = parts == 1
     aside = out if whole else scratch("parts", parts * size, out.dtype)
-    kernel[grid, threads(shape)](
+    kernel[grid, block_threads(shape)](
         a, table, b, aside, row_count, column_count, depth, term_count, length, accumulate and whole
     )
     if not whole:

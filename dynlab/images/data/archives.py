@@ -1,8 +1,8 @@
 """The formats in which sets of pictures are published, read as streams: nothing is unpacked, nothing from a file is run.
 
-A `Part` is one file as its publisher wrote it, uncompressed. It may lie in a folder as it is, compressed (.gz), or inside a
-tar.gz; `parts_in` finds it and hands over a `Stream`, which counts and hashes what is read. Every fault of a file is a
-`DataError`: one line with the path, what was expected and what was found.
+An `ArchivePart` is one file as its publisher wrote it, uncompressed. It may lie in a folder as it is, compressed (.gz), or
+inside a tar.gz; `parts_in` finds it and hands over a `Stream`, which counts and hashes what is read. Every fault of a file
+is a `DataError`: one line with the path, what was expected and what was found.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class MissingData(DataError):
 
 
 @dataclass(frozen=True)
-class Part:
+class ArchivePart:
     """One published file: its name, its size in bytes and its md5 where they are known; all of it uncompressed."""
 
     name: str
@@ -66,7 +66,7 @@ class Stream:
     path : what errors call it. size : of all of it; None where that is not known. verify : False leaves out the md5 alone.
     """
 
-    def __init__(self, raw: IO[bytes], path: str, part: Part, verify: bool = True):
+    def __init__(self, raw: IO[bytes], path: str, part: ArchivePart, verify: bool = True):
         self.raw, self.path, self.part = raw, path, part
         self.count, self.digest = 0, hashlib.md5(usedforsecurity=False) if verify and part.md5 else None
 
@@ -130,7 +130,9 @@ class Archive:
     md5: str | None = None
 
 
-def find(folder: Path, inside: Sequence[str], archive: Archive | None, parts: Sequence[Part]) -> dict[str, Path] | None:
+def find_parts(
+    folder: Path, inside: Sequence[str], archive: Archive | None, parts: Sequence[ArchivePart]
+) -> dict[str, Path] | None:
     """Where the parts lie: path by name of the part. None where there is not one of them.
 
     Looked for in the subfolders `inside` and in the folder, each as the file itself and compressed; then in the archive,
@@ -151,7 +153,7 @@ def find(folder: Path, inside: Sequence[str], archive: Archive | None, parts: Se
 
 
 def parts_in(
-    where: dict[str, Path], archive: Archive | None, parts: Sequence[Part], verify: bool = True
+    where: dict[str, Path], archive: Archive | None, parts: Sequence[ArchivePart], verify: bool = True
 ) -> Iterator[Stream]:
     """Streams of the parts, each to be read before the next is asked for: loose files first, then those in the archive in
     the order in which they lie there."""
@@ -170,7 +172,7 @@ def parts_in(
 
 
 @contextlib.contextmanager
-def _opened(path: Path, part: Part) -> Iterator[IO[bytes]]:
+def _opened(path: Path, part: ArchivePart) -> Iterator[IO[bytes]]:
     try:
         size = path.stat().st_size
         raw: BinaryIO = cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else open(path, "rb")
@@ -184,7 +186,7 @@ def _opened(path: Path, part: Part) -> Iterator[IO[bytes]]:
         yield raw
 
 
-def _members(path: Path, archive: Archive, parts: Sequence[Part], verify: bool) -> Iterator[Stream]:
+def _members(path: Path, archive: Archive, parts: Sequence[ArchivePart], verify: bool) -> Iterator[Stream]:
     """Streams of the parts that lie in an archive, in one pass over it."""
     if verify and archive.md5 and any(part.md5 is None for part in parts):
         found = file_md5(path)

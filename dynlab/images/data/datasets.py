@@ -20,11 +20,11 @@ import numpy as np
 
 from dynlab.images.data.archives import (
     Archive,
+    ArchivePart,
     DataError,
     MissingData,
-    Part,
     Stream,
-    find,
+    find_parts,
     parts_in,
     read_idx,
     read_pickle,
@@ -73,7 +73,7 @@ class Layout:
     """
 
     kind: str
-    splits: Mapping[str, tuple[Part, ...]]
+    splits: Mapping[str, tuple[ArchivePart, ...]]
     counts: Mapping[str, int]
     folders: tuple[str, ...] = ()
     archive: Archive | None = None
@@ -116,7 +116,7 @@ def load(
         raise SettingError("split", split, f"one of {', '.join(collection.layouts[0].splits)} for {name}")
     folder = expanded(folder)
     for layout in collection.layouts:
-        where = find(folder, layout.folders, layout.archive, layout.splits[split])
+        where = find_parts(folder, layout.folders, layout.archive, layout.splits[split])
         if where is not None:
             return _read(name, collection, layout, split, where, verify)
     wanted = [layout.splits[split][0].name for layout in collection.layouts]
@@ -235,13 +235,14 @@ _READERS = {"planar": _Planar, "pickle": _Pickled, "idx": _Idx, "separate": _Sep
 def _cifar_binary(label_bytes: int, split_parts: dict, counts: dict, archive: Archive) -> Layout:
     record = 3072 + label_bytes
     parts = {
-        split: tuple(Part(name, record * counts[split], md5) for name, md5 in named) for split, named in split_parts.items()
+        split: tuple(ArchivePart(name, record * counts[split], md5) for name, md5 in named)
+        for split, named in split_parts.items()
     }
     return Layout("planar", parts, counts, (archive.inside,), archive, label_bytes)
 
 
 def _cifar_python(label_key: bytes, split_parts: dict, counts: dict, archive: Archive) -> Layout:
-    parts = {split: tuple(Part(name, None, md5) for name, md5 in named) for split, named in split_parts.items()}
+    parts = {split: tuple(ArchivePart(name, None, md5) for name, md5 in named) for split, named in split_parts.items()}
     return Layout("pickle", parts, counts, (archive.inside,), archive, label_key=label_key)
 
 
@@ -250,8 +251,8 @@ def _idx_layout(folders: tuple[str, ...], md5: tuple[str, str, str, str]) -> Lay
     names = {"train": "train", "test": "t10k"}
     parts = {}
     for place, (split, n) in enumerate(counts.items()):
-        pictures = Part(f"{names[split]}-images-idx3-ubyte", 16 + 784 * n, md5[2 * place])
-        parts[split] = (pictures, Part(f"{names[split]}-labels-idx1-ubyte", 8 + n, md5[2 * place + 1]))
+        pictures = ArchivePart(f"{names[split]}-images-idx3-ubyte", 16 + 784 * n, md5[2 * place])
+        parts[split] = (pictures, ArchivePart(f"{names[split]}-labels-idx1-ubyte", 8 + n, md5[2 * place + 1]))
     return Layout("idx", parts, counts, folders)
 
 
@@ -304,15 +305,15 @@ STL10 = Layout(
     "separate",
     {
         "train": (
-            Part("train_X.bin", 5000 * 27648, "918c2871b30a85fa023e0c44e0bee87f"),
-            Part("train_y.bin", 5000, "5a34089d4802c674881badbb80307741"),
-            Part("fold_indices.txt"),
+            ArchivePart("train_X.bin", 5000 * 27648, "918c2871b30a85fa023e0c44e0bee87f"),
+            ArchivePart("train_y.bin", 5000, "5a34089d4802c674881badbb80307741"),
+            ArchivePart("fold_indices.txt"),
         ),
         "test": (
-            Part("test_X.bin", 8000 * 27648, "7f263ba9f9e0b06b93213547f721ac82"),
-            Part("test_y.bin", 8000, "36f9794fa4beb8a2c72628de14fa638e"),
+            ArchivePart("test_X.bin", 8000 * 27648, "7f263ba9f9e0b06b93213547f721ac82"),
+            ArchivePart("test_y.bin", 8000, "36f9794fa4beb8a2c72628de14fa638e"),
         ),
-        "unlabelled": (Part("unlabeled_X.bin", 100000 * 27648, "5242ba1fed5e4be9e1e742405eb56ca4"),),
+        "unlabelled": (ArchivePart("unlabeled_X.bin", 100000 * 27648, "5242ba1fed5e4be9e1e742405eb56ca4"),),
     },
     {"train": 5000, "test": 8000, "unlabelled": 100000},
     ("stl10_binary",),

@@ -86,7 +86,7 @@ def draw_crop(numbers, height, width, picture, c1, epoch, k0, k1, drawn):
     drawn[WIDTH] = w
 
 
-def factor(word, most):
+def jitter_factor(word, most):
     """A factor uniform in [max(0, 1 - most), 1 + most]."""
     return uniform(word, 1.0 - most if most < 1.0 else 0.0, 1.0 + most)
 
@@ -101,9 +101,9 @@ def draw_view(numbers, height, width, picture, view, epoch, k0, k1, drawn):
     drawn[FLIP] = 1.0 if uniform(flip, 0.0, 1.0) < numbers[FLIP_RATE] else 0.0
     drawn[GREY] = 1.0 if uniform(grey, 0.0, 1.0) < numbers[GREY_RATE] else 0.0
     drawn[ORDER] = float((order * 24) >> 32) if uniform(jitter, 0.0, 1.0) < numbers[JITTER_RATE] else -1.0
-    drawn[BRIGHTNESS] = factor(brightness, numbers[BRIGHTNESS_MOST])
-    drawn[CONTRAST] = factor(contrast, numbers[CONTRAST_MOST])
-    drawn[SATURATION] = factor(saturation, numbers[SATURATION_MOST])
+    drawn[BRIGHTNESS] = jitter_factor(brightness, numbers[BRIGHTNESS_MOST])
+    drawn[CONTRAST] = jitter_factor(contrast, numbers[CONTRAST_MOST])
+    drawn[SATURATION] = jitter_factor(saturation, numbers[SATURATION_MOST])
     drawn[HUE] = uniform(hue, -numbers[HUE_MOST], numbers[HUE_MOST])
     drawn[SIGMA] = 0.0
     if uniform(blur, 0.0, 1.0) < numbers[BLUR_RATE]:

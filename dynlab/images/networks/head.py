@@ -16,14 +16,12 @@ from dynlab.formulas import head_rules
 from dynlab.images.layers.dense import matmul
 from dynlab.images.networks.encoders import projector
 from dynlab.images.networks.network import Network, start_values
-from dynlab.images.networks.rotations import spectrum
-from dynlab.images.settings import HEAD_STARTS as STARTS
-from dynlab.images.settings import HEADS
-from dynlab.population import head_matrices as the_head_matrices
+from dynlab.images.networks.rotations import psd_spectrum
+from dynlab.images.settings import HEAD_STARTS, PICTURE_HEADS
+from dynlab.population import head_matrices
 from dynlab.population.head_matrices import moving_correlation
 from dynlab.tools.checks import choice, integer, real, require
 
-MATRIX_HEADS = tuple(name for name in head_rules.HEADS if name != "fixed")
 FROM_CORRELATION = ("directpred", "directcopy")
 STREAM = 2  # of the random numbers of `dynlab.images.networks.network`, where a head starts
 
@@ -36,8 +34,8 @@ class MatrixHead:
     """
 
     def __init__(self, rule: str, outputs: int, ops, dtype="float32", start="identity", seed=0, rho=head_rules.RHO, eps=0.1):
-        choice("head", rule, MATRIX_HEADS)
-        choice("head_start", start, STARTS)
+        choice("head", rule, head_rules.MATRIX_HEADS)
+        choice("head_start", start, HEAD_STARTS)
         free = rule in ("linear", "symmetric")
         require(start == "identity" or free, "head_start", start, f'"identity" with head {rule!r}')
         self.rule, self.number = rule, head_rules.rule_number(rule)
@@ -82,7 +80,7 @@ class MatrixHead:
         held = np.asarray(self.ops.to_host(z), np.float64)  # its squares need not be numbers of z's type
         now = matmul(held, held, np.empty(self.matrix.shape), transpose_a=True) / len(held)
         self.correlation = moving_correlation(self.correlation, now, self.rho)
-        made = from_correlation(self.rule, self.correlation, self.eps)
+        made = head_from_correlation(self.rule, self.correlation, self.eps)
         self.ops.copy(self.ops.to_device(made.astype(self.parameters.dtype)), self.matrix)
 
     def save(self) -> dict[str, np.ndarray]:
@@ -97,7 +95,7 @@ class MatrixHead:
 
     def norm_and_asymmetry(self) -> tuple[float, float]:
         """||off-diag(E)||_F and ||E - E^T||_F/||off-diag(E)||_F, as the paper plots them."""
-        return the_head_matrices.norm_and_asymmetry(self.ops.to_host(self.matrix))
+        return head_matrices.norm_and_asymmetry(self.ops.to_host(self.matrix))
 
 
 def first_matrix(outputs: int, rule: str, start: str, seed: int) -> np.ndarray:
@@ -108,12 +106,12 @@ def first_matrix(outputs: int, rule: str, start: str, seed: int) -> np.ndarray:
     return 0.5 * (made + made.T) if rule == "symmetric" else made
 
 
-def from_correlation(rule: str, correlation, eps: float) -> np.ndarray:
+def head_from_correlation(rule: str, correlation, eps: float) -> np.ndarray:
     """`dynlab.population.head_matrices.from_correlation` by faster rotations; nan for what is not finite, eps I where
     nothing is."""
     if not np.isfinite(correlation).all():  # a run that diverged says so by its loss
         return np.full_like(correlation, np.nan)
-    values, vectors = spectrum(correlation)
+    values, vectors = psd_spectrum(correlation)
     largest = values[-1]
     eye = eps * np.eye(len(values))
     if not largest > 0.0:  # all outputs vanish: nothing is known of their correlation
@@ -169,7 +167,7 @@ class MlpHead:
 
 def make(rule: str, outputs: int, ops, dtype="float32", **settings) -> MatrixHead | MlpHead:
     """The head of that rule; settings: those of its class."""
-    choice("head", rule, HEADS)
+    choice("head", rule, PICTURE_HEADS)
     if rule == "mlp":
         return MlpHead(outputs, ops, dtype, **settings)
     return MatrixHead(rule, outputs, ops, dtype, **settings)

@@ -14,7 +14,7 @@ from typing import Any
 
 from dynlab.tools.checks import choice, integer, require
 
-ACTIVATIONS = ("relu", "cubic", "relu3")
+POINTWISE_KINDS = ("relu", "cubic", "relu3")
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class _Linear(_Node):
 
 class _Activation(_Node):
     def make(self):
-        choice("kind", self.layer.kind, ACTIVATIONS)
+        choice("kind", self.layer.kind, POINTWISE_KINDS)
         return self.shape
 
     def _pair(self):

@@ -2,9 +2,9 @@ r"""Spectra of small positive semidefinite matrices by rotations: the same bits 
 
 One-sided (Hestenes 1958): pairs of rows of S are turned until all are orthogonal. Rows of V^T S with V orthogonal are then
 lambda_i v_i, the eigenvectors times their eigenvalues. Rows lie side by side in memory, so that this is several times faster
-than `dynlab.formulas.head_rules.spectrum`, which turns columns too (and serves complex steps). LAPACK is faster still where
-nothing else runs, but its threads wait for one another where cores are shared. Eigenvalues are exact to rounding of the
-largest.
+than `dynlab.formulas.head_rules.jacobi_spectrum`, which turns columns too (and serves complex steps). LAPACK is faster
+still where nothing else runs, but its threads wait for one another where cores are shared. Eigenvalues are exact to
+rounding of the largest.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _orthogonalise(rows, squares):
             break
 
 
-def spectrum(matrix) -> tuple[np.ndarray, np.ndarray]:
+def psd_spectrum(matrix) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues (m,), smallest first, and eigenvectors, the columns of (m, m), of a finite positive semidefinite matrix.
 
     A column whose eigenvalue is zero to rounding is zero.

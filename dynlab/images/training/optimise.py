@@ -11,7 +11,7 @@ from math import cos, pi
 
 import numpy as np
 
-from dynlab.images.settings import OPTIMISERS, SCHEDULES
+from dynlab.images.settings import PICTURE_OPTIMISERS, SCHEDULES
 from dynlab.tools.checks import SettingError, choice, integer, real, require
 
 
@@ -112,7 +112,7 @@ class Lars(Optimiser):
 
 def make(name: str, parameters, decays, ops, segments=(), **settings) -> Optimiser:
     """The optimiser of that name; segments: for "lars" alone."""
-    choice("optimiser", name, OPTIMISERS)
+    choice("optimiser", name, PICTURE_OPTIMISERS)
     if name == "lars":
         return Lars(parameters, decays, ops, segments, **settings)
     return (Sgd if name == "sgd" else Adam)(parameters, decays, ops, **settings)
@@ -133,7 +133,7 @@ def stepped(step: float, steps: int, milestones=(0.6, 0.8), drop: float = 0.1) -
     return drop ** sum(step >= share * steps for share in milestones)
 
 
-def factor(schedule: str, step: int, steps: int, warm_up: int = 0, **settings) -> float:
+def schedule_factor(schedule: str, step: int, steps: int, warm_up: int = 0, **settings) -> float:
     """What the rate is multiplied by in step 0, 1, ..., steps - 1.
 
     The first `warm_up` steps rise linearly, (step + 1)/warm_up; the schedule runs over the steps that are left.

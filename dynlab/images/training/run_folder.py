@@ -27,10 +27,9 @@ import numpy as np
 
 from dynlab.images.ops import ops_of
 from dynlab.images.settings import Pretraining
-from dynlab.images.verdict import NotFinite, middle, poor, verdict
+from dynlab.images.verdict import NotFinite, middle, poor, verdict_of
 from dynlab.machine.device import Device, chosen
-from dynlab.tools import checkpoint, plots
-from dynlab.tools import show as _show
+from dynlab.tools import checkpoint, plots, show
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError, expanded, growing_folder, json_text, whole_file, write_whole
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 KEPT = 3
 # What the readers of zip and npy raise where a file is damaged; RuntimeError: it looks encrypted.
 ARCHIVE_ERRORS = (ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
-COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn",
+METRIC_COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn",
            "sd", "unit_sd", "entropy_mean", "entropy")  # fmt: skip
 WARNED = ("collapsed", "diverged")  # verdicts that are told while a run goes on, once
 CHECKPOINTS, METRICS, TIMES, RUN, WEIGHTS = "checkpoints", "metrics.csv", "times.csv", "run.json", "weights.npz"
@@ -89,17 +88,17 @@ class Recorded:
 
     def __repr__(self) -> str:
         if not len(self.metrics):
-            return _show.line("Recorded", [str(self.place)[-60:], f"{self.status}, no step recorded"])
+            return show.line("Recorded", [str(self.place)[-60:], f"{self.status}, no step recorded"])
         last = self.metrics.iloc[-1]
         numbers = f"loss {last['loss']:.4g}, rank of z {last['rank']:.4g}, head {last['head_norm']:.4g}"
-        return _show.line("Recorded", [str(self.place)[-40:], f"{self.status}, step {last['step']:.0f}", numbers])
+        return show.line("Recorded", [str(self.place)[-40:], f"{self.status}, step {last['step']:.0f}", numbers])
 
     def _repr_html_(self) -> str:
-        settings = _show.pairs_table(self.settings.plain(), "settings")
+        settings = show.pairs_table(self.settings.plain(), "settings")
         if not len(self.metrics):
             return settings
         rows = [(name, self.metrics[name].iloc[0], self.metrics[name].iloc[-1]) for name in self.metrics]
-        return _show.table(rows, ("", "first line", "last line"), repr(self)) + settings
+        return show.table(rows, ("", "first line", "last line"), repr(self)) + settings
 
     def weights(self) -> dict[str, np.ndarray]:
         """Encoder, projector and head at the end, by name; FolderError of one line where the run has not ended."""
@@ -187,7 +186,7 @@ class Run:
         self.folder, self.settings, self.trainer, self.quiet, self.started = folder, settings, trainer, quiet, started
         self.epoch_steps, self.total = trainer.epoch_steps, trainer.total
         self.every = self.epoch_steps if every is None else every
-        self.lines = [",".join(COLUMNS) + "\n"]
+        self.lines = [",".join(METRIC_COLUMNS) + "\n"]
         self.step = self.first = 0
         self.facts: dict = {}
         self.known: list[dict[str, float]] = []  # `lines` as numbers
@@ -204,7 +203,7 @@ class Run:
             self.trainer.restore(state)
             self.known = [_numbers(line) for line in self.lines[1:]]
             so_far = (self.known[: n + 1] for n in range(len(self.known)))
-            self.warned = any(verdict(self.settings, lines) in WARNED for lines in so_far)
+            self.warned = any(verdict_of(self.settings, lines) in WARNED for lines in so_far)
             _say(self.quiet, f"going on from step {self.step} of {self.total}")
         self._write_run("running")
         write_whole(self.folder / METRICS, "".join(self.lines))
@@ -217,14 +216,14 @@ class Run:
 
         trainer = self.trainer
         with (
-            progress(self.total, "steps", self.quiet) as show,
+            progress(self.total, "steps", self.quiet) as told,
             open(self.folder / METRICS, "a", encoding="utf-8", newline="") as metrics,
             open(self.folder / TIMES, "a", encoding="utf-8", newline="") as times,
         ):
             while self.step < self.total:
                 trainer.step(self.step)
                 self.step += 1
-                show(self.step)
+                told(self.step)
                 try:
                     self._record(metrics, times)
                     if self.step % self.every == 0 and self.step < self.total:
@@ -269,7 +268,7 @@ class Run:
     def _add(self, found: dict, knn: float, metrics: TextIO, times: TextIO) -> None:
         """A line of metrics, on the disk before the training goes on."""
         found = {"step": self.step, "epoch": self.step / self.epoch_steps, **found, "knn": knn}
-        line = ",".join(_cell(found[name]) for name in COLUMNS) + "\n"
+        line = ",".join(_cell(found[name]) for name in METRIC_COLUMNS) + "\n"
         self.lines.append(line)
         self.known.append(_numbers(line))
         for file, text in ((metrics, line), (times, f"{self.step},{time.perf_counter() - self.started:.3f}\n")):
@@ -282,7 +281,7 @@ class Run:
 
     def _warn(self) -> None:
         """Say once that the outputs have collapsed or grown beyond measure, at the line that shows it."""
-        found = verdict(self.settings, self.known)
+        found = verdict_of(self.settings, self.known)
         self.warned = found in WARNED
         if self.warned and not self.quiet:
             what = "; ".join(poor(self.settings, middle(self.known)))
@@ -346,7 +345,7 @@ def read_weights(place: Path) -> dict:
 
 def _numbers(line: str) -> dict[str, float]:
     """A line of metrics."""
-    return dict(zip(COLUMNS, map(float, line.split(",")), strict=True))
+    return dict(zip(METRIC_COLUMNS, map(float, line.split(",")), strict=True))
 
 
 def _cell(value: float) -> str:

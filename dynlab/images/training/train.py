@@ -19,9 +19,9 @@ from dynlab.images.settings import Pretraining
 from dynlab.images.training import optimise
 from dynlab.images.verdict import NotFinite
 from dynlab.images.worth import accuracy
-from dynlab.images.worth import knn as the_knn
-from dynlab.images.worth import spectrum as the_spectrum
+from dynlab.images.worth.knn import knn
 from dynlab.images.worth.representations import features_of, networks_of
+from dynlab.images.worth.spectrum import shape_of
 
 KNN_BANK, KNN_QUERIES = 10_000, 2_000  # pictures of the training set that the accuracy on the way uses
 ORDER = 1  # stream of numpy's generator that orders the pictures of an epoch
@@ -94,7 +94,7 @@ class Trainer:
         """The learning rate of a step."""
         s = self.settings
         warm_up = min(round(s.warm_up * self.epoch_steps), self.total)
-        return s.lr * optimise.factor(s.schedule, step, self.total, warm_up)
+        return s.lr * optimise.schedule_factor(s.schedule, step, self.total, warm_up)
 
     def measure(self, step: int) -> dict[str, float]:
         """Rate and loss of the step just made, spectrum and size of its z, norm and asymmetry of the head after it.
@@ -105,7 +105,7 @@ class Trainer:
         z, loss = self.ops.to_host(self.z), self.settings.loss_weight * self.objective.loss()
         NotFinite.check("outputs", z)
         NotFinite.check("the loss and the head", np.array(loss), self.ops.to_host(self.head.parameters))
-        shape = the_spectrum.shape(losses.seen(self.settings.loss, z))
+        shape = shape_of(losses.seen(self.settings.loss, z))
         norm, asymmetry = self.head.norm_and_asymmetry()
         sd, unit_sd = accuracy.spread(z)
         mean, each = self.objective.entropies()
@@ -130,7 +130,7 @@ class Trainer:
         self.judge.follow(self.networks)
         features = [features_of(self.judge, self.host_pictures[part], self.settings)[0] for part in (bank, asked)]
         NotFinite.check("features", *features)
-        return the_knn.knn(features[0], self.labels[bank], features[1], self.labels[asked]).share
+        return knn(features[0], self.labels[bank], features[1], self.labels[asked]).share
 
     def weights(self) -> dict[str, np.ndarray]:
         """What evaluation needs, on the host: networks, and the head. Raises `NotFinite`."""

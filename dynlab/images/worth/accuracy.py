@@ -3,7 +3,7 @@ r"""What features (n, d) are worth, and what they look like; on the host, with t
 **Weighted kNN** (Wu et al. 2018): features at unit length; a test picture's k nearest training pictures by cosine s_i vote
 for their classes with weights exp(s_i/temperature).
 
-**Linear probe**: multinomial logistic regression on standardised features, fitted by `dynlab.images.probe` with a penalty
+**Linear probe**: multinomial logistic regression on standardised features, fitted by `dynlab.images.logistic` with a penalty
 |W|^2/(2 C n), C as elsewhere the weight of the data. C is the one with most held-out pictures right (of equals the
 smallest), where a fixed share of every class of the *training* set is held out; values are tried from the smallest on, until
 one is worse than the best by three standard errors of the difference: beyond, the probe only learns its pictures by heart.
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.images import probe
+from dynlab.images import logistic
 from dynlab.images.layers.dense import unit_length
 from dynlab.machine import fork
 from dynlab.tools import show
@@ -80,12 +80,12 @@ class Accuracy:
 
 def standard_blocks(
     features: np.ndarray, labels: np.ndarray, chosen: np.ndarray, mean: np.ndarray, deviation: np.ndarray
-) -> list[probe.Part]:
-    """`probe.blocks` of the standardised rows of features (n, d) that a mask (n,) chooses."""
+) -> list[logistic.Part]:
+    """`logistic.blocks` of the standardised rows of features (n, d) that a mask (n,) chooses."""
     places, made = np.flatnonzero(chosen), []
-    for low in range(0, len(places), probe.ROWS):
-        some = places[low : low + probe.ROWS]
-        made += probe.blocks((features[some] - mean) / deviation, labels[some])
+    for low in range(0, len(places), logistic.ROWS):
+        some = places[low : low + logistic.ROWS]
+        made += logistic.blocks((features[some] - mean) / deviation, labels[some])
     return made
 
 

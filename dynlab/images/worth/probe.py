@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.images import probe
+from dynlab.images import logistic
 from dynlab.images.worth.accuracy import COARSE, DOUBT, Accuracy, _checked, _labels, standard_blocks
 from dynlab.images.worth.spectrum import varying
 from dynlab.tools.checks import real, require
@@ -23,7 +23,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 def linear_probe(
     train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike,
-    strengths: Sequence[float] = STRENGTHS, held_out: float = 0.1, iterations: int = probe.ITERATIONS,
+    strengths: Sequence[float] = STRENGTHS, held_out: float = 0.1, iterations: int = logistic.ITERATIONS,
     told: Callable[[str], None] = lambda line: None,
 ) -> Accuracy:  # fmt: skip
     """The linear probe on frozen features train (N, d) and test (n, d).
@@ -39,17 +39,17 @@ def linear_probe(
     mean, deviation = standard(train)
     held, classes = stratified(train_labels, share), int(train_labels.max()) + 1
     inside, outside = (standard_blocks(train, train_labels, places, mean, deviation) for places in (~held, held))
-    moments = probe.second_moments(inside)
+    moments = logistic.second_moments(inside)
     chosen, tried, start = choose_strength(inside, outside, classes, strengths, iterations, moments, told)
 
     def said(iteration: int) -> None:
         told(f"probe: fit of all with C = {chosen:g}, iteration {iteration} of at most {iterations}")
 
-    fit = probe.fit([*inside, *outside], classes, chosen, start, iterations, moments, said)
+    fit = logistic.fit([*inside, *outside], classes, chosen, start, iterations, moments, said)
     correct = 0
-    for low in range(0, len(test), probe.ROWS):
-        scores = fit.scores((test[low : low + probe.ROWS] - mean) / deviation)
-        correct += int((scores.argmax(1) == test_labels[low : low + probe.ROWS]).sum())
+    for low in range(0, len(test), logistic.ROWS):
+        scores = fit.scores((test[low : low + logistic.ROWS] - mean) / deviation)
+        correct += int((scores.argmax(1) == test_labels[low : low + logistic.ROWS]).sum())
     values = ", ".join(f"{c:g}" for c in sorted(strengths))
     protocol = (
         f"linear probe: multinomial logistic regression (L-BFGS, at most {iterations} iterations) on frozen features, "
@@ -62,21 +62,22 @@ def linear_probe(
 
 
 def choose_strength(
-    inside: Sequence[probe.Part], outside: Sequence[probe.Part], classes: int, strengths: Sequence[float],
-    iterations: int = probe.ITERATIONS, moments: Array | None = None, told: Callable[[str], None] = lambda line: None,
+    inside: Sequence[logistic.Part], outside: Sequence[logistic.Part], classes: int, strengths: Sequence[float],
+    iterations: int = logistic.ITERATIONS, moments: Array | None = None, told: Callable[[str], None] = lambda line: None,
 ) -> tuple[float, dict[str, float], Array]:  # fmt: skip
     """The C that is best on the held-out pictures `outside`, the held-out accuracy of each that was tried, its fit's flat.
 
     From the smallest on, each from the fit of the one before and only as far as accuracies need (`COARSE`), until one is
-    worse than the best by `DOUBT` standard errors of their difference. inside, outside: `probe.blocks`. moments: of inside.
+    worse than the best by `DOUBT` standard errors of their difference. inside, outside: of `logistic.blocks`.
+    moments: of inside.
     """
     require(len(strengths) > 0, "strengths", strengths, "at least one number")
-    moments = probe.second_moments(inside) if moments is None else moments
+    moments = logistic.second_moments(inside) if moments is None else moments
     total = sum(len(labels) for _, _, labels in outside)
     start, tried, best = None, {}, (-1, 0.0, np.empty(0))
     for strength in sorted(real("strengths", c, above=0.0) for c in strengths):
         told(f"probe: C = {strength:g}")
-        fit = probe.fit(inside, classes, strength, start, iterations, moments, tolerance=COARSE)
+        fit = logistic.fit(inside, classes, strength, start, iterations, moments, tolerance=COARSE)
         start = fit.flat
         right = sum(int((fit.scores(features).argmax(1) == labels).sum()) for features, _, labels in outside)
         tried[f"{strength:g}"] = right / max(total, 1)
@@ -101,7 +102,7 @@ def standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (d,) of the columns, sums in float64; infinite for one that does not vary (`varying`): it
     counts as 0."""
     total, square = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-    parts = [features[low : low + probe.ROWS] for low in range(0, len(features), probe.ROWS)]
+    parts = [features[low : low + logistic.ROWS] for low in range(0, len(features), logistic.ROWS)]
     for part in parts:
         total += part.sum(0, dtype=np.float64)
     mean = total / len(features)

@@ -1,4 +1,4 @@
-r"""One trajectory of `dynlab.formulas.switched_flow_rates` from start to end: undecorated, compiled by `switched_run`.
+r"""One trajectory of `dynlab.formulas.switched_flow_rates` from start to end: undecorated, compiled by `any_training.flow`.
 
 Rodas5P (`formulas.rodas5p`) with an exact Jacobian (complex step) in the arc length of the orbit, log time being one of its
 coordinates. With g = (f, exp(-clock)), s = |W g| and v = J^T W^2 g/s, the system is dz/dtau = g/s with Jacobian

@@ -239,7 +239,7 @@ class FlowResult:
     """Plain arrays for N trajectories with n coordinates: `end` (N, n), `side` (N, m K), `at_times` (N, T, n),
     `trace_time` (P,), `trace` (P, n) (the last trajectory's), `learnt` (N, K), `marks` (N, 3) times of the first and
     second feature learnt and of the head's peak (nan: never), `snapshots` (N, 3, n) states there, `peak`, `drift`,
-    `time` (N,), `steps`, `rejected`, `status` (N,), a number of `population.status`, `rest` (N,) whether nothing moved any more
+    `time` (N,), `steps`, `rejected`, `status` (N,), see `population.status`, `rest` (N,) whether nothing moved any more
     before the end."""
 
     end: np.ndarray

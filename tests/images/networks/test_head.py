@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from dynlab.formulas import head_rules
 from dynlab.images import layers
 from dynlab.images.networks import head
-from dynlab.images.networks.rotations import spectrum
-from dynlab.images.settings import HEADS, OPTIMISERS
+from dynlab.images.networks.rotations import psd_spectrum
+from dynlab.images.settings import PICTURE_HEADS, PICTURE_OPTIMISERS
 from dynlab.images.training import optimise
 from dynlab.population.head_matrices import from_correlation, moving_correlation, norm_and_asymmetry
 from dynlab.tools.checks import SettingError
@@ -27,7 +27,7 @@ def product(part, z, weights):
     return float((part.forward(z, out) * weights).sum())
 
 
-@pytest.mark.parametrize("rule", HEADS)
+@pytest.mark.parametrize("rule", PICTURE_HEADS)
 @settings(max_examples=5)
 @given(half=st.integers(2, 5), m=st.integers(1, 5), seed=st.integers(0, 99))
 def test_gradients_are_differences(rule, half, m, seed):
@@ -76,7 +76,7 @@ def test_forward_is_the_matrix_times_each_output():
     np.testing.assert_allclose(out[3], part.matrix @ z[3], rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", PICTURE_OPTIMISERS)
 def test_the_diagonal_is_never_touched(name):
     m = 8
     part = head.make("off-diagonal", m, layers)
@@ -128,7 +128,7 @@ def test_the_head_of_any_correlation_is_the_theory_rule(rule, m, rank, seed):
     z = np.random.default_rng(seed).normal(size=(min(rank, m), m))
     correlation = z.T @ z
     expected = from_correlation(rule, correlation, 0.05)
-    np.testing.assert_allclose(head.from_correlation(rule, correlation, 0.05), expected, atol=3e-7)
+    np.testing.assert_allclose(head.head_from_correlation(rule, correlation, 0.05), expected, atol=3e-7)
 
 
 @settings(max_examples=20)
@@ -137,7 +137,7 @@ def test_the_spectrum_is_that_of_lapack(m, rank, seed, spread):
     rng = np.random.default_rng(seed)
     factor = rng.normal(size=(m, min(rank, m))) * 10.0 ** -rng.uniform(0.0, spread, min(rank, m))
     matrix = factor @ factor.T
-    values, vectors = spectrum(matrix)
+    values, vectors = psd_spectrum(matrix)
     size = 1e-300 + np.abs(matrix).max()
     np.testing.assert_allclose(values, np.linalg.eigvalsh(matrix), atol=1e-13 * size)
     np.testing.assert_allclose((vectors * values) @ vectors.T, matrix, atol=1e-13 * size)
@@ -147,11 +147,11 @@ def test_the_spectrum_is_that_of_lapack(m, rank, seed, spread):
 
 @pytest.mark.parametrize("rule", head.FROM_CORRELATION)
 def test_outputs_that_vanish_or_diverge_leave_a_head_that_says_so(rule):
-    np.testing.assert_array_equal(head.from_correlation(rule, np.zeros((3, 3)), 0.1), 0.1 * np.eye(3))
-    assert np.isnan(head.from_correlation(rule, np.full((3, 3), np.nan), 0.1)).all()
+    np.testing.assert_array_equal(head.head_from_correlation(rule, np.zeros((3, 3)), 0.1), 0.1 * np.eye(3))
+    assert np.isnan(head.head_from_correlation(rule, np.full((3, 3), np.nan), 0.1)).all()
 
 
-@pytest.mark.parametrize("rule", HEADS)
+@pytest.mark.parametrize("rule", PICTURE_HEADS)
 def test_a_head_goes_on_from_what_was_saved(rule):
     part, again = head.make(rule, 4, layers), head.make(rule, 4, layers)
     z = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)

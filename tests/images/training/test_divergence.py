@@ -17,9 +17,9 @@ from dynlab.images.comparison import runs as the_runs
 from dynlab.images.data import datasets
 from dynlab.images.settings import Pretraining
 from dynlab.images.training import run_folder, train
-from dynlab.images.verdict import NotFinite, verdict
+from dynlab.images.verdict import NotFinite, verdict_of
 from dynlab.images.worth import accuracy
-from dynlab.images.worth.spectrum import shape
+from dynlab.images.worth.spectrum import shape_of
 from dynlab.tools import checkpoint
 from tests.images import small
 
@@ -167,7 +167,10 @@ def told(tmp_path, capsys, settings, lines, known=()):
         run.step = numbers["step"]
         numbers = {"lr": 0.1, "head_asymmetry": math.nan} | numbers
         run._add(
-            {name: numbers[name] for name in run_folder.COLUMNS if name in numbers}, math.nan, io.StringIO(), io.StringIO()
+            {name: numbers[name] for name in run_folder.METRIC_COLUMNS if name in numbers},
+            math.nan,
+            io.StringIO(),
+            io.StringIO(),
         )
     return capsys.readouterr().err.splitlines()
 
@@ -206,7 +209,7 @@ VERDICTS = [
 @pytest.mark.parametrize(("settings", "numbers", "wanted"), VERDICTS)
 def test_verdicts_rest_on_what_the_loss_sees(settings, numbers, wanted):
     lines = [line(1), *(line(100 + i) for i in range(3)), line(**numbers)]
-    assert verdict(settings, lines) == wanted
+    assert verdict_of(settings, lines) == wanted
 
 
 def test_spread_by_hand():
@@ -238,8 +241,8 @@ def test_dino_is_measured_without_the_offset_of_a_row():
     """Independent outputs under a large common offset: alike as they are, not as the loss sees them."""
     rng = np.random.default_rng(3)
     z = rng.normal(size=(4000, 16)) + 10.0 * rng.normal(size=(4000, 1))
-    assert shape(z).rank < 1.3 and shape(z).mean_abs_correlation > 0.95
-    seen = shape(losses.seen("dino", z))
+    assert shape_of(z).rank < 1.3 and shape_of(z).mean_abs_correlation > 0.95
+    seen = shape_of(losses.seen("dino", z))
     assert seen.rank > 14.0 and seen.mean_abs_correlation < 0.1  # of 15 at most: each row sums to 0
     assert losses.seen("simclr", z) is z
 

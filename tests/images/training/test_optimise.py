@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dynlab.formulas import updates
 from dynlab.images import layers
 from dynlab.images.layers.updates import CHUNK
-from dynlab.images.settings import OPTIMISERS
+from dynlab.images.settings import PICTURE_OPTIMISERS
 from dynlab.images.training import optimise
 from dynlab.tools.checks import SettingError
 from tests.images import naive_losses as naive
@@ -76,7 +76,7 @@ def large(name):
     return p, gradients[:3], optimise.make(name, p, mask, layers, segments, weight_decay=0.1)
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", PICTURE_OPTIMISERS)
 def test_the_bits_do_not_depend_on_the_number_of_threads(name):
     results, before = [], numba.get_num_threads()
     for threads in (1, before):
@@ -89,7 +89,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(name):
     np.testing.assert_array_equal(*results)
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", PICTURE_OPTIMISERS)
 def test_vectors_of_several_chunks_are_updated_to_the_end(name):
     p, gradients, made = large(name)
     mask = made.decays
@@ -103,7 +103,7 @@ def test_vectors_of_several_chunks_are_updated_to_the_end(name):
     np.testing.assert_allclose(walk(made, p, gradients, 0.01), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", PICTURE_OPTIMISERS)
 def test_a_run_goes_on_from_what_was_saved(name):
     p, gradients, mask = problem(30, 3, "float32")
     segments = [("a", 0, 30, ())]
@@ -155,13 +155,13 @@ def test_a_tensor_without_norm_keeps_the_rate():
 
 def test_schedules():
     steps = 100
-    cosine = [optimise.factor("cosine", i, steps) for i in range(steps)]
+    cosine = [optimise.schedule_factor("cosine", i, steps) for i in range(steps)]
     assert cosine[0] == 1.0 and cosine[50] == pytest.approx(0.5) and cosine == sorted(cosine, reverse=True)
-    assert optimise.factor("cosine", steps, steps, last=0.1) == pytest.approx(0.1)
-    assert [optimise.factor("constant", i, steps) for i in (0, 99)] == [1.0, 1.0]
-    drops = [optimise.factor("step", i, steps, milestones=(0.5, 0.75), drop=0.2) for i in (49, 50, 74, 75)]
+    assert optimise.schedule_factor("cosine", steps, steps, last=0.1) == pytest.approx(0.1)
+    assert [optimise.schedule_factor("constant", i, steps) for i in (0, 99)] == [1.0, 1.0]
+    drops = [optimise.schedule_factor("step", i, steps, milestones=(0.5, 0.75), drop=0.2) for i in (49, 50, 74, 75)]
     assert drops == pytest.approx([1.0, 0.2, 0.2, 0.04])
-    warm = [optimise.factor("cosine", i, steps, warm_up=10) for i in (0, 4, 9, 10, 55)]
+    warm = [optimise.schedule_factor("cosine", i, steps, warm_up=10) for i in (0, 4, 9, 10, 55)]
     assert warm == pytest.approx([0.1, 0.5, 1.0, 1.0, 0.5])
 
 
@@ -173,9 +173,9 @@ def test_schedules():
         (lambda p, d: optimise.make("sgd", p, d, layers, momentum=-0.1), "momentum=-0.1"),
         (lambda p, d: optimise.make("sgd", p, d[:-1], layers), "decays="),
         (lambda p, d: optimise.make("lars", p, d, layers, [("a", 0, 3, ())]), "segments="),
-        (lambda p, d: optimise.factor("linear", 0, 10), "schedule='linear'"),
-        (lambda p, d: optimise.factor("constant", 0, 10, drop=2), "schedule="),
-        (lambda p, d: optimise.factor("cosine", 0, 10, warm_up=11), "warm_up=11"),
+        (lambda p, d: optimise.schedule_factor("linear", 0, 10), "schedule='linear'"),
+        (lambda p, d: optimise.schedule_factor("constant", 0, 10, drop=2), "schedule="),
+        (lambda p, d: optimise.schedule_factor("cosine", 0, 10, warm_up=11), "warm_up=11"),
     ],
 )
 def test_what_is_refused(call, word):

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynlab.images import probe
+from dynlab.images import logistic
 from dynlab.images.worth import accuracy
 from dynlab.images.worth import knn as knn_module
-from dynlab.images.worth import spectrum as the_spectrum
 from dynlab.images.worth.knn import knn, knn_scores
 from dynlab.images.worth.probe import STRENGTHS, choose_strength, linear_probe, standard, stratified
+from dynlab.images.worth.spectrum import shape_of
 from dynlab.population import moments
 from dynlab.tools.checks import SettingError
 from dynlab.tools.intervals import wilson
@@ -74,7 +74,7 @@ def test_knn_counts_pictures_and_says_how():
 def test_the_probe_minimises_what_it_says_it_does(n, d, classes, seed):
     rng = np.random.default_rng(seed)
     features, labels = rng.normal(size=(n, d)), rng.integers(0, classes, n)
-    problem = probe.Logistic(probe.blocks(features, labels), classes, 0.3)
+    problem = logistic.Logistic(logistic.blocks(features, labels), classes, 0.3)
     flat = rng.normal(size=(d + 1) * classes)
     value, gradient = problem(flat)
     assert value == pytest.approx(naive.logistic(flat, features, labels, classes, 0.3), rel=1e-12)
@@ -87,23 +87,23 @@ def test_the_probe_minimises_what_it_says_it_does(n, d, classes, seed):
 def test_blocks_change_only_the_order_of_sums(monkeypatch):
     features, labels = clouds(300, 5, 3, 2, dtype="float64")
     flat = np.random.default_rng(0).normal(size=18)
-    whole = probe.Logistic(probe.blocks(features, labels), 3, 1.0)(flat)
-    monkeypatch.setattr(probe, "ROWS", 37)
-    parts = probe.blocks(features, labels)
+    whole = logistic.Logistic(logistic.blocks(features, labels), 3, 1.0)(flat)
+    monkeypatch.setattr(logistic, "ROWS", 37)
+    parts = logistic.blocks(features, labels)
     assert [len(part[0]) for part in parts] == [37] * 8 + [4]
-    value, gradient = probe.Logistic(parts, 3, 1.0)(flat)
+    value, gradient = logistic.Logistic(parts, 3, 1.0)(flat)
     assert value == pytest.approx(whole[0], rel=1e-13)
     np.testing.assert_allclose(gradient, whole[1], atol=1e-14)
-    np.testing.assert_allclose(probe.second_moments(parts), features.T @ features / 300, rtol=1e-12)
+    np.testing.assert_allclose(logistic.second_moments(parts), features.T @ features / 300, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_fit_is_a_minimum(dtype):
     """Found by Newton's method with second differences of loops in float64, to which the fit owes nothing."""
     features, labels = clouds(400, 5, 3, 2, dtype=dtype)
-    fit = probe.fit(probe.blocks(features, labels), 3, 1.0)
-    assert fit.converged and fit.left <= probe.TOLERANCE and fit.slope < 1e-3
-    exact = probe.Logistic(probe.blocks(features.astype(float), labels), 3, 1.0)
+    fit = logistic.fit(logistic.blocks(features, labels), 3, 1.0)
+    assert fit.converged and fit.left <= logistic.TOLERANCE and fit.slope < 1e-3
+    exact = logistic.Logistic(logistic.blocks(features.astype(float), labels), 3, 1.0)
     x = np.zeros(18)
     for _ in range(8):
         columns = [(exact(x + 1e-4 * e)[1] - exact(x - 1e-4 * e)[1]) / 2e-4 for e in np.eye(18)]
@@ -117,12 +117,12 @@ def test_the_fit_is_a_minimum(dtype):
 def test_the_verdict_is_the_slope_s_and_no_other():
     """Cut short it has not converged; where differences of J are rounding only, it has."""
     features, labels = clouds(400, 5, 3, 2)
-    parts = probe.blocks(features, labels)
-    cut = probe.fit(parts, 3, 1.0, iterations=1)
-    assert not cut.converged and cut.left > probe.TOLERANCE
-    close = probe.fit(parts, 3, 1.0, tolerance=1e-10)
+    parts = logistic.blocks(features, labels)
+    cut = logistic.fit(parts, 3, 1.0, iterations=1)
+    assert not cut.converged and cut.left > logistic.TOLERANCE
+    close = logistic.fit(parts, 3, 1.0, tolerance=1e-10)
     assert close.converged and close.slope < 1e-4
-    again = probe.fit(parts, 3, 1.0, start=close.flat)
+    again = logistic.fit(parts, 3, 1.0, start=close.flat)
     assert again.converged and again.iterations == 0
 
 
@@ -131,9 +131,9 @@ def test_the_factor_and_its_inverse_are_those_of_lapack(d):
     rng = np.random.default_rng(d)
     matrix = rng.normal(size=(d, 2 * d))
     matrix = matrix @ matrix.T / d + 1e-3 * np.eye(d)
-    factor = probe.cholesky(matrix)
+    factor = logistic.cholesky(matrix)
     np.testing.assert_allclose(factor, np.linalg.cholesky(matrix), atol=1e-12 * np.abs(factor).max() * d)
-    np.testing.assert_allclose(probe.inverse_of_lower(factor) @ factor, np.eye(d), atol=1e-11 * d)
+    np.testing.assert_allclose(logistic.inverse_of_lower(factor) @ factor, np.eye(d), atol=1e-11 * d)
 
 
 @pytest.mark.parametrize("size", [1.0, 1e-3, 40.0])
@@ -144,11 +144,11 @@ def test_the_search_finds_minima_of_convex_functions(size):
     def flattening(x):
         return float(np.log(np.cosh(np.clip(x - a, -300, 300))).sum()), np.tanh(x - a)
 
-    place, slope, count = probe.minimise(flattening, np.zeros(5), 200, 1e-12)
+    place, slope, count = logistic.minimise(flattening, np.zeros(5), 200, 1e-12)
     np.testing.assert_allclose(place, a, atol=1e-5)
     assert np.abs(slope).max() < 2e-6 and count < 60
     curvature = np.array([1.0, 3.0, 10.0, 30.0, 100.0])
-    place, _, _ = probe.minimise(lambda x: (0.0, curvature * (x - a)), np.zeros(5), 200, 1e-20)
+    place, _, _ = logistic.minimise(lambda x: (0.0, curvature * (x - a)), np.zeros(5), 200, 1e-20)
     np.testing.assert_allclose(place, a, rtol=1e-8)
 
 
@@ -161,7 +161,7 @@ def test_threads_change_no_bit_of_neighbours_and_probe():
             numba.set_num_threads(threads)
             mean, deviation = standard(train)
             parts = accuracy.standard_blocks(train, labels, np.ones(500, bool), mean, deviation)
-            fit = probe.fit(parts, 5, 0.1)
+            fit = logistic.fit(parts, 5, 0.1)
             votes = knn_scores(train, labels, test, 20, 0.1)
             found.append((fit.flat.tobytes(), votes.tobytes(), linear_probe(train, labels, test, test_labels)))
     finally:
@@ -171,14 +171,14 @@ def test_threads_change_no_bit_of_neighbours_and_probe():
 
 THREADS = """
 import sys, numpy as np
-from dynlab.images import probe
+from dynlab.images import logistic
 from dynlab.images.worth import knn
 from dynlab.images.worth.probe import standard, standard_blocks
 rng = np.random.default_rng(0)
 labels = rng.integers(0, 7, 3000)
 features = (np.eye(7, 200)[labels] + rng.normal(size=(3000, 200))).astype(np.float32)
 mean, deviation = standard(features)
-fit = probe.fit(standard_blocks(features, labels, np.ones(3000, bool), mean, deviation), 7, 0.1)
+fit = logistic.fit(standard_blocks(features, labels, np.ones(3000, bool), mean, deviation), 7, 0.1)
 sys.stdout.write(fit.flat.tobytes().hex())
 sys.stdout.write(knn.knn_scores(features[:2000], labels[:2000], features[2000:], 50, 0.1).tobytes().hex())
 """
@@ -236,10 +236,10 @@ def test_the_features_of_most_curvature_are_found_as_fast_as_the_others():
     rng = np.random.default_rng(5)
     features, labels = clouds(300, 6, 3, 2, dtype="float64")
     mixed = features @ np.diag([3.0, 1, 1, 0.3, 0.1, 0.03]) @ rng.normal(size=(6, 6))
-    parts = probe.blocks(mixed, labels)
-    known = probe.fit(parts, 3, 1.0, iterations=2000)
-    blind = probe.fit(parts, 3, 1.0, iterations=2000, moments=np.eye(6))
-    values = [probe.Logistic(parts, 3, 1.0)(fit.flat)[0] for fit in (known, blind)]
+    parts = logistic.blocks(mixed, labels)
+    known = logistic.fit(parts, 3, 1.0, iterations=2000)
+    blind = logistic.fit(parts, 3, 1.0, iterations=2000, moments=np.eye(6))
+    values = [logistic.Logistic(parts, 3, 1.0)(fit.flat)[0] for fit in (known, blind)]
     assert values[0] == pytest.approx(values[1], abs=1e-4)
     assert known.iterations < blind.iterations
 
@@ -263,7 +263,7 @@ def test_the_strength_is_chosen_where_the_held_out_part_says():
     """Few pictures, many features that mean nothing: all but strong shrinkage overfits."""
     train, labels = clouds(120, 100, 2, 3, apart=1.5, dtype="float64")
     held = stratified(labels, 0.3)
-    inside, outside = (probe.blocks(train[part], labels[part]) for part in (~held, held))
+    inside, outside = (logistic.blocks(train[part], labels[part]) for part in (~held, held))
     chosen, tried, _ = choose_strength(inside, outside, 2, (1e3, 1e-3))
     assert chosen == 1e-3 and tried["0.001"] >= tried["1000"]
 
@@ -279,7 +279,7 @@ def test_no_larger_strengths_are_tried_where_one_is_worse_beyond_doubt(monkeypat
             right = next(counts)
             return np.eye(2)[np.where(np.arange(10000) < right, 0, 1)]
 
-    monkeypatch.setattr(probe, "fit", lambda *given, **more: Told())
+    monkeypatch.setattr(logistic, "fit", lambda *given, **more: Told())
     part = (np.zeros((10000, 1)), np.zeros((1, 10000)), np.zeros(10000, int))
     chosen, tried, _ = choose_strength([part], [part], 2, (1.0, 2.0, 3.0, 4.0, 5.0), moments=np.eye(1))
     assert chosen == 2.0 and tried == {"1": 0.5, "2": 0.52, "3": 0.5195, "4": 0.49}
@@ -298,12 +298,12 @@ def test_the_held_out_part_has_its_share_of_each_class(counts, share):
 def test_the_shape_of_known_clouds():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(20000, 6))
-    shape = the_spectrum.shape(z)
+    shape = shape_of(z)
     assert shape.rank == pytest.approx(6, abs=0.01) and shape.covariance_rank == pytest.approx(6, abs=0.01)
     assert shape.mean_abs_correlation < 0.02 and shape.dead == 0
-    collapsed = the_spectrum.shape(z[:, :1] * np.array([1.0, -2.0, 3.0]) + 5.0)
+    collapsed = shape_of(z[:, :1] * np.array([1.0, -2.0, 3.0]) + 5.0)
     assert collapsed.rank == pytest.approx(1, abs=1e-6) and collapsed.mean_abs_correlation == pytest.approx(1)
-    stretched = the_spectrum.shape(z * np.array([100.0, 1, 1, 1, 1, 1]))
+    stretched = shape_of(z * np.array([100.0, 1, 1, 1, 1, 1]))
     assert stretched.rank > 5.9 and stretched.covariance_rank < 1.02
     assert stretched.spectrum[0] == pytest.approx(1e4, rel=0.05)
     assert list(stretched.spectrum) == sorted(stretched.spectrum, reverse=True)
@@ -312,7 +312,7 @@ def test_the_shape_of_known_clouds():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_rank_and_correlations_are_those_of_numpy_and_the_theory(dtype):
     z = (np.random.default_rng(1).normal(size=(50, 4)) @ np.random.default_rng(2).normal(size=(4, 4)) + 100.0).astype(dtype)
-    shape = the_spectrum.shape(z)
+    shape = shape_of(z)
     correlation = np.corrcoef(z.astype(float).T)
     assert shape.rank == pytest.approx(moments.spectral_rank(correlation), rel=1e-9)
     assert shape.mean_abs_correlation == pytest.approx(np.abs(correlation[~np.eye(4, dtype=bool)]).mean(), rel=1e-9)
@@ -322,9 +322,9 @@ def test_the_rank_and_correlations_are_those_of_numpy_and_the_theory(dtype):
 def test_features_that_never_vary_are_counted_and_left_out():
     z = np.random.default_rng(0).normal(size=(1000, 4)).astype(np.float32)
     z[:, 1] = 0.1
-    shape = the_spectrum.shape(z)
+    shape = shape_of(z)
     assert shape.dead == 1 and shape.mean_abs_correlation < 0.1 and shape.spectrum[-1] == 0.0
-    nothing = the_spectrum.shape(np.ones((10, 3)))
+    nothing = shape_of(np.ones((10, 3)))
     assert nothing.dead == 3 and np.isnan(nothing.mean_abs_correlation)
     probe = linear_probe(z, np.arange(1000) % 2, z, np.arange(1000) % 2)
     assert 0.4 < probe.share < 0.65
@@ -339,10 +339,10 @@ def test_a_feature_that_varies_by_rounding_alone_does_not_vary(dtype):
     for _ in range(3):
         blurred = z.copy()
         blurred[:, 1] *= 1 + np.finfo(dtype).eps * rng.integers(-1, 2, 400).astype(dtype)
-        assert the_spectrum.shape(blurred) == the_spectrum.shape(z) and the_spectrum.shape(z).dead == 1
+        assert shape_of(blurred) == shape_of(z) and shape_of(z).dead == 1
         assert linear_probe(blurred, labels, z, labels) == linear_probe(z, labels, z, labels)
     everything = np.full((400, 3), 0.1, dtype) * (1 + np.finfo(dtype).eps * rng.integers(-1, 2, (400, 3)).astype(dtype))
-    assert repr(the_spectrum.shape(everything)) == repr(the_spectrum.shape(np.full((400, 3), 0.1, dtype)))
+    assert repr(shape_of(everything)) == repr(shape_of(np.full((400, 3), 0.1, dtype)))
 
 
 @pytest.mark.parametrize("pictures, features", [(2000, 6), (40, 90)])
@@ -350,7 +350,7 @@ def test_eigenvalues_that_vanish_are_zero_in_the_spectrum(pictures, features):
     """Rank 3 by construction: the entropies are those of three numbers, whatever rounding leaves of the others."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(pictures, 3)) @ rng.normal(size=(3, features))
-    shape = the_spectrum.shape(z)
+    shape = shape_of(z)
     values = np.linalg.svd(z - z.mean(0), compute_uv=False)[:3] ** 2 / pictures
     assert shape.spectrum[3:] == (0.0,) * (features - 3)
     np.testing.assert_allclose(shape.spectrum[:3], values, rtol=1e-12)

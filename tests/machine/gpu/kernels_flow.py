@@ -6,10 +6,10 @@ import pytest
 import dynlab
 from dynlab import Model
 from dynlab.machine import gpu
-from dynlab.population.order_parameters import draw
+from dynlab.population.order_parameters import draw_order_parameters
 from dynlab.population.pair import cuda, flow
 from dynlab.population.starts import draw_start
-from dynlab.population.status import NAMES
+from dynlab.population.status import STATUS_NAMES
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 FIELDS = ("end", "side", "learnt", "marks", "snapshots", "peak", "drift", "time", "steps", "rejected", "status")
@@ -18,7 +18,7 @@ SHORT = {"rtol": 1e-3, "settle": True, "max_steps": 40}
 
 
 def starts(model, count, seed=0, dim=20):
-    drawn = [draw(model, dim, np.random.default_rng((seed, i))) for i in range(count)]
+    drawn = [draw_order_parameters(model, dim, np.random.default_rng((seed, i))) for i in range(count)]
     signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
     return flow.encode_arrays(model, signal, gram, np.tile(np.eye(2), (count, 1, 1)))
 
@@ -86,7 +86,7 @@ def test_status_of_what_is_not_finite():
     z[1, 0] = np.nan
     how = SHORT | {"head_rate": 0.1, "until": 3.0}
     here, there = (run(model, z, side, **how) for run in (flow.run_flow, cuda.run_flow))
-    assert NAMES[int(there.status[1])] == "not finite"
+    assert STATUS_NAMES[int(there.status[1])] == "not finite"
     alike(here, there, 1e-12)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynlab.population.pair import flow
-from dynlab.population.status import NAMES
+from dynlab.population.status import STATUS_NAMES
 
 DEGREE = {"relu": 1, "cubic": 3, "relu3": 3, "linear": 1}
 
@@ -38,7 +38,7 @@ def run(model, start, head_rate, times, rtol) -> Run:
     )
     end = tuple(part[0] for part in flow.decode(model, result.end, side))
     states = flow.decode(model, result.at_times[0], side)
-    return Run(*states, end, result.time[0], *result.marks[0], NAMES[int(result.status[0])])
+    return Run(*states, end, result.time[0], *result.marks[0], STATUS_NAMES[int(result.status[0])])
 
 
 def apart(mine, reference) -> float:

@@ -11,7 +11,7 @@ import dynlab
 from dynlab import Model, OrderParameters
 from dynlab.population.pair import flow
 from dynlab.population.starts import draw_start
-from dynlab.population.status import NAMES
+from dynlab.population.status import STATUS_NAMES
 
 MODEL = Model()
 
@@ -69,7 +69,7 @@ def test_states_that_are_not_finite(bad):
     spoilt[1, 0] = bad
     options = {"head_rate": 0.01, "until": 1e4, "rtol": 1e-6, "settle": False}
     good, mixed = (flow.run_flow(MODEL, states, side, **options) for states in (z, spoilt))
-    names = [NAMES[code] for code in mixed.status.tolist()]
+    names = [STATUS_NAMES[code] for code in mixed.status.tolist()]
     assert names == ["until", "not finite", "until"]
     np.testing.assert_array_equal(mixed.end[[0, 2]], good.end[[0, 2]])
 

@@ -16,7 +16,7 @@ LOSSES, HEAD, ROWS = "dynlab/images/losses.py", "dynlab/images/networks/head.py"
 FORMULAS, UPDATES = "dynlab/formulas/updates.py", "dynlab/images/layers/updates.py"
 OPTIMISE, ACCURACY = "dynlab/images/training/optimise.py", "dynlab/images/worth/accuracy.py"
 DENSE, NORMALISE = "dynlab/images/layers/dense.py", "dynlab/images/layers/normalise.py"
-PROBE, LINEAR, SPECTRUM = "dynlab/images/probe.py", "dynlab/images/worth/probe.py", "dynlab/images/worth/spectrum.py"
+PROBE, LINEAR, SPECTRUM = "dynlab/images/logistic.py", "dynlab/images/worth/probe.py", "dynlab/images/worth/spectrum.py"
 NEIGHBOURS, ROTATIONS = "dynlab/images/worth/neighbours.py", "dynlab/images/networks/rotations.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
@@ -54,7 +54,7 @@ FAULTS = {
     "cosine that ignores the warm-up": (OPTIMISE, "(step - warm_up, max(steps - warm_up, 1)", "(step, max(steps, 1)"),
     "the last of equal neighbours": (NEIGHBOURS, "row[j] > best[0]", "row[j] >= best[0]"),
     "votes without temperature": (NEIGHBOURS, "(values[i, j] - top) / temperature", "(values[i, j] - top)"),
-    "test pictures standardised in another way": (LINEAR, "probe.ROWS] - mean)", "probe.ROWS] - mean - 1.0)"),
+    "test pictures standardised in another way": (LINEAR, "logistic.ROWS] - mean)", "logistic.ROWS] - mean - 1.0)"),
     "C chosen upside down": (LINEAR, "if right > best[0] else best", "if right < best[0] or best[0] < 0 else best"),
     "every C is tried": (LINEAR, "if best[0] - right > DOUBT", "if best[0] - right > 1e9 * DOUBT"),
     "the penalty's slope without C": (PROBE, "gradient[:-1] += self.penalty * weights", "gradient[:-1] += weights"),

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab.ensembles.ensemble import TURNING, turned
-from dynlab.explanation.recorded import Recorded
+from dynlab.ensembles.ensemble import TURNING, common_feature
+from dynlab.explanation.recorded import RecordedRun
 from dynlab.population import terms
 from dynlab.population.invariants import head_bound
 from dynlab.population.moments import MERGED, carried, output_rank
@@ -44,7 +44,7 @@ RATES = (1e-6, 10.0, 71)  # eta_head/eta that are looked through for one at whic
 
 
 @dataclass(frozen=True)
-class Roles:
+class RolesOfRun:
     """Numbers of the neurons and features, from 0."""
 
     lender: int
@@ -95,7 +95,7 @@ class Foretold:
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
+class Diagnosis:
     """What there is to say of a recorded run, as numbers. Times are those of the flow.
 
     index, phase : the record explained, and the phase there. times : T_1 ... T_4, nan where they have not come. alone : when
@@ -104,10 +104,10 @@ class Finding:
     goes on.
     """
 
-    run: Recorded
+    run: RecordedRun
     index: int
     phase: str
-    roles: Roles | None
+    roles: RolesOfRun | None
     times: dict
     alone: float
     foretold: Foretold | None
@@ -121,7 +121,7 @@ class Finding:
     final_cosines: np.ndarray = field(default_factory=lambda: np.full((2, 2), np.nan))
 
     @property
-    def who(self) -> Roles:
+    def who(self) -> RolesOfRun:
         """`roles`, of a run in which a feature was learnt."""
         assert self.roles is not None
         return self.roles
@@ -140,10 +140,10 @@ class Finding:
     @property
     def turning(self) -> int | None:
         """The feature that both neurons have turned to, None where there is none."""
-        return turned(self.run.model, self.now.signal, self.now.gram)
+        return common_feature(self.run.model, self.now.signal, self.now.gram)
 
 
-def find(run: Recorded, at: float | None = None, ahead: bool = True) -> Finding:
+def diagnose(run: RecordedRun, at: float | None = None, ahead: bool = True) -> Diagnosis:
     """Numbers about a run at the record next to the time `at` (None: the last). ahead: follow the theory on from the end."""
     index = len(run.time) - 1 if at is None else int(np.abs(run.time - at).argmin())
     whole, added = run, ()
@@ -160,7 +160,7 @@ def find(run: Recorded, at: float | None = None, ahead: bool = True) -> Finding:
         phase, final = "stuck" if index == last else phase, "stuck"
     top = np.abs(whole.head - np.eye(2) * whole.head).max((1, 2))
     now = moment(run, index)
-    return Finding(
+    return Diagnosis(
         run=run, index=index, phase=phase, roles=roles, times=times, alone=alone, foretold=foretold(run),
         moments=moments(whole, times, roles), now=now, rank=float(output_rank(run.model, now.signal, now.gram)),
         peak=float(top.max()), bound=bound_of(whole, top), ahead=added,
@@ -168,12 +168,12 @@ def find(run: Recorded, at: float | None = None, ahead: bool = True) -> Finding:
     )  # fmt: skip
 
 
-def follows_on(run: Recorded) -> bool:
+def follows_on(run: RecordedRun) -> bool:
     """Whether the exact flow can go on from any state of this run."""
     return run.training.is_papers and run.optimiser == "sgd"
 
 
-def followed(run: Recorded) -> Recorded:
+def followed(run: RecordedRun) -> RecordedRun:
     """The run, continued by the exact flow from its last record."""
     from dynlab.population.scaling import horizon
     from dynlab.population.simulate import simulate
@@ -191,7 +191,7 @@ def followed(run: Recorded) -> Recorded:
     return replace(run, marks={}, **joined)
 
 
-def events(run: Recorded) -> tuple[dict, float, Roles | None]:
+def events(run: RecordedRun) -> tuple[dict, float, RolesOfRun | None]:
     """T_1 ... T_4; when the other neuron has learnt something as well; who is who (None before T_1)."""
     cosines = squared_cosines(run.signal, run.gram)
     times = dict.fromkeys(("T_1", "T_2", "T_3", "T_4"), np.nan)
@@ -199,7 +199,7 @@ def events(run: Recorded) -> tuple[dict, float, Roles | None]:
     if not len(learnt):
         return times, np.nan, None
     lender, first = np.unravel_index(int(cosines[learnt[0]].argmax()), (2, 2))
-    roles = Roles(int(lender), 1 - int(lender), int(first), 1 - int(first))
+    roles = RolesOfRun(int(lender), 1 - int(lender), int(first), 1 - int(first))
     times["T_1"] = _known(run, "first", run.time[learnt[0]])
     second = np.flatnonzero((cosines[:, :, roles.second] > DOMINANT).any(1))
     if len(second):
@@ -211,7 +211,7 @@ def events(run: Recorded) -> tuple[dict, float, Roles | None]:
     return times, alone, roles
 
 
-def _head_times(run: Recorded) -> dict:
+def _head_times(run: RecordedRun) -> dict:
     """T_2 and T_4, where the head has begun to return."""
     top = np.abs(run.head - np.eye(2) * run.head).max((1, 2))
     place = int(top.argmax())
@@ -222,13 +222,13 @@ def _head_times(run: Recorded) -> dict:
     return found | ({"T_4": float(run.time[place + back[0]])} if len(back) else {})
 
 
-def _known(run: Recorded, name: str, recorded: float) -> float:
+def _known(run: RecordedRun, name: str, recorded: float) -> float:
     """The time of an event as the run's solver located it, else that of the record which shows it."""
     time = run.marks.get(name, np.nan)
     return float(time if np.isfinite(time) else recorded)
 
 
-def phase_at(run: Recorded, index: int, times: dict, roles: Roles | None) -> str:
+def phase_at(run: RecordedRun, index: int, times: dict, roles: RolesOfRun | None) -> str:
     """The phase of a record: "I" ... "IV", "rest", "collapsed"; "I", "alone", "diverse", "opposite" if no head trains."""
     if not alive(run, index):
         return "vanished"
@@ -250,12 +250,12 @@ def phase_at(run: Recorded, index: int, times: dict, roles: Roles | None) -> str
     return "rest" if after("T_4") else "IV"
 
 
-def alive(run: Recorded, index: int) -> bool:
+def alive(run: RecordedRun, index: int) -> bool:
     """Whether every neuron has some length left at a record."""
     return bool((sizes(run.signal[index], run.gram[index]) > 0.0).all())
 
 
-def moments(run: Recorded, times: dict, roles: Roles | None) -> dict[str, Moment]:
+def moments(run: RecordedRun, times: dict, roles: RolesOfRun | None) -> dict[str, Moment]:
     """The representative state of every phase that the run has gone through."""
     found = {}
     first = times["T_1"]
@@ -285,7 +285,7 @@ def moments(run: Recorded, times: dict, roles: Roles | None) -> dict[str, Moment
     return found
 
 
-def lost(run: Recorded, times: dict, roles: Roles) -> dict[str, Moment]:
+def lost(run: RecordedRun, times: dict, roles: RolesOfRun) -> dict[str, Moment]:
     """The state at which lending pushes the lender most towards the second feature; {} where it never does."""
     best, found = 0.0, {}
     for index in np.flatnonzero(run.time >= times["T_1"]).tolist():
@@ -298,7 +298,7 @@ def lost(run: Recorded, times: dict, roles: Roles) -> dict[str, Moment]:
     return found
 
 
-def moment(run: Recorded, index: int) -> Moment:
+def moment(run: RecordedRun, index: int) -> Moment:
     """A record with the terms of its force."""
     state = run.signal[index], run.gram[index], run.head[index]
     split = terms.terms(run.model, *state) if has_terms(run.training) and alive(run, index) else None
@@ -311,7 +311,7 @@ def has_terms(training: Training) -> bool:
     return training.changed().keys() <= allowed
 
 
-def bound_of(run: Recorded, top: np.ndarray) -> float:
+def bound_of(run: RecordedRun, top: np.ndarray) -> float:
     """The bound sqrt(r/q)|w_j(0)| of the row with the head's largest entry; nan for a head that does not train."""
     if not run.rate > 0.0:
         return np.nan
@@ -320,7 +320,7 @@ def bound_of(run: Recorded, top: np.ndarray) -> float:
     return float(head_bound(run.model, run.signal[0], run.gram[0], run.rate)[row])
 
 
-def foretold(run: Recorded) -> Foretold | None:
+def foretold(run: RecordedRun) -> Foretold | None:
     """The theory for large dimensions of the run's start; None where there is none."""
     cubic = run.model.activation == "cubic" and limit.has_race(run.model)
     if not cubic or not run.training.is_papers or run.optimiser != "sgd":
@@ -336,7 +336,7 @@ def foretold(run: Recorded) -> Foretold | None:
     return Foretold(times, first, first + float(lasts), bool(fate.merged[0]), lead, same_sign, slip)
 
 
-def rescuing_rates(run: Recorded) -> np.ndarray:
+def rescuing_rates(run: RecordedRun) -> np.ndarray:
     """Rates eta_head/eta at which `limit.fate` says that the run's start is rescued, those nearest to its own first; not the
     rates next to one at which it is not."""
     rates = np.geomspace(*RATES)
@@ -346,7 +346,7 @@ def rescuing_rates(run: Recorded) -> np.ndarray:
     return rates[inner][np.argsort(np.abs(np.log(rates[inner] / run.rate)), kind="stable")]
 
 
-def gains(finding: Finding, at: Moment) -> tuple[float, float] | None:
+def gains(finding: Diagnosis, at: Moment) -> tuple[float, float] | None:
     """How many times as fast the borrower's second and first signals grow as at the same state with E = I; None for
     trainings other than the paper's."""
     if not finding.run.training.is_papers:
