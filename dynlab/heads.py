@@ -4,8 +4,8 @@ Every head and normalisation is pretrained from several seeds with the settings 
 run are measured, beside those of the networks before training. DirectPred and DirectCopy have the moving-average target that
 they were published with (`PUBLISHED`); what stands after a colon is where the head starts, or which target it has. A run
 that diverges is told and left out of the tables, and the others go on. A run is a folder of `dynlab.pretrain` with an
-evaluate.json in it; those that are there already are not made again, so the same command continues a contest that was
-stopped.
+evaluate.json in it; those that are there already are not made again, so the same command continues a comparison that
+was stopped.
 """
 
 from __future__ import annotations

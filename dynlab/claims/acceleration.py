@@ -7,9 +7,24 @@ far more. Which of the two routes a start takes decides it (claim 11; derivation
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from dynlab.claims.claim import PAPER, Finding, Panel, Record, Runs, Scale, ScanPoint, law_curve, median_curve, share, within
+from dynlab.claims.claim import (
+    PAPER,
+    Curve,
+    Finding,
+    Panel,
+    Record,
+    Runs,
+    Scale,
+    ScanPoint,
+    law_curve,
+    median_curve,
+    share,
+    within,
+)
 from dynlab.claims.first_feature import main_scan
 from dynlab.population.pair.phases import acceleration, at_event, growth, rescued, residual, roles
 from dynlab.population.stepping import FIRST, PEAK, SECOND
@@ -22,6 +37,7 @@ FIT_FROM = 10**6
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """The main scan, and the same starts stopped at a time proportional to d^2, when the alignment is measured."""
     return [*main_scan(scale), *_stopped(scale)]
 
 
@@ -52,79 +68,71 @@ def states(run, event: int):
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """Whether w_2 goes to v_2 as d^(-1/2), and whether the head speeds it up: by dynlab's comparison and by the paper's."""
     scan = main_scan(scale)
+    alignment, towards = _alignment(scale, runs)
+    since_first, faster = _since_first(scan, runs)
+    records = [alignment, *_at_the_peak(runs[scan[-1]], f"d = {scan[-1].dim:.0e}"), since_first]
+    curves = [*towards, *faster]
+    return Finding(records, Panel("phase III: acceleration", "dimension d", "distance, acceleration", curves))
+
+
+def _alignment(scale: Scale, runs: Runs) -> tuple[Record, list[Curve]]:
+    """How near w_2 comes to v_2 in a time proportional to d^2."""
     off = [distance_from_v(runs[p]) for p in _stopped(scale)]
-    off_fit = median_law(scale.dims, np.array(off).T)
-    far = [n for n, p in enumerate(scan) if p.dim >= FIT_FROM]
-    gains = acceleration(PAPER, *states(runs[scan[-1]], PEAK))
-    since = [growth(PAPER, *states(runs[p], PEAK)) / growth(PAPER, *states(runs[p], FIRST)) for p in scan]
-    since_fit = median_law([scan[n].dim for n in far], np.array([since[n] for n in far]).T)
+    fit = median_law(scale.dims, np.array(off).T)
+    statement = f"median ||w_2 - beta_2 v_2|| ~ d^c at time {UNTIL:g} d^2"
+    verdict = within(fit.low, fit.high, -0.6, -0.4)
+    record = Record(5, "alignment", statement, -0.5, fit.exponent, fit.low, fit.high, verdict)
+    label = r"$\|w_2 - \beta_2 v_2\|$"
+    return record, [median_curve(label, scale.dims, off), law_curve(fit, scale.dims, "d")]
+
+
+def _at_the_peak(run, top: str) -> Iterator[Record]:
+    """What the head does at its peak in the largest dimension; top: that dimension in words."""
+    gains = acceleration(PAPER, *states(run, PEAK))
     known = ~np.isnan(gains.second)
     error = float(np.nanmax(np.abs(gains.predicted / gains.second - 1.0)))
     favoured = share(gains.second[known] > gains.first[known])
-    moved = median_interval(movement(runs[scan[-1]]))
-    gain, top = median_interval(gains.second), f"d = {scan[-1].dim:.0e}"
-    records = [
-        Record(
-            5,
-            "alignment",
-            f"median ||w_2 - beta_2 v_2|| ~ d^c at time {UNTIL:g} d^2",
-            -0.5,
-            off_fit.exponent,
-            off_fit.low,
-            off_fit.high,
-            within(off_fit.low, off_fit.high, -0.6, -0.4),
-        ),
-        Record(
-            5,
-            "the other signals hardly move",
-            "median relative change of <w_2, v_1> and <w_1, v_2> from T_1 to T_3, " + top,
-            0.0,
-            *moved,
-            within(*moved[1:], most=0.1),
-        ),
-        Record(
-            5,
-            "dynlab's comparison: the same state",
-            f"growth rate of <w_2, v_2> at T_2 over the same state with E = I: median gain, above 1, {top}",
-            None,
-            *gain,
-            within(*gain[1:], 1.0),
-        ),
-        Record(
-            5,
-            "closed form of the gain",
-            f"largest relative error of the predicted factor, {top}",
-            0.0,
-            error,
-            error,
-            error,
-            within(error, error, most=1e-4),
-        ),
-        Record(
-            5,
-            "the paper's comparison: the two features",
-            f"the head favours v_2 over v_1 for the borrower: share of trajectories in which <w_2, v_2> gains more than "
-            f"<w_2, v_1> at T_2, {top}",
-            1.0,
-            *favoured,
-            within(*favoured[1:], 0.95),
-        ),
-        Record(
-            5,
-            "acceleration since T_1",
-            "median of (d<w_2,v_2>/dt)/<w_2,v_2>^5 at T_2 over that at T_1 ~ d^c, d >= 1e6",
-            0.375,
-            since_fit.exponent,
-            since_fit.low,
-            since_fit.high,
-            within(since_fit.low, since_fit.high, 0.0),
-        ),
-    ]
-    curves = [
-        median_curve(r"$\|w_2 - \beta_2 v_2\|$", scale.dims, off),
-        law_curve(off_fit, scale.dims, "d"),
-        median_curve("acceleration since $T_1$", scale.dims, since),
-        law_curve(since_fit, [scan[n].dim for n in far], "d"),
-    ]
-    return Finding(records, Panel("phase III: acceleration", "dimension d", "distance, acceleration", curves))
+    moved, gain = median_interval(movement(run)), median_interval(gains.second)
+    yield Record(
+        5,
+        "the other signals hardly move",
+        "median relative change of <w_2, v_1> and <w_1, v_2> from T_1 to T_3, " + top,
+        0.0,
+        *moved,
+        within(*moved[1:], most=0.1),
+    )
+    yield Record(
+        5,
+        "dynlab's comparison: the same state",
+        f"growth rate of <w_2, v_2> at T_2 over the same state with E = I: median gain, above 1, {top}",
+        None,
+        *gain,
+        within(*gain[1:], 1.0),
+    )
+    statement = f"largest relative error of the predicted factor, {top}"
+    verdict = within(error, error, most=1e-4)
+    yield Record(5, "closed form of the gain", statement, 0.0, error, error, error, verdict)
+    yield Record(
+        5,
+        "the paper's comparison: the two features",
+        f"the head favours v_2 over v_1 for the borrower: share of trajectories in which <w_2, v_2> gains more than "
+        f"<w_2, v_1> at T_2, {top}",
+        1.0,
+        *favoured,
+        within(*favoured[1:], 0.95),
+    )
+
+
+def _since_first(scan: list[ScanPoint], runs: Runs) -> tuple[Record, list[Curve]]:
+    """How much faster than at T_1 the second feature is learnt at T_2."""
+    since = [growth(PAPER, *states(runs[p], PEAK)) / growth(PAPER, *states(runs[p], FIRST)) for p in scan]
+    far = [n for n, p in enumerate(scan) if p.dim >= FIT_FROM]
+    dims = [scan[n].dim for n in far]
+    fit = median_law(dims, np.array([since[n] for n in far]).T)
+    statement = "median of (d<w_2,v_2>/dt)/<w_2,v_2>^5 at T_2 over that at T_1 ~ d^c, d >= 1e6"
+    verdict = within(fit.low, fit.high, 0.0)
+    record = Record(5, "acceleration since T_1", statement, 0.375, fit.exponent, fit.low, fit.high, verdict)
+    curves = [median_curve("acceleration since $T_1$", [p.dim for p in scan], since), law_curve(fit, dims, "d")]
+    return record, curves

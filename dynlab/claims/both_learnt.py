@@ -42,6 +42,7 @@ def _models() -> dict[float, Model]:
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """The main scan, and for every weak/strong a scan over the head's rates."""
     scans = [rate_scan(scale, model) for model in _models().values()]
     return [*main_scan(scale), *(point for scan in scans for point in scan)]
 
@@ -58,6 +59,7 @@ def limit_fate(run) -> limit.Fate:
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """How often both features are learnt, which starts fail as the limit says, and how the failures fall with r."""
     scan = main_scan(scale)
     scans = {weak: rate_scan(scale, model) for weak, model in _models().items()}
     top = runs[scan[-1]]
@@ -111,18 +113,18 @@ def _laws(runs, scans) -> list[Record]:
         )
     for weak, scan in scans.items():
         missed = _fit(runs, scan, lambda run: ~learnt_both(run))
-        foretold = _fit(runs, scan, lambda run: ~limit_fate(run).learns_both(LEARNT))
+        predicted = _fit(runs, scan, lambda run: ~limit_fate(run).learns_both(LEARNT))
         records.append(
             Record(
                 7,
                 f"1 - share ~ r^c, weak {weak:g}",
                 "1 - share that learns both (carried by 0.05 of an output's variance) ~ r^c, "
                 "predicted: the limit's fates of the same starts, fitted alike",
-                foretold.exponent,
+                predicted.exponent,
                 missed.exponent,
                 missed.low,
                 missed.high,
-                agrees(foretold.exponent, missed.low, missed.high, 0.1),
+                agrees(predicted.exponent, missed.low, missed.high, 0.1),
             )
         )
     last = runs[scans[WEAKS[0]][-1]]

@@ -52,6 +52,7 @@ def _scans(scale: Scale) -> dict:
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """Ensembles without a head: at fixed strengths, with weak/strong falling with d, at small ratios, and stopped early."""
     return [point for scan in _scans(scale).values() for point in scan]
 
 
@@ -75,6 +76,7 @@ def rest(run):
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """How many neurons take the strong feature alone, beside the law of the race, and how much is left of the rest."""
     scans = _scans(scale)
     fixed, scaling = ([only_strong(runs[p]) for p in scans[name]] for name in ("fixed", "scaled"))
     small = [p for p in scans["ratios"] if p.model.weak <= ASYMPTOTIC]

@@ -15,6 +15,7 @@ FIT = (10**3, 10**9)  # dimensions of the fits
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """The main scan: an ensemble a dimension."""
     return main_scan(scale)
 
 
@@ -32,6 +33,7 @@ def other_signals(run):
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """Whether T_1 grows as d^2 while all else is still small, and is what the limit says of each start."""
     scan = main_scan(scale)
     inside = [n for n, p in enumerate(scan) if FIT[0] <= p.dim <= FIT[1]]
     dims = [scan[n].dim for n in inside]

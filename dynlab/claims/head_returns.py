@@ -19,6 +19,7 @@ HOME = 1e-6  # ||E - I||_F below which the head is back
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """The main scan to its end, and the same starts stopped at several times, to see how fast the head returns."""
     return [*main_scan(scale), *_in_time(scale)]
 
 
@@ -49,11 +50,11 @@ def return_times(scale: Scale) -> np.ndarray:
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """Whether the head is back at the identity, how fast it comes back, and whether the borrower regains its norm."""
     scan, in_time = main_scan(scale), _in_time(scale)
     end = runs[scan[-1]]
-    distance = head_distance(end.ends[2])
-    home = share((distance < HOME)[rescued(end)])
-    home_all = share((distance < HOME)[~failed(end)])
+    back_home = head_distance(end.ends[2]) < HOME
+    home, home_all = share(back_home[rescued(end)]), share(back_home[~failed(end)])
     # The same starts at all times: those that have both features at the first of them.
     early = rescued(runs[in_time[0]])
     sizes_in_time = [np.where(early, head_distance(runs[p].ends[2]), np.nan) for p in in_time]

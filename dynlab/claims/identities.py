@@ -18,6 +18,7 @@ DEGREES = {"relu": 1, "linear": 1, "cubic": 3, "relu3": 3}
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """The main scan: its drifts are measured."""
     return main_scan(scale)
 
 
@@ -92,6 +93,7 @@ CHECKS = {
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """Conservation along trajectories; scale invariance and the symmetries at random states, to rounding."""
     drifts = [runs[p].frame["drift"].to_numpy()[~failed(runs[p])] for p in main_scan(scale)]
     worst = max(float(drift.max()) for drift in drifts)
     middle = float(np.median(np.concatenate(drifts)))

@@ -36,6 +36,7 @@ def _point(scale: Scale, weak: float, dim: int, rate: float | None) -> ScanPoint
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """Ensembles of relu with and without head, over weak/strong, dimensions and rates."""
     free = [(weak, dim, None) for weak, dim, _ in MAP]
     cases = [*product(WEAKS, DIMS, (None, *RATES)), *EXTRA, *free, *MAP]
     return list(dict.fromkeys(_point(scale, *case) for case in cases))
@@ -47,6 +48,7 @@ def both(run):
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """In how many starts the head makes relu learn both features, and by how much the head moves at all."""
     records = []
     for weak, dim, rate in [*product(WEAKS, DIMS, RATES), *EXTRA, *MAP]:
         without, found = (both(runs[_point(scale, weak, dim, some)]) for some in (None, rate))

@@ -67,6 +67,7 @@ def free_point(scale: Scale, dim: int) -> ScanPoint:
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """For every dimension the ensemble without head and, at every rate, the one with it."""
     return [point for dim in DIMS for point in (free_point(scale, dim), *(head_point(scale, dim, r) for r in RATES))]
 
 
@@ -74,9 +75,9 @@ def points(scale: Scale) -> list[ScanPoint]:
 class Cell:
     """What claim and figure measure of one dimension and rate.
 
-    Of the N starts: new, merged, said, said_first (N,): newly rescued; merged; foretold to merge by the rule, and by that of
-    the first route alone. Of the newly rescued: late (n,): squared cosine of w_o with v_l above 1/2 at T_2; short,
-    short_said (n,): head's peak below BELOW of its bound, and foretold so; off (n,): relative error of the foretold peak.
+    Of the N starts: new, merged, said, said_first (N,): newly rescued; merged; predicted to merge by the rule, and by that
+    of the first route alone. Of the newly rescued: late (n,): squared cosine of w_o with v_l above 1/2 at T_2; short,
+    short_said (n,): head's peak below BELOW of its bound, and predicted so; off (n,): relative error of the predicted peak.
     Of the first GRADIENTS of them: gain, gain_first (g,): gains of A_ok and A_ol at T_2; collapsed, ratio (g,):
     `collapsed_gain` and its Y.
     """
@@ -121,6 +122,7 @@ def measure(run: Any, without: Any) -> Cell:
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """Where the two routes cross, how far the head goes on each, and whether one rule tells which starts fail on both."""
     cells = {
         (dim, rate): measure(runs[head_point(scale, dim, rate)], runs[free_point(scale, dim)])
         for dim in DIMS

@@ -22,6 +22,7 @@ SLOW = "the borrower's noise, which the head's share of its output hides, still 
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """The main scan with and without head, whose end states are compared."""
     return [point for pair in zip(main_scan(scale), _without(scale), strict=True) for point in pair]
 
 
@@ -36,6 +37,7 @@ def lowest_loss(model) -> float:
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """Whether end states of every class have the loss that the closed form gives for all of them."""
     excess = {name: [_excess(runs, scale, dim, *which) for dim in scale.dims] for name, which in CLASSES.items()}
     records = []
     for name, by_dim in excess.items():

@@ -16,6 +16,7 @@ FIT_FROM = 10**6
 
 
 def points(scale: Scale) -> list[ScanPoint]:
+    """The main scan: what happens between T_1 and T_2."""
     return main_scan(scale)
 
 
@@ -32,6 +33,7 @@ def borrowed(run):
 
 
 def judge(scale: Scale, runs: Runs) -> Finding:
+    """How short phase II is beside T_1, whether the limit gives its length, and how much is borrowed."""
     scan = main_scan(scale)
     waits = [waiting(runs[p]) for p in scan]
     far = [n for n, p in enumerate(scan) if p.dim >= FIT_FROM]
@@ -42,9 +44,9 @@ def judge(scale: Scale, runs: Runs) -> Finding:
     known = ratios[-1][~np.isnan(ratios[-1])]
     above = share(known > 1.0)
     top = runs[scan[-1]]
-    foretold = limit.substitution(PAPER, *top.starts[:2], top.settings["eta_head"]).duration
+    predicted = limit.substitution(PAPER, *top.starts[:2], top.settings["eta_head"]).duration
     with np.errstate(divide="ignore"):  # where substitution is over at once
-        error = median_interval(np.abs(waits[-1] * times(top)["T_1"] / foretold - 1.0))
+        error = median_interval(np.abs(waits[-1] * times(top)["T_1"] / predicted - 1.0))
     records = [
         Record(
             3,

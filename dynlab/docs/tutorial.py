@@ -104,9 +104,9 @@ keep(with_head.plot(), "ensemble")
 # %%
 signal = without.starts[0]  # (seeds, neurons, features)
 takes_weak = np.abs(signal[:, :, 1] / signal[:, :, 0]) > (model.strong / model.weak) ** 1.5
-foretold = takes_weak[:, 0] != takes_weak[:, 1]
+predicted = takes_weak[:, 0] != takes_weak[:, 1]
 found = without.frame["outcome"].to_numpy() == "both"
-assert (foretold == found).mean() > 0.995
+assert (predicted == found).mean() > 0.995
 
 p = 2 / np.pi * np.arctan((model.weak / model.strong) ** 1.5)
 law = 2 * p * (1 - p)
@@ -187,10 +187,10 @@ quintic = dynlab.Model(activation="quintic", weak=0.5)
 raced = dynlab.ensemble(quintic, dim=1000, seeds=200, head="none")
 signal = raced.starts[0]
 takes_weak = np.abs(signal[:, :, 1] / signal[:, :, 0]) > (quintic.strong / quintic.weak) ** (5 / 4)
-foretold = takes_weak[:, 0] != takes_weak[:, 1]
+predicted = takes_weak[:, 0] != takes_weak[:, 1]
 found = raced.frame["outcome"].to_numpy() == "both"
 assert (raced.frame["outcome"] != "failed").all()
-assert (foretold == found).mean() > 0.98
+assert (predicted == found).mean() > 0.98
 rescued = dynlab.ensemble(quintic, dim=1000, seeds=200, eta_head=0.01)
 assert (rescued.frame["outcome"] == "both").mean() > found.mean() + 0.2, "the head rescues the weak feature here too"
 keep(rescued.plot(), "quintic")

@@ -1,4 +1,4 @@
-"""The two figures of a contest of heads: accuracies and rank with their intervals, and the heads' norm and asymmetry."""
+"""The two figures of a comparison of heads: accuracies and rank with their intervals, and the heads' norm and asymmetry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PANELS = (
     ("z", "singular_rank", "rank of $z$: 1 is collapse", "effective rank of $z$ (log scale)"),
 )
 RANDOM = "random encoder"
-COMMON = ("head", "normalisation", "seed")  # what differs among the runs of a contest
+COMMON = ("head", "normalisation", "seed")  # what differs among the runs of a comparison
 
 
 def write(folder: Path, runs: pd.DataFrame, curves: dict, settings: Mapping[str, Any]) -> None:

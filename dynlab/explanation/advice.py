@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynlab.explanation import sentences
 from dynlab.explanation.diagnosis import GOOD, Diagnosis, rescuing_rates
 from dynlab.explanation.recorded import RecordedRun
 from dynlab.machine.device import CPU
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dynlab.settings.model import Model
 
 STARTS = 256  # of a trial
-TRIES, SPACING = 4, 5  # rates that are followed before none is said to rescue a start, of every fifth foretold
+TRIES, SPACING = 4, 5  # rates that are followed before none is said to rescue a start, of every fifth predicted
 PAPERS = {"stop_gradient": "target", "normalisation": "batch", "target": "same", "objective": "similarity"}
 # (setting, value) -> what the table of ablations saw; the unchanged training learnt both in every start.
 SWITCHED = {
@@ -95,8 +96,7 @@ def suggestions(finding: Diagnosis) -> list[Suggestion]:
     if run.training.head == "none":
         rate = run.training.eta_head or ETA_HEAD
         share = float(limit.share_merged_small_weak(rate))
-        fact = "--head off-diagonal: the head lends the feature learnt first, and the other one is learnt next; for large "
-        fact += f"dim and small weak/strong all but {100 * share:.2g} % of the starts are rescued"
+        fact = sentences.LENDS.format(share=100 * share)
         found.append(Suggestion(fact, {"head": "off-diagonal", "eta_head": rate}))
     elif run.training.head == "off-diagonal" and not found:
         found += _head_rate(finding)
@@ -145,21 +145,17 @@ def _head_rate(finding: Diagnosis) -> Iterator[Suggestion]:
         return
     found = rescuing_rate(finding)
     if np.isfinite(found):
-        yield Suggestion(
-            f"--eta-head {found:.2g}: the exact flow from this very start then learns both features (followed to the end); "
-            "the head must neither be so fast that the lender wins the race, nor, below about 1/dim, so slow that the "
-            "borrower collapses first",
-            {"eta_head": float(f"{found:.2g}")}, this_start=True,
-        )  # fmt: skip
+        fact = sentences.RESCUING_RATE.format(rate=found)
+        yield Suggestion(fact, {"eta_head": float(f"{found:.2g}")}, this_start=True)
 
 
 def rescuing_rate(finding: Diagnosis) -> float:
     """An eta_head at which the exact flow from the run's start learns both features on neurons of their own: the nearest of
-    those foretold, of the first `TRIES` that are followed; nan where there is none."""
+    those predicted, of the first `TRIES` that are followed; nan where there is none."""
     from dynlab.population.simulate import simulate
 
     run = finding.run
-    if finding.foretold is None:
+    if finding.prediction is None:
         return np.nan
     start = OrderParameters(run.signal[0], run.gram[0])
     for rate in rescuing_rates(run)[:: max(1, SPACING)][:TRIES]:

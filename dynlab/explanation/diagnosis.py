@@ -76,7 +76,7 @@ class Moment:
 
 
 @dataclass(frozen=True, eq=False)
-class Foretold:
+class Prediction:
     """What the theory for large dimensions says of this very start (cubic). times (2, 2): T_jl of the race.
 
     first: T_1; peak: T_2 (nan on the second route); merged: whether the neurons end on one direction; lead: the borrower's
@@ -110,7 +110,7 @@ class Diagnosis:
     roles: RolesOfRun | None
     times: dict
     alone: float
-    foretold: Foretold | None
+    prediction: Prediction | None
     moments: dict = field(repr=False)
     now: Moment = field(repr=False)
     rank: float = np.nan
@@ -127,10 +127,10 @@ class Diagnosis:
         return self.roles
 
     @property
-    def theory(self) -> Foretold:
-        """`foretold`, of a run that there is a theory of."""
-        assert self.foretold is not None
-        return self.foretold
+    def theory(self) -> Prediction:
+        """`prediction`, of a run that there is a theory of."""
+        assert self.prediction is not None
+        return self.prediction
 
     @property
     def cosines(self) -> np.ndarray:
@@ -161,7 +161,7 @@ def diagnose(run: RecordedRun, at: float | None = None, ahead: bool = True) -> D
     top = np.abs(whole.head - np.eye(2) * whole.head).max((1, 2))
     now = moment(run, index)
     return Diagnosis(
-        run=run, index=index, phase=phase, roles=roles, times=times, alone=alone, foretold=foretold(run),
+        run=run, index=index, phase=phase, roles=roles, times=times, alone=alone, prediction=predict(run),
         moments=moments(whole, times, roles), now=now, rank=float(output_rank(run.model, now.signal, now.gram)),
         peak=float(top.max()), bound=bound_of(whole, top), ahead=added,
         final=final, final_cosines=squared_cosines(whole.signal[last], whole.gram[last]),
@@ -320,7 +320,7 @@ def bound_of(run: RecordedRun, top: np.ndarray) -> float:
     return float(head_bound(run.model, run.signal[0], run.gram[0], run.rate)[row])
 
 
-def foretold(run: RecordedRun) -> Foretold | None:
+def predict(run: RecordedRun) -> Prediction | None:
     """The theory for large dimensions of the run's start; None where there is none."""
     cubic = run.model.activation == "cubic" and limit.has_race(run.model)
     if not cubic or not run.training.is_papers or run.optimiser != "sgd":
@@ -328,12 +328,12 @@ def foretold(run: RecordedRun) -> Foretold | None:
     start = run.signal[:1], run.gram[:1]
     times = limit.race_times(run.model, *start)[0]
     if not run.rate > 0.0:
-        return Foretold(times, float(times.min()))
+        return Prediction(times, float(times.min()))
     fate = limit.fate(run.model, *start, run.rate)
     lead, same_sign, slip = float(fate.tie[0]), bool(fate.same_sign[0]), float(fate.slip[0])
     lasts = limit.substitution(run.model, *start, run.rate).duration[0] if slip < 1.0 else np.nan
     first = float(fate.time[0])
-    return Foretold(times, first, first + float(lasts), bool(fate.merged[0]), lead, same_sign, slip)
+    return Prediction(times, first, first + float(lasts), bool(fate.merged[0]), lead, same_sign, slip)
 
 
 def rescuing_rates(run: RecordedRun) -> np.ndarray:

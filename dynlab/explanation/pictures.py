@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dynlab.explanation import sentences
 from dynlab.explanation.recorded import table_of
 from dynlab.explanation.words import TEXT_WIDTH, wrapped
 from dynlab.images.settings import Pretraining
@@ -194,12 +195,11 @@ def lines(finding: PictureFinding) -> list[str]:
     out = [f"{s.dataset}, encoder {s.encoder}, {kind}: pretraining on pictures", _headline(finding)]
     if not math.isfinite(finding.rank):
         return [row for line in [*out, *_change(finding)] for row in wrapped([line])]
-    out.append(
-        f"  The outputs z of the projector{_less(s)}: effective rank {finding.rank:.1f}{_of(s)} (how many directions they "
-        f"use), mean absolute correlation {finding.correlation:.2f} (1: all say the same); at the first step "
-        f"{finding.first[0]:.1f} and {finding.first[1]:.2f}, lowest rank {finding.lowest[1]:.1f} at step "
-        f"{finding.lowest[0]}."
-    )
+    outputs = sentences.PICTURES_OUTPUTS.format(
+        less=_less(s), rank=finding.rank, of=_of(s), correlation=finding.correlation, first_rank=finding.first[0],
+        first_correlation=finding.first[1], lowest=finding.lowest[1], lowest_step=finding.lowest[0],
+    )  # fmt: skip
+    out.append("  " + outputs)
     out.append(
         f"  The loss, {finding.loss:.3g}, does not tell: outputs that are copies agree as well as any, or better."
         + (f" kNN accuracy {finding.knn:.3f}." if math.isfinite(finding.knn) else "")
@@ -216,15 +216,10 @@ def _size_words(finding: PictureFinding) -> list[str]:
     """How much the outputs vary, and what of that the loss looks at."""
     out, m = [], output_count(finding.settings)
     if math.isfinite(finding.sd):
-        out.append(
-            f"  Size: z varies by {finding.sd:.3g} from picture to picture (standard deviation, mean over outputs), at unit "
-            f"length by {finding.unit_sd:.3g} (1/sqrt(m) = {m**-0.5:.3g}: all directions alike; 0: one direction)."
-        )
+        out.append("  " + sentences.PICTURES_SIZE.format(sd=finding.sd, unit_sd=finding.unit_sd, alike=m**-0.5))
     if math.isfinite(finding.entropies[0]):
-        out.append(
-            f"  The teacher's distributions: entropy of their mean {finding.entropies[0]:.2f}, mean of their entropies "
-            f"{finding.entropies[1]:.2f} nats (log m = {math.log(m):.2f}); the difference is what tells pictures apart."
-        )
+        of_mean, mean = finding.entropies
+        out.append("  " + sentences.PICTURES_TEACHER.format(of_mean=of_mean, mean=mean, most=math.log(m)))
     return out
 
 
@@ -237,13 +232,12 @@ def _headline(finding: PictureFinding) -> str:
     if finding.verdict == "diverged":
         why = finding.status.removeprefix("stopped: ")
         if not finding.status.startswith("stopped"):
-            why = f"step {finding.step}: the outputs (they vary by {finding.sd:.2g}), the head (its norm is "
-            why += f"{finding.head_norm:.2g}) or the loss ({finding.loss:.3g}) are beyond all measure"
+            numbers = {"sd": finding.sd, "norm": finding.head_norm, "loss": finding.loss}
+            why = sentences.PICTURES_DIVERGED.format(step=finding.step, **numbers)
         return f"DIVERGED: {why}."
     words = {
         "collapsed": f"COLLAPSED at {at}: the outputs have become copies of one another",
-        "dip": f"TOO EARLY TO TELL at {at}: the outputs are alike, but runs that go well pass through this in their first "
-        f"{DIP} steps",
+        "dip": sentences.PICTURES_DIP.format(at=at, dip=DIP),
         "unclear": f"UNCLEAR at {at}: the outputs use few directions, but they are not copies of one another",
         "healthy": f"NO COLLAPSE at {at}: the outputs use several directions",
     }
@@ -272,12 +266,11 @@ def _head_words(finding: PictureFinding) -> list[str]:
         "falling": "what was borrowed is given back, as in phase IV",
         "rising again": "what was given back is borrowed again",
     }[finding.trend]
-    return [
-        f"  Head: ||off-diag(E)||, the size of what outputs borrow, is {finding.head_norm:.2f} (asymmetry "
-        f"{finding.asymmetry:.2f}), {finding.trend}: {meaning}. Its largest was {finding.head_peak:.2f} at epoch "
-        f"{finding.peak_epoch:.3g}; were the z uncorrelated and alike, {100 * finding.lent:.1f} % of the outputs' energy "
-        "would be borrowed."
-    ]
+    head = sentences.PICTURES_HEAD.format(
+        norm=finding.head_norm, asymmetry=finding.asymmetry, trend=finding.trend, meaning=meaning, peak=finding.head_peak,
+        epoch=finding.peak_epoch, lent=100 * finding.lent,
+    )  # fmt: skip
+    return [f"  {head}"]
 
 
 def _change(finding: PictureFinding) -> list[str]:

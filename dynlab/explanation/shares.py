@@ -17,10 +17,10 @@ MOST = 4000  # starts that are drawn again for the theory
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of an ensemble's starts, measured and foretold (nan where there is no theory).
+    """Shares of an ensemble's starts, measured and predicted (nan where there is no theory).
 
     law : without a head the race law's share that learns both; with one the law (1/pi) arctan sqrt(r/3) of the merged, for
-    large dimensions and small weak/strong. both_foretold, merged_foretold : of these very starts.
+    large dimensions and small weak/strong. both_predicted, merged_predicted : of these very starts.
     """
 
     starts: int
@@ -32,8 +32,8 @@ class Shares:
     only_weak: float
     failed: float
     law: float = np.nan
-    both_foretold: float = np.nan
-    merged_foretold: float = np.nan
+    both_predicted: float = np.nan
+    merged_predicted: float = np.nan
 
 
 def shares(run: RecordedRun) -> Shares | None:
@@ -59,8 +59,8 @@ def _theory(run: RecordedRun, count: int) -> dict:
         fate = limit.fate(run.model, signal, gram, run.rate)
         law = float(limit.share_merged_small_weak(run.rate))
         both = float(fate.learns_both(LEARNT).mean())
-        return {"law": law, "both_foretold": both, "merged_foretold": float(fate.merged.mean())}
+        return {"law": law, "both_predicted": both, "merged_predicted": float(fate.merged.mean())}
     weak = limit.share_weak(run.model)
     taken = limit.head_free_features(run.model, signal, gram)
     both = float((taken[:, 0] != taken[:, 1]).mean())
-    return {"law": 2.0 * weak * (1.0 - weak), "both_foretold": both, "merged_foretold": 1.0 - both}
+    return {"law": 2.0 * weak * (1.0 - weak), "both_predicted": both, "merged_predicted": 1.0 - both}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dynlab.explanation import sentences
 from dynlab.explanation.diagnosis import Diagnosis, Moment, gains
 from dynlab.explanation.words import FEATURE_NAMES, degree, direction, signal, unit, when
 
@@ -53,7 +54,7 @@ def moment_of(finding: Diagnosis, name: str) -> Moment:
 
 def phase_one(finding: Diagnosis) -> str:
     """The race for the first feature."""
-    who, told, at = finding.who, finding.foretold, finding.moments.get("I")
+    who, told, at = finding.who, finding.prediction, finding.moments.get("I")
     law = f" (theory for large dim: {told.first / finding.run.pace:.3g})" if told is not None else ""
     text = f"{span(finding, 'I', 'T_1')}{law}: nothing is learnt."
     feature = f"the {FEATURE_NAMES[who.first]} feature"
@@ -71,16 +72,16 @@ def phase_one(finding: Diagnosis) -> str:
         return f"{text} {named} and {signal(j, l)} grow alike ({both}): no signal runs away from the others."
     if mine < rates[j, l]:
         return f"{text} {named} is the first, though {signal(j, l)} was faster half-way ({both})."
-    return (
-        f"{text} Only *{leading(at, who.lender, who.first)}* pushes: a signal grows the faster the larger it is, and "
-        f"{named} "
-        f"runs away from the next, {signal(j, l)} (relative growth {both})."
-    )
+    told_now = sentences.RUNS_AWAY.format(
+        term=leading(at, who.lender, who.first), signal=signal(who.lender, who.first), neuron=who.lender + 1,
+        feature=FEATURE_NAMES[who.first], other=signal(j, l), both=both,
+    )  # fmt: skip
+    return f"{text} {told_now}"
 
 
 def tell_substitution(finding: Diagnosis) -> str:
     """Phase II: what drives the head up, and how far it goes."""
-    told, over = finding.foretold, finding.phase not in ("II", "stuck")
+    told, over = finding.prediction, finding.phase not in ("II", "stuck")
     law = f" (theory: {told.peak / finding.run.pace:.3g})" if over and told is not None and np.isfinite(told.peak) else ""
     return f"{span(finding, 'II', 'T_2')}{law}: substitution. {borrowing(finding, over)}"
 
@@ -93,8 +94,10 @@ def borrowing(finding: Diagnosis, over: bool) -> str:
     if at.terms is not None:
         drive, held = pushes(at, o, i)
         text = (
-            f"Output {o + 1} is noisy, and borrowing neuron {i + 1}'s answer through head entry {entry} makes its two views "
-            f"agree: at {when(finding, at.time)} the *drive* on {entry} is {drive:.2g}, what holds it back {held:.1g}. "
+            sentences.DRIVE.format(
+                borrower=o + 1, lender=i + 1, entry=entry, at=when(finding, at.time), drive=drive, held=held
+            )
+            + " "
         )
     top = moment_of(finding, "peak")
     f = (np.asarray(finding.run.model.strengths) * top.signal) ** degree(finding)
@@ -134,16 +137,15 @@ def tell_acceleration(finding: Diagnosis) -> str:
     borrow, learn = (at.rate(at.terms.own(name), o, k) * finding.run.pace for name in ("borrowing", "learning"))
     whole = at.rate(at.terms.signal, o, k) * finding.run.pace
     if not borrow > MUCH * abs(learn) or abs(whole - borrow) > 0.5 * borrow:
-        return (
-            f"{text} It is not clean here: at {when(finding, at.time)} borrowing pushes {signal(o, k)} at the relative rate "
-            f"{borrow:.2g} per {unit(finding)}, learning at {learn:.2g}, all terms together at {whole:.2g}."
+        unclean = sentences.NOT_CLEAN.format(
+            at=when(finding, at.time), signal=signal(o, k), borrowing=borrow, unit=unit(finding), learning=learn, whole=whole
         )
-    return (
-        f"{text} Output {o + 1} has the {FEATURE_NAMES[l]} feature already, so the {FEATURE_NAMES[k]} one is next: at "
-        f"{when(finding, at.time)} "
-        f"*borrowing* makes {signal(o, k)} grow at the relative rate {borrow:.2g} per {unit(finding)}; by learning alone it "
-        f"would grow at {learn:.2g}.{compared(finding, at)}"
-    )
+        return f"{text} {unclean}"
+    next_one = sentences.NEXT_ONE.format(
+        borrower=o + 1, first=FEATURE_NAMES[l], second=FEATURE_NAMES[k], at=when(finding, at.time), signal=signal(o, k),
+        borrowing=borrow, unit=unit(finding), learning=learn,
+    )  # fmt: skip
+    return f"{text} {next_one}{compared(finding, at)}"
 
 
 def compared(finding: Diagnosis, at: Moment) -> str:
@@ -154,11 +156,11 @@ def compared(finding: Diagnosis, at: Moment) -> str:
     second, first = found
     beside = "drives" if first < 0.0 else f"makes {signal(who.borrower, who.first)} grow {first:.2g} times as fast"
     beside += f" {signal(who.borrower, who.first)} back" if first < 0.0 else ""
-    return (
-        f" At the same state with E = I {signal(who.borrower, who.second)} would grow {1.0 / second:.2g} times as fast: the "
-        f"head {'speeds it up' if second > 1.0 else 'slows it down'} (dynlab's comparison), and {beside}: it "
-        f"{'favours' if second > first else 'does not favour'} the {FEATURE_NAMES[who.second]} feature (Wen & Li's)."
-    )
+    return " " + sentences.COMPARED.format(
+        second=signal(who.borrower, who.second), without=1.0 / second, beside=beside, feature=FEATURE_NAMES[who.second],
+        speeds="speeds it up" if second > 1.0 else "slows it down",
+        favours="favours" if second > first else "does not favour",
+    )  # fmt: skip
 
 
 def returning(finding: Diagnosis) -> str:
@@ -169,16 +171,12 @@ def returning(finding: Diagnosis) -> str:
     if at.terms is None:
         return text
     drive, held = pushes(at, o, i)
-    return (
-        f"{text} Neuron {o + 1} has a feature of its own, and what E_{o + 1}{i + 1} lends is not in its target: the "
-        f"*mismatch* "
-        f"pulls with {held:.2g} against a drive of {drive:.1g}."
-    )
+    return f"{text} {sentences.RETURNS.format(borrower=o + 1, entry=f'E_{o + 1}{i + 1}', held=held, drive=drive)}"
 
 
 def alone(finding: Diagnosis) -> str:
     """What the other neuron does without a head that trains."""
-    who, told = finding.who, finding.foretold
+    who, told = finding.who, finding.prediction
     o = who.borrower
     rule = finding.run.training.head
     text = f"  Then nobody lends: neuron {o + 1} learns by itself."
@@ -189,10 +187,7 @@ def alone(finding: Diagnosis) -> str:
         text += f" At {when(finding, finding.alone)} neuron {o + 1} has taken the {FEATURE_NAMES[taken]} feature."
     if told is not None:
         first, second = (when(finding, time) for time in told.times[o])
-        text += (
-            f" Its own race, by theory: {signal(o, 0)} runs away at {first}, {signal(o, 1)} at {second}; the earlier one "
-            f"wins."
-        )
+        text += " " + sentences.OWN_RACE.format(strong=signal(o, 0), first=first, weak=signal(o, 1), second=second)
     return text
 
 
@@ -214,42 +209,39 @@ def too_late(finding: Diagnosis) -> str:
     run = finding.run
     place = int(np.abs(run.time - finding.alone).argmin())
     size = np.abs(run.head[place] - np.eye(2)).max()
-    return (
-        f" When neuron {finding.who.borrower + 1} had learnt something too, at {when(finding, finding.alone)}, the "
-        f"largest head entry was {size:.2g} (its largest "
-        f"ever: {finding.peak:.2g}): too late to lend."
-    )
+    at, borrower = when(finding, finding.alone), finding.who.borrower + 1
+    return " " + sentences.TOO_LATE.format(borrower=borrower, at=at, size=size, peak=finding.peak)
 
 
 def race(finding: Diagnosis) -> Iterator[str]:
     """Why the lender, not the borrower, turned to the second feature."""
-    who, at, told = finding.who, finding.moments.get("lost"), finding.foretold
+    who, at, told = finding.who, finding.moments.get("lost"), finding.prediction
     o, i, k = who.borrower, who.lender, who.second
     if at is not None and at.terms is not None:
         asked, own = at.rate(at.terms.signal, i, k), at.rate(at.terms.signal, o, k)
         wins = "The lender is faster" if asked > own else "The borrower is too slow"
-        yield (
-            f"  III  failed. Output {o + 1} asks both neurons it hears for the {FEATURE_NAMES[k]} feature: at "
-            f"{when(finding, at.time)} "
-            f"its own {signal(o, k)} grows at {own * finding.run.pace:.2g} per {unit(finding)}, the lender's "
-            f"{signal(i, k)} at "
-            f"{asked * finding.run.pace:.2g}. {wins}, the outputs become parallel, borrowing stops to pay, and the head "
-            f"stays."
-        )
+        pace = finding.run.pace
+        yield "  " + sentences.LOST_RACE.format(
+            borrower=o + 1, feature=FEATURE_NAMES[k], at=when(finding, at.time), own=signal(o, k), own_rate=own * pace,
+            unit=unit(finding), asked=signal(i, k), asked_rate=asked * pace, wins=wins,
+        )  # fmt: skip
     if told is not None and told.merged is not None:
-        yield "  " + (rule(finding) if told.merged else unforeseen(finding))
+        yield "  " + (rule(finding) if told.merged else unexpected(finding))
 
 
-def unforeseen(finding: Diagnosis) -> str:
-    """A collapse that the rule for large dim does not foretell."""
+def unexpected(finding: Diagnosis) -> str:
+    """A collapse that the rule for large dim does not predict."""
     told, who = finding.theory, finding.who
     own = float(told.times[who.borrower, who.first])
-    text = f"The rule for large dim foretells no collapse of this start, but dim is {finding.run.dim:g}"
+    text = f"The rule for large dim predicts no collapse of this start, but dim is {finding.run.dim:g}"
     if own < told.peak:
-        return (
-            f"{text}: by its own race neuron {who.borrower + 1} takes the {FEATURE_NAMES[who.first]} feature at "
-            f"{when(finding, own)}, sooner than the substitution is over by theory, {when(finding, told.peak)}."
+        sooner = sentences.UNEXPECTED.format(
+            borrower=who.borrower + 1,
+            feature=FEATURE_NAMES[who.first],
+            own=when(finding, own),
+            peak=when(finding, told.peak),
         )
+        return f"{text}: {sooner}"
     return text + "."
 
 
@@ -261,18 +253,14 @@ def rule(finding: Diagnosis) -> str:
         text = "the product of the four signals is negative, so the lender is driven away from that feature: no collapse"
     else:
         verdict = "below 1, so the lender wins: collapse" if told.merged else "above 1, so the borrower wins: no collapse"
-        text = (
-            f"the product of the four signals is positive, so there is a race, and |{signal(o, k)}| over sqrt(r/3) "
-            f"|w_{o + 1}| |{signal(i, k)}| is {told.lead:.2g} at the end of I, {verdict} (r: eta_head/learning rate)"
-        )
+        text = sentences.RACE.format(own=signal(o, k), borrower=o + 1, asked=signal(i, k), lead=told.lead, verdict=verdict)
         if told.slip > 1.0:
             l = who.first
             verdict = "so lending drives both to 0: collapse" if told.merged else "so lending makes it grow: no collapse"
-            text = (
-                f"the head is slow beside dim (second route): neuron {o + 1} collapses onto the {FEATURE_NAMES[l]} feature "
-                f"before the head is at its bound. Then |{signal(o, k)}/{signal(o, l)}| is {told.lead:.2g} times "
-                f"|{signal(i, k)}/{signal(i, l)}|, {verdict}"
-            )
+            text = sentences.SECOND_ROUTE.format(
+                borrower=o + 1, feature=FEATURE_NAMES[l], own=signal(o, k), own_first=signal(o, l), lead=told.lead,
+                asked=signal(i, k), asked_first=signal(i, l), verdict=verdict,
+            )  # fmt: skip
     return f"The rule for large dim said of this start: {text}."
 
 
@@ -293,7 +281,7 @@ def ahead(finding: Diagnosis) -> Iterator[str]:
     how = "the exact flow, followed from the last record" if finding.ahead else "the run, later on"
     text = f"  Next ({how}): {', '.join(coming) + '; ' if coming else ''}it ends "
     yield text + ends.get(finding.final, f"in phase {finding.final}") + (f" ({meaning})." if meaning else ".")
-    told = finding.foretold
+    told = finding.prediction
     if finding.final == "collapsed" and finding.roles is not None and told is not None and told.merged:
         yield "  " + rule(finding)
 

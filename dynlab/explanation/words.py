@@ -1,4 +1,4 @@
-"""The words for a `Finding`: short lines a newcomer can read, made from the numbers alone."""
+"""The words for a `Diagnosis`: short lines a newcomer can read, made from the numbers alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dynlab.explanation import sentences
 from dynlab.explanation.advice import Suggestion, Trial
 from dynlab.explanation.diagnosis import GOOD, Diagnosis, follows_on
 from dynlab.explanation.noise import GradientNoise
@@ -67,10 +68,8 @@ def _headline(finding: Diagnosis) -> str:
     if phase == "vanished":
         return f"VANISHED at {at}: a neuron has no length left, so its output is 0 and cannot be normalised."
     if phase == "collapsed":
-        return (
-            f"COLLAPSED at {at}: both neurons point along {direction(finding.cosines)}, so both outputs say the same "
-            f"(effective rank {finding.rank:.2f} of 2).{loss_words(finding)}"
-        )
+        text = sentences.COLLAPSED.format(at=at, direction=direction(finding.cosines), rank=finding.rank)
+        return f"{text}{loss_words(finding)}"
     if phase in GOOD:
         head = ", and the head lends nothing any more (it is the identity): phase IV is over" if phase == "rest" else ""
         return f"HEALTHY at {at}: each feature is learnt by a neuron of its own{head}.{loss_words(finding)}{shrunk(finding)}"
@@ -80,10 +79,7 @@ def _headline(finding: Diagnosis) -> str:
         return f"PHASE I at {at}: {where}{turning(finding)}."
     if phase == "opposite":
         taken = FEATURE_NAMES[int(finding.cosines[0].argmax())]
-        return (
-            f"ONE FEATURE at {at}: both neurons hold the {taken} feature, with opposite signs, so the outputs differ "
-            f"(effective rank {finding.rank:.2f} of 2), but no neuron has the other feature."
-        )
+        return sentences.ONE_FEATURE.format(at=at, feature=taken, rank=finding.rank)
     if phase == "stuck":
         return f"STUCK at {at}: nothing moves any more, and {number_learnt(finding)}.{shrunk(finding)}"
     who = finding.who
@@ -93,10 +89,8 @@ def _headline(finding: Diagnosis) -> str:
     entry = f"E_{who.borrower + 1}{who.lender + 1}"
     now = abs(finding.now.head[who.borrower, who.lender])
     doing = {
-        "II": f"PHASE II (substitution) at {at}: {learnt} and lends it to output {who.borrower + 1} through head entry "
-        f"{entry}",
-        "III": f"PHASE III (acceleration) at {at}: the head is past its peak, and neuron {who.borrower + 1} is learning the "
-        f"{FEATURE_NAMES[who.second]} feature",
+        "II": sentences.PHASE_2.format(at=at, learnt=learnt, borrower=who.borrower + 1, entry=entry),
+        "III": sentences.PHASE_3.format(at=at, borrower=who.borrower + 1, feature=FEATURE_NAMES[who.second]),
         "IV": f"PHASE IV (the head returns) at {at}: both features are learnt",
     }
     return f"{doing[phase]}; |{entry}| = {now:.3g}{turning(finding)}.{shrunk(finding)}"
@@ -189,10 +183,9 @@ def force_lines(finding: Diagnosis) -> Iterator[str]:
     if finding.run.training.head_trains:
         for j, r in ((0, 1), (1, 0)):
             t = at.terms
-            yield (
-                f"    E_{j + 1}{r + 1} = {at.head[j, r]:.2g}, times eta_head: drive {shown(t.drive[j, r])}, lender's noise "
-                f"{shown(t.noise[j, r])}, mismatch {shown(t.mismatch[j, r])}"
-            )
+            parts_told = {"drive": t.drive, "noise": t.noise, "mismatch": t.mismatch}
+            told = {name: shown(part[j, r]) for name, part in parts_told.items()}
+            yield sentences.HEAD_ENTRY.format(entry=f"E_{j + 1}{r + 1}", value=at.head[j, r], **told)
     meaning = "; ".join(f"{name}: {EXPLAINED[name]}" for name in rows[:-1])
     yield f"    (<w_j, v_l>: how far neuron j reaches along feature l; {meaning})"
 
@@ -201,19 +194,17 @@ def told_shares(finding: Diagnosis, found: Shares) -> Iterator[str]:
     """The ensemble beside the theory; nothing for one start alone, of which all else speaks."""
     if found.starts == 1:
         return
-    text = (
-        f"  Of {found.starts} starts {percent(found.both)} learn both features (95 % interval {100 * found.both_low:.1f} to "
-        f"{100 * found.both_high:.1f}), {percent(found.only_strong)} the strong one alone, {percent(found.only_weak)} "
-        f"the weak "
-        f"one alone; {percent(found.merged)} end with both outputs the same"
-    )
+    text = "  " + sentences.SHARES.format(
+        starts=found.starts, both=percent(found.both), low=100 * found.both_low, high=100 * found.both_high,
+        strong=percent(found.only_strong), weak=percent(found.only_weak), merged=percent(found.merged),
+    )  # fmt: skip
     text += f", and {percent(found.failed)} failed to be computed." if found.failed > 0.0 else "."
-    if math.isfinite(found.merged_foretold):
+    if math.isfinite(found.merged_predicted):
         law = f"(1/pi) arctan sqrt(eta_head/3) = {percent(found.law)} for large dim and small weak/strong"
         race = f"2p(1-p) = {percent(found.law)} both, p = (2/pi) arctan((weak/strong)^1.5), for large dim"
         theory = (
-            f"{percent(found.merged_foretold)} the same ({law})" if finding.run.rate > 0.0
-            else f"{percent(found.both_foretold)} both (race law: {race})"
+            f"{percent(found.merged_predicted)} the same ({law})" if finding.run.rate > 0.0
+            else f"{percent(found.both_predicted)} both (race law: {race})"
         )  # fmt: skip
         text += f" The theory says of these starts: {theory}."
     yield text
@@ -224,12 +215,10 @@ def told_noise(finding: Diagnosis, noise: GradientNoise) -> str:
     who = finding.roles
     j, l = (who.borrower, who.second) if who is not None else (0, 0)
     coming = [time - finding.now.time for time in finding.times.values() if time > finding.now.time]
-    text = (
-        f"  Noise of the samples: that of one batch of {noise.batch} is {math.sqrt(noise.scale / noise.batch):.2g} times "
-        f"the "
-        f"gradient (as large as it at a batch of {noise.scale:.2g}); the force on {signal(j, l)} outgrows it in "
-        f"{noise.steps(j, l):.2g} steps."
-    )
+    text = "  " + sentences.SAMPLES_NOISE.format(
+        batch=noise.batch, ratio=math.sqrt(noise.scale / noise.batch), scale=noise.scale, signal=signal(j, l),
+        steps=noise.steps(j, l),
+    )  # fmt: skip
     if coming and noise.steps(j, l) > min(coming) / finding.run.eta:
         text += " That is later than what comes next: do not rely on its steps, which leave the noise out, at this batch."
     return text
@@ -252,14 +241,13 @@ def tried(trial: Trial) -> str:
         "more": "it helps",
         "fewer": "it harms",
         "alike": f"no difference above {percent(pairs.most)}",
-        "unknown": f"{pairs.pairs} starts cannot tell (a difference between {100 * pairs.low:+.1f} and "
-        f"{100 * pairs.high:+.1f} %)",
+        "unknown": sentences.CANNOT_TELL.format(pairs=pairs.pairs, low=100 * pairs.low, high=100 * pairs.high),
     }[pairs.verdict]
-    text = (
-        f"  Tried {trial.change}, exact flow, {trial.starts} starts: both features {percent(trial.both[0])} before, "
-        f"{percent(trial.both[1])} after: {verdict} (of {pairs.pairs} starts {pairs.gained} only after, {pairs.lost} only "
-        f"before); outputs the same {percent(trial.merged[0])} before, {percent(trial.merged[1])} after."
-    )
+    (before, after), (merged_before, merged_after) = (map(percent, two) for two in (trial.both, trial.merged))
+    text = "  " + sentences.TRIED.format(
+        change=trial.change, starts=trial.starts, before=before, after=after, verdict=verdict, pairs=pairs.pairs,
+        gained=pairs.gained, lost=pairs.lost, merged_before=merged_before, merged_after=merged_after,
+    )  # fmt: skip
     if pairs.pairs < trial.starts:
         text += f" {trial.starts - pairs.pairs} starts that failed or had learnt nothing yet are not judged."
     if trial.start:

@@ -100,8 +100,9 @@ _gradient = gradient.compiled.gradient
 
 
 @jit.kernel
-def _descent_kernel(kind, par, signals, all_rows, heads, eta, head_rate, steps, record_at, marks, peak, status, taken,
-                    shots, records, work):  # fmt: skip
+def _descent_kernel(kind, par, states, eta, head_rate, steps, record_at, tally, shots, records, work):
+    """Follow all states, signals (N, m, K), rows (N, m, n), heads (N, m, m), in place; tally: marks, peak, status, taken."""
+    (signals, all_rows, heads), (marks, peak, status, taken) = states, tally
     count, m, features = signals.shape
     side = np.zeros((m, features), np.int64)
     norm, dot, wedge, eps = np.zeros(m), np.zeros((m, m)), np.zeros((m, m)), np.zeros((m, m))
@@ -136,7 +137,7 @@ def _descent_kernel(kind, par, signals, all_rows, heads, eta, head_rate, steps, 
 def run_descent(model, starts, *, head_rate, eta, steps, record_at=EMPTY):
     """Follow `steps` steps from each OrderParameters of `starts`; head_rate is eta_E, the head's own (0: a frozen head).
 
-    Returns a dict of arrays as `sweep` collects them; record_at (T,), increasing step numbers: states after them under
+    Returns a dict of arrays as `collect` joins them; record_at (T,), increasing step numbers: states after them under
     "records" (signal (N, T, m, K), gram (N, T, m, m), head (N, T, m, m)).
     """
     m, features, count = model.neurons, model.features, len(starts)
@@ -155,8 +156,8 @@ def run_descent(model, starts, *, head_rate, eta, steps, record_at=EMPTY):
     shape = (count, len(record_at))
     records = (np.zeros((*shape, m, features)), np.zeros((*shape, m, m)), np.zeros((*shape, m, m)))
     _descent_kernel(
-        ACTIVATIONS[model.activation].kind, gradient.parameter_vector(model), signal, rows, head, float(eta),
-        float(head_rate), int(steps), np.asarray(record_at, np.int64), marks, peak, status, taken, shots, records,
+        ACTIVATIONS[model.activation].kind, gradient.parameter_vector(model), (signal, rows, head), float(eta),
+        float(head_rate), int(steps), np.asarray(record_at, np.int64), (marks, peak, status, taken), shots, records,
         gradient.new_workspace(m, features),
     )  # fmt: skip
     marks = np.where(marks < 0, np.nan, marks * eta)

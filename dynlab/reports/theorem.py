@@ -1,4 +1,4 @@
-"""The theorem's run: ensembles computed or taken from the store, claims judged, results written and printed."""
+"""The theorem's report: findings as JSON, tables, Markdown and a figure, and as lines to read."""
 
 from __future__ import annotations
 

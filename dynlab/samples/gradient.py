@@ -234,9 +234,10 @@ class Minibatch:
             scratch = spare.pop() if spare else kernels.new_scratch(numbers, self.width, m, max(bases, 1), self.dtype)
             sums = np.zeros((2, bases, m, self.width), self.dtype)
             signal_sums = np.zeros((2, k, bases, m))
-            kernels.chunk_pass(numbers, self.model.noise, strengths, rows, signals, layout.first, layout.trains, order,
-            edges[i],
-                               edges[i + 1], basis, scratch, z, sums, signal_sums)  # fmt: skip
+            kernels.chunk_pass(
+                numbers, self.model.noise, strengths, (rows, signals), (layout.first, layout.trains), order, edges[i],
+                edges[i + 1], basis, scratch, (z, sums, signal_sums),
+            )  # fmt: skip
             spare.append(scratch)
             return sums, signal_sums
 

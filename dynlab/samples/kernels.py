@@ -187,17 +187,17 @@ _sample = jit.inner(_sample)
 
 
 @jit.kernel
-def chunk_pass(
-    numbers, sigma, strengths, rows, signals, first, trains, order, low, high, basis, scratch, z, sums, signal_sums
-):
+def chunk_pass(numbers, sigma, strengths, weights, views, order, low, high, basis, scratch, filled):
     """Pass over the samples order[low:high].
 
-    numbers: integers laid out as above. rows (R, W): noise parts of all weights, padded with zeros; signals (R, K) float64.
+    numbers: integers laid out as above. weights: rows (R, W), noise parts of all weights, padded with zeros, and signals
+    (R, K) float64. views: first and trains. filled: z, sums and signal_sums.
     first (2, 2): of each view, the first row that looks at it and how many do; trains (2,): whether gradients flow through
     it, which are then those of rows first[v, 0] ... + m. basis (n, C): dL/dz, for `BACKWARD`. scratch: see `new_scratch`.
     Fills z (n, C) unless `BACKWARD`; adds to sums (2, bases, m, W) and signal_sums (2, K, bases, m) unless `FORWARD`.
     """
     tile, _, _, slope, coefficient, place, held, own_slope = scratch
+    (rows, signals), (first, trains), (z, sums, signal_sums) = weights, views, filled
     mode = numbers[MODE]
     held[:] = 0
     waiting = 0

@@ -20,7 +20,7 @@ DIGEST = 32  # bytes of a checksum
 
 
 class CheckpointError(OneLine, OSError):
-    """A checkpoint that cannot be gone on from; the text is one line saying which, why, and what to do instead."""
+    """A checkpoint from which no run can go on; the text is one line saying which, why, and what to do instead."""
 
     def __init__(self, path: Path, why: str):
         super().__init__(f"{path}: {why}")

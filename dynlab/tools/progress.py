@@ -43,7 +43,7 @@ def _plain(total: int, what: str) -> Callable[..., None]:
     def show(done: int, total: int | None = None) -> None:
         nonlocal known, first, started
         known = known if total is None else total
-        if first is None or done < first:  # what was done before (a run gone on with) took no time here
+        if first is None or done < first:  # what was done before (a run that was resumed) took no time here
             first, started = done, time.monotonic()
         left = (time.monotonic() - started) * (known - done) / max(done - first, 1)
         rest = f", {left:.0f} s left" if done > first else ""

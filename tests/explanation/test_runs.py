@@ -64,9 +64,9 @@ def test_a_run_through_all_phases(cubic):
     start = draw_start(finding.run.model, 1000, 0, finding.run.number)
     back = head_return(finding.run.model, start, 0.01, until=1e12)
     assert back <= finding.times["T_4"] <= back + 0.2 * (back - finding.times["T_3"]), "T_4 is the next record"
-    assert finding.foretold.first == pytest.approx(finding.times["T_1"], rel=0.01)
-    assert finding.foretold.peak == pytest.approx(finding.times["T_2"], rel=0.3)
-    assert finding.foretold.merged is False
+    assert finding.prediction.first == pytest.approx(finding.times["T_1"], rel=0.01)
+    assert finding.prediction.peak == pytest.approx(finding.times["T_2"], rel=0.3)
+    assert finding.prediction.merged is False
     who = finding.roles
     at = finding.moments["II"]
     assert at.terms.drive[who.borrower, who.lender] * at.head[who.borrower, who.lender] > 0.0
@@ -85,8 +85,8 @@ def test_the_same_start_without_a_head(cubic):
     said = only(cubic, "none")
     finding = said.finding
     assert finding.phase == "collapsed" and said.lines[1].startswith("COLLAPSED") and "the strong feature" in said.lines[1]
-    assert finding.foretold.times[finding.roles.borrower, 0] == pytest.approx(finding.alone, rel=0.01)
-    assert np.isnan(finding.times["T_2"]) and finding.foretold.merged is None
+    assert finding.prediction.times[finding.roles.borrower, 0] == pytest.approx(finding.alone, rel=0.01)
+    assert np.isnan(finding.times["T_2"]) and finding.prediction.merged is None
     assert said.suggestions[0].training["head"] == "off-diagonal"
 
 
@@ -106,10 +106,10 @@ def test_the_shares_are_those_of_the_folder_and_of_the_limit(cubic):
         starts = [draw_start(said.finding.run.model, 1000, 0, i) for i in range(40)]
         taken = [limit.head_free_features(said.finding.run.model, s.signal, s.noise_gram) for s in starts]
         if head == "none":
-            assert said.shares.both_foretold == np.mean([a != b for a, b in taken])
+            assert said.shares.both_predicted == np.mean([a != b for a, b in taken])
         else:
             told = [limit.fate(said.finding.run.model, s.signal[None], s.noise_gram[None], 0.01).merged[0] for s in starts]
-            assert said.shares.merged_foretold == np.mean(told)
+            assert said.shares.merged_predicted == np.mean(told)
 
 
 @pytest.mark.parametrize(("share", "phase"), [(0.5, "I"), (20.0, "II")])
@@ -154,13 +154,13 @@ def test_a_start_that_the_head_does_not_rescue(merging):
     """The lender wins the race for the second feature, as the rule says; at the rate advised it is rescued (tried)."""
     said = only(merging, "off-diagonal", trial=True, workers=1)
     finding = said.finding
-    assert finding.phase == "collapsed" and finding.foretold.merged and finding.foretold.lead < 1.0
+    assert finding.phase == "collapsed" and finding.prediction.merged and finding.prediction.lead < 1.0
     assert "one mixture of the features" in " ".join(said.lines)
     at, who = finding.moments["lost"], finding.roles
     lender = at.rate(at.terms.signal, who.lender, who.second)
     assert lender > at.rate(at.terms.signal, who.borrower, who.second) > 0.0
     changed = said.suggestions[0].training["eta_head"]
-    assert changed < 0.01 and finding.foretold.slip < 1.0
+    assert changed < 0.01 and finding.prediction.slip < 1.0
     assert said.trials[0].start == "both" and "This very start now learns both features" in " ".join(said.lines)
 
 
@@ -178,7 +178,7 @@ def test_every_rate_advised_rescues_its_start():
         for n in np.flatnonzero(made.frame["rank"] < 1.05)[:8]:
             signal, gram = made.starts[0][n], made.starts[1][n]
             run = SimpleNamespace(model=model, signal=signal[None], gram=gram[None], rate=rate, eta=1.0)
-            found = advice.rescuing_rate(SimpleNamespace(run=run, foretold=True))
+            found = advice.rescuing_rate(SimpleNamespace(run=run, prediction=True))
             if not np.isfinite(found):
                 continue
             given += 1
@@ -198,7 +198,7 @@ def test_relu_is_said_to_be_outside_the_theorem(merging, tmp_path):
 
     said = only(spoiled(merging, tmp_path, called_relu), "off-diagonal")
     text = " ".join(" ".join(said.lines).split())
-    assert said.finding.phase == "collapsed" and said.finding.foretold is None
+    assert said.finding.phase == "collapsed" and said.finding.prediction is None
     assert "does not cover relu" in text and "grow alike" in text and "--activation cubic" in text
 
 

@@ -19,7 +19,7 @@ class Command:
     """A command of dynlab.
 
     module: its `main(words)`. words: options of a small run; they write to OUT. same: names below the desk, as patterns, of
-    the files that equal runs give equal bytes. resume: words added where a run that was stopped is gone on with; None where
+    the files that equal runs give equal bytes. resume: words added where a stopped run is resumed; None where
     there is nothing to go on with. stays: what a run that was killed may leave behind, as patterns of names in the desk.
     lay: puts on the desk what the command reads, given a folder to keep it in. small: on the small pictures of the tests.
     shared: several may write to one folder.

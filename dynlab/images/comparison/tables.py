@@ -1,4 +1,4 @@
-"""Tables of a contest of heads: a row a run and representation, and the means over seeds with their intervals."""
+"""Tables of a comparison of heads: a row a run and representation, and the means over seeds with their intervals."""
 
 from __future__ import annotations
 

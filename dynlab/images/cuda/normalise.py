@@ -73,8 +73,9 @@ def _statistics(x, rows, chunks, eps, sums, squares, mean, inverse):
         inverse[g, k] = 1.0 / (variance + eps) ** 0.5
 
 
-def _map(x, rows, chunk, mean, second, is_variance, eps, affine, scale, shift, out, relu, add, residual):
-    """out = [relu]((x - mean) factor + shift [+ residual]); second: inverse, or the variance; (groups, c) both."""
+def _map(x, rows, chunk, statistics, is_variance, eps, affine, scale_and_shift, out, relu, add, residual):
+    """out = [relu]((x - mean) factor + shift [+ residual]); statistics: mean, and inverse or variance, (groups, c) both."""
+    (mean, second), (scale, shift) = statistics, scale_and_shift
     t, line, j, g = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockIdx.x, cuda.blockIdx.z
     k = cuda.blockIdx.y * LANES + t
     if k < x.shape[1]:
@@ -210,8 +211,8 @@ def _apply(x, groups, mean, second, is_variance, eps, scale, shift, out, relu, r
     rows, chunk, chunks, strips = _layout(x, groups)
     affine, add, none = scale is not None, residual is not None, flat(mean)
     apply_statistics[(chunks, strips, groups), (LANES, LINES)](
-        x, rows, chunk, mean, second, is_variance, float(eps), affine, scale if affine else none, shift if affine else none,
-        out, bool(relu), add, residual if add else x,
+        x, rows, chunk, (mean, second), is_variance, float(eps), affine, (scale, shift) if affine else (none, none), out,
+        bool(relu), add, residual if add else x,
     )  # fmt: skip
 
 

@@ -23,11 +23,23 @@ from functools import cache
 import numpy as np
 
 from dynlab.images.cuda.memory import aligned, flat, launch, scratch
+from dynlab.images.cuda.slices import (
+    DEPTH,
+    PAD,
+    block_threads,
+    lines_of_rows,
+    lines_of_sums,
+    look_under_tap,
+    put_rows,
+    put_sums,
+    rows_in_quads,
+    rows_one_by_one,
+    sums_in_quads,
+    sums_one_by_one,
+)
 from dynlab.machine import gpu
 from dynlab.machine.gpu import ALIGNMENT, cuda, load4, store4
 
-DEPTH = 4 if gpu.SIMULATED else 16
-PAD = 4  # numbers between lines of a tile: transposed stores then meet fewer common banks
 # rows and columns of a tile, and how often 4 of each a thread has
 WIDE = (16, 16, 2, 1) if gpu.SIMULATED else (128, 128, 2, 2)
 NARROW = (16, 8, 1, 1) if gpu.SIMULATED else (128, 64, 2, 1)
@@ -37,12 +49,6 @@ FILLED = 8 if gpu.SIMULATED else 512  # blocks that `sums` tries to have
 FEW = 3 if gpu.SIMULATED else 64  # tiles below which they are small
 LONG = 16 if gpu.SIMULATED else 2048  # terms that make `sums` of a few rows as much work as many rows
 SHORTEST = 8 if gpu.SIMULATED else 256  # terms of a part at least
-
-
-def block_threads(shape) -> int:
-    """Threads of a block of such tiles."""
-    rows, columns, over, across = shape
-    return rows // (4 * over) * (columns // (4 * across))
 
 
 def _multiply(shape, real):
@@ -105,15 +111,12 @@ def _finish(shape, quads):
 def _make_rows(shape, real, quads, gathered, across_b):
     """The kernel `rows` for one shape of tiles; see the module."""
     rows, columns, over, across = shape
-    count = block_threads(shape)
-    lead_a, lead_b = rows + PAD, columns + PAD
-    size_a, size_b = DEPTH * lead_a, DEPTH * lead_b
-    lines_a = count // (DEPTH // 4)  # lines of a, and of b across, that one pass of all threads reads
-    passes_a, passes_b = rows // lines_a if rows > lines_a else 1, max(1, columns * DEPTH // 4 // count)
-    in_line = columns // 4
-    lines_b = count // in_line
+    size_a, size_b = DEPTH * (rows + PAD), DEPTH * (columns + PAD)
+    _, _, passes_a, passes_b, in_line = lines_of_rows(shape)
     room_a, room_b, hold_a, hold_b, entries = 2 * size_a, 2 * size_b, 4 * passes_a, 4 * passes_b, 16 * over * across
     multiply, finish = _multiply(shape, real), _finish(shape, quads)
+    look, put = look_under_tap(shape, gathered), put_rows(shape, across_b)
+    read = (rows_in_quads if quads else rows_one_by_one)(shape, real, gathered, across_b)
     zero = real(0.0)
 
     def kernel(a, table, taps, b, targets, out, row_count, column_count, depth, tap_count, mapped, accumulate):
@@ -122,106 +125,36 @@ def _make_rows(shape, real, quads, gathered, across_b):
         total = cuda.local.array(entries, real)
         next_a = cuda.local.array(hold_a, real)
         next_b = cuda.local.array(hold_b, real)
+        places = cuda.local.array(passes_a, np.int32)
         t = cuda.threadIdx.x
         first_row, first_column = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
         own_row, own_column = t // (columns // (4 * across)) * 4, t % (columns // (4 * across)) * 4
         quad, line = t % (DEPTH // 4) * 4, t // (DEPTH // 4)
-        column, line_b = t % in_line * 4, t // in_line
-        for i in range(16 * over * across):
+        at = first_row, first_column, quad, line, t % in_line * 4, t // in_line
+        given, sizes = (a, table, taps, b), (row_count, column_count, depth, tap_count)
+        for i in range(entries):
             total[i] = zero
-        if quads:
-            chunks = (depth + DEPTH - 1) // DEPTH
-            steps = chunks * tap_count
-        else:
-            chunks = 1
-            steps = (depth * tap_count + DEPTH - 1) // DEPTH
+        # In quads a slice is a chunk of one tap, otherwise of the terms of all of them.
+        chunks = (depth + DEPTH - 1) // DEPTH if quads else (depth * tap_count + DEPTH - 1) // DEPTH
+        steps = chunks * tap_count if quads else chunks
         tap, chunk = 0, 0
-        # Where the lines look under this tap: asked for a slice ahead.
-        places = cuda.local.array(passes_a, np.int32)
         for i in range(passes_a):
-            row = first_row + line + i * lines_a
             places[i] = -1
-            if row < row_count:
-                if not gathered:
-                    places[i] = row
-                elif tap_count > 0:
-                    places[i] = table[row]
+        if tap < tap_count:
+            look(table, tap, row_count, first_row + line, places)
         for step in range(steps + 1):
             if step < steps:
-                if quads:
-                    c = chunk * DEPTH + quad
-                    inside = c < depth
-                    for i in range(passes_a):
-                        place = np.int64(places[i])
-                        x0, x1, x2, x3 = zero, zero, zero, zero
-                        if inside and place >= 0:
-                            x0, x1, x2, x3 = load4(a, place * depth + c)
-                        next_a[4 * i], next_a[4 * i + 1], next_a[4 * i + 2], next_a[4 * i + 3] = x0, x1, x2, x3
-                    which = np.int64(taps[tap]) if gathered else np.int64(0)
-                    for i in range(passes_b):
-                        x0, x1, x2, x3 = zero, zero, zero, zero
-                        if across_b:
-                            o = first_column + line + i * lines_a
-                            if inside and o < column_count and line + i * lines_a < columns:
-                                x0, x1, x2, x3 = load4(b, (which * column_count + o) * depth + c)
-                        else:
-                            k = chunk * DEPTH + line_b + i * lines_b
-                            if k < depth and first_column + column < column_count and line_b + i * lines_b < DEPTH:
-                                x0, x1, x2, x3 = load4(b, (which * depth + k) * column_count + first_column + column)
-                        next_b[4 * i], next_b[4 * i + 1], next_b[4 * i + 2], next_b[4 * i + 3] = x0, x1, x2, x3
-                    chunk += 1
-                    if chunk == chunks:
-                        chunk = 0
-                        tap += 1
-                        if gathered and tap < tap_count:
-                            for i in range(passes_a):
-                                row = first_row + line + i * lines_a
-                                if row < row_count:
-                                    places[i] = table[tap * row_count + row]
-                else:
-                    for i in range(passes_a):
-                        row = first_row + line + i * lines_a
-                        for j in range(4):
-                            k = step * DEPTH + quad + j
-                            tap = k // depth
-                            next_a[4 * i + j] = zero
-                            if tap < tap_count and row < row_count:
-                                place = np.int64(table[tap * row_count + row]) if gathered else np.int64(row)
-                                if place >= 0:
-                                    next_a[4 * i + j] = a[place * depth + k - tap * depth]
-                    for i in range(passes_b):
-                        for j in range(4):
-                            if across_b:
-                                k, o = step * DEPTH + quad + j, first_column + line + i * lines_a
-                            else:
-                                k, o = step * DEPTH + line_b + i * lines_b, first_column + column + j
-                            tap = k // depth
-                            next_b[4 * i + j] = zero
-                            if tap < tap_count and o < column_count:
-                                which = np.int64(taps[tap]) if gathered else np.int64(0)
-                                if across_b:
-                                    next_b[4 * i + j] = b[(which * column_count + o) * depth + k - tap * depth]
-                                else:
-                                    next_b[4 * i + j] = b[(which * depth + k - tap * depth) * column_count + o]
+                read(given, sizes, at, places, tap, chunk, next_a, next_b)
+                chunk += 1
+                if quads and chunk == chunks:
+                    tap, chunk = tap + 1, 0
+                    if tap < tap_count:  # asked for a slice ahead
+                        look(table, tap, row_count, first_row + line, places)
             if step > 0:
                 half = (step + 1) & 1
                 multiply(tile_a, tile_b, half * size_a + own_row, half * size_b + own_column, total)
             if step < steps:
-                half = step & 1
-                for i in range(passes_a):
-                    at = half * size_a + quad * lead_a + line + i * lines_a
-                    if line + i * lines_a < rows:
-                        for j in range(4):
-                            tile_a[at + j * lead_a] = next_a[4 * i + j]
-                for i in range(passes_b):
-                    if across_b:
-                        if line + i * lines_a < columns:
-                            at = half * size_b + quad * lead_b + line + i * lines_a
-                            for j in range(4):
-                                tile_b[at + j * lead_b] = next_b[4 * i + j]
-                    elif line_b + i * lines_b < DEPTH:
-                        at = half * size_b + (line_b + i * lines_b) * lead_b + column
-                        store4(tile_b, at, next_b[4 * i], next_b[4 * i + 1], next_b[4 * i + 2], next_b[4 * i + 3])
+                put(tile_a, tile_b, step & 1, at, next_a, next_b)
             cuda.syncthreads()
         finish(
             total, out, first_row + own_row, first_column + own_column, row_count, column_count, targets, mapped, accumulate
@@ -233,14 +166,11 @@ def _make_rows(shape, real, quads, gathered, across_b):
 def _make_sums(shape, real, quads, gathered):
     """The kernel `sums` for one shape of tiles; see the module."""
     rows, columns, over, across = shape
-    count = block_threads(shape)
-    lead_a, lead_b = rows + PAD, columns + PAD
-    size_a, size_b = DEPTH * lead_a, DEPTH * lead_b
-    in_a, in_b = rows // 4, columns // 4
-    lines_a, lines_b = count // in_a, count // in_b
-    passes_a, passes_b = max(1, DEPTH // lines_a), max(1, DEPTH // lines_b)
+    size_a, size_b = DEPTH * (rows + PAD), DEPTH * (columns + PAD)
+    in_a, in_b, lines_a, _, passes_a, passes_b = lines_of_sums(shape)
     room_a, room_b, hold_a, hold_b, entries = 2 * size_a, 2 * size_b, 4 * passes_a, 4 * passes_b, 16 * over * across
-    multiply, finish = _multiply(shape, real), _finish(shape, quads)
+    multiply, finish, put = _multiply(shape, real), _finish(shape, quads), put_sums(shape)
+    read = (sums_in_quads if quads else sums_one_by_one)(shape, real, gathered)
     zero = real(0.0)
 
     def kernel(a, table, b, out, row_count, column_count, depth, term_count, part, accumulate):
@@ -249,21 +179,19 @@ def _make_sums(shape, real, quads, gathered):
         total = cuda.local.array(entries, real)
         next_a = cuda.local.array(hold_a, real)
         next_b = cuda.local.array(hold_b, real)
+        places = cuda.local.array(passes_a, np.int32)
         t = cuda.threadIdx.x
         first_row, first_column = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
         own_row, own_column = t // (columns // (4 * across)) * 4, t % (columns // (4 * across)) * 4
-        quad_a, line_a = t % in_a * 4, t // in_a
-        quad_b, line_b = t % in_b * 4, t // in_b
-        for i in range(16 * over * across):
+        for i in range(entries):
             total[i] = zero
         start = cuda.blockIdx.z * part
         stop = min(start + part, term_count)
         steps = (stop - start + DEPTH - 1) // DEPTH
-        row, column = first_row + quad_a, first_column + quad_b
+        row, line_a = first_row + t % in_a * 4, t // in_a
         tap = row // depth if gathered else np.int64(0)
-        c = row - tap * depth
-        # Where the lines of this slice look: asked for a slice ahead.
-        places = cuda.local.array(passes_a, np.int32)
+        at = row, first_column + t % in_b * 4, line_a, t // in_b, tap, row - tap * depth
+        given, sizes = (a, table, b), (row_count, column_count, depth, term_count)
         for i in range(passes_a):
             p = start + line_a + i * lines_a
             places[i] = -1
@@ -271,53 +199,12 @@ def _make_sums(shape, real, quads, gathered):
                 places[i] = table[tap * term_count + p] if gathered else p
         for step in range(steps + 1):
             if step < steps:
-                for i in range(passes_a):
-                    p = start + step * DEPTH + line_a + i * lines_a
-                    inside = p < stop and line_a + i * lines_a < DEPTH
-                    if quads:
-                        place = np.int64(places[i])
-                        x0, x1, x2, x3 = zero, zero, zero, zero
-                        if place >= 0:
-                            x0, x1, x2, x3 = load4(a, place * depth + c)
-                        p += DEPTH
-                        places[i] = -1
-                        if p < stop and line_a + i * lines_a < DEPTH and row < row_count:
-                            places[i] = table[tap * term_count + p] if gathered else p
-                        next_a[4 * i], next_a[4 * i + 1], next_a[4 * i + 2], next_a[4 * i + 3] = x0, x1, x2, x3
-                    else:
-                        for j in range(4):
-                            next_a[4 * i + j] = zero
-                            if inside and row + j < row_count:
-                                its = (row + j) // depth if gathered else np.int64(0)
-                                place = np.int64(table[its * term_count + p]) if gathered else np.int64(p)
-                                if place >= 0:
-                                    next_a[4 * i + j] = a[place * depth + row + j - its * depth]
-                for i in range(passes_b):
-                    p = start + step * DEPTH + line_b + i * lines_b
-                    inside = p < stop and line_b + i * lines_b < DEPTH
-                    if quads:
-                        x0, x1, x2, x3 = zero, zero, zero, zero
-                        if inside and column < column_count:
-                            x0, x1, x2, x3 = load4(b, p * column_count + column)
-                        next_b[4 * i], next_b[4 * i + 1], next_b[4 * i + 2], next_b[4 * i + 3] = x0, x1, x2, x3
-                    else:
-                        for j in range(4):
-                            next_b[4 * i + j] = zero
-                            if inside and column + j < column_count:
-                                next_b[4 * i + j] = b[p * column_count + column + j]
+                read(given, sizes, at, start + step * DEPTH, stop, places, next_a, next_b)
             if step > 0:
                 half = (step + 1) & 1
                 multiply(tile_a, tile_b, half * size_a + own_row, half * size_b + own_column, total)
             if step < steps:
-                half = step & 1
-                for i in range(passes_a):
-                    if line_a + i * lines_a < DEPTH:
-                        at = half * size_a + (line_a + i * lines_a) * lead_a + quad_a
-                        store4(tile_a, at, next_a[4 * i], next_a[4 * i + 1], next_a[4 * i + 2], next_a[4 * i + 3])
-                for i in range(passes_b):
-                    if line_b + i * lines_b < DEPTH:
-                        at = half * size_b + (line_b + i * lines_b) * lead_b + quad_b
-                        store4(tile_b, at, next_b[4 * i], next_b[4 * i + 1], next_b[4 * i + 2], next_b[4 * i + 3])
+                put(tile_a, tile_b, step & 1, t, next_a, next_b)
             cuda.syncthreads()
         # Each part is a matrix of its own, below the one before.
         base = cuda.blockIdx.z * row_count

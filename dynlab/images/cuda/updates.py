@@ -29,10 +29,10 @@ def _sgd_pass(p, g, v, decays, rate, decay, momentum, nesterov):
         p[i], v[i] = _sgd(p[i], g[i], v[i], rate, decay * decays[i], momentum, nesterov)
 
 
-def _adam_pass(p, g, a, s, decays, rate, decay, keep_1, gain_1, keep_2, gain_2, root, eps):
+def _adam_pass(p, g, a, s, decays, rate, decay, numbers):
     i = cuda.grid(1)
     if i < p.shape[0]:
-        p[i], a[i], s[i] = _adam(p[i], g[i], a[i], s[i], rate, decay * decays[i], keep_1, gain_1, keep_2, gain_2, root, eps)
+        p[i], a[i], s[i] = _adam(p[i], g[i], a[i], s[i], rate, decay * decays[i], *numbers)
 
 
 def _lars_pass(p, g, v, decays, lows, highs, owner, ratios, rate, decay, momentum):
@@ -103,10 +103,8 @@ def adam_step(p, g, first, second, decays, rate, decay, betas, eps, count):
     f = p.dtype.type
     b_1, b_2 = betas
     corrected, root = rate / (1.0 - b_1**count), np.sqrt(1.0 - b_2**count)
-    launch(
-        adam_pass, p.size, p, g, first, second, decays, f(corrected), f(decay), f(b_1), f(1.0 - b_1), f(b_2),
-        f(1.0 - b_2), f(root), f(eps),
-    )  # fmt: skip
+    numbers = f(b_1), f(1.0 - b_1), f(b_2), f(1.0 - b_2), f(root), f(eps)
+    launch(adam_pass, p.size, p, g, first, second, decays, f(corrected), f(decay), numbers)
 
 
 def lars_layout(edges):

@@ -167,11 +167,13 @@ def _backward_sums(d_out, x, out, low, high, mean, relu, total, along):
 
 
 @jit.inner
-def _backward_rows(d_out, x, out, low, high, mean, factor, middle, slope, d_x, relu, d_residual, add, same):
+def _backward_rows(d_out, x, out, low, high, mean, factor, middle, slope, d_x, d_residual, how):
     """d_x = factor (g - middle - (x - mean) slope), d_residual = g.
 
-    same: d_x is d_out. That is spelt out, as loops whose arrays may overlap are not vectorised.
+    how: relu, add (whether there is a residual), same (whether d_x is d_out). That is spelt out, as loops whose arrays may
+    overlap are not vectorised.
     """
+    relu, add, same = how
     c = x.shape[1]
     zero = x.dtype.type(0)
     for r in range(low, high):
@@ -197,7 +199,7 @@ def _backward_rows(d_out, x, out, low, high, mean, factor, middle, slope, d_x, r
 
 
 @jit.parallel
-def _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu, d_residual, add, same):
+def _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, d_residual, how):
     rows, c = x.shape[0] // groups, x.shape[1]
     chunk = _chunk_rows(rows, c)
     chunks = (rows + chunk - 1) // chunk
@@ -206,7 +208,7 @@ def _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift
     for task in prange(groups * chunks):
         g = task // chunks
         low, high = g * rows + task % chunks * chunk, g * rows + min((task % chunks + 1) * chunk, rows)
-        _backward_sums(d_out, x, out, low, high, mean[g], relu, totals[task], alongs[task])
+        _backward_sums(d_out, x, out, low, high, mean[g], how[0], totals[task], alongs[task])
     for k in range(c):
         all_total, all_along = 0.0, 0.0
         for g in range(groups):
@@ -225,7 +227,7 @@ def _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift
     for task in prange(groups * chunks):
         g = task // chunks
         low, high = g * rows + task % chunks * chunk, g * rows + min((task % chunks + 1) * chunk, rows)
-        _backward_rows(d_out, x, out, low, high, mean[g], factor[g], middle[g], slope[g], d_x, relu, d_residual, add, same)
+        _backward_rows(d_out, x, out, low, high, mean[g], factor[g], middle[g], slope[g], d_x, d_residual, how)
 
 
 def _or(array, x, value):
@@ -248,7 +250,8 @@ def batch_norm_backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scal
     """
     scale, d_scale, d_shift, add = _or(scale, x, 1), _or(d_scale, x, 0), _or(d_shift, x, 0), d_residual is not None
     aside = d_residual if add else out
-    _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, relu, aside, add, d_x is d_out)
+    how = relu, add, d_x is d_out
+    _backward(d_out, x, out, groups, mean, inverse, scale, d_x, d_scale, d_shift, aside, how)
     return d_x
 
 

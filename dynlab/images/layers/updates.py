@@ -39,14 +39,12 @@ def _sgd_pass(p, g, v, decays, rate, decay, momentum, nesterov):
 
 
 @jit.parallel
-def _adam_pass(p, g, a, s, decays, rate, decay, keep_1, gain_1, keep_2, gain_2, root, eps):
+def _adam_pass(p, g, a, s, decays, rate, decay, numbers):
     for c in numba.prange((len(p) + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, min(len(p), (c + 1) * CHUNK))
         own, slope, first, second, mask = p[part], g[part], a[part], s[part], decays[part]
         for i in range(len(own)):
-            own[i], first[i], second[i] = _adam(
-                own[i], slope[i], first[i], second[i], rate, decay * mask[i], keep_1, gain_1, keep_2, gain_2, root, eps
-            )
+            own[i], first[i], second[i] = _adam(own[i], slope[i], first[i], second[i], rate, decay * mask[i], *numbers)
 
 
 @jit.parallel
@@ -95,9 +93,8 @@ def adam_step(p, g, first, second, decays, rate, decay, betas, eps, count):
     f = p.dtype.type
     b_1, b_2 = betas
     corrected, root = rate / (1.0 - b_1**count), np.sqrt(1.0 - b_2**count)
-    _adam_pass(
-        p, g, first, second, decays, f(corrected), f(decay), f(b_1), f(1.0 - b_1), f(b_2), f(1.0 - b_2), f(root), f(eps)
-    )
+    numbers = f(b_1), f(1.0 - b_1), f(b_2), f(1.0 - b_2), f(root), f(eps)
+    _adam_pass(p, g, first, second, decays, f(corrected), f(decay), numbers)
 
 
 def lars_layout(edges):

@@ -86,7 +86,13 @@ class Residual:
 
 
 class _Node:
-    """A layer with its shapes; `bind` gives it its views of the flat vectors."""
+    """A layer with its shapes, for one kind of layer each below.
+
+    `bind` gives it its views of the flat vectors of parameters, gradients and running statistics, `bind_ops` the functions it
+    computes with. forward(space, x, groups) takes rows x and returns its output, in memory of the workspace `space`; groups:
+    into how many parts the rows are split for batch statistics (0: running ones are used). backward(space, d_out, need)
+    takes dL/d(output), fills the gradients of the parameters, and returns dL/dx where `need` asks for it.
+    """
 
     make: Callable[[], tuple[int, ...]]  # of each kind: what a node needs, and the shape of its output
 
@@ -108,6 +114,8 @@ class _Node:
 
 
 class _Convolution(_Node):
+    """Windows of the picture times the kernel, as a matrix product whose layout `ops.convolution_work` keeps."""
+
     def make(self):
         h, w, c = self.shape
         layer, k = self.layer, self.layer.kernel
@@ -139,6 +147,8 @@ class _Convolution(_Node):
 
 
 class _BatchNorm(_Node):
+    """Normalised by the batch in training, by running statistics otherwise; a relu and a residual can be fused in."""
+
     fuse = False  # a residual is added before the relu: set by the node that holds this one
 
     def make(self):
@@ -181,6 +191,8 @@ class _BatchNorm(_Node):
 
 
 class _Linear(_Node):
+    """A matrix product of rows, and a bias where there is one."""
+
     def make(self):
         inputs, outputs = self.shape[-1], integer("outputs", self.layer.outputs, at_least=1)
         law = choice("start", self.layer.start, ("uniform", "normal"))
@@ -212,6 +224,8 @@ class _Linear(_Node):
 
 
 class _Activation(_Node):
+    """phi of every number."""
+
     def make(self):
         choice("kind", self.layer.kind, POINTWISE_KINDS)
         return self.shape
@@ -234,6 +248,8 @@ class _Activation(_Node):
 
 
 class _MeanPool(_Node):
+    """The places of a picture summed up, and divided by their number unless `total`."""
+
     def make(self):
         return self.shape[-1:]
 
@@ -246,6 +262,8 @@ class _MeanPool(_Node):
 
 
 class _MaxPool(_Node):
+    """The largest number of every window; the gradient goes to where it was found."""
+
     def make(self):
         h, w, c = self.shape
         stride = integer("stride", self.layer.stride, at_least=1)
@@ -266,6 +284,8 @@ class _MaxPool(_Node):
 
 
 class _Patches(_Node):
+    """Squares of a picture as rows, for a `Linear` at each."""
+
     def make(self):
         h, w, c = self.shape
         size = integer("size", self.layer.size, at_least=1, at_most=min(h, w))
@@ -321,6 +341,8 @@ class Chain:
 
 
 class _Residual(_Node):
+    """Two chains added, the relu after the sum fused into the BatchNorm that ends the inner one."""
+
     def make(self):
         self.inner = Chain(self.layer.inner, self.shape, f"{self.name}.inner.")
         self.shortcut = Chain(self.layer.shortcut, self.shape, f"{self.name}.shortcut.")

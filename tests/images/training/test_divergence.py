@@ -95,7 +95,7 @@ def test_drawn_rates_leave_only_finite_numbers(tmp_path, capsys, seed):
 
 
 def test_the_last_finite_checkpoint_is_kept(tmp_path, capsys):
-    """A state that is spoilt between two checkpoints: the one before stays, and is finite; gone on with, the same line."""
+    """A state that is spoilt between two checkpoints: the one before stays and is finite; resumed, the same line."""
     place, spoilt = tmp_path / "x", train.Trainer.step
 
     def step(self, number):
