@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched
 from dynlab.images.settings import REPRESENTATIONS
 from dynlab.machine.device import Device, chosen
-from dynlab.tools.checks import SettingError, integer, require, threads
+from dynlab.tools.checks import SettingError, integer, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
 
@@ -58,10 +59,7 @@ def run(settings: Settings, call: Call) -> None:
 
     pretraining, weights = run_folder.settings_of(settings.run), run_folder.read_weights(settings.run)
     ops = ops_of(settings.device, settings.threads)
-    if settings.download:
-        from dynlab.images.data.download import fetch
-
-        fetch(pretraining.dataset, settings.data, quiet=settings.quiet)
+    fetched(pretraining.dataset, settings.data, settings.download, settings.quiet)
     train, test = representations.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify)
     said = now_and_then(settings.quiet, SECONDS)
     if settings.device.asked != "cpu" and not settings.quiet:
@@ -89,7 +87,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     which = tuple(dict.fromkeys(word.strip() for word in arguments.of.split(",")))
     if not set(which) <= set(REPRESENTATIONS):
         raise SettingError("of", arguments.of, f"some of {', '.join(REPRESENTATIONS)}, with commas")
-    require(arguments.data != "", "data", "", "the name of a folder")
+    check_folders(arguments, "data")
     limit = number_of(arguments.limit)
     return Settings(
         run=run,
@@ -116,10 +114,8 @@ def parser() -> Parser:
     everything = ",".join(REPRESENTATIONS)
     p.option("--of", "what to measure, some of these, with commas", everything, "NAME,NAME")
     p.option("--limit", "learn from this many of the training pictures (default: all)")
-    p.add_argument("--download", action="store_true", help="fetch the files into --data first, from their official address")
-    p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
-    p.option("--device", "of cpu, cuda, auto", "cpu", "NAME")
-    p.option("--threads", "threads to compute with (default: all cores)")
+    add_files(p)
+    add_computing(p)
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p
 

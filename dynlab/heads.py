@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched
 from dynlab.images.comparison.runs import (
     DEFAULT,
     ENTRIES,
@@ -60,10 +61,7 @@ def run(settings: Settings, call: Call) -> list[str]:
     ops_of(settings.device, settings.threads)
     if settings.out.exists() and not settings.out.is_dir():
         raise FolderError(settings.out, "holds a file; must be a folder")
-    if settings.download:
-        from dynlab.images.data.download import fetch
-
-        fetch(settings.base.dataset, settings.data, quiet=settings.quiet)
+    fetched(settings.base.dataset, settings.data, settings.download, settings.quiet)
     data = representations.labelled(settings.base.dataset, settings.data, None, settings.verify)
     diverged: dict[tuple[str, str, int], str] = {}
     rows = [row for entry in entries(settings) for row in measured(settings, entry, data, diverged)]
@@ -100,8 +98,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         kinds = words_of("normalisations", arguments.normalisations, PICTURE_NORMALISATIONS)
     seeds = short["seeds"] if given["seeds"] is None else integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS)
     require(base.dataset != "stl10", "dataset", base.dataset, "one whose training pictures have labels")
-    for name in ("out", "data"):
-        require(getattr(arguments, name) != "", name, "", "the name of a folder")
+    check_folders(arguments, "out", "data")
     out = expanded(arguments.out or f"runs/heads-{recipe}-{base.dataset}")
     return Settings(
         base, chosen, kinds, seeds, expanded(arguments.data), out, arguments.download, not arguments.no_verify,
@@ -133,10 +130,8 @@ def parser() -> Parser:
     for name in ("limit", "batch", "epochs", "steps", "lr", "seed"):
         p.option(f"--{name}", "instead of the recipe's")
     p.option("--out", "folder of the runs (default: one named by recipe and pictures under runs/)", metavar="DIR")
-    p.add_argument("--download", action="store_true", help="fetch the files into --data first, from their official address")
-    p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
-    p.option("--device", "of cpu, cuda, auto", "cpu", "NAME")
-    p.option("--threads", "threads to compute with (default: all cores)")
+    add_files(p)
+    add_computing(p)
     p.add_argument("--no-plots", action="store_true", help="write no figures")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p

@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from dynlab.command_line.options import MODEL_OPTIONS
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.planes.portrait import Settings
 from dynlab.settings.model import Model
@@ -22,7 +23,6 @@ from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.portrait"
-MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "activation")
 RULES = ("off-diagonal", "none")
 
 
@@ -55,7 +55,7 @@ def check(arguments: argparse.Namespace) -> Settings:
 
     given = {name: number_of(text) for name, text in vars(arguments).items() if name not in ("hold", "slave", "x", "y")}
     require(arguments.out != "", "out", "", "the name of a folder")
-    model = Model(**{name: given[name] for name in MODEL_OPTIONS})
+    model = Model(**{name: given[name] for name in ("activation", *MODEL_OPTIONS)})
     head = choice("head", given["head"], RULES)
     rate = real("eta_head", given["eta_head"], at_least=0.0)
     x, y = (parse_side(option, getattr(arguments, option)) for option in ("x", "y"))

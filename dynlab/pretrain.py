@@ -15,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
 from dynlab.machine.device import chosen
 from dynlab.tools.checks import SettingError, choice, integer, require, threads
@@ -76,8 +77,7 @@ def run(call: Call) -> list[str]:
     arguments = call.arguments
     checked_threads = threads(number_of(arguments.threads))
     every = None if arguments.every is None else integer("every", number_of(arguments.every), at_least=1)
-    for name in ("out", "data"):
-        require(getattr(arguments, name) != "", name, "", "the name of a folder")
+    check_folders(arguments, "out", "data")
     named = not arguments.resume or arguments.out is not None
     require(named, "out", None, "the folder of the run that --resume goes on with")
     settings = settings_of(arguments)
@@ -92,10 +92,7 @@ def run(call: Call) -> list[str]:
         return []
     own = run_folder.run_of(place)["data"] if arguments.resume else ""
     data = expanded(arguments.data or own or "data")
-    if arguments.download:
-        from dynlab.images.data.download import fetch
-
-        fetch(settings.dataset, data, quiet=arguments.quiet)
+    fetched(settings.dataset, data, arguments.download, arguments.quiet)
     split = "unlabelled" if settings.dataset == "stl10" else "train"
     pictures = datasets.load(settings.dataset, data, split, verify=not arguments.no_verify)
     return run_folder.pretrain(
@@ -155,10 +152,8 @@ def parser() -> Parser:
     p.option("--out", "folder of the run (default: one named by the settings under runs/)", metavar="DIR")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
     p.option("--every", "steps between checkpoints (default: an epoch)", metavar="N")
-    p.add_argument("--download", action="store_true", help="fetch the files into --data first, from their official address")
-    p.add_argument("--no-verify", action="store_true", help="leave out the comparison with known md5 sums")
-    p.option("--device", "of cpu, cuda, auto", "cpu", "NAME")
-    p.option("--threads", "threads to compute with (default: all cores)")
+    add_files(p)
+    add_computing(p)
     p.add_argument("--no-plots", action="store_true", help="write no figures")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p

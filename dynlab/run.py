@@ -12,13 +12,22 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
-from dynlab.command_line.options import MODEL_OPTIONS, add_device, add_model, add_switches, announce, training_of
+from dynlab.command_line.options import (
+    add_device,
+    add_model,
+    add_output,
+    add_switches,
+    announce,
+    models_of,
+    start_of,
+    training_of,
+)
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.ensembles.main_run import Settings, compute_main_run, device_for
 from dynlab.population.choices import METHODS
-from dynlab.settings.model import ACTIVATION_NAMES, Model
+from dynlab.settings.model import ACTIVATION_NAMES
 from dynlab.settings.training import LATEST
-from dynlab.tools.checks import choice, integer, real, require, threads
+from dynlab.tools.checks import choice, real, require, threads
 from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call
 
@@ -66,20 +75,17 @@ def run(settings: Settings, call: Call) -> None:
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     given = {name: number_of(text) for name, text in vars(arguments).items()}
-    options = {name: given[name] for name in MODEL_OPTIONS}
-    models = tuple(Model(activation=name, **options) for name in _activations(arguments.activation))
+    asked = ["relu", "cubic"] if arguments.activation is None else arguments.activation
+    models = models_of(given, (name for word in asked for name in word.split(",")))
     training = training_of(given)
     for model in models:
         training.check_model(model)
-    least_dim = models[0].features + models[0].neurons
     until = given["until"]
     require(arguments.out != "", "out", "", "the name of a folder")
     method = choice("method", given["method"], (*METHODS, "sgd"))
     return Settings(
         models=models,
-        dim=integer("dim", given["dim"], at_least=least_dim, why="features + neurons"),
-        seeds=integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS),
-        seed=integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
+        **start_of(given, models[0], MOST_SEEDS),
         training=training,
         until=None if until is None else real("until", until, above=0.0, at_most=LATEST),
         method=method,
@@ -90,12 +96,6 @@ def check(arguments: argparse.Namespace) -> Settings:
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
     )
-
-
-def _activations(words: Sequence[str] | None) -> list[str]:
-    """The activations asked for, by repeating the option or with commas, each once."""
-    asked = ["relu", "cubic"] if words is None else [name for word in words for name in word.split(",")]
-    return [choice("activation", name, ACTIVATION_NAMES) for name in dict.fromkeys(asked)]
 
 
 def parser() -> Parser:
@@ -121,8 +121,7 @@ def parser() -> Parser:
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
     p.option("--threads", "threads to compute with (default: all cores)")
     add_device(p)
-    p.option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
-    p.add_argument("--no-plots", action="store_true", help="write no figure")
+    add_output(p)
     p.add_argument("--quiet", action="store_true", help=quiet)
     return p
 

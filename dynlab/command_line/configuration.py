@@ -85,11 +85,11 @@ def _of_record(found: dict, program: str, path: str) -> dict:
 def _head_rate(found: dict, options: dict, path: str) -> dict:
     """The option eta-head of a run whose record is older than its present meaning; nothing for any other."""
     from dynlab.ensembles.main_run import DESCENT_ETA
-    from dynlab.settings.training import STEPPED, recorded_ratio
+    from dynlab.settings.training import recorded_ratio, records_own_rate
 
     settings = found.get("settings")
     method = "sgd" if found["program"] == "dynlab.compare" else options.get("method")
-    if "eta_head" not in options or method not in STEPPED or not isinstance(settings, dict) or "head_rate" in settings:
+    if "eta_head" not in options or not isinstance(settings, dict) or not records_own_rate(settings, method):
         return {}
     try:
         eta = float(options["lr"]) if method == "sgd" else DESCENT_ETA

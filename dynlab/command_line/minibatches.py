@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dynlab.command_line.options import MODEL_OPTIONS, add_device, add_model, announce
+from dynlab.command_line.options import add_device, add_model, add_output, announce, models_of, start_of
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.population.choices import PAPER_HEADS
 from dynlab.reports.samples import print_report, write_files
 from dynlab.samples.minibatch import of_samples
 from dynlab.samples.runs import Settings, compute_minibatch_runs
-from dynlab.settings.model import ACTIVATION_NAMES, Model
+from dynlab.settings.model import ACTIVATION_NAMES
 from dynlab.settings.training import ETA_HEAD
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
@@ -47,17 +47,11 @@ def check(arguments: argparse.Namespace) -> Settings:
     from dynlab.samples.optimisers import OPTIMISERS
 
     given = {name: number_of(text) for name, text in vars(arguments).items()}
-    shapes = {name: given[name] for name in MODEL_OPTIONS}
-    names = [choice("activation", name, ACTIVATION_NAMES) for name in dict.fromkeys(arguments.activation.split(","))]
-    models = tuple(Model(activation=name, **shapes) for name in names)
+    models = models_of(given, arguments.activation.split(","))
     heads = tuple(choice("head", name, PAPER_HEADS) for name in dict.fromkeys(arguments.head.split(",")))
     data = given["data"] if given["data"] is None else integer("data", given["data"], at_least=2)
     batches = tuple(sorted({check_batch(number_of(word), data) for word in arguments.batch.split(",")}))
-    least = models[0].features + models[0].neurons
-    numbers = {
-        "dim": integer("dim", given["dim"], at_least=least, why="features + neurons"),
-        "seeds": integer("seeds", given["seeds"], at_least=1, at_most=MOST_RUNS),
-        "seed": integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
+    numbers = start_of(given, models[0], MOST_RUNS) | {
         "eta_head": real("eta_head", given["eta_head"], at_least=0.0),
         "lr": real("lr", given["lr"], above=0.0),
         "steps": integer("steps", given["steps"], at_least=1, at_most=WORD - 1),
@@ -76,7 +70,9 @@ def check(arguments: argparse.Namespace) -> Settings:
     resume, alone = arguments.resume, len(models) * len(heads) * len(batches) * numbers["seeds"] == 1
     require(resume is None or arguments.checkpoints is not None, "resume", resume, "given with --checkpoints")
     require(resume is None or alone, "resume", resume, "left out where there is more than one run")
-    place = f"runs/{'+'.join(names)}-sgd-batch{'+'.join(map(str, batches))}-dim{numbers['dim']}"
+    place = (
+        f"runs/{'+'.join(model.activation for model in models)}-sgd-batch{'+'.join(map(str, batches))}-dim{numbers['dim']}"
+    )
     return Settings(
         models, heads, batches, numbers, options, arguments.checkpoints, resume, arguments.out or place,
         not arguments.no_plots, arguments.quiet, of_samples(arguments.device, models),
@@ -111,9 +107,8 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
     option("--checkpoints", "folder to keep checkpoints in, and to go on from", metavar="DIR")
     option("--every", "steps from one checkpoint to the next", "1000")
     option("--resume", "checkpoint to go on from (default: the last)", metavar="NAME")
-    option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
+    add_output(p)
     if program == "dynlab.run":
         p.add_argument("--method", help=argparse.SUPPRESS)  # it is what asks for these options
-    p.add_argument("--no-plots", action="store_true", help="write no figure")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors and runs that were stopped")
     return p

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from dynlab.command_line.parser import Parser, number_of
 from dynlab.formulas.head_rules import MATRIX_HEADS
 from dynlab.machine.device import DEVICES, Device
-from dynlab.settings.model import MASKS
+from dynlab.settings.model import ACTIVATION_NAMES, MASKS, Model
 from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
-from dynlab.tools.checks import choice
+from dynlab.tools.checks import choice, integer
 
 MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
 NUMBERS = (
@@ -36,6 +37,27 @@ def add_model(p: Parser, defaults: Mapping[str, str] = MappingProxyType({})) -> 
     option("--patches", "patches of a sample", "16")
     option("--feature-patches", "patches that carry the feature", "4")
     option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
+
+
+def models_of(given: Mapping[str, Any], names: Iterable[str]) -> tuple[Model, ...]:
+    """The models of `MODEL_OPTIONS`, numbers as numbers, one for each activation named, each once."""
+    shapes = {name: given[name] for name in MODEL_OPTIONS}
+    return tuple(Model(activation=choice("activation", name, ACTIVATION_NAMES), **shapes) for name in dict.fromkeys(names))
+
+
+def start_of(given: Mapping[str, Any], model: Model, most_seeds: int) -> dict[str, int]:
+    """dim, seeds and seed: where runs start, and how many do."""
+    return {
+        "dim": integer("dim", given["dim"], at_least=model.features + model.neurons, why="features + neurons"),
+        "seeds": integer("seeds", given["seeds"], at_least=1, at_most=most_seeds),
+        "seed": integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
+    }
+
+
+def add_output(p: Parser) -> None:
+    """Add --out, of a command that creates a folder of its own, and --no-plots."""
+    p.option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
+    p.add_argument("--no-plots", action="store_true", help="write no figure")
 
 
 def add_device(p: Parser) -> None:

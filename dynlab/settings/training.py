@@ -190,14 +190,19 @@ class Training:
             require(len(self.head_matrix) == m, "head_matrix", f"of {len(self.head_matrix)} rows", f"{m} by {m}")
 
 
+def records_own_rate(settings: Mapping[str, Any], method: str | None) -> bool:
+    """Whether the eta_head of recorded settings is the head's own rate, as it was for methods that take steps when
+    `head_rate` was not recorded beside it."""
+    return method in STEPPED and "head_rate" not in settings
+
+
 def recorded_ratio(settings: Mapping[str, Any], eta: float, told: str = "") -> float:
     """eta_head of recorded settings as it is meant now, told in a line on standard error where that is not what is recorded.
 
-    Records of descent and of minibatches without `head_rate` were made when eta_head was there the head's own rate. eta :
-    their learning rate. told : what the line begins with.
+    eta : the learning rate of a record of descent or minibatches (`records_own_rate`). told : what the line begins with.
     """
     ratio = float(settings["eta_head"])
-    if settings["method"] in STEPPED and "head_rate" not in settings:
+    if records_own_rate(settings, settings["method"]):
         line = f"eta_head {ratio:g} was the head's own rate when this was recorded: read as the ratio {ratio / eta:g} to eta"
         print(f"{told}: {line} {eta:g}", file=sys.stderr, flush=True)
         ratio /= eta

@@ -54,6 +54,7 @@ MODULES = {
     "dense": "twins",
     "flow": "the two solvers have one shape",
     "gradient": "the same gradient: exact, under every switch, of a minibatch",
+    "kinks": "the two solvers have one shape",
     "main_run": "what is computed; its report",
     "model": "what is trained: the paper's, the linear one",
     "normalise": "twins",

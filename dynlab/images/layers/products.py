@@ -229,8 +229,9 @@ def _pack_block(first, many, j, right, width, aside):
 
 
 @jit.inner
-def _accumulate_block(first, many, low, high, source, zeros, geometry, offsets, right, sums, width, table, aside):
-    """Add the places [first, first + many) to the pairs (panel, tap) low ... high - 1 of sums (T count, outputs)."""
+def _accumulate_block(span, pairs, source, zeros, geometry, offsets, right, sums, width, table, aside):
+    """Add places to sums (T count, outputs); span: the first place, how many; pairs: low, high, for (panel, tap) between."""
+    (first, many), (low, high) = span, pairs
     count, taps = geometry[6], len(offsets)
     item = source.itemsize
     stride = sums.shape[1] * item
@@ -271,9 +272,8 @@ def _accumulate_places(source, zeros, geometry, offsets, right, sums, width, wan
         first, last = part * places // parts, (part + 1) * places // parts
         while first < last:
             many = min(BLOCK, last - first)
-            _accumulate_block(
-                first, many, low, high, source, zeros, geometry, offsets, right, sums[part], width, table, aside
-            )
+            span, taken = (first, many), (low, high)
+            _accumulate_block(span, taken, source, zeros, geometry, offsets, right, sums[part], width, table, aside)
             first += many
 
 

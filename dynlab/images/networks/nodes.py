@@ -88,10 +88,10 @@ class Residual:
 class _Node:
     """A layer with its shapes, for one kind of layer each below.
 
-    `bind` gives it its views of the flat vectors of parameters, gradients and running statistics, `bind_ops` the functions it
-    computes with. forward(space, x, groups) takes rows x and returns its output, in memory of the workspace `space`; groups:
-    into how many parts the rows are split for batch statistics (0: running ones are used). backward(space, d_out, need)
-    takes dL/d(output), fills the gradients of the parameters, and returns dL/dx where `need` asks for it.
+    `bind` gives it its views of the flat vectors of parameters, gradients and running statistics, `bind_ops` the functions
+    it computes with. forward(space, x, groups) takes rows x and returns its output, in memory of the workspace `space`;
+    groups: the parts of the rows that have batch statistics of their own. backward(space, d_out, need) takes
+    dL/d(output), fills the gradients of the parameters, and returns dL/dx where `need` asks for it.
     """
 
     make: Callable[[], tuple[int, ...]]  # of each kind: what a node needs, and the shape of its output
