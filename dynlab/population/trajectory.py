@@ -90,14 +90,16 @@ class Trajectory:
         if not _free_diagonal(self.settings) and not np.all(np.diagonal(self.head, axis1=1, axis2=2) == 1.0):
             raise ValueError("head: the diagonal must be 1")
 
-    def __getattr__(self, name: str) -> Any:
-        """The losses where they were given as `when_asked`: computed here, once, and kept."""
-        if name != "loss" or "_later" not in vars(self):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        loss = np.array(vars(self)["_later"](), dtype=float)
-        loss.setflags(write=False)
-        object.__setattr__(self, "loss", loss)
-        return loss
+    if not TYPE_CHECKING:  # for a checker an attribute that there is not stays an error
+
+        def __getattr__(self, name: str) -> Any:
+            """The losses where they were given as `when_asked`: computed here, once, and kept."""
+            if name != "loss" or "_later" not in vars(self):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            loss = np.array(vars(self)["_later"](), dtype=float)
+            loss.setflags(write=False)
+            object.__setattr__(self, "loss", loss)
+            return loss
 
     def __repr__(self) -> str:
         what = f"{self.model.activation}, head {self.settings.get('head')}"

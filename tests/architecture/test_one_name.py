@@ -62,6 +62,7 @@ MODULES = {
     "overlay": "what is compared; its figure",
     "phase_map": "what is computed; its report; its figure",
     "phases": "the four phases measured; drawn",
+    "pictures": "what commands on pictures share; such a run explained",
     "pointwise": "twins",
     "pool": "twins",
     "portrait": "the command; what is computed; its report; its figure",
