@@ -198,14 +198,14 @@ def test_a_run_that_was_given_up_ends_with_a_larger_tolerance_or_another_method(
     stiff, given = LinearModel(np.diag([1.0, 1e4])), {"W_p": np.eye(2), "until": 1.0}
 
     def evaluations(**options):
-        count, rates = [0], gradient_flow.flow_rates
+        count, rates = [0], gradient_flow.linear_flow_rates
 
         def counted(*state):
             count[0] += 1
             return rates(*state)
 
         with monkeypatch.context() as there:
-            there.setattr(gradient_flow, "flow_rates", counted)
+            there.setattr(gradient_flow, "linear_flow_rates", counted)
             dynlab.simulate_linear(stiff, 0.01 * np.eye(2), **given, **options)
         return count[0]
 

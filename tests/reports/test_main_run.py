@@ -139,10 +139,11 @@ def test_what_did_not_happen_is_a_dash():
 def test_failed_seeds_are_named_with_their_status():
     outcomes = ["both"] * 37 + ["failed"] * 3
     frame = pd.DataFrame({"seed": range(40), "outcome": outcomes, "status": "underflow"})
-    (line,) = main_run.failures(frame, "cubic, head none")
+    line, *remedies = main_run.failures(frame, "cubic, head none")
     assert line == "failed: cubic, head none: 3 of 40 seeds: 37 (underflow), 38 (underflow), 39 (underflow)"
+    assert len(remedies) == 1 and remedies[0].startswith("  underflow: The solver's step became too small")
     assert main_run.failures(frame[:37], "cubic, head none") == []
-    (line,) = main_run.failures(frame.assign(outcome="failed"), "cubic, head none")
+    line, _ = main_run.failures(frame.assign(outcome="failed"), "cubic, head none")
     assert line.endswith("19 (underflow), and 20 more")
 
 

@@ -154,7 +154,7 @@ def test_no_memory_is_one_line(monkeypatch, capsys):
     def full(*_):
         np.empty(2**62, np.uint8)
 
-    monkeypatch.setattr(run, "compute", full)
+    monkeypatch.setattr(run, "compute_main_run", full)
     assert main(["run", "--seeds", "1"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("dynlab.run: error: not enough memory: Unable to allocate") and said.count("\n") == 1
