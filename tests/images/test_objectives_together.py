@@ -9,7 +9,7 @@ from dynlab.images.networks.encoders import projector
 from dynlab.images.networks.network import Network
 from dynlab.images.settings import LOSSES, PICTURE_HEADS
 from dynlab.images.training import optimise
-from dynlab.images.worth.spectrum import shape_of
+from dynlab.images.worth.spectrum import shape
 
 ROWS, WIDTH, OUTPUTS = 128, 24, 8
 
@@ -65,7 +65,7 @@ def test_every_objective_falls(name):
 def test_length_collapses_without_a_head_and_less_with_a_criterion_against_it():
     _, alone = train("similarity", "none", 150, normalisation="length")
     _, apart = train("similarity", "none", 150, decorrelation=1.0, normalisation="length")
-    assert shape_of(alone).rank + 1.0 < shape_of(apart).rank
+    assert shape(alone).rank + 1.0 < shape(apart).rank
 
 
 def test_a_run_is_the_same_bits_again():

@@ -15,7 +15,7 @@ from dynlab.images.layers.rows import centre_columns
 from dynlab.images.networks import head
 from dynlab.images.worth.knn import knn, knn_scores
 from dynlab.images.worth.probe import linear_probe
-from dynlab.images.worth.spectrum import shape_of
+from dynlab.images.worth.spectrum import shape
 from tests import naive_layers
 from tests.images import naive_losses as naive
 from tests.images.test_losses import CASES, made, outputs, value
@@ -159,7 +159,7 @@ def test_heads_from_correlations_do_not_see_the_scale_of_the_outputs(rule, scale
 @pytest.mark.parametrize("scale", SCALES, ids=str)
 def test_the_shape_of_features_does_not_see_their_scale(scale):
     z = (np.random.default_rng(0).normal(size=(50, 5)) + 3.0).astype(np.float32)
-    found, expected = shape_of((scale * z.astype(float)).astype(np.float32)), shape_of(z)
+    found, expected = shape((scale * z.astype(float)).astype(np.float32)), shape(z)
     for name in ("rank", "covariance_rank", "singular_rank", "mean_abs_correlation", "dead"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-4)
 

@@ -111,16 +111,15 @@ def linear() -> dict:
 def features() -> dict:
     """What is measured of an encoder: spectrum with dead and dependent features, neighbours, probe."""
     from dynlab.images import logistic
-    from dynlab.images.worth import accuracy
+    from dynlab.images.worth import accuracy, spectrum
     from dynlab.images.worth.knn import knn
     from dynlab.images.worth.probe import standard
-    from dynlab.images.worth.spectrum import shape_of
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, 3000)
     z = (2.0 * np.eye(5, 12)[labels] + rng.normal(size=(3000, 12))).astype(np.float32)
     z[:, 10], z[:, 11] = 0.1, z[:, 0]
-    shape = shape_of(z)
+    shape = spectrum.shape(z)
     near = knn(z[:2000], labels[:2000], z[2000:], labels[2000:])
     parts = accuracy.standard_blocks(z, labels, np.ones(3000, bool), *standard(z))
     fit = logistic.fit(parts, 5, 1.0, tolerance=1e-9)

@@ -18,10 +18,9 @@ from dynlab.images.networks.encoder_and_projector import Networks
 from dynlab.images.settings import Pretraining
 from dynlab.images.training import optimise
 from dynlab.images.verdict import NotFinite
-from dynlab.images.worth import accuracy
+from dynlab.images.worth import accuracy, spectrum
 from dynlab.images.worth.knn import knn
 from dynlab.images.worth.representations import features_of, networks_of
-from dynlab.images.worth.spectrum import shape_of
 
 KNN_BANK, KNN_QUERIES = 10_000, 2_000  # pictures of the training set that the accuracy on the way uses
 ORDER = 1  # stream of numpy's generator that orders the pictures of an epoch
@@ -105,7 +104,7 @@ class Trainer:
         z, loss = self.ops.to_host(self.z), self.settings.loss_weight * self.objective.loss()
         NotFinite.check("outputs", z)
         NotFinite.check("the loss and the head", np.array(loss), self.ops.to_host(self.head.parameters))
-        shape = shape_of(losses.seen(self.settings.loss, z))
+        shape = spectrum.shape(losses.seen(self.settings.loss, z))
         norm, asymmetry = self.head.norm_and_asymmetry()
         sd, unit_sd = accuracy.spread(z)
         mean, each = self.objective.entropies()

@@ -20,10 +20,9 @@ from dynlab.images.data.augment import PRESETS, evaluation_view, preset
 from dynlab.images.networks.encoder_and_projector import Networks
 from dynlab.images.settings import REPRESENTATIONS, Pretraining
 from dynlab.images.verdict import NotFinite
-from dynlab.images.worth import accuracy
+from dynlab.images.worth import accuracy, spectrum
 from dynlab.images.worth.knn import knn
 from dynlab.images.worth.probe import linear_probe
-from dynlab.images.worth.spectrum import shape_of
 from dynlab.tools import plots, show
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def appraise(
         NotFinite.check(f"features of the {name}", inside, outside)
         found = appraise_features(inside, labels[0], outside, labels[1], _of(name, told))
         if name.endswith("z") and settings.loss == "dino":
-            shape = shape_of(losses.seen(settings.loss, outside))
+            shape = spectrum.shape(losses.seen(settings.loss, outside))
             protocol = f"{shape.protocol}; of z less the mean of each row, which the loss cannot see"
             found["shape"] = replace(shape, protocol=protocol)
         rows.append({"representation": name, **found})
@@ -118,7 +117,7 @@ def appraise_features(
     learnt = (train_features, train_labels, test_features, test_labels)
     return {
         "dimensions": train_features.shape[1], "knn": knn(*learnt, told=told),
-        "probe": linear_probe(*learnt, told=told), "shape": shape_of(test_features),
+        "probe": linear_probe(*learnt, told=told), "shape": spectrum.shape(test_features),
     }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def varying(features: np.ndarray) -> np.ndarray:
     return high - low > 4.0 * np.finfo(features.dtype).eps * np.maximum(-low, high)
 
 
-def shape_of(features: ArrayLike) -> Shape:
+def shape(features: ArrayLike) -> Shape:
     """Spectrum, ranks and correlations of features (n, d)."""
     features = _checked("features", features)
     alive = varying(features)

@@ -19,7 +19,7 @@ from dynlab.images.settings import Pretraining
 from dynlab.images.training import run_folder, train
 from dynlab.images.verdict import NotFinite, verdict_of
 from dynlab.images.worth import accuracy
-from dynlab.images.worth.spectrum import shape_of
+from dynlab.images.worth.spectrum import shape
 from dynlab.tools import checkpoint
 from tests.images import small
 
@@ -241,8 +241,8 @@ def test_dino_is_measured_without_the_offset_of_a_row():
     """Independent outputs under a large common offset: alike as they are, not as the loss sees them."""
     rng = np.random.default_rng(3)
     z = rng.normal(size=(4000, 16)) + 10.0 * rng.normal(size=(4000, 1))
-    assert shape_of(z).rank < 1.3 and shape_of(z).mean_abs_correlation > 0.95
-    seen = shape_of(losses.seen("dino", z))
+    assert shape(z).rank < 1.3 and shape(z).mean_abs_correlation > 0.95
+    seen = shape(losses.seen("dino", z))
     assert seen.rank > 14.0 and seen.mean_abs_correlation < 0.1  # of 15 at most: each row sums to 0
     assert losses.seen("simclr", z) is z
 

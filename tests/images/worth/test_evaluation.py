@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynlab.images import logistic
-from dynlab.images.worth import accuracy
+from dynlab.images.worth import accuracy, spectrum
 from dynlab.images.worth import knn as knn_module
 from dynlab.images.worth.knn import knn, knn_scores
 from dynlab.images.worth.probe import STRENGTHS, choose_strength, linear_probe, standard, stratified
-from dynlab.images.worth.spectrum import shape_of
 from dynlab.population import moments
 from dynlab.tools.checks import SettingError
 from dynlab.tools.intervals import wilson
@@ -298,12 +297,12 @@ def test_the_held_out_part_has_its_share_of_each_class(counts, share):
 def test_the_shape_of_known_clouds():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(20000, 6))
-    shape = shape_of(z)
+    shape = spectrum.shape(z)
     assert shape.rank == pytest.approx(6, abs=0.01) and shape.covariance_rank == pytest.approx(6, abs=0.01)
     assert shape.mean_abs_correlation < 0.02 and shape.dead == 0
-    collapsed = shape_of(z[:, :1] * np.array([1.0, -2.0, 3.0]) + 5.0)
+    collapsed = spectrum.shape(z[:, :1] * np.array([1.0, -2.0, 3.0]) + 5.0)
     assert collapsed.rank == pytest.approx(1, abs=1e-6) and collapsed.mean_abs_correlation == pytest.approx(1)
-    stretched = shape_of(z * np.array([100.0, 1, 1, 1, 1, 1]))
+    stretched = spectrum.shape(z * np.array([100.0, 1, 1, 1, 1, 1]))
     assert stretched.rank > 5.9 and stretched.covariance_rank < 1.02
     assert stretched.spectrum[0] == pytest.approx(1e4, rel=0.05)
     assert list(stretched.spectrum) == sorted(stretched.spectrum, reverse=True)
@@ -312,7 +311,7 @@ def test_the_shape_of_known_clouds():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_rank_and_correlations_are_those_of_numpy_and_the_theory(dtype):
     z = (np.random.default_rng(1).normal(size=(50, 4)) @ np.random.default_rng(2).normal(size=(4, 4)) + 100.0).astype(dtype)
-    shape = shape_of(z)
+    shape = spectrum.shape(z)
     correlation = np.corrcoef(z.astype(float).T)
     assert shape.rank == pytest.approx(moments.spectral_rank(correlation), rel=1e-9)
     assert shape.mean_abs_correlation == pytest.approx(np.abs(correlation[~np.eye(4, dtype=bool)]).mean(), rel=1e-9)
@@ -322,9 +321,9 @@ def test_the_rank_and_correlations_are_those_of_numpy_and_the_theory(dtype):
 def test_features_that_never_vary_are_counted_and_left_out():
     z = np.random.default_rng(0).normal(size=(1000, 4)).astype(np.float32)
     z[:, 1] = 0.1
-    shape = shape_of(z)
+    shape = spectrum.shape(z)
     assert shape.dead == 1 and shape.mean_abs_correlation < 0.1 and shape.spectrum[-1] == 0.0
-    nothing = shape_of(np.ones((10, 3)))
+    nothing = spectrum.shape(np.ones((10, 3)))
     assert nothing.dead == 3 and np.isnan(nothing.mean_abs_correlation)
     probe = linear_probe(z, np.arange(1000) % 2, z, np.arange(1000) % 2)
     assert 0.4 < probe.share < 0.65
@@ -339,10 +338,10 @@ def test_a_feature_that_varies_by_rounding_alone_does_not_vary(dtype):
     for _ in range(3):
         blurred = z.copy()
         blurred[:, 1] *= 1 + np.finfo(dtype).eps * rng.integers(-1, 2, 400).astype(dtype)
-        assert shape_of(blurred) == shape_of(z) and shape_of(z).dead == 1
+        assert spectrum.shape(blurred) == spectrum.shape(z) and spectrum.shape(z).dead == 1
         assert linear_probe(blurred, labels, z, labels) == linear_probe(z, labels, z, labels)
     everything = np.full((400, 3), 0.1, dtype) * (1 + np.finfo(dtype).eps * rng.integers(-1, 2, (400, 3)).astype(dtype))
-    assert repr(shape_of(everything)) == repr(shape_of(np.full((400, 3), 0.1, dtype)))
+    assert repr(spectrum.shape(everything)) == repr(spectrum.shape(np.full((400, 3), 0.1, dtype)))
 
 
 @pytest.mark.parametrize("pictures, features", [(2000, 6), (40, 90)])
@@ -350,7 +349,7 @@ def test_eigenvalues_that_vanish_are_zero_in_the_spectrum(pictures, features):
     """Rank 3 by construction: the entropies are those of three numbers, whatever rounding leaves of the others."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(pictures, 3)) @ rng.normal(size=(3, features))
-    shape = shape_of(z)
+    shape = spectrum.shape(z)
     values = np.linalg.svd(z - z.mean(0), compute_uv=False)[:3] ** 2 / pictures
     assert shape.spectrum[3:] == (0.0,) * (features - 3)
     np.testing.assert_allclose(shape.spectrum[:3], values, rtol=1e-12)
