@@ -76,15 +76,18 @@ def planted(name: str, given: argparse.Namespace) -> Result:
         return Result(FAILED, f"{len(lost)} faults have lost their text", tuple(lost))
     end = time.monotonic() + 60.0 * given.minutes
     caught, missed, lines = 0, 0, []
-    for fault, failing in planting.caught():
-        if fault is None and failing != []:
-            return Result(FAILED, "the sources as they are fail", tuple(failing or ("they do not end",)))
-        if fault is not None:
-            print(f"  {fault}: {f'caught by {failing[0]}' if failing else 'NOT CAUGHT'}", flush=True)
-            caught, missed = caught + bool(failing), missed + (not failing)
-            lines.append(f"{fault}: {f'caught by {failing[0]}' if failing else 'NOT CAUGHT'}")
-        if time.monotonic() > end:
-            break
+    try:
+        for fault, failing in planting.caught():
+            if fault is None and failing != []:
+                return Result(FAILED, "the sources as they are fail", tuple(failing or ("they do not end",)))
+            if fault is not None:
+                caught, missed = caught + bool(failing), missed + (not failing)
+                lines.append(f"{fault}: {f'caught by {failing[0]}' if failing else 'NOT CAUGHT'}")
+                print(f"  {lines[-1]}", flush=True)
+            if time.monotonic() > end:
+                break
+    except KeyboardInterrupt:  # what was found counts
+        print("stopped", file=sys.stderr)
     lines.sort(key=lambda line: "NOT CAUGHT" not in line)
     rest = len(planting.faults) - caught - missed
     counts = f"{caught} faults caught, {missed} not" + (f", {rest} not tried" if rest else "")
@@ -92,10 +95,10 @@ def planted(name: str, given: argparse.Namespace) -> Result:
 
 
 def explore(given: argparse.Namespace) -> Result:
-    found = tested(
-        ["-m", "hypothesis", *files_with("hypothesis")], HYPOTHESIS_PROFILE="explore", DYNLAB_EXAMPLES=str(given.examples)
-    )
-    return Result(found.outcome, f"{given.examples} examples a test: {found.counts}", found.lines)
+    files = [file for file in files_with("hypothesis") if given.files in file]
+    found = tested(["-m", "hypothesis", *files], HYPOTHESIS_PROFILE="explore", DYNLAB_EXAMPLES=str(given.examples))
+    where = f"{len(files)} files of tests, " + (f"those with {given.files!r} in their path, " if given.files else "")
+    return Result(found.outcome, f"{where}{given.examples} examples a test: {found.counts}", found.lines)
 
 
 def coverage(given: argparse.Namespace) -> Result:
@@ -107,6 +110,7 @@ def coverage(given: argparse.Namespace) -> Result:
     found, cannot = coverage_table.table(files)
     ran, lines = sum(len(one.ran) for one in found.values()), sum(len(one.lines) for one in found.values())
     counts = f"{ran} of {lines} lines of functions ran; {len(files)} files of tests, {len(cannot)} not to their end"
+    counts += f" (those with {given.files!r} in their path)" if given.files else ""
     return Result(PASSED, counts, tuple(coverage_table.rows(found, cannot)))
 
 
@@ -135,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch and the packages of the tests")
     made.add_argument("--examples", type=int, default=2000, help="of explore, a test (default: %(default)s)")
     made.add_argument("--minutes", type=float, default=600.0, help="begin no further fault of a module after so many")
-    made.add_argument("--files", default="", help="of coverage: files of tests whose path holds this")
+    made.add_argument("--files", default="", help="of coverage and explore: files of tests whose path holds this")
     made.add_argument("--quick", action="store_true", help="of processors: fewer tests")
     made.add_argument("--kinds", help="of processors: kinds, separated by ';'")
     return made
