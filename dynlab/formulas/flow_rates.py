@@ -14,8 +14,9 @@ With dL/dw~_p = R_p w~_p/|w~_p|^2 + sum_q D_pq (w~_q - its projection on w~_p), 
 (`objective`): d log|w~_p|/dt = -R_p/|w~_p|^2, d atanh(c)/dt = -D_12 (|w~_2|/|w~_1| + |w~_1|/|w~_2|), and in
 the general layout du_p/dt = -sum_{q != p} D_pq (|w~_q|/|w~_p|) (u_q - (u_q . u_p) u_p).
 
-`rates` functions work in real and complex arithmetic alike: the solver takes exact Jacobian columns from
-Im f(z + i h e_k)/h with h = 1e-30 (complex step, Squire & Trapp, SIAM Review 1998), free of cancellation.
+`rates` functions work with numbers of any kind: the solver takes exact Jacobian columns from numbers with tangents
+(`dynlab.machine.tangents`), or from Im f(z + i h e_k)/h with h = 1e-30 (complex step, Squire & Trapp, SIAM Review 1998);
+both are free of cancellation.
 """
 
 from math import atan, cosh, exp, expm1, pi, tanh
@@ -41,6 +42,7 @@ from dynlab.formulas.pair import odd_forces, rectified_forces
 LOWEST = -200.0
 # Layouts of the state vector.
 PAIR, GENERAL = 0, 1
+PAIR_SIZE = 9  # entries of the pair layout
 
 
 def state_size(layout, m, features):

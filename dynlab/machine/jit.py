@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 
 from dynlab.formulas import number_table
 from dynlab.machine import cache
+from dynlab.machine.parts import part
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False, "nogil": True}
 
@@ -39,7 +40,7 @@ def parallel(function: Callable) -> Any:
 
 def inner(function: Callable, inline: bool = False) -> Any:
     """Compile `function` as a part of other kernels; it is stored inside theirs, with `inline` at every call."""
-    return numba.njit(forceinline=inline, **OPTIONS)(function)
+    return part(function, forceinline=inline, **OPTIONS)
 
 
 def reduction(function: Callable) -> Any:

@@ -45,9 +45,9 @@ def activation_kind(model: Model) -> int:
     return ACTIVATIONS[model.activation].kind
 
 
-def new_workspace(m: int, features: int, dtype: type = np.float64) -> tuple:
-    """Scratch arrays for one thread's calls of `objective.gradient`."""
-    return tuple(np.empty(shape, dtype) for shape in objective.workspace_sizes(m, features))
+def new_workspace(m: int, features: int, dtype: type = np.float64, tail: tuple[int, ...] = ()) -> tuple:
+    """Scratch arrays for one thread's calls of `objective.gradient`; tail: axes behind those of each array."""
+    return tuple(np.empty(shape + tail, dtype) for shape in objective.workspace_sizes(m, features))
 
 
 @jit.kernel

@@ -163,7 +163,7 @@ def _relu(pars, table, limits, starts, records, results, queue):
     matrices = cuda.shared.array((N, N, BLOCK), float64)
     state = cuda.local.array(N, complex128)
     slopes = cuda.local.array(N, complex128)
-    complex_scratch = (state, slopes, None, None)
+    complex_scratch = (None, (state, slopes, None, None))
     matrix = matrices[:, :, cuda.threadIdx.x]
     _follow_queue(RELU, matrix, NOTHING, complex_scratch, pars, table, limits, starts, records, results, queue)
 
@@ -173,7 +173,7 @@ def _relu3(pars, table, limits, starts, records, results, queue):
     matrices = cuda.shared.array((N, N, BLOCK), float64)
     state = cuda.local.array(N, complex128)
     slopes = cuda.local.array(N, complex128)
-    complex_scratch = (state, slopes, None, None)
+    complex_scratch = (None, (state, slopes, None, None))
     matrix = matrices[:, :, cuda.threadIdx.x]
     _follow_queue(RELU3, matrix, NOTHING, complex_scratch, pars, table, limits, starts, records, results, queue)
 

@@ -15,6 +15,7 @@ import numpy as np
 from dynlab.formulas import cubic_flow_rates, flow_rates, pair
 from dynlab.formulas.activations import CUBIC
 from dynlab.machine import jit
+from dynlab.machine.tangents import LENGTH
 from dynlab.population import gradient, scaling
 from dynlab.population.order_parameters import OrderParameters, check_head
 from dynlab.population.pair import at_rest, clock, events, integrate, kinks, solver
@@ -38,7 +39,7 @@ for _function in (
     _function.targetoptions["forceinline"] = True
 # Called from one place, and inlined before they are compiled, which spares compiling their callees twice.
 _once = ("begin", "advance", "resting", "attempt", "reach", "timed", "take", "go_on", "choose_length")
-for _function in (*(getattr(_integrate, _name) for _name in _once), _solver.tie_rates, _solver.complex_step):
+for _function in (*(getattr(_integrate, _name) for _name in _once), _solver.tie_rates):
     _function.targetoptions["inline"] = "always"
 _begin, _advance = _integrate.begin, _integrate.advance
 
@@ -179,9 +180,10 @@ def scales(model, starts: np.ndarray, head_rate: float) -> tuple[np.ndarray, np.
     return arc, floors
 
 
-def _geometry(m, features, dtype):
+def _geometry(m, features, tail=()):
+    """Scratch of `flow_rates.general_rates`; tail: what is behind the axes of each array of numbers."""
     shapes = ((m, features), None, (m,), (m, m), (m, m), (m, m), (m, m), (m, features), (m, m), (m, m))
-    return tuple(np.zeros(s, dtype) if s else np.zeros((m, features), np.int64) for s in shapes)
+    return tuple(np.zeros(s + tail) if s else np.zeros((m, features), np.int64) for s in shapes)
 
 
 def _buffers(m, n):
@@ -190,14 +192,14 @@ def _buffers(m, n):
 
 
 def _scratch(model, n):
-    """Scratch of the solver's `flow_rates` and `complex_step`."""
+    """Scratch of the solver's `flow_rates` and of `flow_jacobian`."""
     m, features = model.neurons, model.features
-    complex_state = np.zeros(n, np.complex128), np.zeros(n, np.complex128)
+    state = np.zeros((n, LENGTH)), np.zeros((n, LENGTH))
     if layout_of(model) == flow_rates.PAIR:
-        return (None, None), (*complex_state, None, None)
-    real = _geometry(m, features, np.float64), gradient.new_workspace(m, features)
-    complex_work = _geometry(m, features, np.complex128), gradient.new_workspace(m, features, np.complex128)
-    return real, (*complex_state, *complex_work)
+        return (None, None), ((*state, None, None), None)
+    real = _geometry(m, features), gradient.new_workspace(m, features)
+    rows = _geometry(m, features, (LENGTH,)), gradient.new_workspace(m, features, tail=(LENGTH,))
+    return real, ((*state, *rows), None)
 
 
 @jit.kernel

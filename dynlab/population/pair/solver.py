@@ -26,7 +26,8 @@ from math import sqrt
 
 from dynlab.formulas.activations import RELU, is_steep
 from dynlab.formulas.cubic_flow_rates import cubic_pair_jacobian, cubic_pair_rates
-from dynlab.formulas.flow_rates import general_rates, pair_rates
+from dynlab.formulas.flow_rates import PAIR_SIZE, general_rates, pair_rates
+from dynlab.machine.tangents import DIRECTIONS, seed, with_tangents
 
 # Largest change of log s within a step, so that the time integral stays accurate.
 LOG_SPEED_STEP = 2.5
@@ -46,7 +47,7 @@ def flow_rates(system, z, side, scratch, rates):
 
 
 def other_rates(system, z, side, geometry, work, rates):
-    """dz/dt of all but the cubic pair, real or complex."""
+    """dz/dt of all but the cubic pair, for numbers of any kind."""
     kind, m, features, par = system
     if geometry is None:
         tie_rates(kind, par, z, side, rates)
@@ -92,25 +93,54 @@ def sixteenth_power(x):
     return x * x
 
 
-def flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac):
-    """dz/dt and its exact Jacobian: in closed form for the cubic pair (complex_scratch None), else by complex step."""
-    if complex_scratch is None:
+def flow_jacobian(system, z, side, scratch, twins, rates, jac):
+    """dz/dt and its exact Jacobian: in closed form for the cubic pair (twins None), else by numbers with tangents.
+
+    twins: (scratch of `tangent_columns`, scratch of `complex_columns`), one of them None: kernels of a device, where there
+    are no such numbers, take complex steps.
+    """
+    if twins is None:
         cubic_pair_jacobian(system[3], z, side, rates, jac)
     else:
+        columns(system, z, side, scratch, twins[0], twins[1], rates, jac)
+
+
+def columns(system, z, side, scratch, rows, complexes, rates, jac):
+    """The same for `other_rates`."""
+    # Two conditions, since numba drops a branch only where its own argument is None.
+    if rows is not None:
+        tangent_columns(system, z, side, rows, rates, jac)
+    if complexes is not None:
         flow_rates(system, z, side, scratch, rates)
-        complex_step(system, z, side, complex_scratch, jac)
+        complex_columns(system, z, side, complexes, jac)
+    for k in range(len(side)):
+        if system[0] == RELU and side[k] == 0:
+            # A signal that is held at its kink does not move within the step.
+            for i in range(len(z)):
+                jac[i, k] = 0.0
 
 
-def complex_step(system, z, side, complex_scratch, jac):
-    """Jacobian of `other_rates`, column by column. complex_scratch: (state, rates, geometry, work)."""
-    zc, rc, geometry, work = complex_scratch
+def tangent_columns(system, z, side, rows, rates, jac):
+    """Rates and Jacobian of `other_rates`, nine columns at a time. rows: (state, rates, geometry, work), arrays of
+    `dynlab.machine.tangents`."""
+    state, slopes, geometry, _ = rows
+    n = PAIR_SIZE if geometry is None else len(z)
+    numbers = with_tangents(rows)
+    for first in range(0, n, DIRECTIONS):
+        seed(z, first, state)
+        other_rates(system, numbers[0], side, numbers[2], numbers[3], numbers[1])
+        for i in range(n):
+            for k in range(min(DIRECTIONS, n - first)):
+                jac[i, first + k] = slopes[i, 1 + k]
+    for i in range(n):
+        rates[i] = slopes[i, 0]
+
+
+def complex_columns(system, z, side, complexes, jac):
+    """Jacobian of `other_rates` by complex step, column by column. complexes: (state, rates, geometry, work)."""
+    zc, rc, geometry, work = complexes
     n = len(z)
     for k in range(n):
-        if system[0] == RELU and k < len(side) and side[k] == 0:
-            # A signal that is held at its kink does not move within the step.
-            for i in range(n):
-                jac[i, k] = 0.0
-            continue
         for i in range(n):
             zc[i] = z[i]
         zc[k] = z[k] + 1e-30j
