@@ -174,10 +174,9 @@ def _know(operation: Callable, rules: tuple[Callable, ...]) -> None:
         key = operation
 
         def generic(self, arguments, _keywords):
-            kinds = [kind is NUMBER for kind in arguments]
-            if len(kinds) != 2 or not any(kinds) or not all(kind or _is_plain(a) for a, kind in zip(arguments, kinds)):
-                return None
-            return signature(NUMBER, *(NUMBER if kind else types.float64 for kind in kinds))
+            kinds = tuple(NUMBER if one is NUMBER else types.float64 for one in arguments)
+            known = len(kinds) == 2 and NUMBER in kinds and all(one is NUMBER or _is_plain(one) for one in arguments)
+            return signature(NUMBER, *kinds) if known else None
 
     infer_global(operation)(_Typing)
     shapes = ((NUMBER, NUMBER), (NUMBER, types.float64), (types.float64, NUMBER))

@@ -129,7 +129,7 @@ def error(model, found, right, side):
 
 PAIRS = [Model(activation=name, weak=0.6) for name in ("relu", "relu3", "linear")]
 WIDE = [
-    Model(activation="relu", neurons=3, strengths=(1.0, 0.6)), Model(activation="cubic", neurons=3, strengths=(1.0, 0.7, 0.4)),
+    Model(activation="relu", neurons=3, strengths=(1.0, 0.6)), Model(neurons=3, strengths=(1.0, 0.7, 0.4)),
     Model(activation="relu3", neurons=1, strengths=(1.0, 0.5)),
 ]  # fmt: skip
 
@@ -177,7 +177,8 @@ OPERATIONS = {
     "x+y": lambda x, y: x + y, "x-y": lambda x, y: x - y, "x*y": lambda x, y: x * y, "x/y": lambda x, y: x / y,
     "x+2": lambda x, y: x + 2, "2+x": lambda x, y: 2 + x, "x-2.5": lambda x, y: x - 2.5, "2.5-x": lambda x, y: 2.5 - x,
     "3*x": lambda x, y: 3 * x, "x*0.3": lambda x, y: x * 0.3, "x/3": lambda x, y: x / 3, "3/x": lambda x, y: 3 / x,
-    "-x": lambda x, y: -x, "x**2.5": lambda x, y: x**2.5, "x**3": lambda x, y: x**3, "a branch": lambda x, y: x if x.real > y.real else 1.5,
+    "-x": lambda x, y: -x, "x**2.5": lambda x, y: x**2.5, "x**3": lambda x, y: x**3,
+    "a branch": lambda x, y: x if x.real > y.real else 1.5,
     "sqrt": lambda x, y: sqrt(x), "exp": lambda x, y: exp(x), "expm1": lambda x, y: expm1(x), "log": lambda x, y: log(x),
     "tanh": lambda x, y: tanh(x), "cosh": lambda x, y: cosh(x), "atan": lambda x, y: atan(x),
 }  # fmt: skip
