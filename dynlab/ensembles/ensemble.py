@@ -18,10 +18,9 @@ from dynlab.population.any_training.flow import run_switched
 from dynlab.population.choices import check_training, closed_form, default_end
 from dynlab.population.flow_device import of_flow
 from dynlab.population.moments import MERGED
-from dynlab.population.order_parameters import draw_order_parameters
 from dynlab.population.outcomes import named_outcomes, outcome_names, squared_cosines
 from dynlab.population.pair import flow
-from dynlab.population.starts import draw_start
+from dynlab.population.starts import MANY, draw_start, draw_starts
 from dynlab.population.status import STATUS_NAMES, SUCCESS
 from dynlab.population.stepping import PEAK
 from dynlab.settings.activation_records import ACTIVATIONS
@@ -176,10 +175,7 @@ def ensemble(
         if method == "descent":
             starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
             return descent.run_descent(model, starts, head_rate=rate * eta, eta=eta, steps=steps)
-        drawn = [
-            draw_order_parameters(model, dim, np.random.default_rng((seed, int(i))), training.start_scale) for i in some
-        ]
-        signal, gram = (np.array(part) for part in zip(*drawn, strict=True))
+        signal, gram = draw_starts(model, dim, seed, some, training.start_scale, many=len(numbers) >= MANY)
         return _flow(model, training, signal, gram, end, rtol, settle, at.where)
 
     size = CHUNK if at.where == "cpu" else DEVICE_CHUNK
