@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -27,6 +28,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.core.imputils import lower_builtin, lower_cast
+from numba.core.typeconv import Conversion
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, make_attribute_wrapper, overload, overload_attribute, register_model
 
@@ -35,6 +37,7 @@ DIRECTIONS = LANES + 1
 LENGTH = DIRECTIONS + 1
 _DOUBLE, _VECTOR, _WORD = ir.DoubleType(), ir.VectorType(ir.DoubleType(), LANES), ir.IntType(64)
 _INDEX = ir.IntType(32)
+_intrinsic: Any = intrinsic  # whose first argument, the compiler's context, callers do not give
 
 
 class _Lanes(types.Type):
@@ -46,7 +49,7 @@ class _Number(types.Type):
 
     def can_convert_from(self, _context, other):
         """A plain number is one whose derivatives are 0."""
-        return numba.core.typeconv.Conversion.promote if _is_plain(other) else None
+        return Conversion.promote if _is_plain(other) else None
 
     def unify(self, _context, other):
         """What a variable is that holds this in one branch and `other` in another."""
@@ -216,7 +219,7 @@ def _from_plain(context, builder, kind, _number_type, value):
     return _number(context, builder, context.cast(builder, value, kind, types.float64), _spread(builder, zero), zero)
 
 
-@intrinsic
+@_intrinsic
 def _chain(_typing, x, value, slope):
     """(x, phi(x), phi'(x)) -> phi(x) with its tangents."""
 
@@ -278,19 +281,26 @@ for _plain, _made in (
     _overload_function(_plain, _made)
 
 
-def _shown(kind: types.Type) -> types.Type:
+def _members(kind: Any) -> list | None:
+    """The types in a tuple's type; None for any other type."""
+    return list(kind) if isinstance(kind, types.BaseTuple) else None  # type: ignore[call-overload]  # iterable where it is
+
+
+def _shown(kind: Any) -> types.Type:
     """The type of what `with_tangents` makes of a type."""
-    if isinstance(kind, types.BaseTuple):
-        return types.Tuple([_shown(one) for one in kind])
+    members = _members(kind)
+    if members is not None:
+        return types.Tuple([_shown(one) for one in members])
     if isinstance(kind, types.Array) and kind.dtype == types.float64:
         return _Array(kind)
     return kind
 
 
 def _show(context, builder, kind, value):
-    if isinstance(kind, types.BaseTuple):
+    members = _members(kind)
+    if members is not None:
         parts = cgutils.unpack_tuple(builder, value)
-        made = [_show(context, builder, one, part) for one, part in zip(kind, parts, strict=True)]
+        made = [_show(context, builder, one, part) for one, part in zip(members, parts, strict=True)]
         return context.make_tuple(builder, _shown(kind), made)
     if context.enable_nrt:
         context.nrt.incref(builder, kind, value)
@@ -301,18 +311,19 @@ def _show(context, builder, kind, value):
     return proxy._getvalue()
 
 
-@intrinsic
+@_intrinsic
 def with_tangents(_typing, rows):
     """The float64 array `rows` (..., LENGTH), whose last axis is contiguous, as an array (...) of numbers with tangents."""
     return _shown(rows)(rows), lambda context, builder, _signature, arguments: _show(context, builder, rows, arguments[0])
 
 
-def _whole(array: types.Type, index: types.Type) -> types.Type | None:
+def _whole(array: Any, index: Any) -> types.Type | None:
     """The type of an index (integers) that names one number of the array, as it is looked up; None for any other."""
     if not isinstance(array, _Array):
         return None
     axes = array.rows.ndim - 1
-    if isinstance(index, types.BaseTuple) and len(index) == axes and all(isinstance(one, types.Integer) for one in index):
+    members = _members(index)
+    if members is not None and len(members) == axes and all(isinstance(one, types.Integer) for one in members):
         return types.UniTuple(types.intp, axes)
     return types.intp if isinstance(index, types.Integer) and axes == 1 else None
 
