@@ -22,6 +22,7 @@ both are free of cancellation.
 from math import atan, cosh, exp, expm1, pi, tanh
 
 from dynlab.formulas.activations import (
+    RELU,
     degree_of,
     is_cubed,
     is_odd,
@@ -105,14 +106,8 @@ def pair_rates(kind, par, z, side, delta, rates):
             p11, p12, p21, p22, det, cxx, cxy, cyy, z[7], z[8], par[SAME], par[ACROSS], par[NOISE_PATCHES]
         )
     else:
-        unit = mean_factor(kind, par[SIGMA])
-        mu1 = unit * power(kind, n1)
-        mu2 = unit * power(kind, n2)
-        x = (upper(p11, side[0]), lower(p11, side[0]), upper(p12, side[1]), lower(p12, side[1]))
-        y = (upper(p21, side[2]), lower(p21, side[2]), upper(p22, side[3]), lower(p22, side[3]))
-        counts = (par[0], par[1], par[2], par[3], par[4], par[5])
-        tilt = variance_ratio(kind) * mu1 * mu2 * gap
-        _, x, y, radial1, radial2, gxy, h1, h2 = rectified_forces(x, y, mu1, mu2, cxx, cxy, cyy, tilt, z[7], z[8], counts)
+        noise = (n1, n2, cxx, cxy, cyy, cross, gap)
+        _, x, y, radial1, radial2, gxy, h1, h2 = rectified_pair(kind, par, (p11, p12, p21, p22), side, noise, z[7], z[8])
         x1 = pick(x[0], x[1], side[0])
         x2 = pick(x[2], x[3], side[1])
         y1 = pick(y[0], y[1], side[2])
@@ -134,6 +129,33 @@ def pair_rates(kind, par, z, side, delta, rates):
     rates[6] = -gxy * cross * (n2 / n1 + n1 / n2)
     rates[7] = -par[HEAD_RATE] * h1
     rates[8] = -par[HEAD_RATE] * h2
+
+
+def rectified_pair(kind, par, responses, side, noise, e1, e2):
+    """`pair.rectified_forces` at responses (p_11, p_12, p_21, p_22) on their sides; noise: `pair_noise`."""
+    p11, p12, p21, p22 = responses
+    n1, n2, cxx, cxy, cyy, _, gap = noise
+    unit = mean_factor(kind, par[SIGMA])
+    mu1 = unit * power(kind, n1)
+    mu2 = unit * power(kind, n2)
+    x = (upper(p11, side[0]), lower(p11, side[0]), upper(p12, side[1]), lower(p12, side[1]))
+    y = (upper(p21, side[2]), lower(p21, side[2]), upper(p22, side[3]), lower(p22, side[3]))
+    counts = (par[0], par[1], par[2], par[3], par[4], par[5])
+    tilt = variance_ratio(kind) * mu1 * mu2 * gap
+    return rectified_forces(x, y, mu1, mu2, cxx, cxy, cyy, tilt, e1, e2, counts)
+
+
+def pair_kink(par, z, side, i):
+    """Velocities of signal i of a relu pair, which is 0, by the formulas of the upper and of the lower side.
+
+    At 0 both responses are 0, so that one evaluation knows both forces.
+    """
+    responses = (par[STRENGTHS] * z[0], par[STRENGTHS + 1] * z[1], par[STRENGTHS] * z[2], par[STRENGTHS + 1] * z[3])
+    _, x, y, _, _, _, _, _ = rectified_pair(RELU, par, responses, side, pair_noise(RELU, par, z), z[7], z[8])
+    forces = x if i < 2 else y
+    state = 2 * (i % 2)
+    strength = par[STRENGTHS + i % 2]
+    return -forces[state] * strength, forces[state + 1] * strength
 
 
 def is_quadratic(kind):

@@ -286,12 +286,11 @@ def go_on(problem, z, side, kink, after, spare):
         turned = kink >= 0
         if turned:
             z[kink] = 0.0
+            # Signals held at their kinks were asked there by `crossing`, but not with this one at its kink.
             settle_kink(system, z, side, kink, scratch, point)
-        for i in range(system[1] * system[2]):
-            if side[i] == 0:
-                settle_kink(system, z, side, i, scratch, point)
-                turned = turned or side[i] != 0
-        if turned:
+            for i in range(system[1] * system[2]):
+                if side[i] == 0:
+                    settle_kink(system, z, side, i, scratch, point)
             flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
             speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
     if control[IN_TIME] > 0.0:

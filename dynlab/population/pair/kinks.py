@@ -5,10 +5,18 @@ velocities of both sides point at the kink the signal is held there (sliding, si
 """
 
 from dynlab.formulas.activations import RELU
+from dynlab.formulas.flow_rates import pair_kink
 from dynlab.population.pair.solver import flow_rates, interpolate
 
 
-def kink_velocity(system, z, side, i, trial, scratch, rates):
+def kink_velocities(system, z, side, i, geometry, scratch, rates):
+    """Velocities of the signal at index i, which is 0, if it were on the upper and on the lower side of its kink."""
+    if geometry is None:
+        return pair_kink(system[3], z, side, i)
+    return velocity(system, z, side, i, 1, scratch, rates), velocity(system, z, side, i, -1, scratch, rates)
+
+
+def velocity(system, z, side, i, trial, scratch, rates):
     """Velocity of the signal at index i if it were on side `trial` (+1 or -1) of its kink."""
     kept = side[i]
     side[i] = trial
@@ -19,8 +27,7 @@ def kink_velocity(system, z, side, i, trial, scratch, rates):
 
 def settle_kink(system, z, side, i, scratch, rates):
     """Choose the side of a signal that sits at 0: away from the kink if a velocity points away, else 0 (sliding)."""
-    up = kink_velocity(system, z, side, i, 1, scratch, rates)
-    down = kink_velocity(system, z, side, i, -1, scratch, rates)
+    up, down = kink_velocities(system, z, side, i, scratch[0], scratch, rates)
     side[i] = side_of(up, down, 0.0)
 
 
