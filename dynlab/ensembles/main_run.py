@@ -84,7 +84,7 @@ def compute_main_run(settings: Settings) -> list[ActivationRuns]:
     jobs = [(model, head) for model in settings.models for head in heads]
     ensembles = {}
     names = [model.activation for model in settings.models]
-    with compiling(names), progress(len(jobs) * settings.seeds, "trajectories", settings.quiet) as show:
+    with compiling(names, settings.quiet), progress(len(jobs) * settings.seeds, "trajectories", settings.quiet) as show:
         for before, job in enumerate(jobs):
             ensembles[job] = _ensemble(settings, *job, _from(before * settings.seeds, show))
     by_model = {model: {head: ensembles[model, head] for head in heads} for model in settings.models}

@@ -22,7 +22,6 @@ both are free of cancellation.
 from math import atan, cosh, exp, expm1, pi, tanh
 
 from dynlab.formulas.activations import (
-    RELU,
     degree_of,
     is_cubed,
     is_odd,
@@ -145,13 +144,13 @@ def rectified_pair(kind, par, responses, side, noise, e1, e2):
     return rectified_forces(x, y, mu1, mu2, cxx, cxy, cyy, tilt, e1, e2, counts)
 
 
-def pair_kink(par, z, side, i):
-    """Velocities of signal i of a relu pair, which is 0, by the formulas of the upper and of the lower side.
+def pair_kink(kind, par, z, side, i):
+    """Velocities of signal i of a pair of degree 1, which is 0, by the formulas of the upper and of the lower side.
 
     At 0 both responses are 0, so that one evaluation knows both forces.
     """
     responses = (par[STRENGTHS] * z[0], par[STRENGTHS + 1] * z[1], par[STRENGTHS] * z[2], par[STRENGTHS + 1] * z[3])
-    _, x, y, _, _, _, _, _ = rectified_pair(RELU, par, responses, side, pair_noise(RELU, par, z), z[7], z[8])
+    _, x, y, _, _, _, _, _ = rectified_pair(kind, par, responses, side, pair_noise(kind, par, z), z[7], z[8])
     forces = x if i < 2 else y
     state = 2 * (i % 2)
     strength = par[STRENGTHS + i % 2]

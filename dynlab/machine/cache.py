@@ -21,15 +21,18 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import os
 import pickle
 import platform
 import re
+import struct
 import sys
 import tempfile
+import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -40,6 +43,7 @@ from dynlab.machine import closure
 PACKAGE = closure.PACKAGE
 SUFFIX = ".kernel"
 DIGEST = 32  # bytes
+SECONDS = struct.Struct("<d")  # how long compiling took, between digest and body
 KEY = re.compile(r"[0-9a-f]{20}")
 # What the cache leaves in a keyed folder: kernels, those being written, and the files of versions before this format.
 WRITING = re.compile(r".+\.kernel\.writing\.[0-9a-f]{32}|.+\.nb[ic]\.tmp\.[0-9a-f]{16}")
@@ -185,10 +189,12 @@ class KernelFiles:
     """
 
     broken = False  # no more files are written by this process, which it has said
+    announce: Callable[[str], None] | None = None  # is told of every kernel that has to be compiled
 
     def __init__(self, folder: Path, name: str, stamp: str):
         self.folder, self.name, self.stamp = folder, name, stamp
         self._warned: set[Path] = set()
+        self._begun: dict[Path, float] = {}
 
     def path(self, key: object) -> Path:
         """Where the code for a signature (with processor and bytecode, as numba makes its key) is, or would be."""
@@ -197,6 +203,16 @@ class KernelFiles:
     def load(self, key: object):
         """What was saved for the key; None where there is nothing, or nothing that could be trusted."""
         path = self.path(key)
+        data = self._load(path, key)
+        if data is None:
+            self._begun[path] = time.perf_counter()
+            if KernelFiles.announce is not None:
+                last = self._last_time(path)
+                took = "" if last is None else f"; {last:.0f} s last time"
+                KernelFiles.announce(f"compiling {self.name.replace('._', '.')} (once for this version{took})")
+        return data
+
+    def _load(self, path: Path, key: object):
         try:
             content = path.read_bytes() if path.exists() else self._elsewhere(path)
         except OSError as error:
@@ -206,14 +222,28 @@ class KernelFiles:
         body = content[DIGEST:]
         if content[:DIGEST] != self._digest(path, body):
             return self._refuse(path, "is damaged")
-        found, data = pickle.loads(body)
+        found, data = pickle.loads(body[SECONDS.size :])
         return data if found == key else self._refuse(path, "is of another signature")
+
+    def _last_time(self, path: Path) -> float | None:
+        """Seconds that compiling the kernel took when it was compiled last, for this signature if it ever was, else for any;
+        as the head of the file says, which nothing but this line depends on."""
+        for pattern in (path.name, f"{self.name}.*{SUFFIX}"):
+            files = [file for folder in _keyed_folders(self.folder.parent) for file in folder.glob(pattern)]
+            for file in sorted(files, key=_used, reverse=True):
+                with suppress(OSError, struct.error), file.open("rb") as content:
+                    (seconds,) = SECONDS.unpack(content.read(DIGEST + SECONDS.size)[DIGEST:])
+                    if 0.0 < seconds < 1e5:
+                        return seconds
+        return None
 
     def save(self, key: object, data: object) -> None:
         """Keep data under the key."""
         from numba.core.serialize import dumps
 
-        path, body = self.path(key), dumps((key, data))
+        path = self.path(key)
+        seconds = time.perf_counter() - self._begun.pop(path, math.nan)
+        body = SECONDS.pack(seconds) + dumps((key, data))
         self._write(path, self._digest(path, body) + body)
 
     def _elsewhere(self, path: Path) -> bytes | None:

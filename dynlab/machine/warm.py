@@ -14,11 +14,22 @@ from contextlib import contextmanager
 COMPILE = "import dynlab; dynlab.ensemble(dynlab.Model(activation={0!r}), seeds=1, until=1.0)"
 
 
+def say(line: str) -> None:
+    """Write a line to standard error, above the bars of progress that may be there."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
-def compiling(activations: Sequence[str]) -> Iterator[None]:
+def compiling(activations: Sequence[str], quiet: bool = False) -> Iterator[None]:
     """Within the block, have the kernels of all but the first activation compiled, unless some kernel is cached already.
 
-    The process is ended with the block, whether it is done or not; without a cache folder none is started.
+    The process is ended with the block, whether it is done or not; without a cache folder none is started. What has to be
+    compiled here is told in a line, unless `quiet`, with how long it took last time.
     """
     from dynlab.machine import cache
 
@@ -28,9 +39,11 @@ def compiling(activations: Sequence[str]) -> Iterator[None]:
         words = "; ".join(COMPILE.format(name) for name in activations[1:])
         quiet = subprocess.DEVNULL
         process = subprocess.Popen([sys.executable, "-c", words], stdin=quiet, stdout=quiet, stderr=quiet)
+    before, cache.KernelFiles.announce = cache.KernelFiles.announce, None if quiet else say
     try:
         yield
     finally:
+        cache.KernelFiles.announce = before
         if process is not None:
             process.terminate()
             process.wait()

@@ -54,3 +54,20 @@ def test_nothing_is_started_with_a_filled_cache_or_none(processes, monkeypatch, 
 
 def test_what_the_process_is_told_compiles_the_kernel():
     exec(compile(warm.COMPILE.format("cubic"), "command", "exec"), {})
+
+
+def test_what_has_to_be_compiled_is_told_with_the_time_it_took(monkeypatch, tmp_path, capsys):
+    """Nothing of a time at first; then, in another version's folder, what the last one says; nothing where it is quiet."""
+    clock = iter([100.0, 112.4, 200.0, 300.0])
+    monkeypatch.setattr(cache.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(cache, "sources_unchanged", lambda: True)
+    old, new = (cache.KernelFiles(tmp_path / (digit * 20), "dynlab.some.place._kernel", digit) for digit in "12")
+    with warm.compiling(["cubic"]):
+        assert old.load("signature") is None
+        old.save("signature", "code")
+        assert old.load("signature") == "code"
+        assert new.load("signature") is None
+    with warm.compiling(["cubic"], quiet=True):
+        assert new.load("other") is None
+    line = "compiling dynlab.some.place.kernel (once for this version"
+    assert capsys.readouterr().err == f"{line})\n{line}; 12 s last time)\n"

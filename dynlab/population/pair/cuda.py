@@ -39,13 +39,13 @@ PER_PROCESSOR = 4  # blocks for each multiprocessor
 ROOM = 100_000  # points of a trace
 RUNNING = integrate.RUNNING
 AXES = (0,) * N
-NOTHING = (None, None)
+CLOSED, PAIR = (True, None), (None, (None, None))  # scratch of `solver.flow_rates`
 float64, int64, complex128 = np.float64, np.int64, np.complex128
 
 for _part in (expansions, activations, components, objective, pair, flow_rates):
     gpu.compile_module(_part)
 gpu.compile_module(cubic_flow_rates, inlined=tuple(name for name in vars(cubic_flow_rates) if name != "cubic_pair_jacobian"))
-gpu.compile_module(solver, inlined=("flow_rates", "factor", "substitute", "size", "log_signal"))
+gpu.compile_module(solver, inlined=("flow_rates", "rates_by", "factor", "substitute", "size", "log_signal"))
 gpu.compile_module(clock, inlined=("log_speed", "elapsed"))
 for _part in (kinks, events, at_rest):
     gpu.compile_module(_part)
@@ -149,13 +149,13 @@ def _cubic(pars, table, limits, starts, records, results, queue):
     """
     matrices = cuda.shared.array((N, N, BLOCK), float64)
     matrix = matrices[:, :, cuda.threadIdx.x]
-    _follow_queue(CUBIC, matrix, None, None, pars, table, limits, starts, records, results, queue)
+    _follow_queue(CUBIC, matrix, CLOSED, (True, None, None), pars, table, limits, starts, records, results, queue)
 
 
 def _cubic_local(pars, table, limits, starts, records, results, queue):
     """The same with the matrix in local memory: blocks of any size."""
     matrix = cuda.local.array((N, N), float64)
-    _follow_queue(CUBIC, matrix, None, None, pars, table, limits, starts, records, results, queue)
+    _follow_queue(CUBIC, matrix, CLOSED, (True, None, None), pars, table, limits, starts, records, results, queue)
 
 
 def _relu(pars, table, limits, starts, records, results, queue):
@@ -163,9 +163,9 @@ def _relu(pars, table, limits, starts, records, results, queue):
     matrices = cuda.shared.array((N, N, BLOCK), float64)
     state = cuda.local.array(N, complex128)
     slopes = cuda.local.array(N, complex128)
-    complex_scratch = (None, (state, slopes, None, None))
+    complex_scratch = (None, None, (state, slopes, None, None))
     matrix = matrices[:, :, cuda.threadIdx.x]
-    _follow_queue(RELU, matrix, NOTHING, complex_scratch, pars, table, limits, starts, records, results, queue)
+    _follow_queue(RELU, matrix, PAIR, complex_scratch, pars, table, limits, starts, records, results, queue)
 
 
 def _relu3(pars, table, limits, starts, records, results, queue):
@@ -173,9 +173,9 @@ def _relu3(pars, table, limits, starts, records, results, queue):
     matrices = cuda.shared.array((N, N, BLOCK), float64)
     state = cuda.local.array(N, complex128)
     slopes = cuda.local.array(N, complex128)
-    complex_scratch = (None, (state, slopes, None, None))
+    complex_scratch = (None, None, (state, slopes, None, None))
     matrix = matrices[:, :, cuda.threadIdx.x]
-    _follow_queue(RELU3, matrix, NOTHING, complex_scratch, pars, table, limits, starts, records, results, queue)
+    _follow_queue(RELU3, matrix, PAIR, complex_scratch, pars, table, limits, starts, records, results, queue)
 
 
 CUBIC_SHARED, CUBIC_LOCAL = gpu.kernel()(_cubic), gpu.kernel()(_cubic_local)

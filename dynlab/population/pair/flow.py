@@ -32,15 +32,16 @@ _cubic, _solver, _clock, _integrate = _parts[1], _parts[2], _parts[3], _parts[7]
 for _part in _parts:
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
-# In the innermost loop calls with that many arguments cost as much as the work: inlined by decree.
-for _function in (
-    *vars(_cubic).values(), _solver.flow_rates, _solver.factor, _solver.substitute, _clock.log_speed, _clock.elapsed,
-):  # fmt: skip
+# Calls with that many arguments cost as much as the work, in the innermost loop or where there is one caller only.
+_names = (
+    ("flow_rates", "rates_by", "factor", "substitute", "tie_rates"), ("log_speed", "elapsed"),
+    ("begin", "advance", "resting", "attempt", "reach", "timed", "take", "go_on", "choose_length"),
+)  # fmt: skip
+_inlined = [
+    getattr(_part, _name) for _part, _some in zip((_solver, _clock, _integrate), _names, strict=True) for _name in _some
+]
+for _function in (*vars(_cubic).values(), *_inlined):
     _function.targetoptions["forceinline"] = True
-# Called from one place, and inlined before they are compiled, which spares compiling their callees twice.
-_once = ("begin", "advance", "resting", "attempt", "reach", "timed", "take", "go_on", "choose_length")
-for _function in (*(getattr(_integrate, _name) for _name in _once), _solver.tie_rates):
-    _function.targetoptions["inline"] = "always"
 _begin, _advance = _integrate.begin, _integrate.advance
 
 MAX_STEPS = 200_000
@@ -194,12 +195,14 @@ def _buffers(m, n):
 def _scratch(model, n):
     """Scratch of the solver's `flow_rates` and of `flow_jacobian`."""
     m, features = model.neurons, model.features
+    if layout_of(model) == flow_rates.PAIR and ACTIVATIONS[model.activation].kind == CUBIC:
+        return (True, None), (True, None, None)
     state = np.zeros((n, LENGTH)), np.zeros((n, LENGTH))
     if layout_of(model) == flow_rates.PAIR:
-        return (None, None), ((*state, None, None), None)
+        return (None, (None, None)), (None, (*state, None, None), None)
     real = _geometry(m, features), gradient.new_workspace(m, features)
     rows = _geometry(m, features, (LENGTH,)), gradient.new_workspace(m, features, tail=(LENGTH,))
-    return real, ((*state, *rows), None)
+    return (None, real), (None, (*state, *rows), None)
 
 
 @jit.kernel
@@ -351,9 +354,7 @@ def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_p
     counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
     kind = ACTIVATIONS[model.activation].kind
     system = (kind, m, features, gradient.parameter_vector(model, head_rate))
-    scratch = complex_scratch = None
-    if layout_of(model) == flow_rates.GENERAL or kind != CUBIC:
-        scratch, complex_scratch = _scratch(model, n)
+    scratch, complex_scratch = _scratch(model, n)
     limits = (float(until), float(rtol), bool(settle), int(max_steps))
     axes = (0,) * n if layout_of(model) == flow_rates.PAIR else ()
     problem, spare = (system, axes, method_table(), limits), (scratch, complex_scratch, _buffers(m, n))

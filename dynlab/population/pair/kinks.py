@@ -9,11 +9,16 @@ from dynlab.formulas.flow_rates import pair_kink
 from dynlab.population.pair.solver import flow_rates, interpolate
 
 
-def kink_velocities(system, z, side, i, geometry, scratch, rates):
-    """Velocities of the signal at index i, which is 0, if it were on the upper and on the lower side of its kink."""
-    if geometry is None:
-        return pair_kink(system[3], z, side, i)
-    return velocity(system, z, side, i, 1, scratch, rates), velocity(system, z, side, i, -1, scratch, rates)
+def kink_velocities(system, z, side, i, other, scratch, rates):
+    """Velocities of the signal at index i, which is 0, if it were on the upper and on the lower side of its kink.
+
+    other: that of `solver.flow_rates`; None where nothing has kinks.
+    """
+    if other is not None:
+        if other[0] is None:
+            return pair_kink(system[0], system[3], z, side, i)
+        return velocity(system, z, side, i, 1, scratch, rates), velocity(system, z, side, i, -1, scratch, rates)
+    return 0.0, 0.0
 
 
 def velocity(system, z, side, i, trial, scratch, rates):
@@ -27,7 +32,7 @@ def velocity(system, z, side, i, trial, scratch, rates):
 
 def settle_kink(system, z, side, i, scratch, rates):
     """Choose the side of a signal that sits at 0: away from the kink if a velocity points away, else 0 (sliding)."""
-    up, down = kink_velocities(system, z, side, i, scratch[0], scratch, rates)
+    up, down = kink_velocities(system, z, side, i, scratch[1], scratch, rates)
     side[i] = side_of(up, down, 0.0)
 
 

@@ -38,12 +38,17 @@ PARALLEL = 40.0
 
 
 def flow_rates(system, z, side, scratch, rates):
-    """dz/dt at z. system = (kind, m, K, par); scratch: None for the cubic pair, which has a form of its own, else
-    (geometry, work) of `general_rates`, both None for the pair layout (numba drops branches that None excludes)."""
-    if scratch is None:
+    """dz/dt at z. system = (kind, m, K, par); scratch = (closed, other), one of them None: closed for the cubic pair, which
+    has a form of its own; other = (geometry, work) of `general_rates`, both None for the pair layout."""
+    rates_by(system, z, side, scratch[0], scratch[1], rates)
+
+
+def rates_by(system, z, side, closed, other, rates):
+    """`flow_rates`; numba drops a branch where its own argument is None, and never another."""
+    if closed is not None:
         cubic_pair_rates(system[3], z, side, rates)
-    else:
-        other_rates(system, z, side, scratch[0], scratch[1], rates)
+    if other is not None:
+        other_rates(system, z, side, other[0], other[1], rates)
 
 
 def other_rates(system, z, side, geometry, work, rates):
@@ -94,30 +99,27 @@ def sixteenth_power(x):
 
 
 def flow_jacobian(system, z, side, scratch, twins, rates, jac):
-    """dz/dt and its exact Jacobian: in closed form for the cubic pair (twins None), else by numbers with tangents.
+    """dz/dt and its exact Jacobian. twins = (closed, rows, complexes), all but one None: closed for the cubic pair, in closed
+    form; rows, scratch of `tangent_columns`; complexes, of `complex_columns`, for kernels of a device, where there are no
+    numbers with tangents."""
+    jacobian_by(system, z, side, scratch, twins[0], twins[1], twins[2], rates, jac)
 
-    twins: (scratch of `tangent_columns`, scratch of `complex_columns`), one of them None: kernels of a device, where there
-    are no such numbers, take complex steps.
-    """
-    if twins is None:
+
+def jacobian_by(system, z, side, scratch, closed, rows, complexes, rates, jac):
+    """`flow_jacobian`."""
+    if closed is not None:
         cubic_pair_jacobian(system[3], z, side, rates, jac)
-    else:
-        columns(system, z, side, scratch, twins[0], twins[1], rates, jac)
-
-
-def columns(system, z, side, scratch, rows, complexes, rates, jac):
-    """The same for `other_rates`."""
-    # Two conditions, since numba drops a branch only where its own argument is None.
     if rows is not None:
         tangent_columns(system, z, side, rows, rates, jac)
     if complexes is not None:
         flow_rates(system, z, side, scratch, rates)
         complex_columns(system, z, side, complexes, jac)
-    for k in range(len(side)):
-        if system[0] == RELU and side[k] == 0:
-            # A signal that is held at its kink does not move within the step.
-            for i in range(len(z)):
-                jac[i, k] = 0.0
+    if system[0] == RELU:
+        for k in range(len(side)):
+            if side[k] == 0:
+                # A signal that is held at its kink does not move within the step.
+                for i in range(len(z)):
+                    jac[i, k] = 0.0
 
 
 def tangent_columns(system, z, side, rows, rates, jac):
