@@ -99,9 +99,9 @@ def sixteenth_power(x):
 
 
 def flow_jacobian(system, z, side, scratch, twins, rates, jac):
-    """dz/dt and its exact Jacobian. twins = (closed, rows, complexes), all but one None: closed for the cubic pair, in closed
-    form; rows, scratch of `tangent_columns`; complexes, of `complex_columns`, for kernels of a device, where there are no
-    numbers with tangents."""
+    """dz/dt and its exact Jacobian. twins = (closed, rows, complexes), all but one None: closed: the cubic pair has its
+    own form; rows: scratch of `tangent_columns`; complexes: of `complex_columns`, for kernels of a device, where
+    there are no numbers with tangents."""
     jacobian_by(system, z, side, scratch, twins[0], twins[1], twins[2], rates, jac)
 
 
