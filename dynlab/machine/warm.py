@@ -37,8 +37,8 @@ def compiling(activations: Sequence[str], quiet: bool = False) -> Iterator[None]
     process = None
     if len(activations) > 1 and folder is not None and not any(folder.glob(f"*flow_kernel*{cache.SUFFIX}")):
         words = "; ".join(COMPILE.format(name) for name in activations[1:])
-        quiet = subprocess.DEVNULL
-        process = subprocess.Popen([sys.executable, "-c", words], stdin=quiet, stdout=quiet, stderr=quiet)
+        silent = subprocess.DEVNULL
+        process = subprocess.Popen([sys.executable, "-c", words], stdin=silent, stdout=silent, stderr=silent)
     before, cache.KernelFiles.announce = cache.KernelFiles.announce, None if quiet else say
     try:
         yield

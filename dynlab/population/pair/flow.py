@@ -15,7 +15,7 @@ import numpy as np
 from dynlab.formulas import cubic_flow_rates, flow_rates, pair
 from dynlab.formulas.activations import CUBIC
 from dynlab.machine import jit
-from dynlab.machine.tangents import LENGTH
+from dynlab.machine.tangents import ENTRIES
 from dynlab.population import gradient, scaling
 from dynlab.population.order_parameters import OrderParameters, check_head
 from dynlab.population.pair import at_rest, clock, events, integrate, kinks, solver
@@ -197,11 +197,11 @@ def _scratch(model, n):
     m, features = model.neurons, model.features
     if layout_of(model) == flow_rates.PAIR and ACTIVATIONS[model.activation].kind == CUBIC:
         return (True, None), (True, None, None)
-    state = np.zeros((n, LENGTH)), np.zeros((n, LENGTH))
+    state = np.zeros((n, ENTRIES)), np.zeros((n, ENTRIES))
     if layout_of(model) == flow_rates.PAIR:
         return (None, (None, None)), (None, (*state, None, None), None)
     real = _geometry(m, features), gradient.new_workspace(m, features)
-    rows = _geometry(m, features, (LENGTH,)), gradient.new_workspace(m, features, tail=(LENGTH,))
+    rows = _geometry(m, features, (ENTRIES,)), gradient.new_workspace(m, features, tail=(ENTRIES,))
     return (None, real), (None, (*state, *rows), None)
 
 
