@@ -12,7 +12,7 @@ computed once, with float64's own exp and atan: values are float64's, bit by bit
 Known are + - * / and negation, among these numbers and with plain ones, x**b with a plain b, `.real`, and sqrt, exp,
 expm1, log, tanh, cosh, atan; anything else is an error of types when the kernel is compiled.
 
-`with_tangents(rows)` shows a float64 array (..., ENTRIES) of memory as an array (...) of such numbers, each of them
+`with_tangents(rows)` shows a float64 array (..., TANGENT_ENTRIES) of memory as an array (...) of such numbers, each of them
 [value, nine derivatives]; a tuple of arrays likewise, what is not float64 passing through. All of it is for compiled code.
 """
 
@@ -34,7 +34,7 @@ from numba.extending import intrinsic, make_attribute_wrapper, overload, overloa
 
 LANES = 8  # of the vector; the ninth derivative travels beside it
 DIRECTIONS = LANES + 1
-ENTRIES = DIRECTIONS + 1
+TANGENT_ENTRIES = DIRECTIONS + 1
 _DOUBLE, _VECTOR, _WORD = ir.DoubleType(), ir.VectorType(ir.DoubleType(), LANES), ir.IntType(64)
 _INDEX = ir.IntType(32)
 _intrinsic: Any = intrinsic  # whose first argument, the compiler's context, callers do not give
@@ -313,7 +313,7 @@ def _show(context, builder, kind, value):
 
 @_intrinsic
 def with_tangents(_typing, rows):
-    """The float64 array `rows` (..., ENTRIES), whose last axis is contiguous, as an array (...) of numbers with tangents."""
+    """The float64 array `rows` (..., TANGENT_ENTRIES), whose last axis is contiguous, as an array (...) of numbers with tangents."""
     return _shown(rows)(rows), lambda context, builder, _signature, arguments: _show(context, builder, rows, arguments[0])
 
 
@@ -355,7 +355,7 @@ def _places(context, builder, kind, array, index_type, index):
     indices = cgutils.unpack_tuple(builder, index) if isinstance(index_type, types.BaseTuple) else [index]
     first = cgutils.get_item_pointer(context, builder, kind.rows, made, [*indices, ir.Constant(_WORD, 0)])
     lanes = builder.bitcast(builder.gep(first, [ir.Constant(_WORD, 1)]), _VECTOR.as_pointer())
-    return first, lanes, builder.gep(first, [ir.Constant(_WORD, ENTRIES - 1)])
+    return first, lanes, builder.gep(first, [ir.Constant(_WORD, TANGENT_ENTRIES - 1)])
 
 
 @lower_builtin(operator.getitem, _Array, types.Integer)
@@ -398,7 +398,7 @@ def _overload_shape(array):
 
 @numba.njit(error_model="numpy", nogil=True)
 def seed(z, first, rows):
-    """Fill rows (n, ENTRIES) with the coordinates z (n,), whose derivative by coordinate first + k is 1 in direction k."""
+    """Fill rows (n, TANGENT_ENTRIES) with the coordinates z (n,), whose derivative by coordinate first + k is 1 in direction k."""
     for i in range(len(z)):
         rows[i, 0] = z[i]
         for k in range(DIRECTIONS):

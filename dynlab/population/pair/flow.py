@@ -15,7 +15,7 @@ import numpy as np
 from dynlab.formulas import cubic_flow_rates, flow_rates, pair
 from dynlab.formulas.activations import CUBIC
 from dynlab.machine import jit
-from dynlab.machine.tangents import ENTRIES
+from dynlab.machine.tangents import TANGENT_ENTRIES
 from dynlab.population import gradient, scaling
 from dynlab.population.order_parameters import OrderParameters, check_head
 from dynlab.population.pair import at_rest, clock, events, integrate, kinks, solver
@@ -197,11 +197,11 @@ def _scratch(model, n):
     m, features = model.neurons, model.features
     if layout_of(model) == flow_rates.PAIR and ACTIVATIONS[model.activation].kind == CUBIC:
         return (True, None), (True, None, None)
-    state = np.zeros((n, ENTRIES)), np.zeros((n, ENTRIES))
+    state = np.zeros((n, TANGENT_ENTRIES)), np.zeros((n, TANGENT_ENTRIES))
     if layout_of(model) == flow_rates.PAIR:
         return (None, (None, None)), (None, (*state, None, None), None)
     real = _geometry(m, features), gradient.new_workspace(m, features)
-    rows = _geometry(m, features, (ENTRIES,)), gradient.new_workspace(m, features, tail=(ENTRIES,))
+    rows = _geometry(m, features, (TANGENT_ENTRIES,)), gradient.new_workspace(m, features, tail=(TANGENT_ENTRIES,))
     return (None, real), (None, (*state, *rows), None)
 
 

@@ -16,7 +16,7 @@ import pytest
 from dynlab import Model, register_activation
 from dynlab.formulas import activations, components, expansions, flow_rates, objective, pair
 from dynlab.machine import jit
-from dynlab.machine.tangents import ENTRIES, seed, with_tangents
+from dynlab.machine.tangents import TANGENT_ENTRIES, seed, with_tangents
 from dynlab.population import gradient
 from dynlab.population.pair import flow, solver
 from dynlab.settings.activation_records import ACTIVATIONS
@@ -193,7 +193,7 @@ def test_every_operation(name):
     @jit.inner
     def both(point, rows, out, plain):
         seed(point, 0, rows)
-        for k in range(1, ENTRIES):  # every direction carries both derivatives, weighted
+        for k in range(1, TANGENT_ENTRIES):  # every direction carries both derivatives, weighted
             rows[0, k], rows[1, k] = k, 1.0 / k
         numbers = with_tangents((rows, out))
         numbers[1][0] = operation(numbers[0][0], numbers[0][1])
@@ -201,12 +201,12 @@ def test_every_operation(name):
 
     exact = FunctionType(OPERATIONS[name].__code__, vars(mpmath))
     for point in np.random.default_rng(1).uniform(0.2, 3.0, (20, 2)):
-        rows, out, plain = np.zeros((2, ENTRIES)), np.zeros((1, ENTRIES)), np.zeros(1)
+        rows, out, plain = np.zeros((2, TANGENT_ENTRIES)), np.zeros((1, TANGENT_ENTRIES)), np.zeros(1)
         both(point, rows, out, plain)
         assert out[0, 0] == plain[0]
         with mpmath.workdps(30):
             x, y = (mpmath.mpf(float(v)) for v in point)
             slopes = [float(mpmath.diff(exact, (x, y), order)) for order in ((1, 0), (0, 1))]
-        k = np.arange(1, ENTRIES)
+        k = np.arange(1, TANGENT_ENTRIES)
         expected, size = slopes[0] * k + slopes[1] / k, np.abs(slopes[0]) * k + np.abs(slopes[1]) / k
         assert (np.abs(out[0, 1:] - expected) <= 2e-15 * size + 1e-300).all()
