@@ -313,7 +313,7 @@ def _show(context, builder, kind, value):
 
 @_intrinsic
 def with_tangents(_typing, rows):
-    """The float64 array `rows` (..., TANGENT_ENTRIES), whose last axis is contiguous, as an array (...) of numbers with tangents."""
+    """The float64 array `rows` (..., TANGENT_ENTRIES), C-contiguous, as an array (...) of numbers with tangents."""
     return _shown(rows)(rows), lambda context, builder, _signature, arguments: _show(context, builder, rows, arguments[0])
 
 
@@ -398,7 +398,7 @@ def _overload_shape(array):
 
 @numba.njit(error_model="numpy", nogil=True)
 def seed(z, first, rows):
-    """Fill rows (n, TANGENT_ENTRIES) with the coordinates z (n,), whose derivative by coordinate first + k is 1 in direction k."""
+    """Fill rows (n, TANGENT_ENTRIES) with the coordinates z (n,); that of first + k has derivative 1 in direction k."""
     for i in range(len(z)):
         rows[i, 0] = z[i]
         for k in range(DIRECTIONS):
