@@ -19,6 +19,8 @@ PANELS = (
     ("loss", "loss", None),
     ("rank", "effective rank of $z$", 0.0),
     ("correlation", "mean |correlation| of $z$", 0.0),
+    ("sd", "deviation of $z$", 0.0),
+    ("unit_sd", r"deviation of $z/|z|$", 0.0),
     ("head_norm", r"$\|$off-diag$(E)\|_F$", 0.0),
     ("head_asymmetry", r"$\|E-E^T\|_F\,/\,\|$off-diag$(E)\|_F$", 0.0),
     ("knn", "kNN accuracy", None),
@@ -59,7 +61,7 @@ def curves(runs: dict[str, pd.DataFrame], columns: Sequence[str] | None = None, 
     common to the runs. A run that ends before the longest one has a bar at its end, and the legend says where.
     """
     wanted = [panel for panel in PANELS if columns is None or panel[0] in columns]
-    shown = [panel for panel in wanted if any(table[panel[0]].notna().any() for table in runs.values())]
+    shown = [panel for panel in wanted if any(known(table, panel[0]) for table in runs.values())]
     with style.style():
         across = min(3, len(shown))
         down = -(-len(shown) // across)
@@ -84,6 +86,11 @@ def curves(runs: dict[str, pd.DataFrame], columns: Sequence[str] | None = None, 
         return figure
 
 
+def known(table: pd.DataFrame, column: str) -> bool:
+    """Whether a table has a number in this column; those of earlier versions lack some."""
+    return column in table and bool(table[column].notna().any())
+
+
 def ends(runs: dict[str, pd.DataFrame]) -> dict[str, float]:
     """Epoch at which each run ends that ends before the longest one."""
     last = {label: float(table["epoch"].max()) for label, table in runs.items()}
@@ -94,16 +101,18 @@ def draw(axes, runs: dict[str, pd.DataFrame], column: str) -> None:
     """A column of the tables against the epoch; a bar at the end of a run that ends before the others."""
     early = ends(runs)
     for place, (label, table) in enumerate(runs.items()):
-        known = table[table[column].notna()]
+        if not known(table, column):
+            continue
+        rows = table[table[column].notna()]
         look = style.series(place)
         if column == "knn":
             look |= {"marker": style.MARKERS[place % len(style.MARKERS)], "markersize": 3.0}
         elif len(runs) > 1:  # noise hides dash patterns
             look |= style.marks(place) | {"markersize": 3.0, "markevery": (0.03 + 0.02 * place, 0.17)}
         words = f"{label} (ends at epoch {early[label]:.0f})" if label in early else label
-        axes.plot(known["epoch"], known[column], label=words, linewidth=1.0, **look)
-        if label in early and len(known):
-            axes.plot(known["epoch"].iloc[-1], known[column].iloc[-1], marker="|", markersize=9.0, color=look["color"])
+        axes.plot(rows["epoch"], rows[column], label=words, linewidth=1.0, **look)
+        if label in early:
+            axes.plot(rows["epoch"].iloc[-1], rows[column].iloc[-1], marker="|", markersize=9.0, color=look["color"])
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 

@@ -88,8 +88,9 @@ def row_of(ablation: Ablation, run: Ensemble) -> dict:
     """The line of the table: shares of the seeds by number of features learnt, and medians of the rest.
 
     learnt_n: share of the seeds with n features learnt; all: with all of them, with Wilson's 95 % interval; strong: with the
-    strongest; early: of two features, share that has both in the end and had the second by `early_end`; rank: effective
-    rank of the outputs; time_first, time_second: of two features; ended: statuses.
+    strongest; early: of two features, share that has both in the end, by what outputs carry, and had a neuron aligned with
+    the second by `early_end` (T_3 of `dynlab.population.pair.phases`); rank: effective rank of the outputs; time_first,
+    time_second: T_1 and T_3, of two features; ended: statuses.
     """
     frame = run.frame
     failed = ~frame["status"].isin(SUCCESS).to_numpy()

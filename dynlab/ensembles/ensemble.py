@@ -64,7 +64,8 @@ class Ensemble:
     starts, ends : tuples of arrays
         OrderParameters: signal (N, m, K), noise Gram matrices (N, m, m), heads (N, m, m).
     marks : (N, 3) array
-        Times of the first and of the second feature learnt and of the head's peak; nan where there was none.
+        Times at which a neuron aligns with a first and with a second feature (T_1, T_3) and of the head's peak; nan where
+        there was none.
     snapshots : tuple of arrays
         The states there, arrays as `starts` with a second axis of 3.
     """

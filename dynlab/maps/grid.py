@@ -46,6 +46,8 @@ class Grid:
         require(size <= MOST_POINTS, "grid", f"{size} points", f"of at most {MOST_POINTS} points")
         for head in self.heads:
             choice("head", head, PAPER_HEADS)
+        object.__setattr__(self, "seed", integer("seed", self.seed, at_least=0, at_most=2**63 - 1))
+        object.__setattr__(self, "rtol", real("rtol", self.rtol, at_least=1e-12, at_most=1e-2))
         self._check_points()
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.population import moments
 from dynlab.population.status import SUCCESS, remedy
 from dynlab.settings.activation_records import definition
 from dynlab.settings.model import Model
@@ -49,8 +50,9 @@ class Trajectory:
         E, with unit diagonal.
     loss : (n,) array
     events : dict
-        Times of "first", "second" (nth feature learnt), "peak" (largest off-diagonal |E_jr|), "stationary";
-        nan where it did not happen.
+        Times of "first", "second" (a neuron aligns with the nth feature, its squared cosine passes 1/2: the paper's
+        "Omega(1) of v_1 in w_1"), "peak" (largest off-diagonal |E_jr|), "stationary"; nan where it did not happen. What
+        outputs carry is in `carried` and `carried_times`.
     status : str
         "until" (the end asked for, or at rest), "stationary" (nothing can change any more), "waiting" (the default horizon
         came before any feature was learnt), "vanished" (a neuron has no length left); or failures, "steps", "underflow",
@@ -133,6 +135,18 @@ class Trajectory:
         norms = squared.sum(axis=2) + np.diagonal(self.noise_gram, axis1=1, axis2=2)
         with np.errstate(invalid="ignore"):
             return squared / norms[:, :, None]
+
+    @property
+    def carried(self) -> np.ndarray:
+        """(n, m, K) share of each output's variance that each feature carries (`dynlab.population.moments.carried`)."""
+        return moments.carried(self.model, self.signal, self.noise_gram)
+
+    @property
+    def carried_times(self) -> np.ndarray:
+        """(K,) for each feature the first recorded time at which it carries more than `dynlab.population.moments.LEARNT` of
+        some output's variance; nan where it never does."""
+        learnt = (self.carried > moments.LEARNT).any(axis=1)
+        return np.where(learnt.any(axis=0), self.time[learnt.argmax(axis=0)], np.nan)
 
     @property
     def final(self) -> OrderParameters:

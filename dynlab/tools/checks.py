@@ -92,8 +92,9 @@ def integer(name: str, value: object, *, at_least: int | None = None, at_most: i
     except TypeError:
         raise SettingError(name, value, "an integer" + _bounds(None, at_least, at_most, why)) from None
     inside = (at_least is None or number >= at_least) and number <= most and not isinstance(given, bool)
-    shown = most if number > most else at_most  # the bound that every integer has is named where it matters
-    require(inside, name, value, "an integer" + _bounds(None, at_least, shown, why))
+    if not inside:
+        shown = most if number > most else at_most  # the bound that every integer has is named where it matters
+        raise SettingError(name, value, "an integer" + _bounds(None, at_least, shown, why))
     return number
 
 

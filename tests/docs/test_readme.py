@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from pathlib import Path
 
@@ -77,6 +78,21 @@ def test_every_command_of_a_page_exists_and_takes_its_options(name, pages):
     for command, words in known:
         options = {option for _, parser in commands.parsers(command) for option in parser._option_string_actions}
         assert set(re.findall(r"--[\w-]+", words)) <= options, (command, words)
+
+
+def test_the_counts_of_the_theorem_are_those_of_its_table():
+    """And every line of README's short table has the verdict that the whole one gives the same numbers."""
+    whole = (FIGURES / "theorem.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in whole.splitlines() if re.match(r"\| \d", line)]
+    count = collections.Counter(row[-1] for row in rows)
+    said = re.search(
+        r"judges (\d+) statements, .*; (\d+) hold, (\d+) fail .*, (\d+) are out of reach", " ".join(README.split())
+    )
+    assert [int(number) for number in said.groups()] == [len(rows), count["holds"], count["fails"], count["out of reach"]]
+    short = [line.strip("| ").split(" | ") for line in README.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert {row[0] for row in short} <= {row[0] for row in rows} and {row[-1] for row in short} <= set(count)
+    failing = {row[0] for row in rows if row[-1] == "fails"} & {row[0] for row in short}
+    assert any(row[-1] == "fails" for row in short if row[0] in failing)
 
 
 def test_the_page_of_commands_has_every_option():

@@ -1,5 +1,6 @@
 """The figures of `.plot()`: labelled axes, lines that are the object's arrays, and no window or list of windows."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -149,6 +150,18 @@ def test_an_appraisal_is_drawn_and_tabulated_from_its_rows():
 def test_a_pretraining_run_is_drawn_from_its_metrics():
     found = objects.recorded()
     assert has_line(seen(found.plot())[0], found.metrics["epoch"].to_numpy(), found.metrics["loss"].to_numpy())
+
+
+def test_how_far_outputs_spread_is_drawn_where_it_was_recorded():
+    """Deviations of z and of z at unit length in panels of their own; metrics of earlier versions have neither."""
+    found = objects.recorded()
+    epoch, place = found.metrics["epoch"].to_numpy(), np.linspace(1.0, 2.0, len(found.metrics))
+    before = dataclasses.replace(found, metrics=found.metrics.drop(columns=["sd", "unit_sd"], errors="ignore"))
+    now = dataclasses.replace(found, metrics=before.metrics.assign(sd=place, unit_sd=0.1 * place))
+    panels = {axes.get_ylabel(): axes for axes in seen(now.plot())}
+    assert has_line(panels["deviation of $z$"], epoch, place)
+    assert has_line(panels["deviation of $z/|z|$"], epoch, 0.1 * place)
+    assert len(seen(before.plot())) == len(panels) - 2
 
 
 def test_plots_leave_pyplot_alone():

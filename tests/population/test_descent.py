@@ -99,6 +99,19 @@ def test_events_and_end():
     np.testing.assert_allclose(run.signal[-1], signal[-1], atol=1e-8)
 
 
+def test_eta_head_is_a_ratio_whatever_the_method():
+    """One step of descent, and a flow as long: E moves by eta eta_head dL/dE, whatever eta is."""
+    model, start = drawn("cubic", 2, (1.0, 0.5))
+    _, _, d_head = dynlab.population_gradient(model, dense_weights(start), start.head)
+    for eta, ratio in ((0.05, 0.4), (0.01, 2.0)):
+        step = dynlab.simulate(model, start, method="descent", eta=eta, eta_head=ratio, steps=1)
+        np.testing.assert_allclose(step.head[-1] - start.head, -eta * ratio * d_head, rtol=1e-9, atol=1e-13)
+        assert step.settings["eta_head"] == ratio and step.settings["head_rate"] == pytest.approx(eta * ratio)
+        short = 1e-6 * eta
+        flow = dynlab.simulate(model, start, eta_head=ratio, until=short, rtol=1e-9, times=[short])
+        np.testing.assert_allclose((flow.head[-1] - start.head) / short, -ratio * d_head, rtol=1e-3, atol=1e-9)
+
+
 def test_many_starts_are_single_starts():
     model, _ = drawn("relu", 2, (1.0, 0.5))
     starts = [drawn("relu", 2, (1.0, 0.5), seed)[1] for seed in range(5)]

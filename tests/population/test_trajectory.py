@@ -96,6 +96,35 @@ def test_cosines_by_a_loop():
                 assert run.cosines[i, j, l] == pytest.approx(run.signal[i, j, l] ** 2 / square, rel=1e-14)
 
 
+def by_hand(weak, noise_gram, noise):
+    """Four times; neuron 1 on v_1 = (1, 0), neuron 2 on (1, A) with these A; strengths 1 and 1/2."""
+    signal = np.zeros((4, 2, 2))
+    signal[:, 0, 0] = signal[:, 1, 0] = 1.0
+    signal[:, 1, 1] = weak
+    gram = np.tile(np.diag([noise_gram, noise_gram]), (4, 1, 1))
+    return Trajectory(
+        model=Model(strengths=(1.0, 0.5), noise=noise), settings={}, time=np.arange(4.0), signal=signal, noise_gram=gram,
+        head=np.tile(np.eye(2), (4, 1, 1)), loss=np.zeros(4), events={}, status="until", steps=3, rejected=0,
+    )  # fmt: skip
+
+
+def test_carried_times_by_hand():
+    """Without noise parts v_2 carries x/(1 + x), x = (A/2)^6, of cubic output 2: 4.46 % at A = 1.2, 5.63 % at A = 1.25."""
+    run = by_hand([0.1, 1.2, 1.25, 2.0], 0.0, 0.5)
+    share = [0.5**6 * a**6 / (1.0 + 0.5**6 * a**6) for a in (0.1, 1.2, 1.25, 2.0)]
+    np.testing.assert_allclose(run.carried[:, 1, 1], share, rtol=1e-13)
+    assert share[1] < 0.05 < share[2] and run.carried_times.tolist() == [0.0, 2.0]
+    never = by_hand([0.1, 0.2, 0.3, 1.2], 0.0, 0.5).carried_times
+    assert never[0] == 0.0 and np.isnan(never[1])
+
+
+def test_with_little_noise_outputs_carry_what_weights_are_not_aligned_with():
+    """Noise parts ten times as long as the signal: squared cosines below 1/50 at all times, features carried at all."""
+    run = by_hand([2.0] * 4, 100.0, 1e-3)
+    assert run.cosines.max() < 0.05 and run.carried.sum(-1).min() > 0.99
+    assert run.carried_times.tolist() == [0.0, 0.0]
+
+
 def test_final_is_the_last_state():
     run = four_phases()
     final = run.final

@@ -49,6 +49,7 @@ def test_compare_prints_the_exponent(tmp_path, capsys):
     words += ["--out", str(tmp_path / "out")]
     status, said, _ = finished(compare.main, words, capsys)
     assert status == 0 and "cubic, head none: the distance falls as batch^(-0." in said
+    assert len(said.splitlines()) < 30 and "nan" not in said, "of 18 runs a table, no line each"
     summary = pd.read_csv(tmp_path / "out" / "summary.csv")
     assert summary["batch"].tolist() == [16, 64, 256] and (summary["distance"].diff().dropna() < 0).all()
 

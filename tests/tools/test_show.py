@@ -96,3 +96,12 @@ def test_importing_and_showing_settings_stays_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_number_and_its_percent_sign_stay_on_one_line():
+    """At every width, and options are not broken at their hyphens."""
+    text = "with it 97.5 % of the seeds learn both, without 0.0 % (of 100 only 3 % more), and --eta-head moves it by 12 %"
+    for width in range(12, 60):
+        lines = show.paragraph(text, width)
+        assert " ".join(lines) == text and not any(line.startswith("%") for line in lines)
+        assert "--eta-head" in " ".join(lines) and not any(line.endswith("--eta-") for line in lines)

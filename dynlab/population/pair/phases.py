@@ -2,7 +2,8 @@ r"""The theorem's phases as numbers, measured on ensembles. Cubic activation, tw
 
 **Times**, all events located on the solver's interpolant, never grid points:
 
-* T_1: some neuron's squared cosine with some feature first passes 1/2. That neuron is the *lender* i, the feature l;
+* T_1: some neuron's squared cosine with some feature first passes 1/2: weights align, the "Omega(1) of v_1 in w_1" of
+  Wen & Li, and not what outputs carry (`dynlab.population.moments.carried`). That neuron is the *lender* i, the feature l;
   the other neuron is the *borrower* o, the other feature k.
 * T_2: the largest off-diagonal head entry is at its maximum over the whole trajectory.
 * T_3: the second feature is learnt, by the definition of T_1.
