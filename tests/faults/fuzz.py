@@ -1,10 +1,10 @@
 """Bad input, drawn: options and words that are wrong, and files that are damaged, for commands called in one process.
 
-    python -m tests.faults.fuzz options|files|sizes|advice NAME SEED COUNT
+    python -m tests.faults.fuzz options|files|sizes|advice|divergence|newest|marked|scalars NAME SEED COUNT
 
-(`sizes`: absurd ones for every option that counts something; `advice`: what the answers suggest, followed) prints, as JSON,
-how many inputs were refused and accepted, and a line for every answer that is not as it must be. Work behind an accepted
-input is not done: the function that would do it is replaced and says that it was reached.
+(`sizes`: absurd ones for every option that counts something; `advice`: what the answers suggest, followed; the last four:
+`tests.faults.kinds`) prints, as JSON, how many inputs were refused and accepted, and a line for every answer that is not as
+it must be. Work behind an accepted input is not done: what would do it is replaced and says that it was reached.
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ def main(words: list[str]) -> int:
     home = Path.cwd().with_name("home")
     home.mkdir(exist_ok=True)
     os.environ["HOME"] = str(home)
+    from tests.faults import kinds as more
+
     kinds = {"options": options, "files": files, "sizes": sizes, "advice": advice}
+    kinds |= {"divergence": more.divergence, "newest": more.newest, "marked": more.marked, "scalars": more.scalars}
     made = kinds[kind](name, random.Random(int(seed)), int(count))
     print(json.dumps(vars(made)))
     return 0

@@ -24,7 +24,7 @@ KERNELS = (
     "tests/machine/test_cache_files.py", "tests/machine/test_cache_processes.py", "tests/machine/test_closure.py",
     "tests/commands/test_doctor_cache.py",
 )  # fmt: skip
-STOPPED, BAD = "tests/faults/test_stopped.py", "tests/faults/test_bad_input.py"
+STOPPED, BAD, KINDS = (f"tests/faults/test_{name}.py" for name in ("stopped", "bad_input", "kinds"))
 # name: ((file, text as it stands, text with the fault), tests that should see it)
 PLANTED = {
     "digest not compared": ((CACHE, "if content[:DIGEST] != self._digest(path, body):", "if False:"), KERNELS),
@@ -54,6 +54,21 @@ PLANTED = {
     "damaged checkpoints taken": (
         ("dynlab/tools/checkpoint.py", "if hashlib.sha256(packed[:-DIGEST]).digest() != packed[-DIGEST:]:", "if False:"),
         (BAD, "-k", "checkpoints"),
+    ),
+    "a cut checkpoint advised itself": (
+        ("dynlab/tools/checkpoint.py", "remove it to go on from {earlier[-1]}", "remove it to go on from another"),
+        (KINDS, "-k", "cut and sgd"),
+    ),
+    "numbers that are not finite are kept": (
+        ("dynlab/images/verdict.py", "and not np.isfinite(array).all()", "and False"),
+        (KINDS, "-k", "diverges and pretrain"),
+    ),
+    "a mark is the first letter of an option": (
+        ("dynlab/command_line/configuration.py", 'encoding="utf-8-sig"', 'encoding="utf-8"'),
+        (KINDS, "-k", "editors and run"),
+    ),
+    "numbers of arrays refused": (
+        ("dynlab/tools/checks.py", "return value.item() if", "return value if"), (KINDS, "-k", "arrays_give and Model"),
     ),
 }  # fmt: skip
 
