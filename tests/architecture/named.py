@@ -28,7 +28,6 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.claims.head_returns": _CLAIM,
     "dynlab.claims.relu": _CLAIM,
     "dynlab.claims.substitution": _CLAIM,
-    "dynlab.command_line.configuration": ("command_line/test_configuration.py", "--config of the command"),
     "dynlab.command_line.options": ("commands/test_main.py", "every command's --help and mistyped options"),
     "dynlab.command_line.pictures": ("commands/test_pretrain.py", "the commands on pictures"),
     "dynlab.drawing.objects": ("drawing/test_plots.py", "the plot() of every object"),
