@@ -63,7 +63,7 @@ FOLLOWED = {
         "test_a_damaged_measurement_that_is_removed_is_made_again": ["remove it, and the run is"],
         "test_pictures_of_a_contest_are_those_of_its_runs": ["or --out another folder"],
         "test_what_explain_suggests_are_options_of_the_run": [
-            "--head off-diagonal:", "--activation cubic:", "--eta-head: the head's peak", "--eta-head {}: the exact flow",
+            "--head off-diagonal:", "--activation cubic:", "--eta-head: the head's peak", "this very start then",
         ],
     },
     "commands/test_main.py": {
@@ -101,6 +101,9 @@ FOLLOWED = {
         "test_the_folder_of_a_warning_is_explained": ["(dynlab explain {})"],
         "test_the_device_is_the_cpu_with_a_cluster": ["cpu with --dask"],
         "test_a_longer_horizon_is_an_option_of_run": ["train for longer: --until"],
+        "test_what_is_to_be_done_about_an_ending_helps": [
+            "take a smaller learning rate", "train for longer (a later until)",
+        ],
         "test_a_setting_that_a_run_was_made_with_is_the_one_it_goes_on_with": [
             "as in the run that is resumed", "the folder of the run that --resume goes on with",
         ],
@@ -114,6 +117,8 @@ NO_ADVICE = (
     "in Python, for tests", "explain reads the folders", "holds no run to go on with", "When: T_1 goes like",
     "since this process", "use several directions", "set an option by its name", "value of another coordinate",
     "use this many", "in units of --lr",
+    # No input is known that leads there, so that what is advised cannot be tried.
+    "The solver's step became too small",
     "norms and biases are left out", "steps, instead of epochs", "(its options: --method sgd --help)", "folder for results",
 )  # fmt: skip
 """Texts that say what is, and pages of --help that are put together before they are handed over."""

@@ -19,6 +19,7 @@ from dynlab import LinearModel, Model, OrderParameters, SettingError, Training
 from dynlab.images.settings import Pretraining
 from dynlab.maps.axes import Axis
 from dynlab.planes.plane import Plane, Side
+from dynlab.population.status import STATUS_NAMES
 from dynlab.tools import checkpoint
 from tests.commands.advised import FOLLOWED, NO_ADVICE, advice, texts
 
@@ -388,6 +389,35 @@ def test_a_setting_that_a_run_was_made_with_is_the_one_it_goes_on_with(tmp_path,
     call = pretrain.parser().call(["--resume"])
     with pytest.raises(SettingError, match="out=None: must be the folder of the run that --resume goes on with"):
         pretrain.run(call)
+
+
+def test_what_is_to_be_done_about_an_ending_helps(monkeypatch):
+    """waiting: a later end; not finite: a smaller rate; steps: less accuracy, or an earlier end."""
+    from dynlab.population import simulate
+    from dynlab.population.pair import flow
+    from dynlab.population.starts import draw_start
+
+    first = draw_start(Model(), 1000, 0, 0)
+    with monkeypatch.context() as there:
+        there.setattr(simulate, "own_horizon", lambda *_: 10.0)
+        assert dynlab.simulate(Model(), first).status == "waiting"
+        assert dynlab.simulate(Model(), first, until=1e10).events["first"] > 10.0
+    fast = {"method": "descent", "steps": 9}
+    assert dynlab.simulate(Model(), start(), eta=1e80, **fast).status == "not finite"
+    assert dynlab.simulate(Model(), start(), eta=0.05, **fast).status == "until"
+
+    def ended(most, **given):
+        z, side = flow.encode(Model(), first)
+        options = {"head_rate": 0.01, "settle": False, "max_steps": most, "until": 1e8, "rtol": 1e-6} | given
+        found = flow.run_flow(Model(), z[None], side[None], **options)
+        return int(found.steps[0] + found.rejected[0]), STATUS_NAMES[int(found.status[0])]
+
+    needed = {
+        how: ended(10**5, **given)[0] for how, given in (("", {}), ("less", {"rtol": 1e-3}), ("early", {"until": 1e3}))
+    }
+    assert max(needed["less"], needed["early"]) < needed[""]
+    most = max(needed["less"], needed["early"]) + 1
+    assert ended(most)[1] == "steps" and ended(most, rtol=1e-3)[1] == ended(most, until=1e3)[1] == "until"
 
 
 def test_every_text_that_advises_is_followed_by_a_test():
