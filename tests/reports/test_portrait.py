@@ -6,14 +6,14 @@ import dataclasses
 
 import numpy as np
 
-from dynlab.planes.plane import Point
+from dynlab.planes.plane import PlanePoint
 from dynlab.reports.portrait import print_report
 from tests.tools import objects
 
 
 def test_no_eigenvalue_is_minus_zero(tmp_path, capsys, monkeypatch):
     """Neither on the line of a fixed point nor in its table, where a zero came out of a difference with its sign."""
-    zero = Point(np.array([0.25, 0.5]), "stable", np.array([-0.0 - 0.0j, -0.5 - 0.0j]), "eigenvalues", 0.0)
+    zero = PlanePoint(np.array([0.25, 0.5]), "stable", np.array([-0.0 - 0.0j, -0.5 - 0.0j]), "eigenvalues", 0.0)
     assert "-0," not in repr(zero) and repr(zero).endswith("eigenvalues 0, -0.5)")
 
     from dynlab.planes import portrait
