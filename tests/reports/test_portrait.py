@@ -32,7 +32,7 @@ def test_no_eigenvalue_is_minus_zero(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(portrait, "basins", lambda *_, **__: np.zeros((1, 1), np.int64))
     monkeypatch.setattr(portrait, "caption", lambda plane: "")
-    found = portrait.compute(OfOnePoint(), 1, 0, until=1.0)
+    found = portrait.compute_portrait(OfOnePoint(), 1, 0, until=1.0)
     print_report(dataclasses.replace(objects.portrait(), fixed_points=found.fixed_points), tmp_path)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("fixed point"))
     assert line == "fixed point (0.25, 0.5): stable, eigenvalues 0, -0.5"
