@@ -26,7 +26,7 @@ ENDINGS = (
     ),
     Ending(
         UNDERFLOW, "underflow", False,
-        "The solver's step became too small to advance: ask for another accuracy (rtol), or for an earlier end (until).",
+        "The solver's step became too small to advance: end earlier (until), or change the accuracy (rtol).",
     ),
     Ending(
         NOT_FINITE, "not finite", False,
