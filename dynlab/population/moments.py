@@ -113,10 +113,10 @@ def output_means(model: Model, signal: Array, gram: Array) -> Array:
 
 def losses(model: Model, signal: Array, gram: Array, head: Array) -> Array:
     """Population loss (...,) of states signal (..., m, K), noise Gram (..., m, m), head (..., m, m)."""
-    variance, covariance = output_moments(model, signal, gram)
-    target = np.diagonal(variance, axis1=-2, axis2=-1)
-    online = np.einsum("...jr,...rs,...js->...j", head, variance, head)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # of states that diverged: the loss is nan
+        variance, covariance = output_moments(model, signal, gram)
+        target = np.diagonal(variance, axis1=-2, axis2=-1)
+        online = np.einsum("...jr,...rs,...js->...j", head, variance, head)
         rho = np.einsum("...jr,...rj->...j", head, covariance) / np.sqrt(online * target)
     return (2 - 2 * rho).sum(-1)
 
