@@ -362,10 +362,11 @@ def test_the_folder_of_a_warning_is_explained(tmp_path, capsys):
 
 
 def test_the_device_is_the_cpu_with_a_cluster(monkeypatch):
+    from dynlab.machine.device import Device
     from dynlab.maps.grid import Grid
 
     words = "--x weak=0.1:0.9:2 --y eta-head=0.1:0.9:2 --dask tcp://127.0.0.1:1 --device"
-    monkeypatch.setattr(Grid, "device", lambda self, asked: (asked, asked))  # as where there is a device
+    monkeypatch.setattr(Grid, "device", lambda self, asked: Device(asked, asked, asked))  # as where there is a device
     with pytest.raises(SettingError, match="device='cuda': must be cpu with --dask"):
         checked("phase", f"{words} cuda")
     assert checked("phase", f"{words} cpu").dask
