@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 # What kernels return. AT_REST is UNTIL where nothing moves any more; NOTHING_LEARNT and STOPPED are given after the kernels.
-UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE, VANISHED, AT_REST, NOTHING_LEARNT, STOPPED = range(9)
+UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE, VANISHED, AT_REST, NOTHING_LEARNT, STOPPED, SINGULAR = range(10)
 
 
 class Ending(NamedTuple):
@@ -35,6 +35,10 @@ ENDINGS = (
     Ending(
         VANISHED, "vanished", True,
         "A neuron has no length left, so its output cannot be normalised: take less weight decay to keep it.",
+    ),
+    Ending(
+        SINGULAR, "singular", True,
+        "An online output lost all its variance, and the flow ends there: train by descent to see what comes behind it.",
     ),
     Ending(
         NOTHING_LEARNT, "waiting", True,

@@ -55,8 +55,9 @@ class Trajectory:
         outputs carry is in `carried` and `carried_times`.
     status : str
         "until" (the end asked for, or at rest), "stationary" (nothing can change any more), "waiting" (the default horizon
-        came before any feature was learnt), "vanished" (a neuron has no length left); or failures, "steps", "underflow",
-        "not finite": see `dynlab.population.status`, which has a sentence of remedy for each.
+        came before any feature was learnt), "vanished" (a neuron has no length left), "singular" (an online output lost all
+        its variance, and the flow ends); or failures, "steps", "underflow", "not finite": see `dynlab.population.status`,
+        which has a sentence of remedy for each.
     steps, rejected : int
         Accepted and rejected steps of the solver.
     """

@@ -30,7 +30,7 @@ from dynlab.population.scaling import in_strength_units
 from dynlab.population.stepping import method_table
 from dynlab.settings.activation_records import ACTIVATIONS
 
-N, M, SIGNALS, CONTROLS = 9, 2, 4, 10  # coordinates of the state; neurons and features; signals; entries of control
+N, M, SIGNALS, CONTROLS = 9, 2, 4, 13  # coordinates of the state; neurons and features; signals; entries of control
 STAGES = (8, 9)
 # Threads of a block: the matrices of 64 fit in the 48 KiB of shared memory that a kernel may have.
 BLOCK = 8 if gpu.SIMULATED else 64

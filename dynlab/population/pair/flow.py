@@ -35,7 +35,7 @@ for _part in _parts:
 # Calls with that many arguments cost as much as the work, in the innermost loop or where there is one caller only.
 _names = (
     ("flow_rates", "rates_by", "factor", "substitute", "tie_rates"), ("log_speed", "elapsed"),
-    ("begin", "advance", "resting", "attempt", "reach", "timed", "take", "go_on", "choose_length"),
+    ("begin", "advance", "resting", "vanishes", "attempt", "reach", "timed", "take", "go_on", "choose_length"),
 )  # fmt: skip
 _inlined = [
     getattr(_part, _name) for _part, _some in zip((_solver, _clock, _integrate), _names, strict=True) for _name in _some
@@ -188,7 +188,7 @@ def _geometry(m, features, tail=()):
 
 
 def _buffers(m, n):
-    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (2,), (m,), (m,), (n,), (10,))
+    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (2,), (m,), (m,), (n,), (13,))
     return tuple(np.zeros(s) if s else np.zeros(n, np.int64) for s in shapes)
 
 

@@ -13,8 +13,8 @@ What belongs together is handed on together, as tuples:
 
 from math import log
 
-from dynlab.formulas.activations import RELU, is_odd, is_steep
-from dynlab.population.pair.at_rest import at_rounding, invariants, settled
+from dynlab.formulas.activations import RELU, is_steep
+from dynlab.population.pair.at_rest import invariants, settled, smallest_output, still
 from dynlab.population.pair.clock import add_time, elapsed, middle_gap, plausible_slope, theta_at
 from dynlab.population.pair.events import (
     DRIFT,
@@ -38,20 +38,37 @@ from dynlab.population.pair.solver import (
     arc_system,
     flow_jacobian,
     interpolate,
+    is_stiff,
     rosenbrock_step,
     size,
     slaved_floors,
     step_error,
 )
-from dynlab.population.status import AT_REST, NOT_FINITE, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL
+from dynlab.population.status import AT_REST, NOT_FINITE, SINGULAR, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL
 from dynlab.population.stepping import DOMINANT, FIRST, GROW, PEAK, SAFETY, SECOND, SHRINK
 
 MOST_REJECTED = 100
 # What is not a status: the trajectory goes on.
 RUNNING = -1
 # Entries of control: what one step leaves to the next, beside arrays.
-LENGTH, LAST_LENGTH, LAST_ERROR, FASTEST, SPEED, SLOPE, IN_TIME, FRESH, HELD_BACK, IN_A_ROW = range(10)
+LENGTH, LAST_LENGTH, LAST_ERROR, FASTEST, SPEED, SLOPE, IN_TIME, FRESH, HELD_BACK, IN_A_ROW, OUTPUT, SINCE, FALLING = range(
+    13
+)
+# Values of control[IN_TIME]: a step in arc length; in time, for this step; in time, as long as it goes well.
+IN_ARC, ONCE, TIMED = 0.0, 1.0, 2.0
 FIXED_POINT = 1e-14
+# What counts of the fastest motion for a fixed point: noise parts that reach 0 do it at any speed.
+USUAL_SPEED = 100.0
+# A stiff motion is followed in time until log s changes by more within a step that has more than this error.
+CALM = 0.1
+# Steps taken in time err by all that they may, and to the same side: they may by this share of the tolerance.
+TIMED_SHARE = 0.1
+# An online output vanishes if so many looks in a row say so, one each time that its variance falls by a factor of TICK: if
+# it is below the square root of VANISHING, relative to its parts, and will have lost FOLDS_DOWN more e-folds before the end;
+# or below the square root of 1e4 times as much, and will be 0 within this part of the time passed.
+TICK, LOOKS, VANISHING, FOLDS_DOWN, AT_ONCE = 0.8, 3.0, 1e-10, 30.0, 1e-4
+# A step in arc length that is shorter, and stiff, is better taken in time.
+SHORT_ARC = 0.03
 # Largest difference of log s from its cubic in the middle of a step, weighed by the step's share of time, over rtol.
 CLOCK = 1000.0
 # A step that takes less than this share of the time before it need not be timed so well.
@@ -93,17 +110,20 @@ def begin(problem, z, side, events, spare):
     flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
     if not all_finite(n, rates, jac):
         return NOT_FINITE
-    speed, slope, in_time = arc_system(axes, arc, rates, jac, normal)
+    speed, slope, in_time = arc_system(axes, arc, rates, jac, normal, False)
     control[LENGTH] = 0.01
     control[LAST_LENGTH] = 0.01
     control[LAST_ERROR] = 1.0
     control[FASTEST] = 0.0
     control[SPEED] = speed
     control[SLOPE] = slope
-    control[IN_TIME] = 1.0 if in_time else 0.0
+    control[IN_TIME] = ONCE if in_time else IN_ARC
     control[FRESH] = 1.0
     control[HELD_BACK] = 0.0
     control[IN_A_ROW] = 0.0
+    control[OUTPUT] = 1.0
+    control[SINCE] = 0.0
+    control[FALLING] = 0.0
     return RUNNING
 
 
@@ -130,7 +150,8 @@ def advance(problem, z, side, stop_at, records, events, spare):
             accepted, factor, pace, step_time, after = timed(problem, z, side, top, factor, spare)
         if not accepted:
             counts[REJECTED] += 1
-            control[LENGTH] = control[LENGTH] * min(factor, 0.9)
+            if not turn_to_time(problem, z, side, spare):
+                control[LENGTH] = control[LENGTH] * min(factor, 0.9)
             control[HELD_BACK] = 1.0
             control[IN_A_ROW] += 1.0
             if control[IN_A_ROW] > MOST_REJECTED:
@@ -141,28 +162,83 @@ def advance(problem, z, side, stop_at, records, events, spare):
         counts[STEPS] += 1
         if take(problem, z, side, top, pace, step_time, records, events, spare):
             return finish(n, z, records, counts, tally, until, UNTIL)
+        if vanishes(problem, z, side, step_time, spare):
+            tally[END] = clock[0]
+            return SINGULAR
+        change = abs(log(after[0] / control[SPEED])) if after[0] > 0.0 else 1.0
+        if control[IN_TIME] == TIMED and change > CALM and error > CALM:
+            control[IN_TIME] = ONCE
         go_on(problem, z, side, kink, after, spare)
         choose_length(error, factor, control)
+        if control[LENGTH] < SHORT_ARC:
+            turn_to_time(problem, z, side, spare)
     tally[END] = clock[0]
     return TOO_MANY_STEPS if counts[STEPS] + counts[REJECTED] >= max_steps else RUNNING
+
+
+def vanishes(problem, z, side, step_time, spare):
+    """Whether an online output loses all its variance before the end, at this pace; step_time: since the last look.
+
+    Looks each time that the output has fallen by `TICK`; single steps may err by more than they take away.
+    """
+    control, clock = spare[2][15], spare[2][11]
+    if spare[0][0] is not None:
+        return False
+    now = smallest_output(problem[0], z, side)
+    control[SINCE] += step_time
+    before = control[OUTPUT]
+    if TICK * before < now < before / TICK:
+        return False
+    falls = now == 0.0
+    if 0.0 < now < min(before, 1e4 * VANISHING):
+        folds = 0.5 * log(before / now)
+        falls = folds * AT_ONCE * clock[0] > control[SINCE]
+        if now < VANISHING:
+            falls = falls or folds * (problem[4][0] - clock[0]) > FOLDS_DOWN * control[SINCE]
+    control[OUTPUT] = now
+    control[SINCE] = 0.0
+    control[FALLING] = control[FALLING] + 1.0 if falls else 0.0
+    return control[FALLING] >= LOOKS
+
+
+def turn_to_time(problem, z, side, spare):
+    """Take the next step, which is as long as it is, in time if a coordinate follows the others; returns whether so."""
+    system, axes, _, (arc, _), _ = problem
+    scratch, complex_scratch, buffers = spare
+    rates, jac, normal, control = buffers[0], buffers[1], buffers[10], buffers[15]
+    if scratch[0] is not None or control[IN_TIME] != IN_ARC or not is_stiff(size(axes, z), control[LENGTH], jac):
+        return False
+    flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
+    arc_system(axes, arc, rates, jac, normal, True)
+    control[IN_TIME] = TIMED
+    return True
 
 
 def resting(problem, z, side, spare):
     """Look at a new state: AT_REST where nothing moves any more, STATIONARY where nothing can change before the end,
     else RUNNING. Sets the error floors."""
-    (kind, m, features, _), axes, _, (_, caps), (until, _, stop_when_settled, _) = problem
+    system, axes, _, (arc, caps), (until, rtol, stop_when_settled, _) = problem
+    kind, m, features, _ = system
     rates, jac, clock, floors, control = spare[2][0], spare[2][1], spare[2][11], spare[2][14], spare[2][15]
     n = size(axes, z)
     speed = control[SPEED]
-    slaved_floors(kind, n, m, features, jac, caps, floors)
+    slaved_floors(kind, n, m, features, share_of(rtol, control), jac, caps, floors)
     control[FRESH] = 0.0
     control[FASTEST] = max(control[FASTEST], speed)
-    slow = not is_steep(kind) and speed < FIXED_POINT * control[FASTEST]
-    if speed == 0.0 or slow or (not is_odd(kind) and is_steep(kind) and at_rounding(n, z, jac)):
+    slow = not is_steep(kind) and speed < FIXED_POINT * min(control[FASTEST], USUAL_SPEED)
+    if speed == 0.0 or slow:
         return AT_REST
+    if spare[0][0] is None and control[IN_TIME] != IN_ARC:
+        if still(system, arc, z, rates, jac, ((until - clock[0]) * speed, spare[2][4], spare[2][5])):
+            return AT_REST
     if stop_when_settled and settled(kind, m, features, z, side, rates, speed, until - clock[0]):
         return STATIONARY
     return RUNNING
+
+
+def share_of(rtol, control):
+    """The tolerance of the next step."""
+    return TIMED_SHARE * rtol if control[IN_TIME] == TIMED else rtol
 
 
 def attempt(problem, z, side, spare):
@@ -173,7 +249,7 @@ def attempt(problem, z, side, spare):
     fixed = control[SPEED] if control[IN_TIME] > 0.0 else 0.0
     work = (buffers[4], buffers[5], stages, buffers[7], new)
     rosenbrock_step(system, axes, table, control[LENGTH], fixed, z, side, arc, jac, scratch, work)
-    error = step_error(system[0], system[1], system[2], rtol, floors, z, new, stages)
+    error = step_error(system[0], system[1], system[2], share_of(rtol, control), floors, z, new, stages)
     factor = SHRINK
     if error < 1e30:
         factor = max(SHRINK, min(GROW, SAFETY / max(error, 1e-10) ** 0.2))
@@ -213,7 +289,7 @@ def timed(problem, z, side, top, factor, spare):
     new_rates, new_jac, stages, point, new = buffers[2], buffers[3], buffers[6], buffers[7], buffers[8]
     normal, clock, control = buffers[10], buffers[11], buffers[15]
     length, speed, in_time = control[LENGTH] * top, control[SPEED], control[IN_TIME] > 0.0
-    speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
+    speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal, control[IN_TIME] == TIMED)
     log0 = log(speed)
     log1 = log(speed1) if speed1 > 0.0 else log0 - 1.0
     change = abs(log1 - log0)
@@ -292,14 +368,16 @@ def go_on(problem, z, side, kink, after, spare):
                 if side[i] == 0:
                     settle_kink(system, z, side, i, scratch, point)
             flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
-            speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal)
+            timed = control[IN_TIME] == TIMED
+            speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal, timed)
     if control[IN_TIME] > 0.0:
         # What has been learnt about the step is a length of time.
         control[LENGTH] = control[LENGTH] * speed1 / control[SPEED]
         control[LAST_LENGTH] = control[LAST_LENGTH] * speed1 / control[SPEED]
     control[SPEED] = speed1
     control[SLOPE] = slope1
-    control[IN_TIME] = 1.0 if in_time1 else 0.0
+    if control[IN_TIME] != TIMED:
+        control[IN_TIME] = ONCE if in_time1 else IN_ARC
     control[FRESH] = 1.0
     for i in range(n):
         rates[i] = new_rates[i]

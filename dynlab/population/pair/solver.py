@@ -22,9 +22,9 @@ number is rejected.
 **Kinks of relu** (signals that reach 0 in finite time): `dynlab.population.pair.kinks`.
 """
 
-from math import sqrt
+from math import exp, sqrt
 
-from dynlab.formulas.activations import RELU, is_steep
+from dynlab.formulas.activations import RELU, is_odd, is_steep
 from dynlab.formulas.cubic_flow_rates import cubic_pair_jacobian, cubic_pair_rates
 from dynlab.formulas.flow_rates import PAIR_SIZE, general_rates, pair_rates
 from dynlab.machine.tangents import DIRECTIONS, seed, with_tangents
@@ -33,6 +33,10 @@ from dynlab.machine.tangents import DIRECTIONS, seed, with_tangents
 LOG_SPEED_STEP = 2.5
 # Steepest fall of log s per unit of arc length that is still followed in arc length.
 STEEPEST = 30.0
+# Relaxations within a step from which on it is better taken in time.
+STIFF = 30.0
+# What float64 knows of delta where it does not enter the formulas as a factor.
+DELTA_ROUNDING = 1e-14
 FADED = 40.0
 PARALLEL = 40.0
 
@@ -82,12 +86,29 @@ def log_signal(kind, m, features, z, i):
 
 def hold_faded(kind, m, features, z, rates):
     """Slow down, smoothly, what has passed every rounding and would move for ever: noise parts of degree 1, which decay
-    exponentially, near e^-FADED, and (pair layout) atanh(c), which grows where two noise parts align, near PARALLEL."""
+    exponentially or faster, near e^-FADED, and (pair layout) atanh(c), which grows where two noise parts align, near
+    PARALLEL."""
     if not is_steep(kind):
         for i in range(m * features, m * features + m):
-            rates[i] = rates[i] / (1.0 + sixteenth_power(z[i] / FADED))
+            rates[i] = held(-z[i], -1.0, FADED, rates[i] / (1.0 + sixteenth_power(z[i] / FADED)))
     if m == 2 and features == 2:
-        rates[6] = rates[6] / (1.0 + sixteenth_power(z[6] / PARALLEL))
+        rate = rates[6] / (1.0 + sixteenth_power(z[6] / PARALLEL))
+        rates[6] = held(z[6], 1.0, PARALLEL, rate) if z[6].real > 0.0 else held(-z[6], -1.0, PARALLEL, rate)
+
+
+def held(distance, outward, limit, rate):
+    """The rate of a coordinate at `distance` from 0, held where that is not far above `limit`; outward: the sign that leads
+    away. The way back is free.
+
+    Where noise parts align and an output vanishes, rates grow with the distance d like e^d; and log|w~| falls so, to be
+    -infinity in finite time, where |w~| falls at a constant speed: since mu_j goes with |w~_j|, the loss of a rectified
+    activation has a kink at |w~_j| = 0.
+    """
+    if rate.real * outward <= 0.0 or distance.real < 0.5 * limit:
+        return rate
+    if distance.real > 3.0 * limit:
+        return 0.0 * rate
+    return rate / (1.0 + exp(4.0 * (distance - limit)))
 
 
 def sixteenth_power(x):
@@ -156,10 +177,10 @@ def size(axes, z):
     return len(axes) if len(axes) > 0 else len(z)
 
 
-def arc_system(axes, arc, rates, jac, normal):
+def arc_system(axes, arc, rates, jac, normal, timed):
     """Turn dz/dt and its Jacobian into dz/dtau and its Jacobian, in place.
 
-    Returns (s, d log s / d tau, whether the step is to be taken in time). normal: scratch (n,).
+    Returns (s, d log s / d tau, whether the step is to be taken in time). normal: scratch (n,). timed: in time anyway.
 
     Where s falls by more than e within an arc of 1/STEEPEST, the motion is the last of a relaxation: little arc is left
     of it, and in arc length it would end in a corner. There time (at the fixed speed s) is the better variable, in
@@ -182,7 +203,7 @@ def arc_system(axes, arc, rates, jac, normal):
     for k in range(n):
         slope += normal[k] * rates[k]
     slope = slope * inverse
-    in_time = slope < -STEEPEST
+    in_time = timed or slope < -STEEPEST
     turn = 0.0 if in_time else 1.0
     for i in range(n):
         for k in range(n):
@@ -190,7 +211,19 @@ def arc_system(axes, arc, rates, jac, normal):
     return speed, slope, in_time
 
 
-def slaved_floors(kind, n, m, features, jac, caps, floors):
+def is_stiff(n, h, jac):
+    """Whether a coordinate relaxes within a small part of an arc of length h; jac: Jacobian in arc length.
+
+    Where a coordinate follows the others, the direction f/|f| turns within a distance of that slow motion which is the
+    slow speed over the fast rate: in arc length that is a corner beside the way, in time it is linear.
+    """
+    for i in range(n):
+        if -jac[i, i] * h > STIFF:
+            return True
+    return False
+
+
+def slaved_floors(kind, n, m, features, rtol, jac, caps, floors):
     """Set the error floors of the coordinates that can become slaved: head entries, and delta of the pair layout.
 
     An error in them counts by its relative size or by what it does to the direction of the rest, whichever is more
@@ -202,6 +235,9 @@ def slaved_floors(kind, n, m, features, jac, caps, floors):
         floors[k] = caps[k] / (1.0 + caps[k] * largest_effect(head, k, jac))
     if is_steep(kind) and m == 2 and features == 2:
         floors[3] = 1.0 / (1.0 + largest_effect(head, 3, jac))
+        if not is_odd(kind):
+            # delta is only as exact as the logarithms that it is taken from.
+            floors[3] = max(floors[3], DELTA_ROUNDING / rtol)
 
 
 def largest_effect(head, k, jac):
