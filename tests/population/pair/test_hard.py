@@ -16,28 +16,29 @@ from dynlab.population.pair import at_rest, flow, solver
 from dynlab.population.starts import draw_start
 from dynlab.population.status import SUCCESS
 
-# Settings on which trajectories took more steps than they are given.
+# Settings on which trajectories took more steps than they are given; the last number bounds the drift of what is conserved.
+# The head of the last one grows to 1e4, and what is conserved is a difference of its squares.
 HARD = {
-    "much noise": (Model(noise=30.0, activation="relu"), 1000, 0.01),
-    "hardly any patches": (Model(patches=2, feature_patches=1, mask="independent", activation="relu"), 1000, 0.01),
-    "no noise to speak of": (Model(strong=1e8, activation="relu"), 1000, 0.01),
-    "large": (Model(activation="relu3"), 10**6, 0.01),
+    "much noise": (Model(noise=30.0, activation="relu"), 1000, 0.01, 1e-4),
+    "hardly any patches": (Model(patches=2, feature_patches=1, mask="independent", activation="relu"), 1000, 0.01, 1e-4),
+    "no noise to speak of": (Model(strong=1e8, activation="relu"), 1000, 0.01, 1e-4),
+    "large": (Model(activation="relu3"), 10**6, 0.01, 1e-4),
     "weak, rectified": (
         Model(
             strengths=(1.21583535582938, 0.127680568082295), activation="relu3", patches=16, feature_patches=2,
             noise=1.94797290635129, mask="independent",
-        ), 192, 0.6763,
+        ), 192, 0.6763, 5e-3,
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", HARD)
 def test_hard_trajectories_end(name):
-    model, dim, rate = HARD[name]
+    model, dim, rate, drift = HARD[name]
     frame = dynlab.ensemble(model, dim=dim, seeds=6, eta_head=rate).frame
     assert frame["status"].isin(SUCCESS).all(), frame["status"].tolist()
-    assert (frame["steps"] < 20_000).all(), frame["steps"].tolist()
-    assert (frame["drift"] < 1e-3).all(), frame["drift"].tolist()
+    assert (frame["steps"] < 50_000).all(), frame["steps"].tolist()  # a quarter of what they are given
+    assert (frame["drift"] < drift).all(), frame["drift"].tolist()
     assert np.isfinite(frame["loss_end"]).all() and (frame["loss_end"] > -1e-9).all()
 
 
