@@ -27,7 +27,7 @@ def timed_system(model: Model, training: Training) -> tuple:
     head = np.eye(m)
     head[~np.eye(m, dtype=bool)] = z[0, -1 - entries : -1]
     scratch = flow.scratch_for(m, model.features)
-    scratch[9][...] = np.eye(m)
+    scratch.head[...] = np.eye(m)
     arguments = flow.system_of(model, training), z[0], side[0], scratch, np.zeros(z.shape[1])
     return arguments, (signal, gram, head)
 

@@ -55,7 +55,8 @@ def run(settings: Settings, call: Call) -> None:
                     rtol=settings.rtol, threads=settings.threads,
                     progress=lambda done, before=before: show(before * settings.seeds + done),
                 )  # fmt: skip
-                rows.append(ablations.row_of(one, found))
+                early = ablations.run_early(one, found, threads=settings.threads)
+                rows.append(ablations.row_of(one, found, early))
         table = ablations.table(rows)
         write_csv(folder.partial / "ablate.csv", table)
         record = call.record() | {"settings": asdict(settings)}

@@ -80,31 +80,35 @@ def ablations(model: Model, training: Training, dim: int) -> Iterator[Ablation]:
 
 
 def early_end(model: Model, dim: float) -> float:
-    """The time, 1e4 dim^2 for cubic, by which the table also says who has learnt both features: when is not whether."""
+    """The time, 1e4 dim^2 for cubic, at which the table also says who has learnt all features: when is not whether."""
     return EARLY * horizon(model, dim)
 
 
-def row_of(ablation: Ablation, run: Ensemble) -> dict:
+def good_and_learnt(run: Ensemble) -> tuple[np.ndarray, np.ndarray]:
+    """Which starts did not fail (N,), and which features their outputs carry at the run's end (N, K)."""
+    good = run.frame["status"].isin(SUCCESS).to_numpy()
+    return good, np.any(carried(run.model, run.ends[0], run.ends[1]) > LEARNT, axis=1)
+
+
+def row_of(ablation: Ablation, run: Ensemble, early: Ensemble | None = None) -> dict:
     """The line of the table: shares of the seeds by number of features learnt, and medians of the rest.
 
     learnt_n: share of the seeds with n features learnt; all: with all of them, with Wilson's 95 % interval; strong: with the
-    strongest; early: of two features, share that has both in the end, by what outputs carry, and had a neuron aligned with
-    the second by `early_end` (T_3 of `dynlab.population.pair.phases`); rank: effective rank of the outputs; time_first,
-    time_second: T_1 and T_3, of two features; ended: statuses.
+    strongest; early: with all of them at the end of the run `early` (None: of the run itself), by the same measure, what the
+    outputs carry there; rank: effective rank of the outputs; time_first, time_second: T_1 and T_3
+    (`dynlab.population.pair.phases`), of two features; ended: statuses.
     """
     frame = run.frame
-    failed = ~frame["status"].isin(SUCCESS).to_numpy()
-    learnt = np.any(carried(run.model, run.ends[0], run.ends[1]) > LEARNT, axis=1)
-    numbers = learnt.sum(1)
-    good = ~failed
+    good, learnt = good_and_learnt(run)
+    failed, numbers = ~good, learnt.sum(1)
     every = int((good & (numbers == run.model.features)).sum())
     low, high = wilson(every, len(frame))
     row = {"group": ablation.group, "name": ablation.name, "neurons": run.model.neurons, "features": run.model.features}
     row |= {"seeds": len(frame), "all": every / len(frame), "all_low": low, "all_high": high}
     row |= {f"learnt_{n}": float((good & (numbers == n)).mean()) for n in range(run.model.features + 1)}
     row["strong"] = float((good & learnt[:, 0]).mean())
-    soon = good & learnt.all(1) & (frame["time_second"] <= early_end(run.model, run.settings["dim"])).to_numpy()
-    row["early"] = float(soon.mean()) if run.model.features == 2 else np.nan
+    by_then, soon = good_and_learnt(run if early is None else early)
+    row["early"] = float((by_then & soon.all(1)).mean())
     row["failed"] = float(failed.mean())
     row["rank"] = float(frame.loc[good, "rank"].median())
     for name, column in (("loss", "loss_end"), ("head_peak", "head_peak"), ("head_end", "head_end")):
@@ -121,6 +125,15 @@ def run_ablation(ablation: Ablation, *, dim: int, seeds: int, seed: int, until, 
         ablation.model, dim, seeds, seed, training=ablation.training, until=until, rtol=rtol, threads=threads,
         progress=progress, device=CPU,
     )  # fmt: skip
+
+
+def run_early(ablation: Ablation, run: Ensemble, *, threads) -> Ensemble:
+    """The same starts until `early_end`: the run itself where it ends by then."""
+    end = early_end(run.model, run.settings["dim"])
+    if run.settings["until"] <= end:
+        return run
+    given = {name: run.settings[name] for name in ("dim", "seeds", "seed", "rtol")}
+    return run_ablation(ablation, **given, until=end, threads=threads, progress=None)
 
 
 def table(rows: list[dict]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import numpy as np
 from dynlab.machine.device import Device
 from dynlab.population import descent, invariants, moments
 from dynlab.population.any_training.flow import run_switched
-from dynlab.population.choices import check_training, closed_form, default_end
+from dynlab.population.choices import as_followed, check_training, closed_form, default_end
 from dynlab.population.flow_device import of_flow
 from dynlab.population.moments import MERGED
 from dynlab.population.outcomes import named_outcomes, outcome_names, squared_cosines
@@ -238,7 +238,7 @@ def _flow(
     where: "cpu", or "cuda" (then the caller knows that there is a kernel).
     """
     if not closed_form(model, training):
-        return run_switched(model, training, signal, gram, until=until, rtol=rtol)
+        return run_switched(model, as_followed(model, training), signal, gram, until=until, rtol=rtol)
     z, side = flow.encode_arrays(model, signal, gram, np.tile(np.eye(model.neurons), (len(signal), 1, 1)))
     run_flow = flow.run_flow if where == "cpu" else _on_device()
     return z, side, run_flow(model, z, side, head_rate=training.head_rate, until=until, rtol=rtol, settle=settle)

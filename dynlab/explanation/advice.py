@@ -31,7 +31,7 @@ PAPERS = {"stop_gradient": "target", "normalisation": "batch", "target": "same",
 # (setting, value) -> what the table of ablations saw; the unchanged training learnt both in every start.
 SWITCHED = {
     ("head", "symmetric"): "a symmetric head learns both features in nearly every start, but some 500 times later: it must "
-    "lend as much as it borrows (75 % of the starts by time 1e4 dim^2, 97 % in the end)",
+    "lend as much as it borrows (74 % of the starts by time 1e4 dim^2, 96 % in the end)",
     ("head", "directpred"): "DirectPred learnt both features in 84 % of the starts, however long it trained",
     ("head", "directcopy"): "DirectCopy learnt both features in 90 % of the starts, however long it trained",
     ("normalisation", "none"): "without normalisation a quarter of the starts learnt both features, as few as without a "
@@ -40,8 +40,11 @@ SWITCHED = {
     "start by start as without a head",
     ("stop_gradient", "none"): "with no stop-gradient and a head 2 % of the starts learnt both features, without head 28 %",
     ("objective", "barlow-twins"): "Barlow Twins learns both features in every start, without a head, but some 2700 times "
-    "later (53 % of the starts by time 1e4 dim^2)",
-    ("objective", "vicreg"): "VICReg learns both features in every start, without a head, but later",
+    "later (55 % of the starts by time 1e4 dim^2)",
+    (
+        "objective",
+        "vicreg",
+    ): "VICReg learns both features in every start, without a head, but later (99 % of the starts by time 1e4 dim^2)",
     ("target", "average"): "a moving average as target changes when, not what: 99 to 100 % of starts learnt both features",
 }
 LOST = {

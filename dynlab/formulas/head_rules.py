@@ -66,22 +66,23 @@ def decay_gradient(rule, m, decay, head, d_head):
 def jacobi_spectrum(m, matrix, vectors):
     """Eigenvalues (on the diagonal of matrix) and eigenvectors (columns of vectors) of a real symmetric matrix, in place.
 
-    Cyclic Jacobi rotations: accurate for small eigenvalues too, and analytic, so that a complex step goes through them.
+    Cyclic Jacobi rotations: accurate for small eigenvalues too, and analytic, so that derivatives go through them. They
+    need a sweep of their own, turning what has come to rest; the one after it sees that all has.
     """
     for i in range(m):
         for k in range(m):
             vectors[i, k] = 0.0 * matrix[i, k]
         vectors[i, i] = 1.0 + vectors[i, i]
+    calm = 0
     for _ in range(SWEEPS):
-        rest = 0.0
+        calm += 1
         for p in range(m):
             for q in range(p + 1, m):
                 scale = sqrt(abs(matrix[p, p].real)) * sqrt(abs(matrix[q, q].real))
-                # Far below rounding: the imaginary part of a complex step is small, too, and has to converge.
-                if abs(matrix[p, q]) > 1e-70 * scale:
-                    rest = 1.0
-                    rotate(m, p, q, matrix, vectors)
-        if rest == 0.0:
+                if abs(matrix[p, q].real) > 1e-70 * scale:
+                    calm = 0
+                rotate(m, p, q, matrix, vectors)
+        if calm == 2:
             break
 
 
@@ -91,7 +92,7 @@ def rotate(m, p, q, matrix, vectors):
     gap = matrix[q, q] - matrix[p, p]
     root = (gap * gap + 4.0 * off * off) ** 0.5
     total = gap + root if gap.real >= 0.0 else gap - root
-    if abs(total) == 0.0:
+    if total.real == 0.0:
         return
     t = 2.0 * off / total
     c = 1.0 / (1.0 + t * t) ** 0.5

@@ -6,7 +6,7 @@ for the noise, and c . F = M the mean output: c is E[N1]/N for every state and E
 """
 
 from dynlab.formulas.components import ACROSS, NOISE_PATCHES, S1, S2, S3, SAME
-from dynlab.formulas.decorrelation import add_decorrelation, barlow_twins, vicreg
+from dynlab.formulas.decorrelation import HELD, add_decorrelation, barlow_twins, is_below, vicreg
 
 SIMILARITY, BARLOW_TWINS, VICREG = 0, 1, 2
 
@@ -104,20 +104,34 @@ def same_of(odd, m, count, par, raw, mean, spread, pull, same_x):
 
 
 def two_views(odd, m, count, par, objective, numbers, raw, mean, spread, pull, across, cov, var, across_cov, d_cov, d_across,
-              same_x, d_raw):  # fmt: skip
+              same_x, d_raw, corner):  # fmt: skip
     """Barlow Twins or VICReg; adds to d_cov, and for VICReg to d_raw. numbers: lambda, then the three weights of VICReg.
 
-    Fills var, across_cov (m, m) with Var and Cov, d_across (m, m) with dL/dCov, from which `switched.correlation_forces`
-    takes what is left of d_raw. same_x: scratch.
+    Fills var, across_cov (m, m) with Var and Cov, d_across (m, m) with dL/dCov of what is a function of the correlations:
+    from that `switched.correlation_forces` takes what is left of d_raw. corner: see `dynlab.formulas.sliding`; its
+    deviations are filled. same_x: scratch, of VICReg P X.
     """
     variances(odd, m, count, par, raw, mean, spread, pull, cov, var)
     across_covariances(odd, m, count, raw, pull, across, across_cov)
     if objective == BARLOW_TWINS:
         loss = barlow_twins(m, numbers[0], var, across_cov, d_cov, d_across)
     else:
-        loss = vicreg(m, numbers[1], numbers[2], numbers[3], var, across_cov, d_cov, d_across)
+        hinge, share, deviation = corner
+        loss = vicreg(m, (numbers[1], numbers[2], numbers[3]), hinge, var, across_cov, d_cov, d_across)
         same_of(odd, m, count, par, raw, mean, spread, pull, same_x)
+        for p in range(m):
+            deviation[p] = var[p, p] ** 0.5
+            share[p] = 0.0 * deviation[p]
+            if hinge[p] == HELD:
+                share[p] = d_across[p, p]
+                d_across[p, p] = 0.0 * share[p]
         moments_to_components(odd, m, count, par, pull, across, same_x, d_cov, d_across, 1.0, d_raw)
+        for p in range(m):
+            d_across[p, p] = share[p]
+            d_cov[p, p] = d_cov[p, p] - share[p] * across_cov[p, p] / var[p, p]
+            share[p] = 0.0 * share[p]
+            if is_below(hinge[p], deviation[p]):
+                share[p] = 1.0 + share[p]
     for p in range(m):
         for r in range(m):
             d_cov[p, r] = par[NOISE_PATCHES] * d_cov[p, r]

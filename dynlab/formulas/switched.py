@@ -38,11 +38,22 @@ dL/dQ_pr = 2 S_pr cross_pr turns w~_p.
 
 from dynlab.formulas.activations import degree_of, is_odd, power, self_covariance
 from dynlab.formulas.components import ACROSS, NOISE_PATCHES, SAME, SIGMA, noise_covariances, responses
-from dynlab.formulas.head_rules import DIRECTCOPY, DIRECTPRED, decay_gradient, head_of_correlation, project_gradient
+from dynlab.formulas.head_rules import (
+    DIRECTCOPY,
+    DIRECTPRED,
+    decay_gradient,
+    head_of_correlation,
+    project_gradient,
+)
+from dynlab.formulas.head_rules import (
+    NONE as NO_HEAD,
+)
 from dynlab.formulas.objective import odd_turn, rectified_turn, signal_gradient
 from dynlab.formulas.second_moments import (
     BARLOW_TWINS,
     SIMILARITY,
+    VICREG,
+    across_covariances,
     add_middle,
     apply,
     correlation,
@@ -50,8 +61,11 @@ from dynlab.formulas.second_moments import (
     inner,
     mean_weight,
     output_of,
+    same_of,
     two_views,
+    variances,
 )
+from dynlab.formulas.sliding import any_held, slide
 
 BATCH, SCALE, LENGTH, NO_NORMALISATION = 0, 1, 2, 3
 STOP_TARGET, STOP_ONLINE, STOP_NONE = 0, 1, 2
@@ -76,14 +90,15 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
     """The loss, and its gradient through the sides that no stop-gradient closes.
 
     par: see `components`. choice, numbers: the switches, laid out as above. online: (signal (m, K), side (m, K), norm (m,),
-    dot, wedge, eps (m, m)), as `objective.forces` takes them. target: (signal, side, norm) of w', the online ones if the
-    target is not an average. head (m, m): E; filled here for rules that make it from the correlation. Fills d_signal (m, K),
-    d_noise (m, m) (dL/d log|w~_p| on the diagonal, dL/dQ_pr off it) and d_head (m, m), projected on what the rule trains
-    and with its decay; the decay of the weights is left to the caller. Returns the loss.
+    dot, wedge, eps (m, m)), as `objective.forces` takes them, and VICReg's corner (`sliding.slide`). target: (signal, side,
+    norm) of w', the online ones if the target is not an average. head (m, m): E; filled here for rules that make it from
+    the correlation. Fills d_signal (m, K), d_noise (m, m) (dL/d log|w~_p| on the diagonal, dL/dQ_pr off it) and d_head (m,
+    m), projected on what the rule trains and with its decay; the decay of the weights is left to the caller, but for outputs
+    held on a corner, which it does not move off it. Returns the loss.
     """
     (raw, mean, spread, pull, own, across, raw2, mean2, spread2, pull2, own2, across2, cov, cross, mixed_cov, d_cov, vectors,
      out, lent, d_out, d_goal, d_raw, same_x, row, turn, mixed, bar) = work  # fmt: skip
-    signal, side, norm, dot, wedge, eps = online
+    signal, side, norm, dot, wedge, eps, corner = online
     odd = is_odd(kind)
     count = responses(kind, m, features, par, signal, side, norm, raw, mean, spread, pull, own, across)
     width = count if odd else count + 1
@@ -111,12 +126,12 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
             d_goal, d_raw, row, turn, mixed, bar, d_head,
         )  # fmt: skip
     else:
-        weights = (numbers[BARLOW_WEIGHT], numbers[INVARIANCE], numbers[VARIANCE], numbers[COVARIANCE])
+        of_views = (numbers[BARLOW_WEIGHT], numbers[INVARIANCE], numbers[VARIANCE], numbers[COVARIANCE])
         loss = two_views(
-            odd, m, count, par, choice[OBJECTIVE], weights, raw, mean, spread, pull, across, cov, mixed_cov, vectors, d_cov,
-            d_head, same_x, d_raw,
+            odd, m, count, par, choice[OBJECTIVE], of_views, raw, mean, spread, pull, across, cov, mixed_cov, vectors, d_cov,
+            d_head, same_x, d_raw, corner,
         )  # fmt: skip
-        if choice[OBJECTIVE] == BARLOW_TWINS:
+        if choice[OBJECTIVE] == BARLOW_TWINS or any_held(m, corner[0]):
             correlation_forces(odd, m, count, par, raw, cov, mixed_cov, d_head, row, turn, mixed, bar, d_out, d_raw)
         for p in range(m):
             for q in range(m):
@@ -126,6 +141,17 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
                                    vectors, d_cov, same_x, d_raw)  # fmt: skip
     noise_forces(kind, m, count, odd, raw, cov, cross, d_cov, d_raw, d_noise)
     signal_gradient(kind, m, features, par, signal, side, d_raw, d_signal)
+    if choice[OBJECTIVE] == VICREG and any_held(m, corner[0]):
+        # The decorrelation has used these scratch arrays.
+        same_of(odd, m, count, par, raw, mean, spread, pull, same_x)
+        variances(odd, m, count, par, raw, mean, spread, pull, cov, mixed_cov)
+        across_covariances(odd, m, count, raw, pull, across, vectors)
+        weights = (numbers[INVARIANCE], numbers[VARIANCE], numbers[COVARIANCE])
+        of_outputs = (raw, same_x, cov, mixed_cov, vectors)
+        slide(
+            kind, m, features, count, par, numbers[WEIGHT_DECAY], weights, online, of_outputs, (d_out, out, lent), d_signal,
+            d_noise,
+        )  # fmt: skip
     project_gradient(choice[HEAD_RULE], m, d_head)
     if numbers[HEAD_DECAY] > 0.0:
         decay_gradient(choice[HEAD_RULE], m, numbers[HEAD_DECAY], head, d_head)
@@ -139,10 +165,11 @@ def similarity(kind, m, count, par, choice, numbers, raw, goal, goal_norm, cov, 
     width = count if odd else count + 1
     patches = par[NOISE_PATCHES]
     normalisation = choice[NORMALISATION]
+    dense = choice[HEAD_RULE] != NO_HEAD
     through_online = choice[STOP] != STOP_ONLINE
     through_target = choice[STOP] != STOP_TARGET
     unit = patches * self_covariance(kind, par[SIGMA])
-    mix_outputs(m, width, raw, head, cov, out, lent, mixed_cov)
+    mix_outputs(m, width, dense, raw, head, cov, out, lent, mixed_cov)
     loss = 0.0 * raw[0, 0]
     if normalisation == LENGTH:
         loss = unit_length(m, count, numbers, out, goal, d_out, d_goal)
@@ -162,7 +189,7 @@ def similarity(kind, m, count, par, choice, numbers, raw, goal, goal_norm, cov, 
             )  # fmt: skip
             loss = loss + value
         if through_online:
-            carry_back(m, width, j, patches * d_v, raw, head, mixed_cov, d_out, d_raw, d_cov, d_head)
+            carry_back(m, width, dense, j, patches * d_v, raw, head, mixed_cov, d_out, d_raw, d_cov, d_head)
         if through_target:
             for i in range(width):
                 d_raw[j, i] = d_raw[j, i] + d_goal[j, i]
@@ -170,11 +197,11 @@ def similarity(kind, m, count, par, choice, numbers, raw, goal, goal_norm, cov, 
     return loss
 
 
-def carry_back(m, width, j, d_noise, raw, head, mixed_cov, d_out, d_raw, d_cov, d_head):
+def carry_back(m, width, dense, j, d_noise, raw, head, mixed_cov, d_out, d_raw, d_cov, d_head):
     """The chain rule from F_j and the variance of its noise, d_noise = n dL/dv_j, to X, C and row j of E."""
     for p in range(m):
         d_head[j, p] = inner(width, d_out[j], raw[p]) + 2.0 * d_noise * mixed_cov[j, p]
-        if abs(head[j, p]) > 0.0:
+        if p == j or dense:
             for i in range(width):
                 d_raw[p, i] = d_raw[p, i] + head[j, p] * d_out[j, i]
             share = d_noise * head[j, p]
@@ -182,15 +209,16 @@ def carry_back(m, width, j, d_noise, raw, head, mixed_cov, d_out, d_raw, d_cov, 
                 d_cov[p, q] = d_cov[p, q] + share * head[j, q]
 
 
-def mix_outputs(m, width, raw, head, cov, out, lent, mixed_cov):
-    """Fill out (m, N + 1) with F = E X, lent (m, N + 1) with F_j - E_jj X_j, mixed_cov (m, m) with E C."""
+def mix_outputs(m, width, dense, raw, head, cov, out, lent, mixed_cov):
+    """Fill out (m, N + 1) with F = E X, lent (m, N + 1) with F_j - E_jj X_j, mixed_cov (m, m) with E C. dense: whether E can
+    be other than diagonal."""
     for j in range(m):
         for i in range(width):
             lent[j, i] = 0.0 * raw[j, i] * head[j, j]
         for p in range(m):
             mixed_cov[j, p] = head[j, j] * cov[j, p]
         for r in range(m):
-            if r != j and abs(head[j, r]) > 0.0:
+            if r != j and dense:
                 for i in range(width):
                     lent[j, i] = lent[j, i] + head[j, r] * raw[r, i]
                 for p in range(m):

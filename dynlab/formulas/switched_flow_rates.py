@@ -28,7 +28,8 @@ from dynlab.formulas.activations import is_steep
 from dynlab.formulas.components import HEAD_RATE
 from dynlab.formulas.flow_rates import signal_of, unit_pair, unit_rates
 from dynlab.formulas.head_rules import DIRECTCOPY, DIRECTPRED, trains
-from dynlab.formulas.switched import AVERAGE, HEAD_RULE, TARGET_RATE, WEIGHT_DECAY, switched_forces
+from dynlab.formulas.second_moments import VICREG
+from dynlab.formulas.switched import AVERAGE, HEAD_RULE, OBJECTIVE, TARGET_RATE, WEIGHT_DECAY, switched_forces
 
 # Logarithms below these have passed every rounding; what would fall for ever is slowed down, smoothly. The second is for
 # degree 1: there the ratio of two norms enters the rates, and further apart rounding of the larger would move the smaller.
@@ -75,11 +76,12 @@ def faded(kind, z):
 def switched_rates(system, z, side, scratch, rates):
     """dz/dt (n,) with the clock's exp(-z) last; returns the loss.
 
-    system: (kind, m, K, par, choice, numbers). side (m K or 2 m K,): signs of the signals, 0 where held at a kink.
-    scratch: (signal, sides, norm, dot, wedge, eps, target's signal, sides, norm, head, d_signal, d_noise, d_head, work).
+    system, scratch: records of `dynlab.population.any_training.records`. side (m K, 2 m K, or m K + m for VICReg): signs of
+    the signals, 0 where held at a kink, and sides of the hinges (`dynlab.formulas.decorrelation`).
     """
     kind, m, features, par, choice, numbers = system
-    signal, sides, norm, dot, wedge, eps, goal, goal_sides, goal_norm, head, d_signal, d_noise, d_head, work = scratch
+    (signal, sides, norm, dot, wedge, eps, goal, goal_sides, goal_norm, head, d_signal, d_noise, d_head, corner,
+     work) = scratch  # fmt: skip
     block = block_size(m, features)
     read_weights(kind, m, features, z, 0, side, 0, signal, sides, norm)
     if choice[AVERAGE] == 1:
@@ -87,6 +89,9 @@ def switched_rates(system, z, side, scratch, rates):
         target = (goal, goal_sides, goal_norm)
     else:
         target = (signal, sides, norm)
+    if choice[OBJECTIVE] == VICREG:
+        for j in range(m):
+            corner[0][j] = side[m * features + j]
     first = m * features + m
     for j in range(m):
         dot[j, j] = norm[j] * norm[j]
@@ -100,7 +105,7 @@ def switched_rates(system, z, side, scratch, rates):
                 if trains(rule, j, r):
                     head[j, r] = z[entry]
                     entry += 1
-    online = (signal, sides, norm, dot, wedge, eps)
+    online = (signal, sides, norm, dot, wedge, eps, corner)
     loss = switched_forces(kind, m, features, par, choice, numbers, online, target, head, work, d_signal, d_noise, d_head)
     weights_rates(kind, m, features, numbers[WEIGHT_DECAY], z, signal, sides, norm, dot, d_signal, d_noise, rates)
     if choice[AVERAGE] == 1:

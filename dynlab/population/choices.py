@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynlab.formulas.head_rules import TRAINED
 from dynlab.population import descent
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.scaling import horizon
+from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import Model
 from dynlab.settings.training import ETA_HEAD, Training
 from dynlab.tools.checks import SettingError, choice, real, require
@@ -37,9 +40,26 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
 
 
 def closed_form(model: Model, training: Training) -> bool:
-    """Whether the solver made for the paper's training is used, rather than the one for any (which costs less for many
-    neurons: see `dynlab.formulas.switched`)."""
-    return training.is_papers and model.neurons <= 3 and model.features <= 3
+    """Whether the solver made for the paper's training is used, rather than the one for any.
+
+    The latter costs less for many neurons, and measures what rounding does, without which 11 of 128 starts of three cubic
+    neurons wander for ever; the former knows relu's singular ends.
+    """
+    record = ACTIVATIONS[model.activation]
+    most = 2 if record.odd and record.degree > 1 else 3
+    return training.is_papers and model.neurons <= most and model.features <= 3
+
+
+def as_followed(model: Model, training: Training) -> Training:
+    """The training with a head that no gradient moves given as a fixed one.
+
+    As coordinates of the flow its entries would stay at rest but for rounding, which late in training is as large as the
+    force: with the gradient stopped on the online side starts lost by it what they had learnt.
+    """
+    if training.head not in TRAINED or training.head_rate > 0.0:
+        return training
+    identity = tuple(tuple(float(i == j) for i in range(model.neurons)) for j in range(model.neurons))
+    return replace(training, head="fixed", head_matrix=training.head_matrix or identity)
 
 
 def own_horizon(model: Model, start: OrderParameters) -> float:

@@ -10,7 +10,7 @@ from dynlab.machine.device import CPU, Device
 from dynlab.population import descent, moments
 from dynlab.population.any_training import gradient
 from dynlab.population.any_training.flow import run_switched
-from dynlab.population.choices import check_training, checked_times, closed_form, own_horizon
+from dynlab.population.choices import as_followed, check_training, checked_times, closed_form, own_horizon
 from dynlab.population.flow_device import of_flow
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.pair import flow
@@ -99,7 +99,14 @@ def _switched(
     allowed = "the identity here: where the head starts is the training's head_matrix"
     require(identity, "start", "a head", allowed)
     result = run_switched(
-        model, training, start.signal[None], start.noise_gram[None], until=end, rtol=rtol, times=times, trace=not len(times)
+        model,
+        as_followed(model, training),
+        start.signal[None],
+        start.noise_gram[None],
+        until=end,
+        rtol=rtol,
+        times=times,
+        trace=not len(times),
     )
     if len(times):
         states = [part[0] for part in result.at_times]

@@ -18,7 +18,7 @@ def ablations_text(settings: Settings, rows: list[dict], place: Path) -> list[st
     lines = [
         f"{model.activation}, strong {model.strong:g}, weak {model.weak:g}, noise {model.noise:g}, dim {settings.dim:g}, "
         f"eta_head {settings.training.eta_head:g}, until {settings.until:g}, {settings.seeds} seeds",
-        f"(all features learnt at the end: share with its 95 % interval; early: by time {early:.2g}, of two features;",
+        f"(all features learnt at the end: share with its 95 % interval; early: the share at time {early:.2g};",
         " effective rank of the outputs, loss and times: medians)",
         "",
         heading + f"{'T first':>10}{'T second':>10}",
@@ -34,8 +34,7 @@ def ablations_text(settings: Settings, rows: list[dict], place: Path) -> list[st
         interval = f"{row['all']:.3f} [{row['all_low']:.2f}, {row['all_high']:.2f}]"
         times = "".join(f"{row[name]:>10.2g}" for name in ("time_first", "time_second"))
         words = f"{group:<16}{row['name']:<26}{shares:<40}{interval:<20}"
-        soon = f"{row['early']:>6.2f}" if row["early"] == row["early"] else f"{'':>6}"
-        lines.append(f"{words}{soon}{row['rank']:>6.2f}{row['loss']:>9.3g}{times}".rstrip())
+        lines.append(f"{words}{row['early']:>6.2f}{row['rank']:>6.2f}{row['loss']:>9.3g}{times}".rstrip())
     ended = sorted({part.rsplit(" ", 1)[0] for row in rows for part in row["ended"].split(", ")})
     told = [f"{status}: {remedy(status)}" for status in ended if status not in SUCCESS]
     return [*lines, "", *told, f"trajectories ended: {', '.join(ended)}; files in {place}: ablate.csv, run.json"]

@@ -80,7 +80,9 @@ class Training:
     barlow_weight : float
         lambda of Barlow Twins, L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2 (default 0.0051).
     vicreg_weights : (float, float, float)
-        Weights of invariance, variance and covariance in VICReg, each a mean over outputs (default 25, 25, 1).
+        Weights of invariance, variance and covariance in VICReg, each a mean over outputs (default 25, 25, 1). The hinge is
+        max(0, 1 - sd) with sd itself, not the paper's sqrt(Var + 1e-4); on its corner outputs slide
+        (`dynlab.formulas.sliding`).
     directpred_eps : float
         eps of DirectPred and DirectCopy, >= 0 (default 0.1).
 

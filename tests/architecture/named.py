@@ -36,6 +36,7 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.explanation.story": ("explanation/test_runs.py", "explain on runs of the theory"),
     "dynlab.formulas.components": ("population/gradient/test_fifty_digits.py", "gradients near zeros, against 50 digits"),
     "dynlab.formulas.expansions": ("formulas/test_pair.py", "second moments at angles where they cancel, against 50 digits"),
+    "dynlab.formulas.sliding": ("population/any_training/test_sliding.py", "against projections and smoothed hinges"),
     "dynlab.formulas.switched_flow_rates": ("population/any_training/test_flow.py", "flows against SciPy on dense weights"),
     "dynlab.images.cuda.augment": _KERNEL,
     "dynlab.images.cuda.convolution": _KERNEL,
@@ -51,6 +52,10 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.images.networks.workspace": ("images/networks/test_network.py", "buffers that do not grow from step to step"),
     "dynlab.images.ops": ("commands/test_pretrain.py", "the layers of a device, by its name"),
     "dynlab.machine.fork": ("images/worth/test_evaluation.py", "features of a run, in processes that were forked"),
+    "dynlab.population.any_training.events": (
+        "population/any_training/test_flow.py",
+        "times of what is learnt",
+    ),
     "dynlab.population.any_training.kinks": ("population/any_training/test_flow.py", "relu's flows against SciPy"),
     "dynlab.population.pair.at_rest": ("population/pair/test_events.py", "stationary ends of the flow"),
     "dynlab.population.pair.events": ("population/pair/test_events.py", "times of events, between steps"),

@@ -52,6 +52,7 @@ MODULES = {
     "convolution": "twins",
     "cuda": "each room's kernels for a device",
     "dense": "twins",
+    "events": "the two solvers have one shape",
     "flow": "the two solvers have one shape",
     "gradient": "the same gradient: exact, under every switch, of a minibatch",
     "kinks": "the two solvers have one shape",

@@ -10,7 +10,7 @@ import pytest
 
 from dynlab import Model, Training, ensemble
 from dynlab.ablate import GROUPS
-from dynlab.ensembles.ablations import ablations, early_end, late_end, row_of, run_ablation
+from dynlab.ensembles.ablations import ablations, early_end, late_end, row_of, run_ablation, run_early
 from dynlab.population.outcomes import squared_cosines
 from dynlab.population.starts import draw_start
 
@@ -71,13 +71,24 @@ def test_batch_and_scale_agree_for_an_odd_activation(rows):
 
 
 def test_the_table_goes_to_rest_and_says_who_was_early(rows):
-    """1e10 dim^2; by 1e4 dim^2, the end of this fixture, fewer or as many of the starts have learnt both as in the end."""
+    """1e10 dim^2; early is 1e4 dim^2, the end of this fixture, of which both shares are then."""
     assert late_end(Model(), 1000) == 1e16 and early_end(Model(), 1000) == 1e10
     for name, row in rows.items():
-        if name != ("normalisation", "none"):  # there features fade again
-            assert 0.0 <= row["early"] <= row["all"] + 1e-12, name
+        assert row["early"] == row["all"], name
     assert rows["paper", "off-diagonal head"]["early"] > 0.9
     assert rows["head", "symmetric"]["early"] < rows["head", "linear"]["early"]
+
+
+def test_early_is_the_share_at_that_time_by_what_outputs_carry():
+    """The same starts, stopped there: features that come later do not count, and ones that fade later do."""
+    one = next(one for one in ablations(Model(), Training(), 1000) if one.name == "symmetric")
+    given = {"dim": 1000, "seeds": 12, "seed": 0, "rtol": 1e-6, "threads": None, "progress": None}
+    run, stopped = run_ablation(one, until=1e13, **given), run_ablation(one, until=1e10, **given)
+    early = run_early(one, run, threads=None)
+    assert run_early(one, stopped, threads=None) is stopped
+    assert early.settings["until"] == 1e10 and (early.ends[0] == stopped.ends[0]).all()
+    row = row_of(one, run, early)
+    assert row["early"] == row_of(one, stopped)["all"] < row["all"]
 
 
 def test_every_group_has_its_lines():

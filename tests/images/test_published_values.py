@@ -67,7 +67,8 @@ def test_vicreg_of_finite_samples_is_the_papers(m):
 def test_vicreg_of_the_population_is_the_papers(m, value):
     var, cov = np.full((m, m), 0.25), np.full((m, m), 0.125)
     d_var, d_cov = np.empty((m, m)), np.empty((m, m))
-    assert population.vicreg(m, 25.0, 25.0, 1.0, var, cov, d_var, d_cov) == pytest.approx(value, rel=1e-11)
+    hinge = np.full(m, population.BY_VALUE)
+    assert population.vicreg(m, (25.0, 25.0, 1.0), hinge, var, cov, d_var, d_cov) == pytest.approx(value, rel=1e-11)
 
 
 # Barlow Twins, equation 1: view 1 is x everywhere, view 2 is x in half of the outputs and -x in the others. C_ii = 1 or -1:

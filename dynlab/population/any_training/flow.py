@@ -6,18 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab.formulas import head_rules, switched_flow_rates
+from dynlab.formulas import head_rules, switched, switched_flow_rates
+from dynlab.formulas.decorrelation import BY_VALUE
 from dynlab.machine import jit
-from dynlab.population.any_training import gradient, kinks, solver
+from dynlab.machine.tangents import TANGENT_ENTRIES
+from dynlab.population.any_training import equations, events, gradient, kinks, solver
+from dynlab.population.any_training.records import Asked, Buffers, Events, Limits, Scratch, System, Weights
 from dynlab.population.gradient import parameter_vector
 from dynlab.population.head_matrices import from_correlation
 from dynlab.population.pair import flow
+from dynlab.population.pair.flow import stopped
 from dynlab.population.stepping import HEAD_FLOOR, method_table
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.training import Training
 from dynlab.tools.checks import require
 
-_parts = [jit.compile_module(part) for part in (switched_flow_rates, kinks, solver)]
+_parts = [jit.compile_module(part) for part in (switched_flow_rates, equations, kinks, events, solver)]
 # Called from one place: inlined before they are compiled, which spares compiling what they call once more at every level.
 for _name in (
     "similarity", "one_output", "unit_length", "noise_forces", "mix_outputs", "carry_back", "correlation_forces",
@@ -28,15 +32,21 @@ for _name in ("two_views", "decorrelated", "correlation"):
 for _name in ("weights_rates", "target_rates"):
     getattr(_parts[0], _name).targetoptions["inline"] = "always"
 for _name in ("first_kink", "after_kink"):
-    getattr(_parts[1], _name).targetoptions["inline"] = "always"
-for _name in ("follow", "take_step", "error_of", "entry_floors", "note_events"):
     getattr(_parts[2], _name).targetoptions["inline"] = "always"
+for _name in ("note_events", "note_learnt", "note_start", "record", "trace"):
+    getattr(_parts[3], _name).targetoptions["inline"] = "always"
+for _name in ("begin", "advance", "attempt", "arrive", "keep", "take_step", "error_of", "entry_floors"):
+    getattr(_parts[4], _name).targetoptions["inline"] = "always"
 # Nothing in these modules allocates, so arrays need no reference counts, which are most of the code to compile.
 for _part in (*_parts, gradient.compiled_formulas, *gradient.compiled_helpers):
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
-_rates, _follow = _parts[0].switched_rates, _parts[2].follow
+_rates, _begin, _advance = _parts[0].switched_rates, _parts[4].begin, _parts[4].advance
 MAX_STEPS = 20_000
+# Steps between looks for an interrupt, times the cube of the number of coordinates (or what small systems cost): some tenths
+# of a second.
+BURST = 300_000_000
+UNDER_WAY, TO_BEGIN = solver.RUNNING, -2  # beside the codes of `dynlab.population.status`
 TRACE_ROOM = 20_000
 MOST_COORDINATES = 1000  # a step factorises a dense matrix of that size
 REST = 1e-10  # of the growth at the start: below it nothing grows any more
@@ -68,34 +78,72 @@ class SwitchedResult:
 
 
 @jit.kernel
-def _kernel(system, table, starts, sides, weights, ends, limits, times, at_times, trace, learnt, marks, snapshots, peak,
-            losses, counts, status, scratch, complex_scratch, buffers):  # fmt: skip
-    for i in range(len(starts)):
-        status[i] = _follow(
-            system, table, starts[i], sides[i], (weights[0][i], weights[1][i], weights[2]), (ends[i], limits[0], limits[1]),
-            times[i], at_times[i], trace, learnt[i], marks[i], snapshots[i], peak[i], counts[i], scratch, complex_scratch,
-            buffers,
-        )  # fmt: skip
-        losses[i] = _rates(system, starts[i], sides[i], scratch, buffers[0])
+def _kernel(system, table, starts, sides, weights, limits, asked, events, found, buffers, first, burst):
+    """Go on with the starts from `first` on, which may be under way, for about `burst` steps; which is next.
+
+    limits, asked, events: records of all starts. found: (losses (N,), counts (N, 4), status (N,)).
+    """
+    losses, counts, status = found
+    i = first
+    left = burst
+    while i < len(starts) and left > 0:
+        z, side = starts[i], sides[i]
+        weight = Weights(weights.arc[i], weights.caps[i], weights.relative)
+        seen = Events(events.learnt[i], events.marks[i], events.snapshots[i], events.peak[i])
+        before = counts[i, solver.STEPS] + counts[i, solver.REJECTED]
+        if status[i] == TO_BEGIN:
+            status[i] = _begin(system, z, side, weight, seen, buffers)
+        if status[i] == UNDER_WAY:
+            status[i] = _advance(
+                system, table, z, side, weight, Limits(limits.clock[i], limits.rtol, limits.most),
+                Asked(asked.times[i], asked.at_times[i], asked.trace), seen, counts[i], min(before + left, limits.most),
+                buffers,
+            )  # fmt: skip
+        left -= counts[i, solver.STEPS] + counts[i, solver.REJECTED] - before + 1
+        if status[i] != UNDER_WAY:
+            losses[i] = _rates(system, z, side, buffers.scratch, buffers.rates)
+            i += 1
+    return i
 
 
 _kernel.targetoptions["_nrt"] = False
 
 
-def scratch_for(m: int, features: int, dtype=np.float64) -> tuple:
-    """Scratch of `switched_flow.switched_rates`; head matrices are filled by the caller."""
-    wide, pairs = (m, features), (m, m)
-    head = np.zeros(pairs, dtype)
-    signs = np.zeros(wide, np.int64), np.zeros(wide, np.int64)
-    first = np.zeros(wide, dtype), signs[0], np.zeros(m, dtype), *(np.zeros(pairs, dtype) for _ in range(3))
-    second = np.zeros(wide, dtype), signs[1], np.zeros(m, dtype)
-    out = np.zeros(wide, dtype), np.zeros(pairs, dtype), np.zeros(pairs, dtype)
-    return *first, *second, head, *out, gradient.new_workspace(m, features, dtype)
+def scratch_for(m: int, features: int, tail: tuple = ()) -> Scratch:
+    """Scratch of `switched_flow_rates.switched_rates`; head matrices are filled by the caller. tail: axes of one number."""
+
+    def zeros(*shape: int) -> np.ndarray:
+        return np.zeros((*shape, *tail))
+
+    def sides() -> np.ndarray:
+        return np.zeros((m, features), np.int64)
+
+    return Scratch(
+        signal=zeros(m, features), sides=sides(), norm=zeros(m), dot=zeros(m, m), wedge=zeros(m, m), eps=zeros(m, m),
+        goal=zeros(m, features), goal_sides=sides(), goal_norm=zeros(m), head=zeros(m, m), d_signal=zeros(m, features),
+        d_noise=zeros(m, m), d_head=zeros(m, m), corner=(gradient.free_corner(m)[0], zeros(m), zeros(m)),
+        work=tuple(zeros(*shape) for shape in switched.switched_sizes(m, features)),
+    )  # fmt: skip
+
+
+def buffers_for(model, training: Training, n: int) -> Buffers:
+    """What one thread carries trajectories of n coordinates on by."""
+    m, features = model.neurons, model.features
+    scratch, twin = scratch_for(m, features), scratch_for(m, features, (TANGENT_ENTRIES,))
+    scratch.head[...] = gradient.start_head(model, training)
+    twin.head[..., 0] = scratch.head
+    return Buffers(
+        control=np.zeros(5), rates=np.zeros(n), jac=np.zeros((n, n)), rates_at=np.zeros(n), jac_at=np.zeros((n, n)),
+        matrix=np.zeros((n, n)), order=np.zeros(n, np.int64), stages=np.zeros((8, n)), point=np.zeros(n), new=np.zeros(n),
+        last=np.zeros(n), normal=np.zeros(n), floors=np.zeros(n), noise=np.zeros(n), scratch=scratch,
+        twin=(np.zeros((n, TANGENT_ENTRIES)), np.zeros((n, TANGENT_ENTRIES)), twin),
+    )  # fmt: skip
 
 
 def encode(model, training: Training, signal, gram):
-    """State vectors (N, n), without the clock's offset, and sides (N, m K or 2 m K), for signals (N, m, K), noise Gram
-    matrices (N, m, m). The head starts where the training says; the target where the online weights are."""
+    """State vectors (N, n), without the clock's offset, and sides of kinks (N, ...) as in `kinks`, for signals (N, m, K)
+    and noise Gram matrices (N, m, m). The head starts where the training says, the target where the online weights are. An
+    output's side of VICReg's hinge is what its deviation says (`decorrelation.BY_VALUE`) until `choose_hinges`."""
     count = len(signal)
     steep = ACTIVATIONS[model.activation].degree > 1
     flat = np.asarray(signal, dtype=np.float64).reshape(count, -1)
@@ -108,7 +156,17 @@ def encode(model, training: Training, signal, gram):
     blocks = [block] * (2 if training.target == "average" else 1)
     entries = gradient.start_head(model, training)[trained_mask(model, training)]
     z = np.concatenate([*blocks, np.tile(entries, (count, 1)), np.zeros((count, 1))], axis=1)
-    return z, np.concatenate([side] * len(blocks), axis=1)
+    hinges = np.full((count, model.neurons if training.objective == "vicreg" else 0), BY_VALUE)
+    return z, np.concatenate([*[side] * len(blocks), hinges], axis=1)
+
+
+def choose_hinges(model, system, z, side, scratch) -> None:
+    """Set the sides of the outputs at VICReg's hinge to what their deviations say; one on the corner itself is held."""
+    cut = model.neurons * model.features
+    rates = np.empty(z.shape[1])
+    for i in range(len(z) if side.shape[1] > cut else 0):
+        rates_kernel(system, z[i], side[i], scratch, rates)
+        side[i, cut:] = np.sign(scratch.corner[2] - 1.0)
 
 
 def trained_mask(model, training: Training) -> np.ndarray:
@@ -153,15 +211,15 @@ def _heads(model, training, z, signal, gram):
 
 
 def system_of(model, training: Training) -> tuple:
-    """The system that kernels take: (kind, m, K, parameters, names, numbers)."""
+    """The system that kernels take."""
     rate = training.head_rate
-    return (
+    return System(
         ACTIVATIONS[model.activation].kind, model.neurons, model.features, parameter_vector(model, rate),
         gradient.choices(training), gradient.numbers(model, training),
     )  # fmt: skip
 
 
-def weights_of(model, training: Training, z) -> tuple:
+def weights_of(model, training: Training, z) -> Weights:
     """Arc-length weights (N, n), error floors (N, n) and which errors count relative to the value (n,)."""
     m, features = model.neurons, model.features
     steep = ACTIVATIONS[model.activation].degree > 1
@@ -182,7 +240,7 @@ def weights_of(model, training: Training, z) -> tuple:
     arc[:, first:-1] = 0.0
     caps[:, first:-1] = HEAD_FLOOR * (np.sqrt(training.eta_head / degree) * size if training.eta_head > 0 else 1.0)
     relative[first:-1] = 1
-    return arc, caps, relative
+    return Weights(arc, caps, relative)
 
 
 def run_switched(model, training: Training, signal, gram, *, until, rtol, times=(), trace=False, max_steps=MAX_STEPS):
@@ -197,36 +255,41 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
     require(size <= MOST_COORDINATES, "neurons", m, allowed)
     z, side = encode(model, training, signal, gram)
     count, n = z.shape
-    system, table = system_of(model, training), method_table()
-    scratch, complex_scratch = scratch_for(m, features), scratch_for(m, features, np.complex128)
-    fixed = gradient.start_head(model, training)
-    for part in (scratch, complex_scratch):
-        part[9][...] = fixed
+    system, table, buffers = system_of(model, training), method_table(), buffers_for(model, training, n)
+    scratch = buffers.scratch
+    if training.objective == "vicreg":
+        choose_hinges(model, system, z, side, scratch)
     offsets = np.array([clock_offset(system, z[i], side[i], scratch, until) for i in range(count)])
     growth = signal_growth(model, system, z, side, scratch)
     z[:, -1] = np.log(offsets)
     starts = decode(model, training, z, side)
-    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (n,), (n,))
-    buffers = *(np.zeros(s) if s else np.zeros(n, np.int64) for s in shapes), np.zeros(n, complex), np.zeros(n, complex)
     times = np.asarray(times, dtype=np.float64)
     clocks = np.log(times[None] + offsets[:, None])
-    at_times = np.full((count, len(times), n), np.nan)
-    room = np.zeros((TRACE_ROOM if trace else 0, n))
-    learnt, marks = np.full((count, features), -np.inf), np.full((count, 3), -np.inf)
-    snapshots, peak, losses = np.full((count, 3, n), np.nan), np.zeros((count, 1)), np.zeros(count)
-    counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
-    _kernel(
-        system, table, z, side, weights_of(model, training, z), np.log(until + offsets), (float(rtol), int(max_steps)),
-        clocks, at_times, room, learnt, marks, snapshots, peak, losses, counts, status, scratch, complex_scratch, buffers,
-    )  # fmt: skip
+    asked = Asked(clocks, np.full((count, len(times), n), np.nan), np.zeros((TRACE_ROOM if trace else 0, n)))
+    seen = Events(
+        np.full((count, features), -np.inf),
+        np.full((count, 3), -np.inf),
+        np.full((count, 3, n), np.nan),
+        np.zeros((count, 1)),
+    )
+    losses, counts, status = np.zeros(count), np.zeros((count, 4), np.int64), np.full(count, TO_BEGIN)
+    weights, limits, first = weights_of(model, training, z), Limits(np.log(until + offsets), float(rtol), int(max_steps)), 0
+    while first < count:
+        if stopped():
+            raise KeyboardInterrupt
+        first = _kernel(
+            system, table, z, side, weights, limits, asked, seen, (losses, counts, status), buffers, first,
+            BURST // (n**3 + 30_000) + 1,
+        )  # fmt: skip
     rest = signal_growth(model, system, z, side, scratch) <= REST * growth
     times_of = lambda clock: np.where(np.isfinite(clock), np.exp(clock) - offsets[:, None], np.nan)  # noqa: E731
-    traced = room[: counts[-1, 3]]
+    traced = asked.trace[: counts[-1, 3]]
     return SwitchedResult(
-        starts, decode(model, training, z, side), times_of(marks), decode(model, training, snapshots, side[:, None]),
-        decode(model, training, at_times, side[:, None]),
+        starts, decode(model, training, z, side), times_of(seen.marks),
+        decode(model, training, seen.snapshots, side[:, None]),
+        decode(model, training, asked.at_times, side[:, None]),
         (np.exp(traced[:, -1]) - offsets[-1], *decode(model, training, traced, side[-1])),
-        times_of(learnt), peak[:, 0], losses, np.exp(z[:, -1]) - offsets, counts[:, 0], counts[:, 1], status, rest,
+        times_of(seen.learnt), seen.peak[:, 0], losses, np.exp(z[:, -1]) - offsets, counts[:, 0], counts[:, 1], status, rest,
     )  # fmt: skip
 
 

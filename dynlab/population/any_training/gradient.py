@@ -16,6 +16,7 @@ from dynlab.formulas import (
     masks,
     objective,
     second_moments,
+    sliding,
     switched,
 )
 from dynlab.machine import jit
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from dynlab.settings.model import Model
     from dynlab.tools.types import Array
 
-compiled_helpers = tuple(jit.compile_module(part) for part in (head_rules, decorrelation, second_moments))
+compiled_helpers = tuple(jit.compile_module(part) for part in (head_rules, decorrelation, second_moments, sliding))
 compiled_formulas = jit.compile_module(switched)
 _forces = compiled_formulas.switched_forces
-_extended = extended(expansions, activations, components, head_rules, decorrelation, second_moments, objective, switched)
+_extended = extended(
+    expansions, activations, components, head_rules, decorrelation, second_moments, objective, sliding, switched
+)
 
 EXTENDED_WORK = 3000  # if m^2 (m + 2K) + 4 m K^2 is at most this, the dense gradient is evaluated with twice the digits
 
@@ -80,6 +83,11 @@ def new_workspace(m: int, features: int, dtype: type = np.float64) -> tuple:
     return tuple(np.zeros(shape, dtype) for shape in switched.switched_sizes(m, features))
 
 
+def free_corner(m: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """VICReg's corner for m outputs that none is held on (`sliding.slide`): what sd says counts."""
+    return np.full(m, decorrelation.BY_VALUE, np.int64), np.zeros(m, dtype), np.zeros(m, dtype)
+
+
 def start_head(model: Model, training: Training) -> np.ndarray:
     """Where the head starts (m, m): the given matrix or the identity."""
     return np.eye(model.neurons) if training.head_matrix is None else np.array(training.head_matrix)
@@ -109,13 +117,13 @@ def losses(model: Model, training: Training, signal: Array, gram: Array, head: A
 
 @jit.kernel
 def switched_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the types
-    kind, par, choice, values, signal, norm, dot, wedge, eps, target, target_norm, head, work, out
+    kind, par, choice, values, signal, norm, dot, wedge, eps, corner, target, target_norm, head, work, out
 ):
     """`switched.switched_forces` at a point; fills out = (d_signal, d_noise, d_head) and returns the loss."""
     m, features = signal.shape
     side = np.sign(signal).astype(np.int64)
     target_side = np.sign(target).astype(np.int64)
-    online = (signal, side, norm, dot, wedge, eps)
+    online = (signal, side, norm, dot, wedge, eps, corner)
     return _forces(kind, m, features, par, choice, values, online, (target, target_side, target_norm), head, work, *out)
 
 
@@ -198,7 +206,8 @@ def evaluate_float(
     goal = [np.array(part, dtype=np.float64, order="C") for part in (target, target_norm)]
     out = np.zeros((m, features)), np.zeros((m, m)), np.zeros((m, m))
     choice, values = choices(training), numbers(model, training)
-    loss = switched_kernel(kind, par, choice, values, *state, *goal, head, new_workspace(m, features), out)
+    corner, work = free_corner(m), new_workspace(m, features)
+    loss = switched_kernel(kind, par, choice, values, *state, corner, *goal, head, work, out)
     return loss, *out
 
 
@@ -213,7 +222,9 @@ def _evaluate_extended(
     values = [*numbers(model, training)[: switched.RESOLVED].tolist(), 1e-28]
     wide = [two_floats(part) for part in (signal, norm, target, target_norm, head)]
     out = tuple(two_floats(np.zeros(shape)) for shape in ((m, features), (m, m), (m, m)))
-    online = wide[0], np.sign(signal).astype(np.int64), wide[1], *_consistent(wide[1], dot, wedge)
+    hinge, *numbers_of = free_corner(m)
+    corner = hinge, *(two_floats(part) for part in numbers_of)
+    online = wide[0], np.sign(signal).astype(np.int64), wide[1], *_consistent(wide[1], dot, wedge), corner
     goal = wide[2], np.sign(target).astype(np.int64), wide[3]
     work = tuple(two_floats(np.zeros(shape)) for shape in switched.switched_sizes(m, features))
     with np.errstate(all="ignore"):  # overflows show in the result

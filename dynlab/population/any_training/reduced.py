@@ -43,8 +43,8 @@ from types import FunctionType
 
 import numpy as np
 
-from dynlab.formulas import activations, components, decorrelation, head_rules, objective, switched
-from dynlab.population.any_training.gradient import choices, new_workspace, numbers, start_head
+from dynlab.formulas import activations, components, decorrelation, head_rules, objective, sliding, switched
+from dynlab.population.any_training.gradient import choices, free_corner, new_workspace, numbers, start_head
 from dynlab.population.gradient import activation_kind, parameter_vector
 from dynlab.settings.activation_records import ACTIVATIONS, require_built_in
 from dynlab.tools.checks import require
@@ -56,7 +56,7 @@ def _complex_formulas() -> dict:
     """Copies of the formulas' functions whose square root takes complex numbers, by name."""
     made: dict = {}
     copies: dict = {}
-    for module in (activations, components, head_rules, decorrelation, objective, switched):
+    for module in (activations, components, head_rules, decorrelation, objective, sliding, switched):
         space = dict(vars(module))
         for name, value in vars(module).items():
             if isinstance(value, FunctionType) and value in copies:
@@ -93,7 +93,7 @@ class Forces:
         dot = np.diag(norm * norm)
         wedge = np.outer(norm, norm) - dot
         eps = np.full((m, m), 0.5 * np.pi, dtype=complex)
-        online = signal, np.sign(signal.real).astype(int), norm, dot, wedge, eps
+        online = signal, np.sign(signal.real).astype(int), norm, dot, wedge, eps, free_corner(m, complex)
         goal = online[:3]
         if target is not None:
             target = np.array(target, dtype=complex)

@@ -1,28 +1,32 @@
 r"""One trajectory of `dynlab.formulas.switched_flow_rates` from start to end: undecorated, compiled by `any_training.flow`.
 
-Rodas5P (`formulas.rodas5p`) with an exact Jacobian (complex step) in the arc length of the orbit, log time being one of its
-coordinates. With g = (f, exp(-clock)), s = |W g| and v = J^T W^2 g/s, the system is dz/dtau = g/s with Jacobian
+Rodas5P (`formulas.rodas5p`) with an exact Jacobian (numbers with tangents) in the arc length of the orbit, log time being
+one of its coordinates. With g = (f, exp(-clock)), s = |W g| and v = J^T W^2 g/s, the system is dz/dtau = g/s with Jacobian
 (J - (g/s) v^T)/s. Where a stiff direction has relaxed, s says more about the last error than about the orbit; there a step
 is taken in log time instead, dz/dlog t = f exp(clock), at a fixed ratio kappa to the arc length. Errors are measured
 relative to 1 for logarithms, unit vectors and the clock, relative to the value with a floor for signals of degree 1 and head
-entries. A step whose error is not a finite number is rejected. relu signals that reach their kink end the step there, as in
-`dynlab.population.pair.solver`.
+entries. A step whose error is not a finite number is rejected. What reaches a kink ends the step there
+(`dynlab.population.any_training.kinks`).
 """
 
-from math import exp, log, sqrt
+from math import sqrt
 
-from dynlab.formulas.activations import RELU, is_steep
-from dynlab.formulas.head_rules import trains
-from dynlab.formulas.switched import HEAD_RULE
 from dynlab.formulas.switched_flow_rates import head_start, switched_rates
-from dynlab.population.any_training.kinks import after_kink, first_kink
+from dynlab.machine.tangents import DIRECTIONS, seed, with_tangents
+from dynlab.population.any_training.equations import factor, substitute
+from dynlab.population.any_training.events import note_events, note_start, record, smallest_neuron, theta_of, trace
+from dynlab.population.any_training.kinks import after_kink, first_kink, has_kinks, holds
 from dynlab.population.pair.integrate import all_finite
-from dynlab.population.pair.solver import factor, interpolate, substitute
+from dynlab.population.pair.solver import interpolate
 from dynlab.population.status import NOT_FINITE, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
-from dynlab.population.stepping import DOMINANT, GROW, SAFETY, SHRINK
+from dynlab.population.stepping import GROW, SAFETY, SHRINK
 
 MOST_REJECTED = 60
-PEAK_POINTS = 4
+RUNNING = -1
+STEPS, REJECTED = 0, 1  # of counts
+# Of the control: length of the step, that of the last one and its error, what `to_arc` says, and how many were rejected.
+STEP_LENGTH, LAST_LENGTH, LAST_ERROR, KAPPA, IN_A_ROW = 0, 1, 2, 3, 4
+FIRST_LENGTH = 0.01
 # A neuron whose weights' logarithms are all below this has vanished. Where the loss does not depend on its length, forces
 # grow like the inverse square of that, and further down their rounding is motion; without normalisation all that is left is
 # to fall.
@@ -35,19 +39,20 @@ ROUNDING = 1e-15
 LONGEST = 5.0  # arc of one step: five units of a logarithm
 
 
-def exact_jacobian(system, z, side, complex_scratch, zc, rc, jac):
-    """Fill jac (n, n) with the derivative of `switched_rates` by complex step (see `dynlab.formulas.flow_rates`)."""
+def exact_jacobian(system, z, side, twin, columns):
+    """Fill columns (n, n): row k holds the derivatives of `switched_rates` by coordinate k."""
+    rows, rate_rows, scratch = twin
     n = len(z)
-    for k in range(n):
-        for i in range(n):
-            zc[i] = z[i]
-        zc[k] = z[k] + 1e-30j
-        switched_rates(system, zc, side, complex_scratch, rc)
-        for i in range(n):
-            jac[i, k] = rc[i].imag * 1e30
+    numbers, rates, twin_scratch = with_tangents(rows), with_tangents(rate_rows), with_tangents(scratch)
+    for first in range(0, n, DIRECTIONS):
+        seed(z, first, rows)
+        switched_rates(system, numbers, side, twin_scratch, rates)
+        for k in range(min(DIRECTIONS, n - first)):
+            for i in range(n):
+                columns[first + k, i] = rate_rows[i, 1 + k]
 
 
-def to_arc(arc, relative, z, rates, jac, normal):
+def to_arc(arc, relative, z, rates, columns, normal):
     """Turn dz/dt and its Jacobian into dz/dtau and its Jacobian, in place.
 
     Returns kappa: 0 for arc length, or what turns log time into tau for a step in log time.
@@ -56,52 +61,48 @@ def to_arc(arc, relative, z, rates, jac, normal):
     total = 0.0
     for i in range(n):
         total += (arc[i] * rates[i]) ** 2
-        normal[i] = 0.0
     speed = sqrt(total)
-    for i in range(n):
-        weight = arc[i] * arc[i] * rates[i] / speed
-        if weight != 0.0:
-            for k in range(n):
-                normal[k] += weight * jac[i, k]
+    inverse = 1.0 / speed
     steepest = 0.0
+    for i in range(n):
+        rates[i] = rates[i] * inverse
     for k in range(n):
+        normal[k] = 0.0
+        for i in range(n):
+            normal[k] += arc[i] * arc[i] * rates[i] * columns[k, i]
         slope = abs(normal[k]) * (abs(z[k]) if relative[k] > 0 else 1.0)
         # A slaved coordinate follows its target within each step: no error, but a deviation all the same.
-        steepest = max(steepest, slope * SLAVED if -jac[k, k] > STEEPEST * speed else slope)
-    if steepest > STEEPEST * speed:
-        clock = rates[n - 1]
+        steepest = max(steepest, slope * SLAVED if -columns[k, k] > STEEPEST * speed else slope)
+    in_log_time = steepest > STEEPEST * speed
+    if in_log_time:
         for i in range(n):
-            for k in range(n):
-                jac[i, k] = jac[i, k] / speed
-            # d/d clock of f exp(clock - clock_n)
-            jac[i, n - 1] += rates[i] / speed
+            columns[n - 1, i] += rates[i] * speed  # d/d clock of f exp(clock - clock_n)
+            normal[i] = 0.0
+    for k in range(n):
         for i in range(n):
-            rates[i] = rates[i] / speed
-        return clock / speed
-    for i in range(n):
-        rates[i] = rates[i] / speed
-    for i in range(n):
-        for k in range(n):
-            jac[i, k] = (jac[i, k] - rates[i] * normal[k]) / speed
-    return 0.0
+            columns[k, i] = (columns[k, i] - rates[i] * normal[k]) * inverse
+    return rates[n - 1] if in_log_time else 0.0
 
 
-def take_step(system, table, h, kappa, z, side, arc, jac, scratch, matrix, order, stages, point, new):
-    """One step of arc length h: fills stages (8, n) and new (n,). kappa: see `to_arc`."""
+def take_step(system, table, z, side, arc, buffers):
+    """One step of the control's length: fills stages (8, n) and new (n,)."""
     a, c, _, gamma = table
+    jac, matrix, order, stages = buffers.jac, buffers.matrix, buffers.order, buffers.stages
+    point, new = buffers.point, buffers.new
+    h, kappa = buffers.control[STEP_LENGTH], buffers.control[KAPPA]
     n = len(z)
-    for i in range(n):
-        for k in range(n):
-            matrix[i, k] = -jac[i, k]
-        matrix[i, i] += 1.0 / (h * gamma)
-    factor((), matrix, order)
+    for k in range(n):
+        for i in range(n):
+            matrix[k, i] = -jac[k, i]
+        matrix[k, k] += 1.0 / (h * gamma)
+    factor(matrix, order)
     for stage in range(8):
         for i in range(n):
             point[i] = z[i]
         for j in range(stage):
             for i in range(n):
                 point[i] += a[stage, j] * stages[j, i]
-        switched_rates(system, point, side, scratch, new)
+        switched_rates(system, point, side, buffers.scratch, new)
         if kappa > 0.0:
             inverse = kappa / new[n - 1]
         else:
@@ -114,7 +115,7 @@ def take_step(system, table, h, kappa, z, side, arc, jac, scratch, matrix, order
         for j in range(stage):
             for i in range(n):
                 new[i] += c[stage, j] / h * stages[j, i]
-        substitute((), matrix, order, new, stages[stage])
+        substitute(matrix, order, new, stages[stage])
     for i in range(n):
         new[i] = point[i] + stages[7, i]
 
@@ -134,226 +135,150 @@ def error_of(relative, floors, noise, h, rtol, z, new, stages):
     return sqrt(total / n)
 
 
-def rounding_motion(relative, z, jac, noise):
-    """Fill noise (n,) with what rounding the coordinates does to their rates. jac: Jacobian in arc length."""
+def rounding_motion(relative, z, columns, noise):
+    """Fill noise (n,) with what rounding the coordinates does to their rates. columns: of the Jacobian in arc length."""
     n = len(z)
     for i in range(n):
-        total = 0.0
-        for k in range(n):
-            total += abs(jac[i, k]) * (abs(z[k]) if relative[k] > 0 else max(abs(z[k]), 1.0))
-        noise[i] = ROUNDING * total
+        noise[i] = 0.0
+    for k in range(n):
+        rounded = ROUNDING * (abs(z[k]) if relative[k] > 0 else max(abs(z[k]), 1.0))
+        for i in range(n):
+            noise[i] += abs(columns[k, i]) * rounded
 
 
-def entry_floors(first, n, caps, jac, floors):
+def entry_floors(first, n, caps, columns, floors):
     """Error floors of the head's entries n - 1 > i >= first: what an error in one does to the direction of the rest."""
     for k in range(first, n - 1):
         worst = 0.0
         for i in range(first):
-            worst = max(worst, abs(jac[i, k]))
+            worst = max(worst, abs(columns[k, i]))
         floors[k] = caps[k] / (1.0 + caps[k] * worst)
 
 
-def squared_cosine(kind, m, features, z, j, f):
-    """Squared cosine of neuron j's weights with feature f."""
-    total = exp(2.0 * z[m * features + j])
-    wanted = 0.0
-    for k in range(features):
-        x = z[j * features + k]
-        x = exp(2.0 * x) if is_steep(kind) else x * x
-        total += x
-        if k == f:
-            wanted = x
-    return wanted / total if total > 0.0 else 0.0
+def linearise(system, z, side, buffers):
+    """Fill rates_at and jac_at with dz/dt and its Jacobian at z; whether all of it is finite."""
+    switched_rates(system, z, side, buffers.scratch, buffers.rates_at)
+    exact_jacobian(system, z, side, buffers.twin, buffers.jac_at)
+    return all_finite(len(z), buffers.rates_at, buffers.jac_at)
 
 
-def smallest_neuron(kind, m, features, z):
-    """The least over neurons of log |w_j|, to within a factor sqrt(K + 1)."""
-    least = 1e300
-    for j in range(m):
-        largest = z[m * features + j]
-        for i in range(j * features, (j + 1) * features):
-            largest = max(largest, z[i] if is_steep(kind) else log(abs(z[i]) + 1e-300))
-        least = min(least, largest)
-    return least
+def start_from(z, weights, buffers):
+    """Take rates_at and jac_at, which are of z, for the next step."""
+    for i in range(len(z)):
+        buffers.rates[i] = buffers.rates_at[i]
+        for k in range(len(z)):
+            buffers.jac[i, k] = buffers.jac_at[i, k]
+    buffers.control[KAPPA] = to_arc(weights.arc, weights.relative, z, buffers.rates, buffers.jac, buffers.normal)
 
 
-def best_cosine(kind, m, features, z, f):
-    """Largest squared cosine of any neuron with feature f."""
-    best = 0.0
-    for j in range(m):
-        best = max(best, squared_cosine(kind, m, features, z, j, f))
-    return best
-
-
-def off_diagonal(m, features, choice, z):
-    """Largest |E_jr|, j != r, among the entries that train."""
-    entry = head_start(m, features, choice)
-    best = 0.0
-    for j in range(m):
-        for r in range(m):
-            if trains(choice[HEAD_RULE], j, r):
-                if j != r:
-                    best = max(best, abs(z[entry]))
-                entry += 1
-    return best
-
-
-def theta_of(level, table, z, new, stages, top, point):
-    """Theta in [0, top] at which the clock reads `level`, by bisection."""
-    low = 0.0
-    high = top
-    last = len(z) - 1
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        interpolate(table, middle, z, new, stages, point)
-        if point[last] >= level:
-            high = middle
-        else:
-            low = middle
-    interpolate(table, high, z, new, stages, point)
-    point[last] = level
-    return high
-
-
-def note_events(system, table, z, new, stages, last, top, learnt, marks, snapshots, peak, point):
-    """Clock readings and states where features are learnt and where the head is largest. Rows of marks: first and second
-    feature learnt, the head's peak."""
-    kind, m, features = system[0], system[1], system[2]
-    n = len(z)
-    for f in range(features):
-        if learnt[f] > -1e300 or best_cosine(kind, m, features, last, f) <= DOMINANT:
-            continue
-        low = 0.0
-        high = top
-        for _ in range(50):
-            middle = 0.5 * (low + high)
-            interpolate(table, middle, z, new, stages, point)
-            if best_cosine(kind, m, features, point, f) > DOMINANT:
-                high = middle
-            else:
-                low = middle
-        interpolate(table, high, z, new, stages, point)
-        learnt[f] = point[n - 1]
-        row = 0
-        if marks[0] > -1e300:
-            row = 1
-            if point[n - 1] < marks[0]:
-                marks[1] = marks[0]
-                for i in range(n):
-                    snapshots[1, i] = snapshots[0, i]
-                row = 0
-        if row == 0 or not marks[1] > -1e300:
-            marks[row] = point[n - 1]
-            for i in range(n):
-                snapshots[row, i] = point[i]
-    for k in range(1, PEAK_POINTS + 1):
-        interpolate(table, top * k / PEAK_POINTS, z, new, stages, point)
-        size = off_diagonal(m, features, system[4], point)
-        if size > peak[0]:
-            peak[0] = size
-            marks[2] = point[n - 1]
-            for i in range(n):
-                snapshots[2, i] = point[i]
-
-
-def follow(system, table, z, side, weights, limits, times, at_times, trace, learnt, marks, snapshots, peak, counts, scratch,
-           complex_scratch, buffers):  # fmt: skip
-    """Follow the flow from z, overwritten by the end state; return the status of `dynlab.population.pair.solver`.
-
-    weights: arc (n,), caps (n,), relative (n,). limits: (clock at the end, rtol, largest number of steps). times: clock
-    readings to record in at_times (T, n). trace (P, n): the state after each step, as far as there is room. learnt (K,),
-    marks (3,), snapshots (3, n): events, -inf where none. peak (1,): largest head entry. counts (4,): steps, rejected,
-    times recorded, trace points.
-    """
-    arc, caps, relative = weights
-    end, rtol, most = limits
-    rates, jac, new_rates, new_jac, matrix, order, stages, point, new, last, normal, floors, noise, zc, rc = buffers
-    n = len(z)
-    kind, m, features, _, choice, _ = system
-    size = 1.0 / arc[0]
-    first = head_start(m, features, choice)
-    peak[0] = off_diagonal(m, features, choice, z)
-    for i in range(n):
-        floors[i] = caps[i]
-    for f in range(features):
-        if best_cosine(kind, m, features, z, f) > DOMINANT:
-            learnt[f] = z[n - 1]
-    switched_rates(system, z, side, scratch, rates)
-    exact_jacobian(system, z, side, complex_scratch, zc, rc, jac)
-    if not all_finite(n, rates, jac):
+def begin(system, z, side, weights, events, buffers):
+    """Make ready to follow the flow from z: `RUNNING`, or a status of `dynlab.population.status`."""
+    note_start(system, z, events)
+    for i in range(len(z)):
+        buffers.floors[i] = weights.caps[i]
+    if not linearise(system, z, side, buffers):
         return NOT_FINITE
-    kappa = to_arc(arc, relative, z, rates, jac, normal)
-    h = 0.01
-    last_h = h
-    last_error = 1.0
-    held_back = False
-    in_a_row = 0
-    while counts[0] + counts[1] < most:
-        if not held_back:
-            entry_floors(first, n, caps, jac, floors)
-            rounding_motion(relative, z, jac, noise)
-        take_step(system, table, h, kappa, z, side, arc, jac, scratch, matrix, order, stages, point, new)
-        error = error_of(relative, floors, noise, h, rtol, z, new, stages)
-        accepted = error <= 1.0 and new[n - 1] >= z[n - 1]
-        change = SHRINK
-        if error < 1e30:
-            change = max(SHRINK, min(GROW, SAFETY / max(error, 1e-10) ** 0.2))
+    start_from(z, weights, buffers)
+    control = buffers.control
+    control[STEP_LENGTH] = control[LAST_LENGTH] = FIRST_LENGTH
+    control[LAST_ERROR] = 1.0
+    control[IN_A_ROW] = 0.0
+    return RUNNING
+
+
+def attempt(system, table, z, side, weights, rtol, buffers):
+    """A step from z: its error; fills stages and new."""
+    n, control = len(z), buffers.control
+    if control[IN_A_ROW] == 0.0:
+        first = head_start(system.m, system.features, system.choice)
+        entry_floors(first, n, weights.caps, buffers.jac, buffers.floors)
+        rounding_motion(weights.relative, z, buffers.jac, buffers.noise)
+    h = control[STEP_LENGTH]
+    take_step(system, table, z, side, weights.arc, buffers)
+    return error_of(weights.relative, buffers.floors, buffers.noise, h, rtol, z, buffers.new, buffers.stages)
+
+
+def arrive(system, table, z, side, weights, buffers):
+    """Where the step ends: at theta = top, at kink `which` if that is not -1. Fills last, rates_at and jac_at; (top, which,
+    whether all of it is finite)."""
+    top = 1.0
+    which = -1
+    if has_kinks(system):
+        top, which = first_kink(system, 1.0 / weights.arc[0], table, z, side, buffers)
+    interpolate(table, top, z, buffers.new, buffers.stages, buffers.last)
+    return top, which, linearise(system, buffers.last, side, buffers)
+
+
+def change_of(error):
+    """The factor by which an error asks the length of the step to change."""
+    if error < 1e30:
+        return max(SHRINK, min(GROW, SAFETY / max(error, 1e-10) ** 0.2))
+    return SHRINK
+
+
+def turn_back(counts, error, control):
+    """After a step that is rejected: `RUNNING`, or the status with which to give up."""
+    counts[REJECTED] += 1
+    control[STEP_LENGTH] = control[STEP_LENGTH] * min(change_of(error), 0.9)
+    control[IN_A_ROW] += 1.0
+    if control[IN_A_ROW] > MOST_REJECTED:
+        return UNDERFLOW if error < 1e30 else NOT_FINITE
+    return RUNNING
+
+
+def next_length(error, control):
+    """Set the length of the next step after one of this error: predictive control (Gustafsson, ACM TOMS 20, 1994)."""
+    h = control[STEP_LENGTH]
+    change = change_of(error)
+    error = max(error, 1e-4)
+    trend = SAFETY * (h / control[LAST_LENGTH]) * (control[LAST_ERROR] / (error * error)) ** 0.2
+    control[LAST_LENGTH] = h
+    control[LAST_ERROR] = error
+    change = min(change, max(trend, SHRINK))
+    control[STEP_LENGTH] = min(h * (min(change, 1.0) if control[IN_A_ROW] > 0.0 else change), LONGEST)
+    control[IN_A_ROW] = 0.0
+
+
+def keep(system, table, z, side, weights, limits, top, which, asked, events, counts, buffers):
+    """Go to the end of the step, noting what it passes: `RUNNING`, or the status with which the trajectory ends."""
+    n, last = len(z), buffers.last
+    counts[STEPS] += 1
+    done = last[n - 1] >= limits.clock
+    if done:
+        top = theta_of(limits.clock, table, z, buffers.new, buffers.stages, top, last)
+    note_events(system, table, z, top, events, buffers)
+    record(table, z, top, asked, counts, buffers)
+    for i in range(n):
+        z[i] = last[i]
+    trace(z, asked, counts)
+    if done:
+        return UNTIL
+    if smallest_neuron(system.kind, system.m, system.features, z) < SHORTEST:
+        return VANISHED
+    if has_kinks(system) and (which >= 0 or holds(side)):
+        after_kink(system, 1.0 / weights.arc[0], z, side, which, buffers.scratch, buffers.point)
+        linearise(system, z, side, buffers)
+    start_from(z, weights, buffers)
+    return RUNNING
+
+
+def advance(system, table, z, side, weights, limits, asked, events, counts, most, buffers):
+    """Follow the flow from z, overwritten, until counts of steps say `most`: the status, `RUNNING` if it is under way.
+
+    counts (4,): steps, rejected, times recorded, trace points.
+    """
+    while counts[STEPS] + counts[REJECTED] < most:
+        error = attempt(system, table, z, side, weights, limits.rtol, buffers)
+        accepted = error <= 1.0 and buffers.new[len(z) - 1] >= z[len(z) - 1]
         top = 1.0
         which = -1
         if accepted:
-            if kind == RELU:
-                top, which = first_kink(system, size, table, z, new, stages, side, scratch, point, last)
-            interpolate(table, top, z, new, stages, last)
-            switched_rates(system, last, side, scratch, new_rates)
-            exact_jacobian(system, last, side, complex_scratch, zc, rc, new_jac)
-            accepted = all_finite(n, new_rates, new_jac)
+            top, which, accepted = arrive(system, table, z, side, weights, buffers)
         if not accepted:
-            counts[1] += 1
-            h = h * min(change, 0.9)
-            held_back = True
-            in_a_row += 1
-            if in_a_row > MOST_REJECTED:
-                return UNDERFLOW if error < 1e30 else NOT_FINITE
-            continue
-        in_a_row = 0
-        counts[0] += 1
-        done = last[n - 1] >= end
-        if done:
-            top = theta_of(end, table, z, new, stages, top, last)
-        note_events(system, table, z, new, stages, last, top, learnt, marks, snapshots, peak, point)
-        while counts[2] < len(times) and times[counts[2]] <= last[n - 1]:
-            theta_of(times[counts[2]], table, z, new, stages, top, point)
-            for i in range(n):
-                at_times[counts[2], i] = point[i]
-            counts[2] += 1
-        for i in range(n):
-            z[i] = last[i]
-        if counts[3] < len(trace):
-            for i in range(n):
-                trace[counts[3], i] = z[i]
-            counts[3] += 1
-        if done:
-            return UNTIL
-        if smallest_neuron(kind, m, features, z) < SHORTEST:
-            return VANISHED
-        held = False
-        for i in range(len(side)):
-            held = held or side[i] == 0
-        if kind == RELU and (which >= 0 or held):
-            after_kink(system, size, z, side, which, scratch, point)
-            switched_rates(system, z, side, scratch, new_rates)
-            exact_jacobian(system, z, side, complex_scratch, zc, rc, new_jac)
-        kappa = to_arc(arc, relative, z, new_rates, new_jac, normal)
-        for i in range(n):
-            rates[i] = new_rates[i]
-            for k in range(n):
-                jac[i, k] = new_jac[i, k]
-        # Predictive control (Gustafsson, ACM TOMS 20, 1994).
-        error = max(error, 1e-4)
-        trend = SAFETY * (h / last_h) * (last_error / (error * error)) ** 0.2
-        last_h = h
-        last_error = error
-        change = min(change, max(trend, SHRINK))
-        h = min(h * (min(change, 1.0) if held_back else change), LONGEST)
-        held_back = False
-    return TOO_MANY_STEPS
+            status = turn_back(counts, error, buffers.control)
+        else:
+            status = keep(system, table, z, side, weights, limits, top, which, asked, events, counts, buffers)
+            next_length(error, buffers.control)
+        if status != RUNNING:
+            return status
+    return TOO_MANY_STEPS if most >= limits.most else RUNNING

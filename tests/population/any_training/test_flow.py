@@ -1,5 +1,7 @@
 """Flows under switches against SciPy on dense weights, and against the solver made for the paper's training."""
 
+import threading
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -7,6 +9,7 @@ from scipy.integrate import solve_ivp
 from dynlab import Model, OrderParameters, Training, Trajectory, ensemble, simulate
 from dynlab.population.any_training import flow, gradient
 from dynlab.population.invariants import conserved
+from dynlab.population.pair import flow as pair_flow
 
 TIMES = (0.1, 0.3, 0.8)  # before any relu signal reaches its kink, where SciPy would chatter
 ODD_HEAD = ((1.2, 0.3), (-0.2, 0.8))
@@ -21,7 +24,7 @@ COMBINATIONS = [
     ("relu", {"head": "directpred", "normalisation": "none"}),
     ("relu3", {"head": "directcopy", "decorrelation": 0.3}),
     ("relu3", {"head": "linear", "normalisation": "none", "stop_gradient": "none"}),
-    # Weights with which no output comes to rest on the corner of the hinge, where neither solver gets on.
+    # Weights with which no output comes to rest on the corner of the hinge, where SciPy's solver gives up (`test_sliding`).
     ("linear", {"objective": "vicreg", "vicreg_weights": (50.0, 25.0, 1.0), "head": "none", "stop_gradient": "none"}),
     ("linear", {"objective": "barlow-twins", "head": "none", "stop_gradient": "none", "weight_decay": 0.1}),
 ]
@@ -127,3 +130,32 @@ def test_without_normalisation_the_weights_vanish():
     run = simulate(Model(activation="relu"), start, training=Training(head="none", normalisation="none"), until=1e9)
     assert run.status == "vanished" and run.success
     assert run.loss[-1] < 1e-6
+
+
+def run_three(until=1e9):
+    """Three starts of four neurons: plain arrays."""
+    model = Model(neurons=4)
+    starts = [OrderParameters.sample(model, 1000, np.random.default_rng(i)) for i in range(3)]
+    signal, gram = (np.array([getattr(start, name) for start in starts]) for name in ("signal", "noise_gram"))
+    return flow.run_switched(model, Training(), signal, gram, until=until, rtol=1e-6, times=(1.0, 1e5))
+
+
+def test_results_do_not_depend_on_where_bursts_end(monkeypatch):
+    whole = run_three()
+    monkeypatch.setattr(flow, "BURST", 0)  # a step each
+    parts = run_three()
+    for name in ("ends", "at_times", "snapshots", "marks", "loss", "steps", "rejected", "status"):
+        one, other = getattr(whole, name), getattr(parts, name)
+        pairs = zip(one, other, strict=True) if isinstance(one, tuple) else [(one, other)]
+        assert all(np.array_equal(*pair, equal_nan=True) for pair in pairs), name
+
+
+def test_an_interrupt_ends_it_within_a_burst():
+    stop = threading.Event()
+    stop.set()
+    pair_flow.heed(stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_three()
+    finally:
+        pair_flow.heed(threading.Event())

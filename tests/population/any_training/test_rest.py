@@ -1,6 +1,7 @@
 """Where a trained state rests: what is left of the gradient is not rounding, and the flow says so in few steps."""
 
 import numpy as np
+import pytest
 
 from dynlab import Model, Training, ensemble
 from dynlab.population.any_training import gradient
@@ -31,3 +32,20 @@ def test_barlow_twins_comes_to_rest_in_the_steps_that_its_orbit_takes():
     assert (frame["status"] == "until").all()
     assert (frame["outcome"] == "both").all()
     assert (frame["steps"] + frame["rejected"] < 1000).all()
+
+
+@pytest.mark.parametrize("switched", [{"stop_gradient": "online"}, {"eta_head": 0.0, "normalisation": "scale"}])
+def test_a_head_that_does_not_move_leaves_what_is_learnt_without_one(switched):
+    """The views are exchangeable, and E = I: start by start the same as without head, to rest."""
+    fixed = ensemble(MODEL, 1000, seeds=24, training=Training(**switched), until=1e16)
+    bare = ensemble(MODEL, 1000, seeds=24, training=Training(head="none"), until=1e16)
+    assert list(fixed.frame["outcome"]) == list(bare.frame["outcome"])
+    assert (fixed.ends[2] == np.eye(2)).all()
+
+
+def test_three_neurons_come_to_rest():
+    """128 starts: every one learns both features, two neurons sharing one (L = 6 - 6 rho, rho = 2/3)."""
+    frame = ensemble(Model(activation="cubic", weak=0.3, neurons=3), 1000, seeds=128, until=1e16).frame
+    assert (frame["status"] == "until").all()
+    assert (frame["outcome"] == "both").all()
+    assert np.abs(frame["loss_end"] - 2.0).max() < 1e-6

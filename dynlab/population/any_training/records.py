@@ -1,0 +1,95 @@
+"""What the solver for any training hands from function to function: records of arrays, by the part that they play."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class System(NamedTuple):
+    """What is trained and how. kind: of activation. choice, numbers: see `dynlab.formulas.switched`."""
+
+    kind: int
+    m: int
+    features: int
+    par: Any
+    choice: Any
+    numbers: Any
+
+
+class Scratch(NamedTuple):
+    """Arrays of `switched_flow_rates.switched_rates`. Head matrices that no rule changes are
+    filled by the caller. corner: of `dynlab.formulas.sliding`."""
+
+    signal: Any
+    sides: Any
+    norm: Any
+    dot: Any
+    wedge: Any
+    eps: Any
+    goal: Any
+    goal_sides: Any
+    goal_norm: Any
+    head: Any
+    d_signal: Any
+    d_noise: Any
+    d_head: Any
+    corner: Any
+    work: Any
+
+
+class Weights(NamedTuple):
+    """Of the n coordinates: weights in the arc length, error floors, and 1 where errors count relative to the value."""
+
+    arc: Any
+    caps: Any
+    relative: Any
+
+
+class Limits(NamedTuple):
+    """Clock at the end, relative accuracy, largest number of steps and of rejected steps together."""
+
+    clock: float
+    rtol: float
+    most: int
+
+
+class Asked(NamedTuple):
+    """Clock readings (T,) to record, the states there (T, n), and room (P, n) for the states after the first P steps."""
+
+    times: Any
+    at_times: Any
+    trace: Any
+
+
+class Events(NamedTuple):
+    """Clock readings, -inf where never: learnt (K,), marks (3,) of the first and second feature learnt and of the head's
+    peak, snapshots (3, n) of the states there; peak (1,): the largest head entry."""
+
+    learnt: Any
+    marks: Any
+    snapshots: Any
+    peak: Any
+
+
+class Buffers(NamedTuple):
+    """What one trajectory is carried on by. control: see `solver.STEP_LENGTH`. rates (n,), jac (n, n) are by the arc;
+    rates_at, jac_at those of a step's end by time. Jacobians and `matrix` are kept as their columns. scratch of real
+    numbers; twin: coordinates, rates (n, TANGENT_ENTRIES) and scratch of numbers with tangents
+    (`dynlab.machine.tangents`)."""
+
+    control: Any
+    rates: Any
+    jac: Any
+    rates_at: Any
+    jac_at: Any
+    matrix: Any
+    order: Any
+    stages: Any
+    point: Any
+    new: Any
+    last: Any
+    normal: Any
+    floors: Any
+    noise: Any
+    scratch: Any
+    twin: Any
