@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from dynlab.command_line.options import (
     add_device,
+    add_hidden,
     add_model,
     add_output,
     add_switches,
@@ -111,6 +112,7 @@ def parser() -> Parser:
     quiet = "print nothing but errors and failed trajectories"
     add_model(p)
     p.option("--activation", names, metavar="NAME", action="append")
+    add_hidden(p)
     p.option("--dim", "dimension of a patch", "1000")
     p.option("--seeds", "number of random starts", "2000")
     p.option("--seed", "seed of the random starts", "0")

@@ -15,6 +15,7 @@ from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS,
 from dynlab.tools.checks import choice, integer
 
 MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
+HIDDEN_OPTIONS = ("hidden", "readout")
 NUMBERS = (
     "eta_head", "target_rate", "weight_decay", "head_decay", "decorrelation", "start_scale", "barlow_weight",
     "directpred_eps",
@@ -41,14 +42,15 @@ def add_model(p: Parser, defaults: Mapping[str, str] = MappingProxyType({})) -> 
 
 def models_of(given: Mapping[str, Any], names: Iterable[str]) -> tuple[Model, ...]:
     """The models of `MODEL_OPTIONS`, numbers as numbers, one for each activation named, each once."""
-    shapes = {name: given[name] for name in MODEL_OPTIONS}
+    shapes = {name: given[name] for name in (*MODEL_OPTIONS, *HIDDEN_OPTIONS) if name in given}
     return tuple(Model(activation=choice("activation", name, ACTIVATION_NAMES), **shapes) for name in dict.fromkeys(names))
 
 
 def start_of(given: Mapping[str, Any], model: Model, most_seeds: int) -> dict[str, int]:
     """dim, seeds and seed: where runs start, and how many do."""
+    rows = "hidden units" if model.layered else "neurons"
     return {
-        "dim": integer("dim", given["dim"], at_least=model.features + model.neurons, why="features + neurons"),
+        "dim": integer("dim", given["dim"], at_least=model.features + model.units, why=f"features + {rows}"),
         "seeds": integer("seeds", given["seeds"], at_least=1, at_most=most_seeds),
         "seed": integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
     }
@@ -58,6 +60,14 @@ def add_output(p: Parser) -> None:
     """Add --out, of a command that creates a folder of its own, and --no-plots."""
     p.option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")
+
+
+def add_hidden(p: Parser) -> None:
+    """Add `HIDDEN_OPTIONS` and --readout-rate: neurons that are two-layer networks. Values stay words."""
+    p.option("--hidden", "hidden units of each neuron, f_j = sum_h a_jh phi(w_h): relu and linear", "1")
+    rule = "own or shared units with a readout a that trains, or fixed (default: fixed for one unit, else own)"
+    p.option("--readout", rule, metavar="RULE")
+    p.option("--readout-rate", "learning rate of the readout in units of that of the weights", "1", "RATE")
 
 
 def add_device(p: Parser) -> None:
@@ -100,6 +110,7 @@ def training_of(given: dict) -> Training:
     """The Training of parsed options, numbers as numbers. With another objective than similarity the head and stop-gradient
     are "none" unless they are given otherwise than by default. SettingError names what is not allowed."""
     values = {name: given[name] for name in (*NAMES, *NUMBERS)}
+    values |= {"readout_rate": given["readout_rate"]} if "readout_rate" in given else {}
     values["vicreg_weights"] = tuple(number_of(word) for word in str(given["vicreg_weights"]).split(","))
     choice("head", values["head"], MATRIX_HEADS)
     if values["objective"] in OBJECTIVES[1:]:

@@ -41,14 +41,14 @@ def trajectory_figure(run: Trajectory) -> Figure:
     Phases are shaded where they have a meaning: with a head, for two neurons and two features.
     """
     headed = run.settings.get("head") != "none" and run.model.neurons > 1
-    windows = phase_windows(run) if headed and run.signal.shape[1:] == (2, 2) else {}
+    windows = phase_windows(run) if headed and run.answers.shape[1:] == (2, 2) else {}
     shown = shown_times([run])
     with style():
         figure = Picture(figsize=(PAGE_WIDTH, 4.8 if headed else 3.6), layout="constrained")
         heights = (1.0, 0.6, 0.6) if headed else (1.0, 0.6)
         panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
         draw_signals(panels[0], run, shown[1])
-        panels[0].set_ylabel(r"signals $|\langle w_j, v_l\rangle|$")
+        panels[0].set_ylabel(r"signals $|\langle w_j, v_l\rangle|$" if run.readout is None else "answers of outputs")
         if headed:
             draw_head(panels[1], run, shown[1])
             panels[1].set_ylabel("head $|E_{jr}|$")

@@ -82,7 +82,9 @@ def phases_figure(runs: Mapping[str, tuple[Trajectory, Trajectory]], starts: str
         inches = PAGE_WIDTH / len(runs) - 0.55  # of a time axis, about
         for column, (title, pair) in zip(grid.T, runs.items(), strict=True):
             _column(column, title, *pair, inches)
-        labels = ("signals, with head", "head entries", "signals, without head")
+        layered = any(pair[0].model.layered for pair in runs.values())
+        what = "answers" if layered else "signals"
+        labels = (f"{what}, with head", "head entries", f"{what}, without head")
         for row, label in zip(grid, labels, strict=True):
             for axes in row:
                 axes.set_ylabel(label)
@@ -117,10 +119,10 @@ def _column(column: Sequence[Axes], title: str, with_head: Trajectory, without: 
 
 
 def draw_signals(axes: Axes, run: Trajectory, end: float) -> None:
-    """|<w_j, v_l>| against time: a colour for each feature, a dash pattern for each neuron."""
+    """|<w_j, v_l>|, or what outputs answer, against time: a colour for each feature, a dash pattern for each neuron."""
     for (j, l), look in _signal_looks(run.model.neurons, run.model.features).items():
-        axes.plot(*_to_end(run, np.abs(run.signal[:, j, l]), end), **look)
-    _fit_height(axes, np.abs(run.signal))
+        axes.plot(*_to_end(run, np.abs(run.answers[:, j, l]), end), **look)
+    _fit_height(axes, np.abs(run.answers))
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
@@ -215,7 +217,7 @@ def shown_times(runs: Sequence[Trajectory]) -> tuple[float, float]:
     low, high = math.inf, 0.0
     for run in runs:
         n = len(run.time)
-        curves = np.abs(np.hstack([run.signal.reshape(n, -1), run.head.reshape(n, -1)]))
+        curves = np.abs(np.hstack([run.answers.reshape(n, -1), run.head.reshape(n, -1)]))
         moved = MOVED * np.ptp(curves, axis=0).max()
         started = run.time[(np.abs(curves - curves[0]) > moved).any(axis=1)]
         resting = run.time[(np.abs(curves - curves[-1]) > moved).any(axis=1)]
@@ -259,13 +261,19 @@ def line_handles(runs: Sequence[Trajectory]) -> list[Line2D]:
     neurons = max(run.model.neurons for run in runs)
     features = max(run.model.features for run in runs)
     signals, heads = _signal_looks(neurons, features), _head_looks(neurons, features)
+    layered = any(run.model.layered for run in runs)
     if crowded(neurons, features):
-        looks = {rf"$|\langle w_j, v_{l + 1}\rangle|$, all neurons": signals[0, l] for l in range(features)}
+        looks = {f"${_symbol(layered, 'j', l + 1)}$, all neurons": signals[0, l] for l in range(features)}
         looks |= {"$|E_{jr}|$, all entries": CROWD}
     else:
-        looks = {rf"$|\langle w_{j + 1}, v_{l + 1}\rangle|$": look for (j, l), look in signals.items()}
+        looks = {f"${_symbol(layered, j + 1, l + 1)}$": look for (j, l), look in signals.items()}
         looks |= {f"$|E_{{{j + 1}{r + 1}}}|$": look for (j, r), look in heads.items()}
     return [Line2D([], [], label=label, **look) for label, look in looks.items()]
+
+
+def _symbol(layered: bool, j: object, l: object) -> str:
+    """Neuron j's signal of feature l; with hidden units the odd part of output j's answer to it."""
+    return rf"|o_{{{j}{l}}}|" if layered else rf"|\langle w_{j}, v_{l}\rangle|"
 
 
 def phase_key(figure: Figure, names: Sequence[str], caption: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.ensembles import hidden
 from dynlab.machine.device import Device
 from dynlab.population import descent, invariants, moments
 from dynlab.population.any_training.flow import run_switched
@@ -62,12 +63,13 @@ class Ensemble:
         squared cosine passes 1/2), head's peak, bound and end, rank (effective rank of the outputs' correlations), loss,
         status.
     starts, ends : tuples of arrays
-        OrderParameters: signal (N, m, K), noise Gram matrices (N, m, m), heads (N, m, m).
+        OrderParameters: signal (N, m, K), noise Gram matrices (N, m, m), heads (N, m, m). With hidden units a row for each
+        of them in the first two, and the readouts (N, m, M).
     marks : (N, 3) array
         Times at which a neuron aligns with a first and with a second feature (T_1, T_3) and of the head's peak; nan where
         there was none.
     snapshots : tuple of arrays
-        The states there, arrays as `starts` with a second axis of 3.
+        The states there, arrays as `starts` with a second axis of 3; none with hidden units.
     """
 
     model: Model
@@ -160,7 +162,8 @@ def ensemble(
     """
     training = check_training(model, training, head, eta_head, method)
     rate = training.head_rate
-    dim = integer("dim", dim, at_least=model.features + model.neurons, why="features + neurons")
+    rows = "hidden units" if model.layered else "neurons"
+    dim = integer("dim", dim, at_least=model.features + model.units, why=f"features + {rows}")
     rtol = real("rtol", rtol, at_least=1e-12, at_most=1e-2)
     eta = real("eta", eta, above=0.0)
     seed = integer("seed", seed, at_least=0)
@@ -173,24 +176,30 @@ def ensemble(
     steps = descent.steps_until(end, eta) if method == "descent" else 0
 
     def task(some: np.ndarray) -> Any:
+        if model.layered:
+            return hidden.run_piece(model, training, dim, seed, some, end, rtol, settle)
         if method == "descent":
             starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
             return descent.run_descent(model, starts, head_rate=rate * eta, eta=eta, steps=steps)
         signal, gram = draw_starts(model, dim, seed, some, training.start_scale, many=len(numbers) >= MANY)
         return _flow(model, training, signal, gram, end, rtol, settle, at.where)
 
-    size = CHUNK if at.where == "cpu" else DEVICE_CHUNK
+    size = hidden.PIECE if model.layered else CHUNK if at.where == "cpu" else DEVICE_CHUNK
     workers = threads if at.where == "cpu" else 1
     pieces = _run(task, [numbers[i : i + size] for i in range(0, len(numbers), size)], workers, progress)
     parts = descent.collect(pieces) if method == "descent" else _collect(model, training, pieces)
+    told = {"readout_rate": training.readout_rate} if model.layered else {}
     settings = {"head": training.head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": training.eta_head}
-    settings |= {"until": float(end), "method": method}
+    settings |= {"until": float(end), "method": method} | told
     settings |= {"rtol": rtol} if method == "flow" else {"eta": eta, "head_rate": rate * eta}
     if not training.is_papers:
         settings["training"] = training.changed()
     if at.asked != "cpu":
         settings["device"] = at.words
-    frame = _frame(model, numbers, rate, parts, settle)
+    if model.layered:
+        frame = hidden.frame(model, training, numbers, parts, settle)
+    else:
+        frame = _frame(model, numbers, rate, parts, settle)
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
 
 
@@ -203,7 +212,7 @@ def start_numbers(model: Model, seeds: int | ArrayLike) -> np.ndarray:
         raise SettingError("seeds", seeds, allowed) from None
     if given.ndim == 0:
         count = integer("seeds", seeds, at_least=1)
-        state = model.neurons * (model.features + 2 * model.neurons)
+        state = model.units * (model.features + 2 * model.units)
         memory("seeds", seeds, 8.0 * count * STATES_KEPT * state, "states of so many starts")
         return np.arange(count)
     require(given.ndim == 1 and given.size > 0 and given.dtype.kind in "iuf", "seeds", seeds, allowed)
@@ -282,7 +291,9 @@ def _run(task: Callable, chunks: list, threads: int, progress: Callable[[int], o
 
 
 def _collect(model: Model, training: Training, pieces: list) -> dict:
-    """Arrays over all seeds from the pieces of `_flow`."""
+    """Arrays over all seeds from the pieces of `_flow`, or of `hidden.run_piece`."""
+    if model.layered:
+        return hidden.collect(model, pieces)
     if not closed_form(model, training):
         return _collect_switched(pieces)
     starts = np.concatenate([z for z, _, _ in pieces])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PAPER_HEADS = ("off-diagonal", "none")
 METHODS = ("flow", "descent")
+SOONER = 50.0  # by which a flow with hidden units ends earlier
 
 
 def check_training(model: Model, training: Training | None, head: str, eta_head: float, method: str) -> Training:
@@ -35,6 +36,11 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
             allowed = f"left out with training, whose {name} is {getattr(training, name)!r}"
             require(given in (default, getattr(training, name)), name, given, allowed)
     training.check_model(model)
+    if model.layered:
+        require(method == "flow", "method", method, '"flow" with hidden units')
+        flat = ACTIVATIONS[model.activation].degree == 1
+        why = "of degree 1 (relu, linear) for a flow with hidden units; population_gradient is exact for all"
+        require(flat, "activation", model.activation, why)
     require(method == "flow" or training.is_papers, "method", method, '"flow" with switches other than the paper\'s')
     return training
 
@@ -47,7 +53,7 @@ def closed_form(model: Model, training: Training) -> bool:
     """
     record = ACTIVATIONS[model.activation]
     most = 2 if record.odd and record.degree > 1 else 3
-    return training.is_papers and model.neurons <= most and model.features <= 3
+    return not model.layered and training.is_papers and model.neurons <= most and model.features <= 3
 
 
 def as_followed(model: Model, training: Training) -> Training:
@@ -64,6 +70,8 @@ def as_followed(model: Model, training: Training) -> Training:
 
 def own_horizon(model: Model, start: OrderParameters) -> float:
     """`scaling.horizon` of a Gaussian start with weights as large and signals as small as these."""
+    if model.layered:
+        return hidden_horizon(model, start.size())
     signal = (start.signal**2).mean()
     square = (start.signal**2).sum(1).mean() + np.diagonal(start.noise_gram).mean()
     return horizon(model, square / signal if signal > 0.0 else 1.0, square**0.5 if square > 0.0 else 1.0)
@@ -79,6 +87,17 @@ def checked_times(times: ArrayLike | None) -> np.ndarray:
     return values
 
 
+def hidden_horizon(model: Model, scale: float = 1.0) -> float:
+    """Default end of a flow with hidden units that does not come to rest before, weights being of size `scale`.
+
+    Of 2000 starts at the default settings 99 in 100 are at rest by then; some never rest
+    (`dynlab.population.hidden.solver`).
+    """
+    return horizon(model, 1.0, scale) / SOONER
+
+
 def default_end(model: Model, dim: float, method: str, eta: float, scale: float = 1.0) -> float:
     """End time where none is given; scale: of the random starts."""
+    if model.layered:
+        return hidden_horizon(model, scale)
     return descent.DEFAULT_STEPS * eta if method == "descent" else horizon(model, dim, scale)

@@ -1,6 +1,7 @@
 """The exact population loss and gradient, for dense weights and for order parameters.
 
-The formulas are in `dynlab.formulas.objective`; here they are compiled and given arrays.
+The formulas are in `dynlab.formulas.objective`, for neurons with hidden units in `dynlab.formulas.hidden_units`; here they
+are compiled and given arrays.
 """
 
 from __future__ import annotations
@@ -10,10 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dynlab.formulas import activations, components, expansions, masks, objective
+from dynlab.formulas import activations, components, expansions, hidden_units, masks, objective
 from dynlab.machine import jit
 from dynlab.machine.twofloat import TwoFloat, two_floats
-from dynlab.population.order_parameters import OrderParameters, check_head, check_weights
+from dynlab.population.order_parameters import (
+    OrderParameters,
+    check_head,
+    check_no_readout,
+    check_readout,
+    check_weights,
+    own_units,
+)
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.tools import show
 
@@ -28,6 +36,10 @@ jit.compile_module(activations)
 jit.compile_module(components, entries=())
 compiled = jit.compile_module(objective, entries=("gradient", "forces"))
 _forces = compiled.forces
+_hidden = jit.compile_module(hidden_units, entries=("hidden_forces",))
+for _function in vars(_hidden).values():
+    _function.targetoptions["_nrt"] = False  # nothing there allocates
+hidden_forces = _hidden.hidden_forces
 _extended_forces = FunctionType(objective.forces.__code__, {**vars(objective), "sqrt": TwoFloat.sqrt})
 
 CANCELLED = 1e-3  # where outputs cancel to less than this, they are evaluated again with twice the digits
@@ -63,21 +75,84 @@ def forces_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the 
     return _forces(kind, m, features, par, signal, side, norm, dot, wedge, eps, head, work, d_signal, d_noise, d_head)
 
 
-class Gradient(NamedTuple):
-    """Loss and gradient: loss, d_weights (m, d), d_head (m, m); it unpacks like a plain tuple of the three."""
-
+class _Parts(NamedTuple):
     loss: float
     d_weights: Array
     d_head: Array
 
+
+class Gradient(_Parts):
+    """Loss and gradient: loss, d_weights (m, d), d_head (m, m); it unpacks like a plain tuple of the three.
+
+    d_readout (m, M) is an attribute beside them: None where neurons have no hidden units.
+    """
+
+    d_readout: Array | None = None
+
     def __repr__(self) -> str:
-        sizes = [f"|{name}| {np.linalg.norm(part):.4g} <{part.shape[0]} x {part.shape[1]}>"
-                 for name, part in (("d_weights", self.d_weights), ("d_head", self.d_head))]  # fmt: skip
+        sizes = [f"|{name}| {np.linalg.norm(part):.4g} <{part.shape[0]} x {part.shape[1]}>" for name, part in self._named()]
         return show.line("Gradient", [f"loss {self.loss:.6g}", *sizes])
 
     def _repr_html_(self) -> str:
-        loss = show.table([("loss", self.loss)], (), "Gradient")
-        return loss + show.matrix_table(self.d_weights, "d_weights") + show.matrix_table(self.d_head, "d_head")
+        tables = [show.table([("loss", self.loss)], (), "Gradient")]
+        return "".join([*tables, *(show.matrix_table(part, name) for name, part in self._named())])
+
+    def _named(self) -> list[tuple[str, Array]]:
+        parts = [("d_weights", self.d_weights), ("d_head", self.d_head)]
+        return parts if self.d_readout is None else [*parts, ("d_readout", self.d_readout)]
+
+
+@jit.kernel
+def hidden_forces_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the types
+    kind, par, signal, geometry, readout, head, work, found
+):
+    """`hidden_units.hidden_forces` at a point, the half-line of each response being the sign of its signal."""
+    units, features = signal.shape
+    side = np.empty((units, features), np.int64)
+    for h in range(units):
+        for f in range(features):
+            side[h, f] = 1 if signal[h, f] > 0.0 else (-1 if signal[h, f] < 0.0 else 0)
+    return hidden_forces(kind, len(readout), units, features, par, signal, side, geometry, readout, head, work, found)
+
+
+class HiddenForces(NamedTuple):
+    """What `hidden_units.hidden_forces` fills: d_response (M, N), d_signal (M, K), d_noise (M, M), d_readout (m, M), d_head
+    (m, m)."""
+
+    d_response: Array
+    d_signal: Array
+    d_noise: Array
+    d_readout: Array
+    d_head: Array
+
+
+def hidden_workspace(model: Model) -> tuple:
+    """Scratch arrays for one thread's calls of `hidden_units.hidden_forces`."""
+    sizes = hidden_units.hidden_workspace_sizes(model.neurons, model.units, model.features)
+    return tuple(np.zeros(size) for size in sizes)
+
+
+def hidden_found(model: Model) -> HiddenForces:
+    """Empty arrays for `hidden_units.hidden_forces` to fill."""
+    m, units, features = model.neurons, model.units, model.features
+    shapes = (units, 2 * features), (units, features), (units, units), (m, units), (m, m)
+    return HiddenForces(*(np.zeros(shape) for shape in shapes))
+
+
+def _evaluate_hidden(
+    model: Model, signal: Array, norm: Array, dot: Array, wedge: Array, readout: Array, head: Array
+) -> tuple[float, HiddenForces]:
+    """Loss and forces where neurons have hidden units; the readout's are 0 where it is not in use."""
+    geometry = norm, dot, wedge, np.arctan2(wedge, -dot)
+    state = np.array(signal, order="C"), geometry, np.array(readout, order="C"), np.array(head, order="C")
+    found = hidden_found(model)
+    loss = hidden_forces_kernel(
+        activation_kind(model), parameter_vector(model), *state, hidden_workspace(model), tuple(found)
+    )
+    if not np.isfinite(loss) or not all(np.isfinite(part).all() for part in found):
+        raise ValueError("an output has zero variance (or overflows): its normalisation is undefined")
+    found.d_readout[~own_units(model)] = 0.0
+    return loss, found
 
 
 def _evaluate(
@@ -174,7 +249,9 @@ def noise_geometry(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return norm, noise @ noise.T, wedge
 
 
-def population_gradient(model: Model, weights: ArrayLike, head: ArrayLike | None) -> tuple[float, Array, Array]:
+def population_gradient(
+    model: Model, weights: ArrayLike, head: ArrayLike | None, readout: ArrayLike | None = None
+) -> Gradient:
     """Exact loss and gradient over the population for dense weights.
 
     Parameters
@@ -182,13 +259,18 @@ def population_gradient(model: Model, weights: ArrayLike, head: ArrayLike | None
     model : Model
     weights : (m, d) array, d >= K; its first K axes are the features v_1..v_K, the others carry noise only.
     head : (m, m) array with unit diagonal; online output F = head @ f.
+    readout : (m, M) array a, where neurons have hidden units: f_j = sum_h a_jh phi of unit h. Rows of `weights` are then the
+        M = neurons * hidden units, unit h of neuron j being row j * hidden + h; a is 0 outside a neuron's own units unless
+        the model's readout is "shared".
 
     Returns
     -------
+    Gradient, of three parts and the attribute d_readout (m, M), None without hidden units:
     loss : float, sum_j (2 - 2 rho_j), 0 <= loss <= 4 m (equation in `dynlab.formulas.objective`)
     d_weights : (m, d), gradient through view 1 only (stop-gradient on the target)
     d_head : (m, m), zero diagonal
 
+    d_readout is 0 where the readout is not in use, and the derivative at the given a even if that is "fixed".
     Raises ValueError for shapes that do not fit, values not finite, a head without unit diagonal, and where
     an output has zero variance. Cost: O(m^2 d) for the Gram matrix, then independent of d.
 
@@ -199,6 +281,13 @@ def population_gradient(model: Model, weights: ArrayLike, head: ArrayLike | None
     head = check_head(head, model.neurons)
     signal, noise = weights[:, : model.features], weights[:, model.features :]
     norm, dot, wedge = noise_geometry(noise)
+    if model.layered:
+        matrix_a = check_readout(model, readout)
+        loss, found = _evaluate_hidden(model, signal, norm, dot, wedge, matrix_a, head)
+        result = Gradient(loss, np.hstack([found.d_signal, noise_gradient(noise, norm, found.d_noise)]), found.d_head)
+        result.d_readout = found.d_readout
+        return result
+    check_no_readout(readout)
     loss, d_signal, forces, d_head = _evaluate(model, signal, norm, dot, wedge, head)
     return Gradient(loss, np.hstack([d_signal, noise_gradient(noise, norm, forces)]), d_head)
 

@@ -39,6 +39,7 @@ import numpy as np
 
 from dynlab.formulas import activations, expansions, masks
 from dynlab.settings.activation_records import ACTIVATIONS
+from dynlab.settings.model import without_hidden
 
 if TYPE_CHECKING:
     from dynlab.settings.model import Model
@@ -83,6 +84,12 @@ def noise_means_and_covariances(model: Model, gram: Array) -> tuple[Array, Array
 
 def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Array]:
     """Return (Var, Cov), each (..., m, m), of the outputs without head, for signal (..., m, K), noise Gram (..., m, m)."""
+    without_hidden(model, "moments of outputs without a readout (see dynlab.population.hidden.moments)")
+    return unit_moments(model, signal, gram)
+
+
+def unit_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Array]:
+    """`output_moments` of what rows of weights answer by themselves, neurons or hidden units."""
     record = ACTIVATIONS[model.activation]
     u = np.asarray(model.strengths) * signal
     if record.odd:
@@ -143,6 +150,7 @@ def carried(model: Model, signal: Array, gram: Array) -> Array:
     For signal (..., m, K), noise Gram (..., m, m); defined and derived in the module's head. 0 for an output without
     variance; nan for a state that is not finite.
     """
+    without_hidden(model, "shares of outputs without a readout (see dynlab.population.hidden.moments)")
     record = ACTIVATIONS[model.activation]
     signal, gram = _unit(signal, gram)
     answers = np.abs(np.asarray(model.strengths) * signal) ** record.degree

@@ -54,6 +54,8 @@ class OrderParameters:
         <w~_j, w~_r>, in units of the weights squared; the noise's standard deviation is in the model, not here.
     head : (m, m) array
         E (None: the identity). Only heads with unit diagonal can start a run of the paper's training.
+    readout : (m, M) array, optional
+        a, where neurons have hidden units: then signal is (M, K) and noise_gram (M, M), a row for each of the M units.
 
     Raises ValueError for shapes that do not fit, values that are not finite, a Gram matrix that is not symmetric and
     positive semidefinite (to rounding).
@@ -62,14 +64,23 @@ class OrderParameters:
     signal: np.ndarray
     noise_gram: np.ndarray
     head: np.ndarray = None  # type: ignore[assignment]  # None stands for the identity; always an array afterwards
+    readout: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         signal = np.array(self.signal, dtype=np.float64)
         if signal.ndim != 2 or 0 in signal.shape:
             raise ValueError(f"signal: shape {signal.shape}, must be (neurons, features)")
-        neurons = signal.shape[0]
+        units = neurons = signal.shape[0]
+        if self.readout is not None:
+            readout = np.array(self.readout, dtype=np.float64)
+            if readout.ndim != 2 or readout.shape[1] != units or not len(readout):
+                raise ValueError(
+                    f"readout: shape {readout.shape}, must be (neurons, {units}), a column for each row of signal"
+                )
+            object.__setattr__(self, "readout", matrix("readout", readout, readout.shape))
+            neurons = len(readout)
         object.__setattr__(self, "signal", matrix("signal", signal, signal.shape))
-        object.__setattr__(self, "noise_gram", matrix("noise_gram", self.noise_gram, (neurons, neurons)))
+        object.__setattr__(self, "noise_gram", matrix("noise_gram", self.noise_gram, (units, units)))
         head = np.eye(neurons) if self.head is None else self.head
         object.__setattr__(self, "head", matrix("head", head, (neurons, neurons)))
         gram = self.noise_gram
@@ -78,38 +89,53 @@ class OrderParameters:
         if (np.diagonal(gram) < 0).any() or (np.abs(gram - gram.T) > slack).any():
             raise ValueError("noise_gram: must be symmetric with non-negative diagonal")
         unit = np.where(size > 0, size, 1.0)
-        if np.linalg.eigvalsh(gram / np.outer(unit, unit)).min() < -1e-12 * neurons:
+        if np.linalg.eigvalsh(gram / np.outer(unit, unit)).min() < -1e-12 * units:
             raise ValueError("noise_gram: must be positive semidefinite")
 
     def __repr__(self) -> str:
         (m, k), off = self.signal.shape, np.linalg.norm(self.head - np.eye(len(self.head)))
+        units = "" if self.readout is None else f"{len(self.readout)} neurons of "
+        m = f"{m} hidden units" if units else f"{m} neurons"
         sizes = f"largest signal {np.abs(self.signal).max():.4g}, largest noise {np.sqrt(self.noise_gram.max()):.4g}"
-        return f"OrderParameters({m} neurons, {k} features: {sizes}, |head - I| {off:.4g})"
+        return f"OrderParameters({units}{m}, {k} features: {sizes}, |head - I| {off:.4g})"
 
     def _repr_html_(self) -> str:
         parts = {"signal: neurons by features": self.signal, "noise Gram matrix": self.noise_gram, "head": self.head}
+        if self.readout is not None:
+            parts |= {"readout: neurons by hidden units": self.readout}
         return "".join(show.matrix_table(values, caption) for caption, values in parts.items())
 
+    def size(self) -> float:
+        """Root mean square over rows of |w|."""
+        return float(np.sqrt(((self.signal**2).sum(1) + np.diagonal(self.noise_gram)).mean()))
+
     @classmethod
-    def from_weights(cls, model: Model, weights: ArrayLike, head: ArrayLike | None = None) -> OrderParameters:
-        """The state of dense weights (m, d), d >= K, whose first K axes are the features; ValueError for other shapes."""
+    def from_weights(
+        cls, model: Model, weights: ArrayLike, head: ArrayLike | None = None, readout: ArrayLike | None = None
+    ) -> OrderParameters:
+        """The state of dense weights (m, d), d >= K, whose first K axes are the features; ValueError for other shapes.
+
+        With hidden units: weights (M, d), row j * hidden + h for unit h of neuron j, and their readout (m, M).
+        """
         weights = check_weights(model, weights)
         noise = weights[:, model.features :]
         matrix_e = np.eye(model.neurons) if head is None else np.asarray(head)
-        return cls(weights[:, : model.features], noise @ noise.T, matrix_e)
+        matrix_a = check_readout(model, readout) if model.layered else None
+        return cls(weights[:, : model.features], noise @ noise.T, matrix_e, matrix_a)
 
     @classmethod
     def sample(cls, model: Model, dim: int, rng: np.random.Generator | int, scale: float = 1.0) -> OrderParameters:
         """A random start w_j ~ N(0, scale^2 I/dim), E = I, drawn by `rng`; dim = 10**12 costs what dim = 10 costs.
 
-        dim must be at least K + m, so that the noise parts are linearly independent. rng : a numpy.random.Generator, or an
-        integer >= 0, which seeds one. scale > 0. SettingError for other values.
+        With hidden units, then a_jh ~ N(0, 1/H), H the units that a neuron sums over. dim must be at least K + M, so that
+        the noise parts are linearly independent. rng : a numpy.random.Generator, or an integer >= 0, which seeds one. scale
+        > 0. SettingError for other values.
         """
-        least = model.features + model.neurons
-        dim = integer("dim", dim, at_least=least, why="features + neurons")
-        return cls(
-            *draw_order_parameters(model, dim, generator(rng), real("scale", scale, above=0.0)), np.eye(model.neurons)
-        )
+        least = model.features + model.units
+        dim = integer("dim", dim, at_least=least, why="features + hidden units" if model.layered else "features + neurons")
+        rng = generator(rng)
+        signal, gram = draw_order_parameters(model, dim, rng, real("scale", scale, above=0.0))
+        return cls(signal, gram, np.eye(model.neurons), draw_readout(model, rng) if model.layered else None)
 
 
 def generator(rng: object) -> np.random.Generator:
@@ -125,8 +151,11 @@ def generator(rng: object) -> np.random.Generator:
 def draw_order_parameters(
     model: Model, dim: int, rng: np.random.Generator, scale: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Signal (m, K) and noise Gram matrix (m, m) of a random start, without the checks of `OrderParameters`."""
-    m, features = model.neurons, model.features
+    """Signal (M, K) and noise Gram matrix (M, M) of a random start, without the checks of `OrderParameters`.
+
+    M = m where neurons have no hidden units.
+    """
+    m, features = model.units, model.features
     memory("neurons", m, 8.0 * m * (4.0 * m + features), "a state of so many")
     scale = scale / np.sqrt(float(dim))
     signal = rng.standard_normal((m, features)) * scale
@@ -137,11 +166,42 @@ def draw_order_parameters(
     return signal, (gram + gram.T) / 2
 
 
+def own_units(model: Model) -> np.ndarray:
+    """Which entries (m, M) of the readout are in use: those of a neuron's own units, or all if they are shared."""
+    if model.readout == "shared":
+        return np.ones((model.neurons, model.units), dtype=bool)
+    return np.kron(np.eye(model.neurons), np.ones(model.hidden)) > 0.0
+
+
+def draw_readout(model: Model, rng: np.random.Generator) -> np.ndarray:
+    """Readout (m, M) of a random start: N(0, 1/H) where it is in use, H being how many units a neuron sums over."""
+    used = own_units(model)
+    return np.where(used, rng.standard_normal(used.shape) / np.sqrt(used[0].sum()), 0.0)
+
+
+def check_readout(model: Model, readout: ArrayLike | None) -> np.ndarray:
+    """Return `readout` as a read-only (m, M) float64 array; ValueError unless it is 0 where units are not a neuron's own."""
+    if readout is None:
+        raise ValueError(f"readout: missing, must be {(model.neurons, model.units)} for a model with hidden units")
+    values = matrix("readout", readout, (model.neurons, model.units))
+    if values[~own_units(model)].any():
+        raise ValueError(
+            'readout: joins a neuron to units of another, which must be 0 unless the model\'s readout is "shared"'
+        )
+    return values
+
+
+def check_no_readout(readout: ArrayLike | None) -> None:
+    """ValueError if a readout is given for a model without hidden units."""
+    if readout is not None:
+        raise ValueError("readout: given, but the model's neurons have no hidden units (Model(hidden=..., readout=...))")
+
+
 def check_weights(model: Model, weights: ArrayLike) -> np.ndarray:
-    """Return `weights` as (m, d) float64; ValueError unless m = model.neurons, d >= model.features and finite."""
+    """Return `weights` as (M, d) float64; ValueError unless M = model.units, d >= model.features and finite."""
     weights = np.asarray(weights, dtype=np.float64)
-    if weights.ndim != 2 or weights.shape[0] != model.neurons or weights.shape[1] < model.features:
-        raise ValueError(f"weights: shape {weights.shape}, must be ({model.neurons}, d) with d >= {model.features}")
+    if weights.ndim != 2 or weights.shape[0] != model.units or weights.shape[1] < model.features:
+        raise ValueError(f"weights: shape {weights.shape}, must be ({model.units}, d) with d >= {model.features}")
     if not np.isfinite(weights).all():
         raise ValueError("weights: hold nan or infinity, must be finite")
     return weights

@@ -12,6 +12,7 @@ from dynlab.population.any_training import gradient
 from dynlab.population.any_training.flow import run_switched
 from dynlab.population.choices import as_followed, check_training, checked_times, closed_form, own_horizon
 from dynlab.population.flow_device import of_flow
+from dynlab.population.hidden import trajectory as hidden
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.pair import flow
 from dynlab.population.scaling import check_start
@@ -77,6 +78,9 @@ def simulate(
         times[-1] = end  # the same number, rounded to the digits that the times have
     require(bool((times[-1:] <= end).all() and (times[-2:-1] < end).all()), "times", times, f"at most until = {end:g}")
     settings |= {"until": end, "rtol": rtol}
+    if model.layered:
+        settings |= {"readout_rate": training.readout_rate}
+        return hidden.follow(model, training, start, end, until is None, rtol, times, settings)
     if not closed_form(model, training):
         if not training.is_papers:
             settings["training"] = training.changed()

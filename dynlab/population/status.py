@@ -34,7 +34,8 @@ ENDINGS = (
     ),
     Ending(
         VANISHED, "vanished", True,
-        "A neuron has no length left, so its output cannot be normalised: take less weight decay to keep it.",
+        "A neuron has no length left, so its output cannot be normalised: take less weight decay to keep it, or, with "
+        "hidden units, a slower head.",
     ),
     Ending(
         SINGULAR, "singular", True,

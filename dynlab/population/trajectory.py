@@ -60,6 +60,8 @@ class Trajectory:
         which has a sentence of remedy for each.
     steps, rejected : int
         Accepted and rejected steps of the solver.
+    readout : (n, m, M) array, optional
+        a, where neurons have hidden units; signal and noise_gram then have a row for each of the M units.
     """
 
     model: Model
@@ -73,10 +75,13 @@ class Trajectory:
     status: str
     steps: int
     rejected: int
+    readout: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        m, k, n = self.model.neurons, self.model.features, len(self.time)
-        shapes = {"time": (n,), "signal": (n, m, k), "noise_gram": (n, m, m), "head": (n, m, m), "loss": (n,)}
+        m, k, n, rows = self.model.neurons, self.model.features, len(self.time), self.model.units
+        shapes = {"time": (n,), "signal": (n, rows, k), "noise_gram": (n, rows, rows), "head": (n, m, m), "loss": (n,)}
+        if self.model.layered:
+            shapes["readout"] = (n, m, rows)
         if isinstance(self.loss, partial):
             object.__setattr__(self, "_later", vars(self).pop("loss"))
             del shapes["loss"]
@@ -154,12 +159,13 @@ class Trajectory:
         """The order parameters at the last time."""
         from dynlab.population.order_parameters import OrderParameters
 
-        return OrderParameters(self.signal[-1], self.noise_gram[-1], self.head[-1])
+        readout = None if self.readout is None else self.readout[-1]
+        return OrderParameters(self.signal[-1], self.noise_gram[-1], self.head[-1], readout)
 
     @property
     def frame(self) -> pd.DataFrame:
         """One row a time: time, loss, signal_j_l, noise_j_r (j <= r), head_j_r (j != r, and j = r where the
-        head's rule trains or makes the diagonal); neurons from 1."""
+        head's rule trains or makes the diagonal), with hidden units readout_j_h; neurons and units from 1."""
         import pandas as pd
 
         columns = {"time": self.time, "loss": self.loss}
@@ -223,12 +229,15 @@ def _ratio_as_now(settings: dict, path: str | os.PathLike[str]) -> None:
 
 def _columns(model: Model, settings: dict) -> list[tuple[str, str, list[tuple[int, int]]]]:
     """The arrays that become columns: attribute, name of the columns, index pairs."""
-    neurons, features = range(model.neurons), range(model.features)
-    return [
-        ("signal", "signal", [(j, l) for j in neurons for l in features]),
-        ("noise_gram", "noise", [(j, r) for j in neurons for r in neurons if j <= r]),
+    neurons, features, units = range(model.neurons), range(model.features), range(model.units)
+    columns = [
+        ("signal", "signal", [(j, l) for j in units for l in features]),
+        ("noise_gram", "noise", [(j, r) for j in units for r in units if j <= r]),
         ("head", "head", [(j, r) for j in neurons for r in neurons if j != r or _free_diagonal(settings)]),
     ]
+    if model.layered:
+        columns.append(("readout", "readout", [(j, h) for j in neurons for h in units]))
+    return columns
 
 
 def _free_diagonal(settings: dict) -> bool:
@@ -240,10 +249,12 @@ def _arrays(model: Model, settings: dict, columns: dict[str, np.ndarray]) -> dic
     """The arrays that the columns of `Trajectory.frame` came from."""
     n, m = len(columns["time"]), model.neurons
     arrays = {
-        "signal": np.empty((n, m, model.features)),
-        "noise_gram": np.empty((n, m, m)),
+        "signal": np.empty((n, model.units, model.features)),
+        "noise_gram": np.empty((n, model.units, model.units)),
         "head": np.tile(np.eye(m), (n, 1, 1)),
     }
+    if model.layered:
+        arrays["readout"] = np.empty((n, m, model.units))
     for array, name, members in _columns(model, settings):
         for j, r in members:
             arrays[array][:, j, r] = columns[f"{name}_{j + 1}_{r + 1}"]

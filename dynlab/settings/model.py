@@ -12,6 +12,12 @@ from dynlab.tools.checks import SettingError, choice, integer, real, require
 # What commands offer; a script may have registered more.
 ACTIVATION_NAMES = ("relu", "cubic", "relu3", "linear")
 MASKS = ("half", "independent")
+READOUTS = ("own", "shared", "fixed")
+
+
+def without_hidden(model: Model, what: str) -> None:
+    """SettingError if the model's neurons have hidden units, which `what` does not have a form for."""
+    require(not model.layered, "hidden", model.hidden, f"1 with a fixed readout for {what}")
 
 
 class _Default(float):
@@ -46,6 +52,12 @@ class Model:
     strengths : sequence of float, optional
         All K >= 1 strengths, positive and non-increasing, instead of `strong` and `weak`, which are then the
         first and the last of them. Always a tuple afterwards.
+    hidden : int
+        Hidden units H >= 1 of each neuron: f_j(X) = sum_h a_jh sum_p phi(<w_h, X_p>), the neuron being the output of a
+        two-layer network. 1 with a fixed readout is the encoder of the paper, f_j = phi of one neuron.
+    readout : str, optional
+        "own": a trains, and each neuron sums over its own H units; "shared": a trains, and each sums over all neurons * H;
+        "fixed": own units, and a stays what it is drawn as (1 if hidden is 1). None: "fixed" for hidden 1, else "own".
 
     Raises
     ------
@@ -62,12 +74,16 @@ class Model:
     neurons: int = 2
     mask: str = "half"
     strengths: tuple[float, ...] | None = None
+    hidden: int = 1
+    readout: str | None = None
 
     def __post_init__(self) -> None:
         strengths = self._strengths()
         patches = integer("patches", self.patches, at_least=2)
         mask = choice("mask", self.mask, MASKS)
         require(mask != "half" or patches % 2 == 0, "patches", self.patches, 'even for mask "half"')
+        hidden = integer("hidden", self.hidden, at_least=1)
+        readout = ("fixed" if hidden == 1 else "own") if self.readout is None else self.readout
         carriers = integer("feature_patches", self.feature_patches, at_least=1, at_most=patches - 1, why="patches - 1")
         values = {
             "strong": strengths[0],
@@ -79,6 +95,8 @@ class Model:
             "neurons": integer("neurons", self.neurons, at_least=1),
             "mask": mask,
             "strengths": strengths,
+            "hidden": hidden,
+            "readout": choice("readout", readout, READOUTS),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -92,12 +110,23 @@ class Model:
 
     def _implied(self) -> tuple[str, ...]:
         """The settings that others say already."""
-        return ("strengths",) if self.features == 2 else ("strong", "weak")
+        usual = ("readout",) if self.readout == ("fixed" if self.hidden == 1 else "own") else ()
+        return (*usual, *(("strengths",) if self.features == 2 else ("strong", "weak")))
 
     @property
     def features(self) -> int:
         """Number K of features."""
         return len(self.strengths)  # type: ignore[arg-type]  # a tuple since `__post_init__`
+
+    @property
+    def units(self) -> int:
+        """Number M of hidden units of all neurons together; unit h of neuron j is row j * hidden + h of the weights."""
+        return self.neurons * self.hidden
+
+    @property
+    def layered(self) -> bool:
+        """Whether the neurons are two-layer networks, rather than the paper's phi of one neuron each."""
+        return self.hidden > 1 or self.readout != "fixed"
 
     def _strengths(self) -> tuple[float, ...]:
         if self.strengths is None:

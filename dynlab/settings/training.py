@@ -85,6 +85,8 @@ class Training:
         (`dynlab.formulas.sliding`).
     directpred_eps : float
         eps of DirectPred and DirectCopy, >= 0 (default 0.1).
+    readout_rate : float
+        > 0; learning rate of the readout of hidden units (`Model(hidden=...)`) in units of that of the weights.
 
     Raises
     ------
@@ -108,6 +110,7 @@ class Training:
     barlow_weight: float = 0.0051
     vicreg_weights: tuple[float, float, float] = (25.0, 25.0, 1.0)
     directpred_eps: float = 0.1
+    readout_rate: float = 1.0
 
     def __post_init__(self) -> None:
         weights = self.vicreg_weights
@@ -122,6 +125,7 @@ class Training:
             "normalisation": choice("normalisation", self.normalisation, NORMALISATIONS),
             "objective": choice("objective", self.objective, OBJECTIVES),
             "start_scale": real("start_scale", self.start_scale, above=0.0),
+            "readout_rate": real("readout_rate", self.readout_rate, above=0.0),
             "vicreg_weights": tuple(real("vicreg_weights", w, at_least=0.0) for w in weights),
         }
         values["symmetric"] = truth("symmetric", self.symmetric)
@@ -174,7 +178,7 @@ class Training:
     @property
     def is_papers(self) -> bool:
         """Whether this is the setting of the paper, for which there are closed forms and a solver of their own."""
-        free = {"head", "eta_head", "symmetric", "start_scale"}
+        free = {"head", "eta_head", "symmetric", "start_scale", "readout_rate"}
         return self.head in ("none", "off-diagonal") and self.changed().keys() <= free
 
     def changed(self) -> dict:
@@ -187,6 +191,14 @@ class Training:
         closed = self.normalisation != "length" or model.noise == 0.0
         why = "of the outputs has a closed form only without noise (Model(noise=0)): use another"
         require(closed, "normalisation", self.normalisation, f'"batch", "scale" or "none"; unit length {why}')
+        if model.layered:
+            changed = ", ".join(
+                sorted(self.changed().keys() - {"head", "eta_head", "readout_rate", "start_scale", "symmetric"})
+            )
+            allowed = "the paper's training (head none or off-diagonal) where neurons have hidden units"
+            require(self.is_papers, "training", changed or f"head {self.head}", allowed)
+        else:
+            require(self.readout_rate == 1.0, "readout_rate", self.readout_rate, "left out for a model without hidden units")
         if self.head_matrix is not None:
             m = model.neurons
             require(len(self.head_matrix) == m, "head_matrix", f"of {len(self.head_matrix)} rows", f"{m} by {m}")

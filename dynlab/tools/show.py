@@ -16,7 +16,15 @@ from typing import Any
 LONGEST = 118  # characters of a line
 WORD = 40  # characters of a value within a line
 FEW = 4  # numbers of an array that are written out
-OTHERS = ("neurons", "noise", "patches", "feature_patches", "mask")  # a caption names them where they are not the defaults
+OTHERS = (
+    "neurons",
+    "hidden",
+    "readout",
+    "noise",
+    "patches",
+    "feature_patches",
+    "mask",
+)  # a caption names them where they are not the defaults
 
 
 def brief(value: Any) -> str:

@@ -18,6 +18,7 @@ from tests.architecture import imports
 
 # module: (file of tests, how it is reached from there). What no test names is listed here.
 _CLAIM = ("claims/test_claims.py", "what the claim rests on; commands/test_theorem.py runs all claims by the command")
+_HIDDEN = ("population/hidden/test_flow.py", "flows with hidden units: SciPy, conserved quantities, rest")
 _KERNEL = ("images/cuda/test_simulator.py", "kernel by kernel, in numba's simulator, against its twin on the CPU")
 THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.claims.acceleration": _CLAIM,
@@ -32,10 +33,16 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.command_line.pictures": ("commands/test_pretrain.py", "the commands on pictures"),
     "dynlab.drawing.objects": ("drawing/test_plots.py", "the plot() of every object"),
     "dynlab.drawing.phase_map": ("drawing/test_legibility.py", "plot() of a phase map"),
+    "dynlab.ensembles.hidden": _HIDDEN,
     "dynlab.explanation.shares": ("explanation/test_runs.py", "explain on runs of the theory"),
     "dynlab.explanation.story": ("explanation/test_runs.py", "explain on runs of the theory"),
     "dynlab.formulas.components": ("population/gradient/test_fifty_digits.py", "gradients near zeros, against 50 digits"),
+    "dynlab.formulas.dopri5": _HIDDEN,
     "dynlab.formulas.expansions": ("formulas/test_pair.py", "second moments at angles where they cancel, against 50 digits"),
+    "dynlab.formulas.hidden_units": (
+        "population/hidden/test_gradient.py",
+        "gradients with hidden units, against 200 digits",
+    ),
     "dynlab.formulas.sliding": ("population/any_training/test_sliding.py", "against projections and smoothed hinges"),
     "dynlab.formulas.switched_flow_rates": ("population/any_training/test_flow.py", "flows against SciPy on dense weights"),
     "dynlab.images.cuda.augment": _KERNEL,
@@ -60,6 +67,13 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.population.pair.at_rest": ("population/pair/test_events.py", "stationary ends of the flow"),
     "dynlab.population.pair.events": ("population/pair/test_events.py", "times of events, between steps"),
     "dynlab.population.pair.kinks": ("population/pair/test_relu.py", "signals that reach 0, stay, and are let go"),
+    "dynlab.population.hidden.kinks": _HIDDEN,
+    "dynlab.population.hidden.measures": _HIDDEN,
+    "dynlab.population.hidden.rates": _HIDDEN,
+    "dynlab.population.hidden.solver": _HIDDEN,
+    "dynlab.population.hidden.stabilised": _HIDDEN,
+    "dynlab.population.hidden.trajectory": _HIDDEN,
+    "dynlab.population.hidden.vanishing": _HIDDEN,
     "dynlab.population.flow_device": ("commands/test_doctor.py", "--device of the commands of the flow"),
     "dynlab.reports.ablations": ("ensembles/test_ablations.py", "the command's table"),
     "dynlab.reports.samples": ("samples/test_commands.py", "what run --method sgd and compare print"),

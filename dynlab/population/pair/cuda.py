@@ -187,6 +187,8 @@ def missing(model, training, method: str = "flow") -> str | None:
     """What keeps an ensemble from running on a device, in words; None where nothing does."""
     if method != "flow":
         return f'method "{method}" of ensembles has no kernel'
+    if model.layered:
+        return "neurons with hidden units have no kernel"
     if layout_of(model) != flow_rates.PAIR or ACTIVATIONS[model.activation].kind not in BY_KIND:
         return f"kernels are for two neurons and two features, relu, cubic or relu3 (here: {model.activation})"
     if not closed_form(model, training):

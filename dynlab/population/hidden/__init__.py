@@ -1,0 +1,1 @@
+"""Neurons with hidden units: every output a two-layer network, on the exact population gradient."""

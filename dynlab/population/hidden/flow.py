@@ -1,0 +1,158 @@
+"""The gradient flow of neurons with hidden units: compiled kernel and its Python interface.
+
+`run_hidden` takes any number of starts and returns plain arrays; `dynlab.ensembles` makes frames of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynlab.formulas import dopri5
+from dynlab.machine import jit
+from dynlab.population.descent import noise_rows
+from dynlab.population.gradient import activation_kind, hidden_found, hidden_workspace, parameter_vector
+from dynlab.population.hidden import kinks, measures, rates, solver, stabilised, vanishing
+from dynlab.population.order_parameters import OrderParameters, own_units
+
+if TYPE_CHECKING:
+    from dynlab.settings.model import Model
+    from dynlab.tools.types import Array
+
+MAX_STEPS = 200_000
+NO_TIMES = np.zeros(0)
+EVENTS = ("head_peak", "time_peak", "time", "drift", "loss")
+
+_parts = [jit.compile_module(part) for part in (rates, kinks, measures, vanishing, stabilised, solver)]
+_steps, _solver = _parts[-2:]
+# Nothing in these modules allocates, so arrays need no reference counts.
+for _part in _parts:
+    for _function in vars(_part).values():
+        _function.targetoptions["_nrt"] = False
+# Called from one place, and inlined before they are compiled: else the forces are optimised again at every level of calls.
+for _function in (
+    _steps.chebyshev_step, _steps.spectral_radius, _solver.explicit_step, _solver.attempt, _solver.begin, _solver.arrive,
+    _solver.follow,
+):  # fmt: skip
+    _function.targetoptions["inline"] = "always"
+_follow = _solver.follow
+
+
+@dataclass(frozen=True)
+class HiddenResult:
+    """Plain arrays for N trajectories.
+
+    ends: signal (N, M, K), noise Gram (N, M, M), readout (N, m, M), head (N, m, m); at_times: the same with an axis of T
+    times after the first; learnt (N, K): when a feature was first carried, nan for never; head_peak, time_peak, time, drift,
+    loss (N,); steps, rejected, status (N,), a code of `population.status`. trace: time (P,) and states of the last
+    trajectory after each step.
+    """
+
+    ends: tuple[Array, ...]
+    at_times: tuple[Array, ...]
+    learnt: Array
+    head_peak: Array
+    time_peak: Array
+    time: Array
+    drift: Array
+    loss: Array
+    steps: Array
+    rejected: Array
+    status: Array
+    trace: tuple[Array, ...]
+
+
+def encode(model: Model, starts: list[OrderParameters]) -> tuple[Array, Array]:
+    """State vectors (N, n) of `solver` and sides (N, M K) of the signals."""
+    rows = [
+        np.concatenate([s.signal.ravel(), noise_rows(s.noise_gram).ravel(), np.ravel(s.readout), s.head.ravel()])
+        for s in starts
+    ]
+    y = np.array(rows)
+    return y, np.sign(y[:, : model.units * model.features]).astype(np.int64)
+
+
+def decode(model: Model, y: Array) -> tuple[Array, Array, Array, Array]:
+    """signal (..., M, K), noise Gram (..., M, M), readout (..., m, M), head (..., m, m) of state vectors (..., n)."""
+    m, units, features = model.neurons, model.units, model.features
+    cuts = np.cumsum([units * features, units * units, m * units])
+    parts = np.split(y, cuts, axis=-1)
+    shapes = (units, features), (units, units), (m, units), (m, m)
+    signal, rows, readout, head = (part.reshape(*y.shape[:-1], *shape) for part, shape in zip(parts, shapes, strict=True))
+    head = np.array(head)
+    head[..., np.arange(m), np.arange(m)] = 1.0
+    return signal, rows @ np.swapaxes(rows, -1, -2), readout, head
+
+
+def _table() -> tuple[Array, ...]:
+    """A (7, 7), error weights (7,), the interpolant's (7,), and those of Hermite's cubic: none but the ends' velocities."""
+    a = np.zeros((7, 7))
+    for i, row in enumerate(dopri5.A):
+        a[i, : len(row)] = row
+    return a, np.array(dopri5.ERROR), np.array(dopri5.DENSE), np.zeros(7)
+
+
+def _scratch(model: Model) -> tuple:
+    m, units, features = model.neurons, model.units, model.features
+    signal = np.zeros((units, features))
+    parts = signal, np.zeros((units, features), np.int64), np.zeros((units, units)), np.zeros((m, units)), np.zeros((m, m))
+    geometry = np.zeros(units), np.zeros((units, units)), np.zeros((units, units)), np.zeros((units, units))
+    return parts, np.zeros((units, units)), geometry, hidden_workspace(model), tuple(hidden_found(model))
+
+
+@jit.kernel
+def _hidden_kernel(system, table, states, sides, floors, limits, squares, times, at_times, trace, learnt, tally, counts,
+                   status, control, scratch, buffers):  # fmt: skip
+    until, rtol, settle, most = limits
+    for k in range(len(states)):
+        status[k] = _follow(
+            system, table, states[k], sides[k], (floors[k, 0], floors[k, 1]), (until, rtol, settle, most, squares[k]),
+            times, at_times[k], trace, learnt[k], tally[k], counts[k], control, scratch, buffers,
+        )  # fmt: skip
+
+
+_hidden_kernel.targetoptions["_nrt"] = False
+
+
+def run_hidden(
+    model: Model, starts: list[OrderParameters], *, head_rate: float, readout_rate: float, until: float, rtol: float,
+    settle: bool, times: Array = NO_TIMES, trace_points: int = 0, max_steps: int = MAX_STEPS,
+) -> HiddenResult:  # fmt: skip
+    """Integrate the flow from each start, on the calling thread without the GIL.
+
+    head_rate, readout_rate: rates of E and a beside that of the weights, 0 for frozen ones. until: end time. settle: stop at
+    rest. times: increasing, at most until. trace_points: room for the steps of a single start.
+    """
+    m, units, features = model.neurons, model.units, model.features
+    y, side = encode(model, starts)
+    count, n = y.shape
+    cut = units * features
+    square = np.array([((s.signal**2).sum(1) + np.diagonal(s.noise_gram)).mean() for s in starts])
+    smallest = np.abs(y[:, :cut]).min(1)
+    floors = np.stack([np.maximum(1e-3 * smallest, 1e-9 * np.sqrt(square)), np.empty(count)], axis=1)
+    floors[:, 1] = measures.HEAD_FLOOR * (np.sqrt(head_rate * square) if head_rate > 0.0 else 1.0)
+    times = np.asarray(times, dtype=float)
+    at_times = np.full((count, len(times), n), np.nan)
+    trace = np.zeros((trace_points, 1 + n))
+    learnt, tally = np.full((count, features), -1.0), np.zeros((count, 5))
+    counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
+    vectors = np.zeros((solver.STAGES, n)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(cut), np.zeros((m, features))
+    buffers = *vectors, *(np.zeros(units + m) for _ in range(3)), np.zeros(m)
+    system = (
+        activation_kind(model), m, units, features, parameter_vector(model), own_units(model),
+        (float(readout_rate) if model.readout != "fixed" else 0.0, float(head_rate)),
+    )  # fmt: skip
+    limits = (float(until), float(rtol), bool(settle), int(max_steps))
+    _hidden_kernel(
+        system, _table(), y, side, floors, limits, square, times, at_times, trace, learnt, tally, counts, status,
+        np.zeros(8), _scratch(model), buffers,
+    )  # fmt: skip
+    found: dict[str, Any] = dict(zip(EVENTS, tally.T, strict=True))
+    found |= {"steps": counts[:, 0], "rejected": counts[:, 1], "status": status}
+    points = trace[: counts[-1, 3]]
+    return HiddenResult(
+        ends=decode(model, y), at_times=decode(model, at_times), learnt=np.where(learnt < 0.0, np.nan, learnt),
+        trace=(points[:, 0], *decode(model, points[:, 1:])), **found,
+    )  # fmt: skip

@@ -1,0 +1,157 @@
+"""What is read off a state on its way: sizes, speeds, conserved quantities, what outputs carry. Undecorated."""
+
+from math import sqrt
+
+from dynlab.formulas.activations import degree_of
+from dynlab.formulas.components import NOISE_PATCHES, SAME
+from dynlab.formulas.hidden_units import target_moment
+
+READOUT_FLOOR, HEAD_FLOOR, NOISE_FLOOR = 0.1, 0.1, 1e-5
+LEARNT = 0.05  # `population.moments.LEARNT`
+
+
+def scales(system, y, caps, out):
+    """Fill out with the scale of each coordinate's error. caps: floors of signals, of the units' sizes, of head entries."""
+    _, m, units, features, _, _, _ = system
+    signal_floor, head_floor = caps
+    at = units * features
+    for i in range(at):
+        out[i] = abs(y[i]) + signal_floor
+    for h in range(units):
+        noise = 0.0
+        for i in range(units):
+            noise += y[at + i] * y[at + i]
+        size = sqrt(unit_square(units, features, y, h))
+        for i in range(units):
+            out[at + i] = sqrt(noise) + NOISE_FLOOR * size
+        at += units
+    for _ in range(m):
+        total = 0.0
+        for h in range(units):
+            total += y[at + h] * y[at + h]
+        for h in range(units):
+            out[at + h] = abs(y[at + h]) + READOUT_FLOOR * sqrt(total / units)
+        at += units
+    for _ in range(m * m):
+        out[at] = abs(y[at]) + head_floor
+        at += 1
+
+
+def unit_square(units, features, y, h):
+    """|w_h|^2"""
+    total = 0.0
+    for f in range(features):
+        total += y[h * features + f] ** 2
+    for i in range(units):
+        total += y[units * features + h * units + i] ** 2
+    return total
+
+
+def fastest_change(system, y, velocity, scale):
+    """Largest relative change of a coordinate per unit of time, as `Rest` in the module's head says."""
+    _, _, units, features, _, _, _ = system
+    cut = units * features
+    worst = 0.0
+    for h in range(units):
+        size = sqrt(unit_square(units, features, y, h))
+        for f in range(features):
+            i = h * features + f
+            grows = y[i] * velocity[i] > 0.0
+            worst = max(worst, abs(velocity[i]) / (scale[i] if grows else abs(y[i]) + 1e-3 * size))
+        radial = 0.0
+        moved = 0.0
+        for i in range(cut + h * units, cut + (h + 1) * units):
+            radial += y[i] * velocity[i]
+            moved += velocity[i] * velocity[i]
+        at = cut + h * units
+        worst = max(worst, sqrt(moved) / (scale[at] if radial > 0.0 else size))
+    for i in range(cut + units * units, len(y)):
+        worst = max(worst, abs(velocity[i]) / scale[i])
+    return worst
+
+
+def invariants(system, y, out, size):
+    """Fill out (M + m,) with the conserved quantities, size with what they are differences of; 0 where there is none.
+
+    |w_h|^2/q - sum_r a_rh^2/r_a of every unit, and of every output the same with its head,
+    sum_h a_jh^2/r_a + sum_r (E_jr^2 - E_rj^2)/r; where the readout does not train, sum_h |w_h|^2/q over its own units in
+    place of the first term.
+    """
+    kind, m, units, features, _, used, speeds = system
+    trains = speeds[0] > 0.0
+    first = units * (features + units)
+    head = first + m * units
+    for h in range(units):
+        out[h] = 0.0
+        size[h] = 0.0
+        if trains:
+            out[h] = unit_square(units, features, y, h) / degree_of(kind)
+            size[h] = out[h]
+            for j in range(m):
+                out[h] -= y[first + j * units + h] ** 2 / speeds[0]
+                size[h] += y[first + j * units + h] ** 2 / speeds[0]
+    for j in range(m):
+        total = 0.0
+        turned = 0.0
+        for h in range(units):
+            if used[j, h]:
+                part = y[first + j * units + h] ** 2 / speeds[0] if trains else unit_square(units, features, y, h)
+                total += part if trains else part / degree_of(kind)
+        for r in range(m):
+            if r != j and speeds[1] > 0.0:
+                turned += (y[head + j * m + r] ** 2 - y[head + r * m + j] ** 2) / speeds[1]
+        out[units + j] = total + turned
+        size[units + j] = total
+
+
+def carried_shares(system, scratch, carried):
+    """Fill carried (m, K) with the share of each output's variance that each feature's sign carries (`hidden.moments`)."""
+    kind, m, _, features, par, _, _ = system
+    work = scratch[3]
+    out_raw, out_mean, out_spread, out_cov = work[8], work[9], work[10], work[14]
+    count = 2 * features
+    for j in range(m):
+        total = target_moment(count, par, out_raw[j], out_mean[j], out_spread[j]) + par[NOISE_PATCHES] * out_cov[j, j]
+        for f in range(features):
+            odd = 0.5 * (out_raw[j, 2 * f] - out_raw[j, 2 * f + 1])
+            carried[j, f] = par[SAME] / features * odd * odd / total if total > 0.0 else 0.0
+
+
+def readout_lengths(system, y, out):
+    """Fill out (m,) with |a_j|."""
+    _, m, units, features, _, _, _ = system
+    at = units * (features + units)
+    for j in range(m):
+        total = 0.0
+        for h in range(units):
+            total += y[at + j * units + h] ** 2
+        out[j] = sqrt(total)
+
+
+def readout_left(system, y, lengths):
+    """The least of |a_j| beside what it was, `lengths` (m,)."""
+    _, m, units, features, _, _, _ = system
+    at = units * (features + units)
+    least = 1.0
+    for j in range(m):
+        total = 0.0
+        for h in range(units):
+            total += y[at + j * units + h] ** 2
+        least = min(least, sqrt(total) / lengths[j])
+    return least
+
+
+def note(system, t, y, scratch, carried, events, tally):
+    """Keep the time at which a feature is learnt first, and the head's largest entry."""
+    m, units, features = system[1], system[2], system[3]
+    carried_shares(system, scratch, carried)
+    for f in range(features):
+        for j in range(m):
+            if events[f] < 0.0 and carried[j, f] > LEARNT:
+                events[f] = t
+    at = units * (features + units) + m * units
+    for j in range(m):
+        for r in range(m):
+            if r != j and abs(y[at + j * m + r]) > tally[0]:
+                tally[0] = abs(y[at + j * m + r])
+                tally[1] = t

@@ -1,0 +1,276 @@
+r"""One trajectory of the gradient flow of neurons with hidden units: undecorated, compiled by `population.hidden.flow`.
+
+    dw_h/dt = -dL/dw_h,     da/dt = -r_a dL/da,     dE/dt = -r dL/dE
+
+State y: signals A (M K), the units' noise parts as M vectors in their own span (M M), readout a (m M), head E (m m; the
+diagonal stays 1). The error of a step is measured relative to each signal (floor: a thousandth of the smallest at the
+start), noise part, readout and head entry.
+
+**Two methods.** What happens, happens at speeds of one order: there Dormand & Prince's explicit pair
+(`dynlab.formulas.dopri5`). The way to rest is long and slow, and stability, not accuracy, would hold its steps short: where
+a step's own estimate of the fastest decay says so (Hairer & Wanner, Solving ordinary differential equations II, IV.2), the
+stabilised method of `dynlab.population.hidden.stabilised` takes over, until accuracy is what counts again.
+
+**Kinks of relu** (signals that reach 0). Inside a step each signal keeps the formula of its side. When it changes sign the
+step is cut there. At A_hl = 0 the force on both half-lines is known from one evaluation: the response is 0 on either side,
+so the loss and dL/dX_h are the same, and dA/dt = -alpha dL/dX_h(l, +) above, +alpha dL/dX_h(l, -) below. If both point at
+the kink the signal is held there, until one of them points away; that moment, too, cuts the step.
+
+**Rest.** The run ends where nothing moves any more: no coordinate changes by more than `REST` of its scale in as long a time
+as has passed. What grows is measured by itself, however small it is, so that a signal on its way out of noise is never at
+rest; what shrinks by the size of its unit.
+
+**Noise parts that vanish**: `dynlab.population.hidden.vanishing`. **A readout that vanishes.** While E_jr grows from
+borrowing, sum_h a_jh^2 falls (the law of `invariants`). Where it reaches 0, in finite time, output j has lent all it had and
+vanishes; only its direction, the target's, is left, and turns ever faster. The run ends there (`FADED`), with the status
+that says so.
+"""
+
+from math import sqrt
+
+from dynlab.formulas.activations import RELU
+from dynlab.population.hidden.kinks import first_crossing, first_release, interpolate, settle
+from dynlab.population.hidden.measures import fastest_change, invariants, note, readout_left, readout_lengths, scales
+from dynlab.population.hidden.rates import rates
+from dynlab.population.hidden.stabilised import chebyshev_error, chebyshev_step, spectral_radius, stages_for
+from dynlab.population.hidden.vanishing import hold_vanished, let_grow
+from dynlab.population.status import NOT_FINITE, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
+from dynlab.population.stepping import SAFETY
+
+STAGES = 7
+SHRINK, GROW = 0.2, 5.0
+MOST_REJECTED = 60
+REST = 1e-3
+FIRST_STEP = 1e-3
+EARLIEST = 10.0  # time before which nothing counts as rest, in units of |w|^2
+FADED = 1e-3  # what is left of the length of an output's readout when it counts as vanished
+STIFF, STEADY = 3.0, 8  # h times the fastest decay where Dormand & Prince's stability ends; steps there before it is left
+MOST_CHEBYSHEV = 200  # stages of a step
+FEW = 3  # stages at which the stabilised method is left
+LOOK = 20  # steps between estimates of the fastest decay
+# Entries of control: time, length of the next step, last error, whether the stabilised method is used, spectral radius,
+# steps since it was estimated, steps in a row for which the other method would do, rejections in a row.
+TIME, LENGTH, LAST_ERROR, STABILISED, RHO, AGE, AT_LIMIT, IN_A_ROW = range(8)
+# Entries of tally: largest head entry, its time, end time, drift of the conserved quantities, loss.
+PEAK, PEAK_TIME, END, DRIFT, LOSS = range(5)
+# Entries of counts: steps, rejected, times recorded, trace points.
+STEPS, REJECTED, RECORDED, TRACED = range(4)
+
+
+def explicit_step(system, table, h, y, side, scratch, stages, point, new):
+    """One step of length h from y, whose velocity is stages[0]: fills the other stages (7, n), point and new (n,).
+
+    point: where the sixth velocity belongs to. Returns the loss at new.
+    """
+    n = len(y)
+    loss = 0.0
+    for stage in range(1, STAGES):
+        target = new if stage == STAGES - 1 else point
+        for i in range(n):
+            total = 0.0
+            for j in range(stage):
+                total += table[stage, j] * stages[j, i]
+            target[i] = y[i] + h * total
+        loss = rates(system, target, side, scratch, stages[stage])
+    return loss
+
+
+def explicit_error(weights, h, rtol, scale, stages):
+    """The largest error of the step in units of the tolerance; nan if anything is not finite."""
+    worst = 0.0
+    for i in range(len(scale)):
+        total = 0.0
+        for j in range(STAGES):
+            total += weights[j] * stages[j, i]
+        ratio = abs(h * total) / (rtol * scale[i])
+        # A nan compares as false: it must stay.
+        if not ratio <= worst:
+            worst = ratio
+    return worst
+
+
+def fastest_decay(scale, stages, point, new):
+    """Estimate of the fastest decay from the last two stages, |k_7 - k_6|/|y_7 - y_6|."""
+    above = 0.0
+    below = 0.0
+    for i in range(len(scale)):
+        above += ((stages[6, i] - stages[5, i]) / scale[i]) ** 2
+        below += ((new[i] - point[i]) / scale[i]) ** 2
+    return sqrt(above / below) if below > 0.0 else 0.0
+
+
+def attempt(system, table, rtol, y, side, scale, scratch, control, buffers):
+    """Try a step: fills stages[0], stages[6], new; returns (error in units of the tolerance, loss there)."""
+    stages, point, new = buffers[:3]
+    h = control[LENGTH]
+    if control[STABILISED] == 0.0:
+        loss = explicit_step(system, table[0], h, y, side, scratch, stages, point, new)
+        return explicit_error(table[1], h, rtol, scale, stages), loss
+    if control[AGE] >= LOOK:
+        control[RHO] = spectral_radius(system, y, side, scratch, stages[0], scale, stages[1], stages[2:4])
+        control[AGE] = 0.0
+    if stages_for(h, control[RHO]) > MOST_CHEBYSHEV:
+        h = (MOST_CHEBYSHEV**2 - 2.0) / (1.54 * control[RHO])
+        control[LENGTH] = h
+    count = stages_for(h, control[RHO])
+    loss = chebyshev_step(system, h, count, y, side, scratch, stages[0], stages[2:4], new, stages[6])
+    return chebyshev_error(h, rtol, scale, y, new, stages[0], stages[6]), loss
+
+
+def choose_method(decay, control, stages):
+    """After a step that was accepted: whether the other method is the better one for the next. decay: `fastest_decay`."""
+    control[AGE] += 1.0
+    if control[STABILISED] == 0.0:
+        limited = control[LENGTH] * decay > STIFF
+        control[AT_LIMIT] = control[AT_LIMIT] + 1.0 if limited else max(control[AT_LIMIT] - 0.5, 0.0)
+        if control[AT_LIMIT] >= STEADY:
+            control[STABILISED] = 1.0
+            control[AGE] = LOOK
+            control[LAST_ERROR] = 1.0
+            for i in range(stages.shape[1]):
+                stages[1, i] = stages[6, i] - stages[5, i]
+            control[AT_LIMIT] = 0.0
+        return
+    few = stages_for(control[LENGTH], control[RHO]) <= FEW
+    control[AT_LIMIT] = control[AT_LIMIT] + 1.0 if few else 0.0
+    if control[AT_LIMIT] >= STEADY:
+        control[STABILISED] = 0.0
+        control[AT_LIMIT] = 0.0
+        control[LAST_ERROR] = 1.0
+
+
+def next_length(error, control):
+    """The next step's length after one that was accepted: proportional-integral control (Hairer & Wanner II, IV.2)."""
+    error = max(error, 1e-4)
+    if control[STABILISED] == 0.0:
+        change = SAFETY * error**-0.17 * control[LAST_ERROR] ** 0.04
+    else:
+        change = SAFETY * error**-0.28 * control[LAST_ERROR] ** 0.08
+    control[LAST_ERROR] = error
+    return control[LENGTH] * max(SHRINK, min(change, GROW))
+
+
+def rejected(error, control, counts):
+    """Shorten the step after one that failed."""
+    counts[REJECTED] += 1
+    control[IN_A_ROW] += 1.0
+    control[AGE] = LOOK
+    order = 0.2 if control[STABILISED] == 0.0 else 1.0 / 3.0
+    control[LENGTH] *= max(SHRINK, SAFETY / error**order) if error < 1e300 else SHRINK
+
+
+def begin(system, y, side, limits, scratch, events, tally, control, buffers):
+    """Velocity, sides and conserved quantities at the start."""
+    stages, _, _, _, margins, carried, charge0, _, sizes, lengths = buffers
+    for k in range(len(control)):
+        control[k] = 0.0
+    control[LENGTH] = min(FIRST_STEP * limits[4], limits[0])
+    control[LAST_ERROR] = 1.0
+    invariants(system, y, charge0, sizes)
+    readout_lengths(system, y, lengths)
+    tally[LOSS] = rates(system, y, side, scratch, stages[0])
+    if system[0] == RELU and settle(system, scratch[4], side, margins):
+        tally[LOSS] = rates(system, y, side, scratch, stages[0])
+    note(system, 0.0, y, scratch, carried, events, tally)
+
+
+def arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally, counts, control, buffers):
+    """Move y to the step's end, or to the kink before it; record what was passed. Returns whether the step was cut."""
+    stages, point, new, _, margins = buffers[:5]
+    found = scratch[4]
+    h = control[LENGTH]
+    dense = table[2] if control[STABILISED] == 0.0 else table[3]
+    theta = 1.0
+    crossed = -1
+    if system[0] == RELU:
+        theta, crossed = first_crossing(system, dense, h, y, new, stages, side, point)
+        earlier, freed = first_release(system, margins, found, side, theta)
+        if freed >= 0:
+            theta = earlier
+            crossed = -1
+    t = control[TIME]
+    while counts[RECORDED] < len(times) and times[counts[RECORDED]] <= t + theta * h:
+        interpolate(dense, (times[counts[RECORDED]] - t) / h, h, y, new, stages, at_times[counts[RECORDED]])
+        counts[RECORDED] += 1
+    cut = theta < 1.0
+    if cut:
+        interpolate(dense, theta, h, y, new, stages, point)
+    for i in range(len(y)):
+        y[i] = point[i] if cut else new[i]
+        stages[0, i] = stages[6, i]
+    control[TIME] = t + theta * h
+    tally[LOSS] = loss
+    if cut:
+        if crossed >= 0:
+            y[crossed] = 0.0
+            side[crossed] = 0
+        tally[LOSS] = rates(system, y, side, scratch, stages[0])
+    if system[0] == RELU and settle(system, found, side, margins):
+        tally[LOSS] = rates(system, y, side, scratch, stages[0])
+    held = hold_vanished(system, y, stages[0])
+    if counts[STEPS] % LOOK == 0:
+        held = let_grow(system, y, side, scratch, point) or held
+    if held:
+        tally[LOSS] = rates(system, y, side, scratch, stages[0])
+    if counts[TRACED] < len(trace):
+        trace[counts[TRACED], 0] = control[TIME]
+        for i in range(len(y)):
+            trace[counts[TRACED], 1 + i] = y[i]
+        counts[TRACED] += 1
+    return cut
+
+
+def follow(system, table, y, side, caps, limits, times, at_times, trace, events, tally, counts, control, scratch, buffers):
+    """Follow the flow from y, overwritten by the end state, to its rest or its end; return the status.
+
+    system: (kind, m, M, K, par, used (m, M), (r_a, r)). table: of `flow`. side (M K,): signs of the signals. caps: floors of
+    signals and head entries. limits: (until, rtol, stop at rest, largest number of evaluations, |w|^2 at the start). times,
+    at_times (T, n): when to record and where to. trace (P, 1 + n): time and state after each step, as far as there is room.
+    events (K,): time at which a feature is first learnt, -1 for never. tally, counts, control: see above.
+    """
+    until, rtol, stop_at_rest, most, unit = limits
+    stages, point, new, scale, _, carried, charge0, charge1, sizes, lengths = buffers
+    begin(system, y, side, limits, scratch, events, tally, control, buffers)
+    while counts[STEPS] + counts[REJECTED] < most:
+        t = control[TIME]
+        scales(system, y, caps, scale)
+        if stop_at_rest and t > EARLIEST * unit and fastest_change(system, y, stages[0], scale) * t < REST:
+            return finish(y, times, at_times, counts, tally, control, STATIONARY)
+        control[LENGTH] = min(control[LENGTH], until - t)
+        error, loss = attempt(system, table, rtol, y, side, scale, scratch, control, buffers)
+        if not error <= 1.0:
+            rejected(error, control, counts)
+            if control[IN_A_ROW] > MOST_REJECTED:
+                return finish(y, times, at_times, counts, tally, control, UNDERFLOW if error < 1e300 else NOT_FINITE)
+            continue
+        control[IN_A_ROW] = 0.0
+        counts[STEPS] += 1
+        method = control[STABILISED]
+        decay = fastest_decay(scale, stages, point, new) if method == 0.0 else 0.0
+        last = control[LENGTH] >= until - t
+        cut = arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally, counts, control, buffers)
+        note(system, control[TIME], y, scratch, carried, events, tally)
+        invariants(system, y, charge1, sizes)
+        for k in range(len(charge0)):
+            if sizes[k] > 0.0:
+                tally[DRIFT] = max(tally[DRIFT], abs(charge1[k] - charge0[k]) / sizes[k])
+        if last and not cut:
+            control[TIME] = until
+            return finish(y, times, at_times, counts, tally, control, UNTIL)
+        if readout_left(system, y, lengths) < FADED:
+            return finish(y, times, at_times, counts, tally, control, VANISHED)
+        if not cut:
+            choose_method(decay, control, stages)
+        if control[STABILISED] == method:
+            control[LENGTH] = next_length(error, control)
+    return finish(y, times, at_times, counts, tally, control, TOO_MANY_STEPS)
+
+
+def finish(y, times, at_times, counts, tally, control, status):
+    """End here; times still to be recorded see the end state, if it is at rest."""
+    while status == STATIONARY and counts[RECORDED] < len(times):
+        for i in range(len(y)):
+            at_times[counts[RECORDED], i] = y[i]
+        counts[RECORDED] += 1
+    tally[END] = control[TIME]
+    return status

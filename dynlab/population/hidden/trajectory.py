@@ -1,0 +1,79 @@
+"""One trajectory of neurons with hidden units, as `dynlab.simulate` returns it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynlab.population.hidden.flow import run_hidden
+from dynlab.population.hidden.moments import hidden_losses
+from dynlab.population.order_parameters import OrderParameters, check_readout
+from dynlab.population.status import STATUS_NAMES
+from dynlab.population.trajectory import Trajectory, when_asked
+from dynlab.tools.checks import require
+
+if TYPE_CHECKING:
+    from dynlab.settings.model import Model
+    from dynlab.settings.training import Training
+    from dynlab.tools.types import Array
+
+POINTS = 4096  # room for recorded steps at first
+
+
+def check_hidden_start(model: Model, start: OrderParameters) -> None:
+    """ValueError or SettingError unless the start fits the model and no neuron or unit is without weights."""
+    shape = model.units, model.features
+    require(
+        start.signal.shape == shape, "start", f"signal of shape {start.signal.shape}", f"of shape {shape} for this model"
+    )
+    readout = check_readout(model, start.readout)
+    size = (start.signal**2).sum(1) + np.diagonal(start.noise_gram)
+    require(bool((size > 0.0).all()), "start", "a hidden unit without weights", "of units that answer something")
+    require(bool((np.abs(readout).max(1) > 0.0).all()), "start", "a neuron whose readout is 0", "of readouts that are not")
+
+
+def follow(
+    model: Model,
+    training: Training,
+    start: OrderParameters,
+    end: float,
+    settle: bool,
+    rtol: float,
+    times: Array,
+    settings: dict,
+) -> Trajectory:
+    """The flow from a start, recorded at `times`, or at every step if there are none. Parameters: `dynlab.simulate`."""
+    check_hidden_start(model, start)
+    rates = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
+    run: dict[str, Any] = {"until": end, "rtol": rtol, "settle": settle} | rates
+    points = 0 if len(times) else POINTS
+    result = run_hidden(model, [start], **run, times=times, trace_points=points)
+    if points and result.steps[0] > points:
+        result = run_hidden(model, [start], **run, trace_points=int(result.steps[0]))
+    begin = start.signal, start.noise_gram, start.readout, start.head
+    if len(times):
+        kept = np.isfinite(result.at_times[0][0]).all((1, 2))
+        when, states = times[kept], [part[0][kept] for part in result.at_times]
+    else:
+        when = np.concatenate([[0.0], result.trace[0]])
+        states = [
+            np.concatenate([np.asarray(first)[None], rest]) for first, rest in zip(begin, result.trace[1:], strict=True)
+        ]
+    signal, gram, readout, head = states
+    learnt = np.sort(result.learnt[0])
+    name = STATUS_NAMES[result.status[0]]
+    events = {
+        "first": learnt[0],
+        "second": learnt[1] if model.features > 1 else np.nan,
+        "peak": result.time_peak[0] if result.head_peak[0] > 0.0 else np.nan,
+        "stationary": result.time[0] if name == "stationary" else np.nan,
+    }
+    if settle and name == "until" and np.isnan(learnt[0]):
+        name = "waiting"
+    return Trajectory(
+        model=model, settings=settings, time=when, signal=signal, noise_gram=gram, head=head,
+        loss=when_asked(hidden_losses, model, signal, gram, head, readout),
+        events={name: float(time) for name, time in events.items()}, status=name,
+        steps=int(result.steps[0]), rejected=int(result.rejected[0]), readout=readout,
+    )  # fmt: skip

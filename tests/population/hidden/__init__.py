@@ -1,0 +1,1 @@
+"""Neurons with hidden units."""
