@@ -69,7 +69,7 @@ def claim(data: pd.DataFrame) -> None:
 def draw(folder: Path) -> None:
     data = read(NAME, folder)
     with style.style():
-        figure = Figure(figsize=(style.WIDTH, 2.7), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTH, 2.7), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
         looks = {rate: style.marks(n) for n, rate in enumerate(sorted(data["rate"].unique()))}
         for axes, quantity in ((left, "weak"), (middle, "rank")):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PAPER_HEADS = ("off-diagonal", "none")
 METHODS = ("flow", "descent")
-SOONER = 50.0  # by which a flow with hidden units ends earlier
+SOONER = 200.0  # by which a flow with hidden units ends earlier
 
 
 def check_training(model: Model, training: Training | None, head: str, eta_head: float, method: str) -> Training:
@@ -90,8 +90,7 @@ def checked_times(times: ArrayLike | None) -> np.ndarray:
 def hidden_horizon(model: Model, scale: float = 1.0) -> float:
     """Default end of a flow with hidden units that does not come to rest before, weights being of size `scale`.
 
-    Of 2000 starts at the default settings 99 in 100 are at rest by then; some never rest
-    (`dynlab.population.hidden.solver`).
+    What is learnt is learnt by then. Some starts never rest, but go round for ever: more time would not end them.
     """
     return horizon(model, 1.0, scale) / SOONER
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab.population import moments
+from dynlab.population.hidden.moments import hidden_carried, odd_answers
 from dynlab.population.status import SUCCESS, remedy
 from dynlab.settings.activation_records import definition
 from dynlab.settings.model import Model
@@ -143,8 +144,15 @@ class Trajectory:
             return squared / norms[:, :, None]
 
     @property
+    def answers(self) -> np.ndarray:
+        """(n, m, K) what neuron j takes of feature l: its signal; with hidden units the odd part of its output's answer."""
+        return self.signal if self.readout is None else odd_answers(self.model, self.signal, self.readout)
+
+    @property
     def carried(self) -> np.ndarray:
         """(n, m, K) share of each output's variance that each feature carries (`dynlab.population.moments.carried`)."""
+        if self.readout is not None:
+            return hidden_carried(self.model, self.signal, self.noise_gram, self.readout)
         return moments.carried(self.model, self.signal, self.noise_gram)
 
     @property

@@ -67,7 +67,7 @@ class HiddenResult:
 def encode(model: Model, starts: list[OrderParameters]) -> tuple[Array, Array]:
     """State vectors (N, n) of `solver` and sides (N, M K) of the signals."""
     rows = [
-        np.concatenate([s.signal.ravel(), noise_rows(s.noise_gram).ravel(), np.ravel(s.readout), s.head.ravel()])
+        np.concatenate([s.signal.ravel(), noise_rows(s.noise_gram).ravel(), np.ravel(np.asarray(s.readout)), s.head.ravel()])
         for s in starts
     ]
     y = np.array(rows)
