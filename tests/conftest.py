@@ -8,9 +8,13 @@ tests: what is skipped everywhere is tested nowhere.
 """
 
 import os
+import signal
 from collections import Counter
 
 from hypothesis import HealthCheck, settings
+
+# A shell starts what it runs in the background with interrupts ignored, and so would be what a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 slow = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, max_examples=50, suppress_health_check=slow)
