@@ -27,8 +27,8 @@ def settings(fast: bool) -> dict:
     return {
         "model": {"strong": 1.0, "weak": 0.3, "activation": "relu"},
         "hidden": [1, 4] if fast else [1, 2, 4, 8],
-        "rates": [0.0, 0.1] if fast else [0.0, 0.01, 0.1],
-        "seeds": 48 if fast else 200,
+        "rates": [0.0, 0.1],
+        "seeds": 48 if fast else 100,
         "dim": 1000,
     }
 
