@@ -25,9 +25,8 @@ from dynlab.command_line.options import (
 )
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.ensembles.main_run import Settings, compute_main_run, device_for
-from dynlab.population.choices import METHODS
 from dynlab.settings.model import ACTIVATION_NAMES
-from dynlab.settings.training import LATEST
+from dynlab.settings.training import LATEST, METHODS
 from dynlab.tools.checks import choice, real, require, threads
 from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab.machine.device import Device
 from dynlab.population import simulate as exact
-from dynlab.population.choices import METHODS, PAPER_HEADS, checked_times
+from dynlab.population.choices import checked_times
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.trajectory import Trajectory
-from dynlab.settings.training import ETA_HEAD, Training
+from dynlab.settings.training import ETA_HEAD, METHODS, PAPER_HEADS, Training
 from dynlab.tools.checks import SettingError, choice, real, require
 
 if TYPE_CHECKING:

@@ -77,15 +77,15 @@ def draw(folder: Path) -> None:
                 label = "without head" if rate == 0.0 else f"$r$ = {rate:g}"
                 intervals(axes, rows, "hidden", looks[rate] | {"linestyle": "-", "linewidth": 0.6}, label)
             axes.set_ylim(-0.03, 1.03)
-        left.set_ylabel("share of starts")
-        left.legend(loc="upper left")
+            axes.set_ylabel("share of starts")
+            axes.legend(loc="upper right")
         _heads(right, data, looks)
         for axes in (left, middle, right):
             axes.set_xlabel("hidden units $H$ of an output")
             axes.set_xticks(sorted(data["hidden"].unique()))
         letter(left, "a", "weak feature carried")
         letter(middle, "b", f"outputs of rank above {DIVERSE:g}")
-        letter(right, "c", "head: peak, and at rest")
+        letter(right, "c", "head, peak and end")
         given = settings_of(NAME, folder)
         said = f"dimension {given['dim']}, {given['seeds']} starts a point; bars: 95 % intervals"
         caption(figure, words(given, said))
@@ -96,8 +96,10 @@ def _heads(axes: Axes, data: pd.DataFrame, looks: dict) -> None:
     """Median peak (line) and end (dashed) of the head's size against the number of hidden units."""
     for quantity, line in (("head_peak", "-"), ("head_end", (0, (3.0, 1.5)))):
         for rate, rows in data[data["quantity"] == quantity].groupby("rate"):
-            look: dict[str, Any] = looks[rate] | {"linestyle": line, "linewidth": 0.6}
+            look: dict[str, Any] = looks[rate] | {"linestyle": line, "linewidth": 0.8}
             shown = rows.assign(**{name: np.maximum(rows[name], 1e-8) for name in ("value", "low", "high")})
-            intervals(axes, shown, "hidden", look, "_")
+            intervals(axes, shown, "hidden", look, f"{quantity.removeprefix('head_')}, $r$ = {rate:g}")
     axes.set_yscale("log")
-    axes.set_ylabel("size of the head (dashed: at rest)")
+    axes.set_ylim(1e-11, 5.0)  # room for the key below
+    axes.set_ylabel("median size of the head")
+    axes.legend(loc="lower left")

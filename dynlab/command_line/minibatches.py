@@ -8,12 +8,11 @@ from collections.abc import Sequence
 
 from dynlab.command_line.options import add_device, add_model, add_output, announce, models_of, start_of
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.population.choices import PAPER_HEADS
 from dynlab.reports.samples import print_report, write_files
 from dynlab.samples.minibatch import of_samples
 from dynlab.samples.runs import Settings, compute_minibatch_runs
 from dynlab.settings.model import ACTIVATION_NAMES
-from dynlab.settings.training import ETA_HEAD
+from dynlab.settings.training import ETA_HEAD, PAPER_HEADS
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
 

@@ -9,11 +9,10 @@ from typing import Any
 from dynlab.machine.device import Device
 from dynlab.maps.axes import Axis
 from dynlab.maps.points import MapPoint
-from dynlab.population.choices import PAPER_HEADS
 from dynlab.population.flow_device import of_flow
 from dynlab.settings.activation_records import require_built_in
 from dynlab.settings.model import Model
-from dynlab.settings.training import ETA_HEAD, LATEST, Training
+from dynlab.settings.training import ETA_HEAD, LATEST, PAPER_HEADS, Training
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, choice, integer, real, require
 

@@ -13,15 +13,13 @@ from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.scaling import horizon
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import Model
-from dynlab.settings.training import ETA_HEAD, Training
+from dynlab.settings.training import ETA_HEAD, METHODS, PAPER_HEADS, Training
 from dynlab.tools.checks import SettingError, choice, real, require
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-PAPER_HEADS = ("off-diagonal", "none")
-METHODS = ("flow", "descent")
 SOONER = 200.0  # by which a flow with hidden units ends earlier
 
 

@@ -119,6 +119,8 @@ NO_ADVICE = (
     "use this many", "in units of --lr",
     # No input is known that leads there, so that what is advised cannot be tried.
     "The solver's step became too small",
-    "norms and biases are left out", "steps, instead of epochs", "(its options: --method sgd --help)", "folder for results",
+    "norms and biases are left out",
+    "joins a neuron to units of another",
+    "steps, instead of epochs", "(its options: --method sgd --help)", "folder for results",
 )  # fmt: skip
 """Texts that say what is, and pages of --help that are put together before they are handed over."""

@@ -122,6 +122,8 @@ ROWS = [
     row("settings/registration.py", "are built in", lambda: registered("relu"), lambda: registered("advised_quintic")),
     row("settings/registration.py", "another: it is registered as",
         lambda: (registered("advised_twice"), registered("advised_twice", 3)), lambda: registered("advised_other", 3)),
+    row("settings/training.py", "left out for a model without hidden units",
+        lambda: simulated(training=Training(readout_rate=2.0)), lambda: simulated(training=Training())),
     row("settings/training.py", "left out with head",
         lambda: Training(head="none", head_matrix=((1.0, 0.0), (0.0, 1.0))), lambda: Training(head="none")),
     row("settings/training.py", "has a closed form only without noise (Model(noise=0)): use another",

@@ -116,11 +116,11 @@ TABLE = COMMANDS | {
 """All commands: those that write, and those that only read and print."""
 
 STUBS = {
-    "run": ("dynlab.run:compute",),
-    "descent": ("dynlab.run:compute",),
-    "sgd": ("dynlab.command_line.minibatches:compute",),
-    "sgd with checkpoints": ("dynlab.command_line.minibatches:compute",),
-    "compare": ("dynlab.command_line.minibatches:compute",),
+    "run": ("dynlab.run:compute_main_run",),
+    "descent": ("dynlab.run:compute_main_run",),
+    "sgd": ("dynlab.command_line.minibatches:compute_minibatch_runs",),
+    "sgd with checkpoints": ("dynlab.command_line.minibatches:compute_minibatch_runs",),
+    "compare": ("dynlab.command_line.minibatches:compute_minibatch_runs",),
     "theorem": ("dynlab.claims.judgement:judge_all",),
     "ablate": ("dynlab.ensembles.ablations:run_ablation",),
     "phase": ("dynlab.maps.phase_map:phase_map", "dynlab.phase:executor"),
