@@ -69,7 +69,8 @@ def test_a_built_in_one_registered_again_has_its_trajectories(built_in, dim):
     times = np.geomspace(1.0, 0.02 * dim**2, 6)
     runs = [dynlab.simulate(model, draw_start(model, dim, 2, 0), times=times, rtol=1e-9)
             for model in (Model(activation=built_in), Model(activation=TWINS[built_in]))]  # fmt: skip
-    np.testing.assert_allclose(runs[1].signal, runs[0].signal, rtol=1e-6)
+    # A signal that falls within less than the clock resolves is the same by what is left of it only.
+    np.testing.assert_allclose(runs[1].signal, runs[0].signal, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(runs[1].head, runs[0].head, rtol=1e-5, atol=1e-12)
 
 
