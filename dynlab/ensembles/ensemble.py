@@ -295,11 +295,14 @@ def _collect(model: Model, training: Training, pieces: list) -> dict:
     if model.layered:
         return hidden.collect(model, pieces)
     if not closed_form(model, training):
-        flat = _collect_switched(pieces)
+        found = _collect_switched(pieces)
         if training.is_papers:  # this solver keeps no account on its way
-            kept = [invariants.conserved(model, *flat[name], training.head_rate) for name in ("starts", "ends")]
-            flat["drift"] = np.abs(kept[1] / kept[0] - 1.0).max(1)
-        return flat
+            (a, b, e), rate = found["starts"][:3], training.head_rate
+            before = invariants.conserved(model, a, b, e, rate)
+            (a, b, e), rate = found["ends"][:3], training.head_rate
+            kept = before, invariants.conserved(model, a, b, e, rate)
+            found["drift"] = np.abs(kept[1] / kept[0] - 1.0).max(1)
+        return found
     starts = np.concatenate([z for z, _, _ in pieces])
     side = np.concatenate([side for _, side, _ in pieces])
     fields = ("end", "snapshots", "marks", "peak", "drift", "time", "steps", "rejected", "status", "rest")

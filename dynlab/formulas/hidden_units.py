@@ -70,8 +70,8 @@ def hidden_forces(kind, m, units, features, par, signal, side, geometry, readout
     width = count if odd else count + 1
     noise_covariances(kind, units, par, norm, dot, wedge, eps, cov, cross)
     for j in range(m):
-        mix(units, count, readout[j], raw, out_raw[j])
-        mix(units, count - 1, readout[j], across, out_across[j])
+        sum_over_units(units, count, readout[j], raw, out_raw[j])
+        sum_over_units(units, count - 1, readout[j], across, out_across[j])
         out_mean[j] = weighted(units, readout[j], mean)
         out_spread[j] = weighted(units, readout[j], spread)
         out_pull[j] = weighted(units, readout[j], pull)
@@ -132,7 +132,7 @@ def weighted(n, weights, values):
     return total
 
 
-def mix(units, last, weights, rows, out):
+def sum_over_units(units, last, weights, rows, out):
     """Fill out with sum_h weights_h rows_h, entries 0 ... last."""
     for i in range(last + 1):
         total = 0.0 * rows[0, i]

@@ -39,7 +39,7 @@ _forces = compiled.forces
 _hidden = jit.compile_module(hidden_units, entries=("hidden_forces",))
 for _function in vars(_hidden).values():
     _function.targetoptions["_nrt"] = False  # nothing there allocates
-hidden_forces = _hidden.hidden_forces
+forces_of_hidden = _hidden.hidden_forces
 _extended_forces = FunctionType(objective.forces.__code__, {**vars(objective), "sqrt": TwoFloat.sqrt})
 
 CANCELLED = 1e-3  # where outputs cancel to less than this, they are evaluated again with twice the digits
@@ -112,7 +112,7 @@ def hidden_forces_kernel(  # type: ignore[no-untyped-def]  # compiled: numba fin
     for h in range(units):
         for f in range(features):
             side[h, f] = 1 if signal[h, f] > 0.0 else (-1 if signal[h, f] < 0.0 else 0)
-    return hidden_forces(kind, len(readout), units, features, par, signal, side, geometry, readout, head, work, found)
+    return forces_of_hidden(kind, len(readout), units, features, par, signal, side, geometry, readout, head, work, found)
 
 
 class HiddenForces(NamedTuple):

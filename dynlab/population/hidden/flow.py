@@ -16,6 +16,7 @@ from dynlab.population.descent import noise_rows
 from dynlab.population.gradient import activation_kind, hidden_found, hidden_workspace, parameter_vector
 from dynlab.population.hidden import kinks, measures, rates, solver, stabilised, vanishing
 from dynlab.population.order_parameters import OrderParameters, own_units
+from dynlab.population.stepping import HEAD_FLOOR
 
 if TYPE_CHECKING:
     from dynlab.settings.model import Model
@@ -132,7 +133,7 @@ def run_hidden(
     square = np.array([((s.signal**2).sum(1) + np.diagonal(s.noise_gram)).mean() for s in starts])
     smallest = np.abs(y[:, :cut]).min(1)
     floors = np.stack([np.maximum(1e-3 * smallest, 1e-9 * np.sqrt(square)), np.empty(count)], axis=1)
-    floors[:, 1] = measures.HEAD_FLOOR * (np.sqrt(head_rate * square) if head_rate > 0.0 else 1.0)
+    floors[:, 1] = HEAD_FLOOR * (np.sqrt(head_rate * square) if head_rate > 0.0 else 1.0)
     times = np.asarray(times, dtype=float)
     at_times = np.full((count, len(times), n), np.nan)
     trace = np.zeros((trace_points, 1 + n))

@@ -22,7 +22,7 @@ def chosen_side(up, down):
     return -1 if down < 0.0 else 0
 
 
-def interpolate(dense, theta, h, y, new, stages, out):
+def state_within(dense, theta, h, y, new, stages, out):
     """The state at theta in [0, 1] of the step from y to new."""
     rest = 1.0 - theta
     for i in range(len(y)):
@@ -43,12 +43,12 @@ def first_crossing(system, dense, h, y, new, stages, side, point):
             continue
         low = 0.0
         high = first
-        interpolate(dense, high, h, y, new, stages, point)
+        state_within(dense, high, h, y, new, stages, point)
         if point[i] * side[i] > 0.0:
             continue
         for _ in range(50):
             middle = 0.5 * (low + high)
-            interpolate(dense, middle, h, y, new, stages, point)
+            state_within(dense, middle, h, y, new, stages, point)
             if point[i] * side[i] <= 0.0:
                 high = middle
             else:
@@ -77,7 +77,7 @@ def first_release(system, margins, found, side, theta):
     return first, which
 
 
-def settle(system, found, side, margins):
+def settle_sides(system, found, side, margins):
     """Choose the sides of all signals at their kinks anew; whether any left. margins: see `first_release`."""
     turned = False
     for i in range(system[2] * system[3]):

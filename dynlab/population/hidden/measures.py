@@ -6,11 +6,11 @@ from dynlab.formulas.activations import degree_of
 from dynlab.formulas.components import NOISE_PATCHES, SAME
 from dynlab.formulas.hidden_units import target_moment
 
-READOUT_FLOOR, HEAD_FLOOR, NOISE_FLOOR = 0.1, 0.1, 1e-5
+READOUT_FLOOR, NOISE_FLOOR = 0.1, 1e-5
 LEARNT = 0.05  # `population.moments.LEARNT`
 
 
-def scales(system, y, caps, out):
+def error_scales(system, y, caps, out):
     """Fill out with the scale of each coordinate's error. caps: floors of signals, of the units' sizes, of head entries."""
     _, m, units, features, _, _, _ = system
     signal_floor, head_floor = caps
@@ -70,7 +70,7 @@ def fastest_change(system, y, velocity, scale):
     return worst
 
 
-def invariants(system, y, out, size):
+def conserved_of(system, y, out, size):
     """Fill out (M + m,) with the conserved quantities, size with what they are differences of; 0 where there is none.
 
     |w_h|^2/q - sum_r a_rh^2/r_a of every unit, and of every output the same with its head,

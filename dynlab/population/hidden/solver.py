@@ -21,7 +21,7 @@ as has passed. What grows is measured by itself, however small it is, so that a 
 rest; what shrinks by the size of its unit.
 
 **Noise parts that vanish**: `dynlab.population.hidden.vanishing`. **A readout that vanishes.** While E_jr grows from
-borrowing, sum_h a_jh^2 falls (the law of `invariants`). Where it reaches 0, in finite time, output j has lent all it had and
+borrowing, sum_h a_jh^2 falls (`conserved_of`). Where it reaches 0, in finite time, output j has lent all it had and
 vanishes; only its direction, the target's, is left, and turns ever faster. The run ends there (`FADED`), with the status
 that says so.
 """
@@ -29,8 +29,8 @@ that says so.
 from math import sqrt
 
 from dynlab.formulas.activations import RELU
-from dynlab.population.hidden.kinks import first_crossing, first_release, interpolate, settle
-from dynlab.population.hidden.measures import fastest_change, invariants, note, readout_left, readout_lengths, scales
+from dynlab.population.hidden.kinks import first_crossing, first_release, settle_sides, state_within
+from dynlab.population.hidden.measures import conserved_of, error_scales, fastest_change, note, readout_left, readout_lengths
 from dynlab.population.hidden.rates import rates
 from dynlab.population.hidden.stabilised import chebyshev_error, chebyshev_step, spectral_radius, stages_for
 from dynlab.population.hidden.vanishing import hold_vanished, let_grow
@@ -166,10 +166,10 @@ def begin(system, y, side, limits, scratch, events, tally, control, buffers):
         control[k] = 0.0
     control[LENGTH] = min(FIRST_STEP * limits[4], limits[0])
     control[LAST_ERROR] = 1.0
-    invariants(system, y, charge0, sizes)
+    conserved_of(system, y, charge0, sizes)
     readout_lengths(system, y, lengths)
     tally[LOSS] = rates(system, y, side, scratch, stages[0])
-    if system[0] == RELU and settle(system, scratch[4], side, margins):
+    if system[0] == RELU and settle_sides(system, scratch[4], side, margins):
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
     note(system, 0.0, y, scratch, carried, events, tally)
 
@@ -190,11 +190,11 @@ def arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally,
             crossed = -1
     t = control[TIME]
     while counts[RECORDED] < len(times) and times[counts[RECORDED]] <= t + theta * h:
-        interpolate(dense, (times[counts[RECORDED]] - t) / h, h, y, new, stages, at_times[counts[RECORDED]])
+        state_within(dense, (times[counts[RECORDED]] - t) / h, h, y, new, stages, at_times[counts[RECORDED]])
         counts[RECORDED] += 1
     cut = theta < 1.0
     if cut:
-        interpolate(dense, theta, h, y, new, stages, point)
+        state_within(dense, theta, h, y, new, stages, point)
     for i in range(len(y)):
         y[i] = point[i] if cut else new[i]
         stages[0, i] = stages[6, i]
@@ -205,7 +205,7 @@ def arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally,
             y[crossed] = 0.0
             side[crossed] = 0
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
-    if system[0] == RELU and settle(system, found, side, margins):
+    if system[0] == RELU and settle_sides(system, found, side, margins):
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
     held = hold_vanished(system, y, stages[0])
     if counts[STEPS] % LOOK == 0:
@@ -233,7 +233,7 @@ def follow(system, table, y, side, caps, limits, times, at_times, trace, events,
     begin(system, y, side, limits, scratch, events, tally, control, buffers)
     while counts[STEPS] + counts[REJECTED] < most:
         t = control[TIME]
-        scales(system, y, caps, scale)
+        error_scales(system, y, caps, scale)
         if stop_at_rest and t > EARLIEST * unit and fastest_change(system, y, stages[0], scale) * t < REST:
             return finish(y, times, at_times, counts, tally, control, STATIONARY)
         control[LENGTH] = min(control[LENGTH], until - t)
@@ -250,7 +250,7 @@ def follow(system, table, y, side, caps, limits, times, at_times, trace, events,
         last = control[LENGTH] >= until - t
         cut = arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally, counts, control, buffers)
         note(system, control[TIME], y, scratch, carried, events, tally)
-        invariants(system, y, charge1, sizes)
+        conserved_of(system, y, charge1, sizes)
         for k in range(len(charge0)):
             if sizes[k] > 0.0:
                 tally[DRIFT] = max(tally[DRIFT], abs(charge1[k] - charge0[k]) / sizes[k])
