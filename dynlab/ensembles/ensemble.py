@@ -297,10 +297,8 @@ def _collect(model: Model, training: Training, pieces: list) -> dict:
     if not closed_form(model, training):
         found = _collect_switched(pieces)
         if training.is_papers:  # this solver keeps no account on its way
-            (a, b, e), rate = found["starts"][:3], training.head_rate
-            before = invariants.conserved(model, a, b, e, rate)
-            (a, b, e), rate = found["ends"][:3], training.head_rate
-            kept = before, invariants.conserved(model, a, b, e, rate)
+            states = found["starts"][:3], found["ends"][:3]
+            kept = [invariants.conserved(model, signal, gram, head, training.head_rate) for signal, gram, head in states]
             found["drift"] = np.abs(kept[1] / kept[0] - 1.0).max(1)
         return found
     starts = np.concatenate([z for z, _, _ in pieces])

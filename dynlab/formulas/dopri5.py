@@ -15,6 +15,7 @@ A = (
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
 )
 FOURTH = (5179 / 57600, 0.0, 7571 / 16695, 393 / 640, -92097 / 339200, 187 / 2100, 1 / 40)
+STAGES = len(A)
 ERROR = tuple(b - c for b, c in zip((*A[6], 0.0), FOURTH, strict=True))
 # The interpolant's own combination: y(theta) = Hermite's cubic + theta^2 (1 - theta)^2 h sum_j D_j k_j.
 DENSE = (

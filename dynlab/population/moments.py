@@ -120,8 +120,13 @@ def output_means(model: Model, signal: Array, gram: Array) -> Array:
 
 def losses(model: Model, signal: Array, gram: Array, head: Array) -> Array:
     """Population loss (...,) of states signal (..., m, K), noise Gram (..., m, m), head (..., m, m)."""
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # of states that diverged: the loss is nan
-        variance, covariance = output_moments(model, signal, gram)
+    with np.errstate(over="ignore", invalid="ignore"):  # of states that diverged: the loss is nan
+        return losses_from_moments(*output_moments(model, signal, gram), head)
+
+
+def losses_from_moments(variance: Array, covariance: Array, head: Array) -> Array:
+    """Population loss (...,) from the outputs' (Var, Cov), each (..., m, m), and the head (..., m, m)."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         target = np.diagonal(variance, axis1=-2, axis2=-1)
         online = np.einsum("...jr,...rs,...js->...j", head, variance, head)
         rho = np.einsum("...jr,...rj->...j", head, covariance) / np.sqrt(online * target)

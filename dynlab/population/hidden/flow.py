@@ -139,7 +139,7 @@ def run_hidden(
     trace = np.zeros((trace_points, 1 + n))
     learnt, tally = np.full((count, features), -1.0), np.zeros((count, 5))
     counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
-    vectors = np.zeros((solver.STAGES, n)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(cut), np.zeros((m, features))
+    vectors = np.zeros((dopri5.STAGES, n)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(cut), np.zeros((m, features))
     buffers = *vectors, *(np.zeros(units + m) for _ in range(3)), np.zeros(m)
     system = (
         activation_kind(model), m, units, features, parameter_vector(model), own_units(model),

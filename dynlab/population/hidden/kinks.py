@@ -1,8 +1,7 @@
 """Kinks of relu in the flow of neurons with hidden units, as `dynlab.population.hidden.solver` says; undecorated."""
 
 from dynlab.formulas.components import STRENGTHS
-
-STAGES = 7
+from dynlab.formulas.dopri5 import STAGES
 
 
 def kink_speeds(system, i, found):

@@ -5,9 +5,9 @@ from math import sqrt
 from dynlab.formulas.activations import degree_of
 from dynlab.formulas.components import NOISE_PATCHES, SAME
 from dynlab.formulas.hidden_units import target_moment
+from dynlab.population.moments import LEARNT
 
 READOUT_FLOOR, NOISE_FLOOR = 0.1, 1e-5
-LEARNT = 0.05  # `population.moments.LEARNT`
 
 
 def error_scales(system, y, caps, out):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab.formulas import masks
-from dynlab.population.moments import LEARNT, correlation_rank, unit_moments
+from dynlab.population.moments import LEARNT, correlation_rank, losses_from_moments, unit_moments
 from dynlab.settings.activation_records import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -65,9 +65,4 @@ def hidden_rank(model: Model, signal: Array, gram: Array, readout: Array) -> Arr
 
 def hidden_losses(model: Model, signal: Array, gram: Array, head: Array, readout: Array) -> Array:
     """Population loss (...,); head (..., m, m)."""
-    variance, covariance = hidden_moments(model, signal, gram, readout)
-    target = np.diagonal(variance, axis1=-2, axis2=-1)
-    online = np.einsum("...jr,...rs,...js->...j", head, variance, head)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rho = np.einsum("...jr,...rj->...j", head, covariance) / np.sqrt(online * target)
-    return (2 - 2 * rho).sum(-1)
+    return losses_from_moments(*hidden_moments(model, signal, gram, readout), head)

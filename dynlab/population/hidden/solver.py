@@ -29,6 +29,7 @@ that says so.
 from math import sqrt
 
 from dynlab.formulas.activations import RELU
+from dynlab.formulas.dopri5 import STAGES
 from dynlab.population.hidden.kinks import first_crossing, first_release, settle_sides, state_within
 from dynlab.population.hidden.measures import conserved_of, error_scales, fastest_change, note, readout_left, readout_lengths
 from dynlab.population.hidden.rates import rates
@@ -37,7 +38,6 @@ from dynlab.population.hidden.vanishing import hold_vanished, let_grow
 from dynlab.population.status import NOT_FINITE, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
 from dynlab.population.stepping import SAFETY
 
-STAGES = 7
 SHRINK, GROW = 0.2, 5.0
 MOST_REJECTED = 60
 REST = 1e-3

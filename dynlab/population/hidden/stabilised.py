@@ -17,7 +17,6 @@ from math import sqrt
 from dynlab.population.hidden.rates import rates
 
 DAMPING = 2.0 / 13.0
-MOST_STAGES = 400
 MARGIN = 1.2  # on the estimated spectral radius
 ITERATIONS = 30
 CLOSE = 0.05  # relative change of the estimate at which the iteration ends
