@@ -78,6 +78,10 @@ def test_an_installed_dynlab_is_found_from_the_folder_that_holds_the_clone(clone
     assert Path(scaling) == (clone / "figures" if kind == "editable" else site / "dynlab" / "figures") / "scaling.py"
     assert int(names) == len(figures.NAMES)
     assert not (site / "figures").exists() and not (site / "tests").exists()
+    if kind == "wheel":  # every module of the source is in it: a new room is not forgotten
+        modules = {path.relative_to(clone) for path in (clone / "dynlab").rglob("*.py")}
+        modules |= {"dynlab" / path.relative_to(clone) for path in (clone / "figures").rglob("*.py")}
+        assert modules == {path.relative_to(site) for path in site.rglob("*.py")}
 
 
 @pytest.mark.skipif(SOURCE, reason="the source is tested by what is built from it")
