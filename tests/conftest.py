@@ -25,6 +25,22 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+# Files that take long, the longest first: a worker that begins one of them last would be waited for by the others.
+FIRST = (
+    "machine/gpu/test_compile.py", "faults/", "images/cuda/", "figures/", "maps/", "population/any_training/", "samples/",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first; workers take files in this order (--no-loadscope-reorder)."""
+
+    def rank(item):
+        file = item.nodeid.partition("::")[0].removeprefix("tests/")
+        return next((place for place, name in enumerate(FIRST) if file.startswith(name)), len(FIRST))
+
+    items.sort(key=rank)
+
+
 def pytest_sessionfinish(session, exitstatus):
     """Fail where too many tests were skipped; a worker, which sees but a part of them, does not count."""
     most, reporter = os.environ.get("DYNLAB_MOST_SKIPPED"), session.config.pluginmanager.get_plugin("terminalreporter")
@@ -39,14 +55,21 @@ def pytest_sessionfinish(session, exitstatus):
 def pytest_terminal_summary(terminalreporter, config):
     """The seconds of the tests by folders, and what is wrong with the number of those skipped."""
     if os.environ.get("DYNLAB_TIMES") == "1":
-        seconds, tests = Counter(), Counter()
-        for report in (one for kind in terminalreporter.stats.values() for one in kind if hasattr(one, "duration")):
-            folder = report.nodeid.partition("::")[0].rpartition("/")[0]
-            seconds[folder] += report.duration
-            tests[folder] += report.when == "call"
-        terminalreporter.section("time by folders")
-        for folder, spent in seconds.most_common():
-            terminalreporter.line(f"{spent:8.1f} s  {tests[folder]:5} tests  {folder}")
+        reports = [one for kind in terminalreporter.stats.values() for one in kind if hasattr(one, "duration")]
+        files = [one.nodeid.partition("::")[0] for one in reports]
+        _times(terminalreporter, "time by folders", reports, [file.rpartition("/")[0] for file in files])
+        _times(terminalreporter, "the files that take longest", reports, files, 30)
     if said := getattr(config, "too_many_skipped", None):
         terminalreporter.section("skipped")
         terminalreporter.line(said, red=True)
+
+
+def _times(terminalreporter, title, reports, groups, most=None):
+    """A section with the seconds of the reports by their groups."""
+    seconds, tests = Counter(), Counter()
+    for report, group in zip(reports, groups, strict=True):
+        seconds[group] += report.duration
+        tests[group] += report.when == "call"
+    terminalreporter.section(title)
+    for group, spent in seconds.most_common(most):
+        terminalreporter.line(f"{spent:8.1f} s  {tests[group]:5} tests  {group}")

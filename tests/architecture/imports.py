@@ -41,8 +41,12 @@ class Import:
 
 
 def modules_of(root: Path, package: str) -> dict[str, Path]:
-    """{module: file} of all sources of a package, a folder in root. A package's own file is called package.__init__."""
+    """{module: file} of all sources of a package, a folder in root. A package's own file is called package.__init__.
+
+    The figures, which a wheel holds inside dynlab, stand beside it in the source and are read with neither.
+    """
     files = sorted((root / package).rglob("*.py"))
+    files = [path for path in files if path.parent.name != "figures" or path.stem == INIT]
     return {".".join(path.relative_to(root).with_suffix("").parts): path for path in files}
 
 

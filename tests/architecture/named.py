@@ -109,10 +109,9 @@ def _names(path: Path, modules: dict[str, Path]) -> set[str]:
 def table(root: Path = imports.ROOT, tests: Path = imports.TESTS) -> dict[str, list[str]]:
     """{module: files of tests that name it, by their paths in `tests`}, of all modules that hold code.
 
-    The figures, which a wheel holds inside dynlab, stand beside it in the source: tests/figures builds each by its name.
+    Of the figures, tests/figures builds each by its name.
     """
     modules = imports.modules_of(root, "dynlab")
-    modules = {module: path for module, path in modules.items() if not module.startswith("dynlab.figures.")}
     found: dict[str, list[str]] = {module: [] for module, path in modules.items() if _holds_code(path)}
     for path in sorted(set(tests.rglob("*.py")) - {Path(__file__)}):
         for module in _names(path, modules):

@@ -16,7 +16,7 @@ HELP = ("option", "add_argument", "Parser")
 """Functions whose arguments are the pages of --help: what a command can do, not what to do otherwise."""
 
 
-def advice(package: Path, left_out: tuple[str, ...] = ("docs",)) -> list[tuple[str, str]]:
+def advice(package: Path, left_out: tuple[str, ...] = ("docs", "figures")) -> list[tuple[str, str]]:
     """(module, text) of every string that advises, formatted values as braces; docstrings and help are none."""
     found = []
     for path in sorted(package.rglob("*.py")):

@@ -19,6 +19,7 @@ from dynlab.explanation.words import tried
 from dynlab.population.pair import limit
 from dynlab.population.pair.phases import head_return
 from dynlab.population.starts import draw_start
+from dynlab.population.status import remedy
 from dynlab.tools.intervals import Pairs
 
 MERGING = 224  # its start 0 merges at dim 1000, weak 0.3, eta_head 0.01: the limit's rule says so, and the flow does
@@ -254,7 +255,7 @@ def test_samples_that_were_stopped(samples, tmp_path):
     line = "cubic, head none, batch 64, seed 0: stopped at step 7: the weights overflow"
     place = spoiled(samples, tmp_path, record(lambda found: found.update(stopped=[line])))
     said = {head: " ".join(only(place, head).lines) for head in ("none", "off-diagonal")}
-    assert "DIVERGED: stopped at step 7: the weights overflow. Before that: " in said["none"]
+    assert f"DIVERGED: stopped at step 7: the weights overflow. {remedy('not finite')} Before that: " in said["none"]
     assert "stopped" not in said["off-diagonal"]
 
 

@@ -11,10 +11,7 @@ from pathlib import Path
 import dynlab
 from tests.waiting import HANGS
 
-COPIED = (
-    "__init__.py", "_version.py", "machine/__init__.py", "machine/cache.py", "machine/closure.py", "machine/jit.py",
-    "formulas/__init__.py", "formulas/number_table.py", "tools/__init__.py", "tools/checks.py", "tools/files.py",
-)  # fmt: skip
+COPIED = ("__init__.py", "_version.py", "machine/*.py", "formulas/__init__.py", "formulas/number_table.py", "tools/*.py")
 HELPER = "def value(x):\n    return {factor} * x\n"
 TOY = """
 from dynlab import helper
@@ -36,9 +33,11 @@ class Toy:
     def __init__(self, root: Path):
         self.package, self.cache = root / "source" / "dynlab", root / "cache"
         self.package.mkdir(parents=True)
-        for name in COPIED:
-            (self.package / name).parent.mkdir(exist_ok=True)
-            shutil.copy(Path(dynlab.__file__).parent / name, self.package / name)
+        whole = Path(dynlab.__file__).parent
+        for path in [path for pattern in COPIED for path in whole.glob(pattern)]:
+            place = self.package / path.relative_to(whole)
+            place.parent.mkdir(exist_ok=True)
+            shutil.copy(path, place)
         (self.package / "toy.py").write_text(TOY)
         self.edit(2.0)
 
