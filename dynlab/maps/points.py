@@ -39,6 +39,12 @@ def sources_key() -> str:
     return hashlib.sha256(physics_key().encode() + closure.digest_of(__name__)).hexdigest()
 
 
+# Of `Model`: what has always been part of the key from which a point's starts are drawn.
+MODEL_SETTINGS_OF_KEYS = (
+    "strong", "weak", "patches", "feature_patches", "noise", "activation", "neurons", "mask", "strengths",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class MapPoint:
     """One point of a grid: a model, the dimension, the head's rate, the end of the training (None: to rest)."""
@@ -49,8 +55,13 @@ class MapPoint:
     until: float | None
 
     def key(self, seed: int, block: int) -> list[int]:
-        """What the generator of a block of starts is seeded with."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        """What the generator of a block of starts is seeded with.
+
+        Settings that the model has since got count only where they are not the defaults: a map keeps its starts.
+        """
+        given, plain = asdict(self.model), asdict(Model(strengths=self.model.strengths))
+        kept = {name: value for name, value in given.items() if name in MODEL_SETTINGS_OF_KEYS or value != plain[name]}
+        text = json.dumps(asdict(self) | {"model": kept}, sort_keys=True)
         return [seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"), block]
 
 

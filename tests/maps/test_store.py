@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
+from dynlab import Model
 from dynlab.maps import phase_map as grid
 from dynlab.maps.phase_map import phase_map
 from dynlab.maps.point_store import BLOCK_COLUMNS, HEADER, SEED_BYTES, open_store
+from dynlab.maps.points import MapPoint
 from dynlab.phase import main
 from tests.maps.cases import copied, finished, options, record, small_grid, store_of
 
@@ -145,3 +148,21 @@ def test_missing_and_read(tmp_path):
         found = store.read(0.1, 1e-4, 0, 25)
         assert (found[0] == outcomes[:25]).all() and (found[1] == values[:, :25]).all()
     assert json.loads((tmp_path / "settings.json").read_text())["settings"] == {"a": 1}
+
+
+# --- where starts come from ---
+
+WRITTEN = (  # as the first version wrote a point
+    '{"dim": 100, "eta_head": 0.001, "model": {"activation": "cubic", "feature_patches": 4, "mask": "half", "neurons": 2, '
+    '"noise": 0.5, "patches": 16, "strengths": [1.0, 0.1], "strong": 1.0, "weak": 0.1}, "until": null}'
+)
+
+
+def test_a_point_keeps_its_starts_when_the_model_gets_more_settings():
+    expected = int.from_bytes(hashlib.sha256(WRITTEN.encode()).digest()[:16], "little")
+    assert MapPoint(Model(weak=0.1), 100, 0.001, None).key(3, 2) == [3, expected, 2]
+
+
+def test_what_is_not_the_default_makes_other_starts():
+    plain, hidden = (MapPoint(Model(weak=0.1, hidden=units), 100, 0.001, None).key(3, 2) for units in (1, 2))
+    assert plain != hidden
