@@ -33,6 +33,7 @@ from dynlab.tools.intervals import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
@@ -98,6 +99,17 @@ class Ensemble:
     def plot(self) -> Figure:
         """Shares of the outcomes, and how T_1 and the head's peak are distributed; a matplotlib Figure without a window."""
         return plots.figure(self)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The table and the states with labelled dimensions, an xarray.Dataset (extra `xarray`), as NetCDF holds it.
+
+        Dimensions start (the seeds' numbers), neuron, feature, lender, with hidden units unit. Variables: the columns of
+        `frame`, with cosine and carried as (start, neuron, feature), and the order parameters at both ends as
+        signal_at_start, signal_at_end, noise_gram_at_start, ... Attributes: model and settings as JSON.
+        """
+        from dynlab.ensembles.labelled_ensemble import labelled_ensemble
+
+        return labelled_ensemble(self.model, self.settings, self.frame, self.starts, self.ends)
 
     def summary(self) -> pd.DataFrame:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.

@@ -43,6 +43,7 @@ from dynlab.tools.files import FolderTaken, expanded, signals_deferred
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray
     from matplotlib.figure import Figure
 
 
@@ -93,6 +94,27 @@ class PhaseMap:
     def plot(self) -> Figure:
         """The map of each head, the boundary and its prediction; a matplotlib Figure that belongs to no window."""
         return plots.figure(self)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The columns of `frame` over (head, y, x), an xarray.Dataset (extra `xarray`), as NetCDF holds it.
+
+        The two axes are called as their settings are ("weak", "eta_head"); attributes: the measure, the level of its
+        boundary, and the settings that are the same at every point, as JSON.
+        """
+        from dynlab.tools.labelled import Labelled, dataset
+
+        x, y = self.grid.x, self.grid.y
+        names = [name for name in self.frame.columns if name not in (x.name, y.name, "head")]
+        variables = {}
+        for name in names:
+            values = [self.field(head, name) for head in self.grid.heads]
+            kind = self.frame[name].dtype
+            what = f"{self.measure.name}: {name}" if name in ("value", "low", "high") else name
+            variables[name] = Labelled(("head", y.name, x.name), np.array(values).astype(kind), what)
+        coordinates = {axis.name: Labelled((axis.name,), np.array(axis.values, dtype=float), axis.label) for axis in (x, y)}
+        coordinates["head"] = Labelled(("head",), list(self.grid.heads), "rule of the head")
+        about = {"measure": self.measure.name, "level": np.nan if self.level is None else self.level}
+        return dataset(variables, coordinates, about | {"settings": self.grid.settings()})
 
     def field(self, head: str, column: str = "value") -> np.ndarray:
         """A column as (rows, columns) = (values of y, values of x)."""

@@ -24,6 +24,7 @@ from dynlab.tools.files import csv_text, expanded, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray
     from matplotlib.figure import Figure
 
     from dynlab.population.order_parameters import OrderParameters
@@ -180,6 +181,36 @@ class Trajectory:
         for array, name, members in _columns(self.model, self.settings):
             columns |= {f"{name}_{j + 1}_{r + 1}": getattr(self, array)[:, j, r] for j, r in members}
         return pd.DataFrame(columns)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The arrays with labelled dimensions, an xarray.Dataset (extra `xarray`), as NetCDF holds it.
+
+        Dimensions time, neuron, feature, lender (of the head: E[neuron, lender]), with hidden units unit; counted from 1.
+        Variables signal, noise_gram, head, loss, carried, with hidden units readout. Attributes: model and settings as JSON,
+        status, steps, rejected, and the time of each event (nan where it did not happen).
+        """
+        from dynlab.tools.labelled import Labelled, dataset, numbered
+
+        row = "unit" if self.model.layered else "neuron"
+        variables = {
+            "signal": Labelled(("time", row, "feature"), self.signal, "signal <w, v_l>"),
+            "noise_gram": Labelled(("time", row, f"other_{row}"), self.noise_gram, "inner products of noise parts"),
+            "head": Labelled(("time", "neuron", "lender"), self.head, "prediction head E, identity at the start"),
+            "loss": Labelled(("time",), self.loss, "population loss, sum_j (2 - 2 rho_j)"),
+            "carried": Labelled(("time", "neuron", "feature"), self.carried, "share of the output's variance"),
+        }
+        if self.readout is not None:
+            variables["readout"] = Labelled(("time", "neuron", "unit"), self.readout, "readout a")
+        coordinates = {"time": Labelled(("time",), self.time, "flow time", "steps x learning rate")}
+        for name in ("neuron", "lender"):
+            coordinates |= numbered(name, self.model.neurons, "neuron and its output")
+        if self.model.layered:
+            coordinates |= numbered("unit", self.model.units, "hidden unit")
+        coordinates |= numbered(f"other_{row}", self.model.units, coordinates[row].long_name)
+        coordinates |= numbered("feature", self.model.features, "feature, the strongest first")
+        events = {f"time_of_{name}": time for name, time in self.events.items()}
+        about = {"model": dataclasses.asdict(self.model), "settings": self.settings, "status": self.status}
+        return dataset(variables, coordinates, about | events | {"steps": self.steps, "rejected": self.rejected})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `frame` as CSV to the file `path`, floats exactly, under one comment line with all the rest as JSON."""

@@ -31,6 +31,7 @@ PLANTED = tuple(
 PARTS = {
     "pytorch": "optimisers, encoders and a loss curve against PyTorch",
     **{f"planted.{name}": f"faults planted one at a time: {name.replace('_', ' ')}" for name in PLANTED},
+    "kernels": "every CUDA kernel compiled, without a device",
     "explore": "the properties of hypothesis, with new random examples",
     "coverage": "which lines of dynlab the tests run, with the compiler off",
     "processors": "tests and results in the arithmetic of other processors",
@@ -94,6 +95,12 @@ def planted(name: str, given: argparse.Namespace) -> Result:
     return Result(FAILED if missed else CUT if rest else PASSED, counts, tuple(lines))
 
 
+def compiled(given: argparse.Namespace) -> Result:
+    return tested(
+        ["-n", "0", "tests/machine/gpu/test_compile.py", "tests/images/cuda/test_compile.py"], DYNLAB_EVERY_KERNEL="1"
+    )
+
+
 def explore(given: argparse.Namespace) -> Result:
     files = [file for file in files_with("hypothesis") if given.files in file]
     found = tested(["-m", "hypothesis", *files], HYPOTHESIS_PROFILE="explore", DYNLAB_EXAMPLES=str(given.examples))
@@ -129,7 +136,13 @@ def run(part: str, given: argparse.Namespace) -> Result:
     if part.startswith("planted."):
         found = planted(part.partition(".")[2], given)
     else:
-        found = {"pytorch": pytorch, "explore": explore, "coverage": coverage, "processors": processors}[part](given)
+        found = {
+            "pytorch": pytorch,
+            "kernels": compiled,
+            "explore": explore,
+            "coverage": coverage,
+            "processors": processors,
+        }[part](given)
     return Result(found.outcome, found.counts, found.lines, time.monotonic() - begun)
 
 

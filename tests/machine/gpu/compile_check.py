@@ -1,6 +1,6 @@
 """Compile every CUDA kernel to PTX, and by ptxas to code for a device, on a machine that has neither device nor driver.
 
-    python -m tests.machine.gpu.compile_check [module ...]
+    python -m tests.machine.gpu.compile_check [module[:kernel] ...]
 
 prints registers, bytes of shared memory, of stack and of spills for sm_90; exit status 1 where a kernel does not compile, 3
 where this machine cannot tell (what is missing is then the last line). Modules have KERNELS = {name: (kernel, function that
@@ -19,6 +19,8 @@ from types import SimpleNamespace
 
 CAPABILITY = (9, 0)
 MODULES = ("dynlab.population.pair.cuda", "dynlab.samples.cuda")
+# One of each kind: a flow takes half a minute to compile, and all of them are compiled by `python -m tests.thorough`.
+USUAL = ("dynlab.population.pair.cuda:flow_cubic_shared", "dynlab.population.pair.cuda:flow_relu", "dynlab.samples.cuda")
 CANNOT = 3
 # exp, log and powers of the device's library fuse on their own account; these kernels call none.
 EXACT = re.compile("dynlab.samples")
@@ -92,8 +94,9 @@ def main(modules=()) -> int:
         print(lacking)
         return CANNOT
     bad = 0
-    for module in modules or MODULES:
-        for name in importlib.import_module(module).KERNELS:
+    for word in modules or MODULES:
+        module, _, only = word.partition(":")
+        for name in [only] if only else importlib.import_module(module).KERNELS:
             try:
                 print(f"ok   {name}: {check(module, name)}", flush=True)
             except Exception as error:
