@@ -24,7 +24,7 @@ from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.phase"
-FIXED = (*SETTINGS, "activation", "mask")
+FIXED = (*SETTINGS, "activation", "mask", "readout")
 DASK_WAIT = 15  # seconds until a cluster that does not answer is given up
 
 
@@ -137,6 +137,8 @@ def parser() -> Parser:
         p.option(f"--{name}", f"as an axis, where it is none (default {standard})", metavar="VALUE")
     for name, standard in (("patches", "16"), ("feature-patches", "4"), ("neurons", "2"), ("dim", "1000")):
         p.option(f"--{name}", f"likewise (default {standard})")
+    p.option("--hidden", "hidden units of a neuron, as an axis, where it is none (relu and linear; default 1)")
+    p.option("--readout", "of hidden units: own, shared or fixed (default: fixed for one unit, else own)", metavar="RULE")
     p.option("--until", "time of training, steps x learning rate (default: until nothing moves)", metavar="TIME")
     p.option("--activation", "relu, cubic, relu3 or linear (default cubic)", metavar="NAME")
     p.option("--mask", "how the views share the patches: half or independent (default half)", metavar="LAW")

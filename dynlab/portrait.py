@@ -55,7 +55,7 @@ def check(arguments: argparse.Namespace) -> Settings:
 
     given = {name: number_of(text) for name, text in vars(arguments).items() if name not in ("hold", "slave", "x", "y")}
     require(arguments.out != "", "out", "", "the name of a folder")
-    model = Model(**{name: given[name] for name in ("activation", *MODEL_OPTIONS)})
+    model = Model(**{name: given[name] for name in ("activation", "hidden", *MODEL_OPTIONS)})
     head = choice("head", given["head"], RULES)
     rate = real("eta_head", given["eta_head"], at_least=0.0)
     x, y = (parse_side(option, getattr(arguments, option)) for option in ("x", "y"))
@@ -117,6 +117,7 @@ def parser() -> Parser:
     for name, standard in (("patches", "16"), ("feature-patches", "4")):
         p.option(f"--{name}", "likewise", standard)
     p.option("--mask", "how the views share the patches: half or independent", "half", "LAW")
+    p.option("--hidden", "hidden units of a neuron: 1 alone has a portrait", "1")
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
     p.option("--threads", "threads to compute with (default: all cores)")
     p.option("--out", "run folder to create (default: a new one, runs/portrait-X-Y)", metavar="DIR")

@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dynlab.claims.judgement import Settings
 from dynlab.command_line.options import add_device, announce
@@ -21,7 +22,7 @@ from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.theorem"
-NUMBERS = tuple(range(1, 12))
+NUMBERS = tuple(range(1, 13))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,12 +64,23 @@ def claims(words: str | None) -> tuple[int, ...]:
     """The numbers of the claims asked for, in order, each once."""
     if words is None:
         return NUMBERS
-    asked = [number_of(word.strip()) for word in words.split(",")]
+    asked = [_claim(word.strip()) for word in words.split(",")]
     for one in asked:
         if isinstance(one, bool) or one not in NUMBERS:
-            allowed = f"numbers from {NUMBERS[0]} to {NUMBERS[-1]} with commas between them"
+            allowed = f"numbers from {NUMBERS[0]} to {NUMBERS[-1]} with commas between them, or the beginnings of names"
             raise SettingError("claims", words, allowed)
     return tuple(sorted(set(asked)))
+
+
+def _claim(word: str) -> Any:
+    """The number that a word is, or of the one claim whose name begins with it; else the word."""
+    value = number_of(word)
+    if not isinstance(value, str) or not word:
+        return value
+    from dynlab.claims import CLAIMS
+
+    named = [number for number, module in CLAIMS.items() if module.NAME.startswith(word)]
+    return named[0] if len(named) == 1 else word
 
 
 def parser() -> Parser:
@@ -79,7 +91,7 @@ def parser() -> Parser:
         "Interrupted, the same command goes on where it was.",
         epilog="example: dynlab theorem --quick --claims 1,4,7",
     )
-    names = f"claims to judge, {NUMBERS[0]} to {NUMBERS[-1]} with commas (default all)"
+    names = f"claims to judge, {NUMBERS[0]} to {NUMBERS[-1]} or names (relu, hidden, ...), with commas (default all)"
     p.add_argument("--claims", help=names, metavar="N,N")
     p.add_argument("--quick", action="store_true", help="fewer seeds and dimensions: a minute instead of many")
     p.add_argument("--seed", help="seed of the random starts (default 0)", default="0", metavar="N")

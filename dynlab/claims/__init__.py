@@ -10,6 +10,7 @@ from dynlab.claims import (
     first_feature,
     head_peak,
     head_returns,
+    hidden_rescue,
     identities,
     relu,
     routes,
@@ -29,5 +30,6 @@ MODULES = (
     identities,
     relu,
     routes,
+    hidden_rescue,
 )
 CLAIMS = {module.NUMBER: module for module in MODULES}

@@ -29,7 +29,7 @@ NUMBERS = (
     "dynlab.ensembles.ensemble", "dynlab.population.any_training.flow", "dynlab.population.descent",
     "dynlab.population.pair.cuda", "dynlab.population.pair.flow",
 )  # fmt: skip
-STATES = ("signal", "gram", "head")
+STATES = ("signal", "gram", "head", "readout")  # the last with hidden units
 LOCK = ".lock"
 DIGEST = 32  # bytes
 
@@ -82,7 +82,7 @@ class Store:
         """Keep an ensemble."""
         arrays: dict[str, Any] = {"marks": run.marks}
         for name, states in (("starts", run.starts), ("ends", run.ends), ("snapshots", run.snapshots)):
-            arrays |= {f"{name}.{part}": array for part, array in zip(STATES, states, strict=True)}
+            arrays |= {f"{name}.{part}": array for part, array in zip(STATES, states, strict=False)}
         for name in run.frame:
             column = run.frame[name].to_numpy()
             arrays[f"frame.{name}"] = column.astype(str) if column.dtype == object else column
@@ -101,7 +101,8 @@ class Store:
         import pandas as pd
 
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            groups = {name: tuple(stored[f"{name}.{part}"] for part in STATES) for name in ("starts", "ends", "snapshots")}
+            places = {name: [f"{name}.{part}" for part in STATES] for name in ("starts", "ends", "snapshots")}
+            groups = {name: tuple(stored[at] for at in parts if at in stored) for name, parts in places.items()}
             columns = {name[6:]: stored[name] for name in stored.files if name.startswith("frame.")}
             own = json.loads(str(stored["settings"]))
             marks = stored["marks"]

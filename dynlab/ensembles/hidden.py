@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab.population.hidden.flow import HiddenResult, run_hidden
-from dynlab.population.hidden.moments import features_carried, hidden_carried, hidden_rank
+from dynlab.population.hidden.flow import NO_TIMES, HiddenResult, run_hidden
+from dynlab.population.hidden.moments import features_carried, hidden_carried, hidden_losses, hidden_rank
 from dynlab.population.outcomes import named_outcomes
 from dynlab.population.starts import draw_start
-from dynlab.population.status import STATUS_NAMES, SUCCESS
+from dynlab.population.status import CYCLE, STATUS_NAMES, SUCCESS, UNTIL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,23 +22,65 @@ if TYPE_CHECKING:
 
 PIECE = 8  # trajectories a task: some take half a second
 DEAD = 1e-3  # a hidden unit has died when its weights are shorter than this part of what they were
+ROUND = 32  # states of which means are taken where a run does not come to rest
 
 
 def run_piece(
     model: Model, training: Training, dim: int, seed: int, numbers: np.ndarray, until: float, rtol: float, settle: bool
-) -> tuple[list[OrderParameters], HiddenResult]:
-    """The starts with these numbers (N,) of the stream `seed`, and what became of them."""
+) -> tuple[list[OrderParameters], HiddenResult, dict]:
+    """The starts with these numbers (N,) of the stream `seed`, what became of them, and what is told of that (`told_of`).
+
+    settle: whether the end is the default horizon.
+    """
     starts = [draw_start(model, dim, seed, int(number), training.start_scale) for number in numbers]
+    return run_starts(model, training, starts, until, rtol, settle)
+
+
+def run_starts(
+    model: Model, training: Training, starts: list[OrderParameters], until: float, rtol: float, settle: bool
+) -> tuple[list[OrderParameters], HiddenResult, dict]:
+    """The same of starts that are given."""
     rates: dict[str, Any] = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
-    return starts, run_hidden(model, starts, **rates, until=until, rtol=rtol, settle=settle)
+    times = until * (0.5 + 0.5 * np.arange(1, ROUND + 1) / ROUND) if settle else NO_TIMES
+    found = run_hidden(model, starts, **rates, until=until, rtol=rtol, settle=settle, times=times)
+    told = told_of(model, found, settle)
+    return starts, replace(found, at_times=()), told  # the states on the way would be many
+
+
+def told_of(model: Model, found: HiddenResult, settle: bool) -> dict[str, np.ndarray]:
+    """carried (N, m, K), rank, loss, head_end (N,) of the ends, or where a run does not come to rest of a round's mean.
+
+    The mean is over one period of a limit cycle; for a run that is under way at the default horizon (settle) over the second
+    half of its time.
+    """
+    told = _measured(model, *found.ends)
+    told["loss"] = np.array(found.loss)
+    rounds = (found.status == CYCLE) | (settle & (found.status == UNTIL))
+    for k in np.flatnonzero(rounds):
+        states = [part[k] for part in found.at_times]
+        for name, values in _measured(model, *states).items():
+            told[name][k] = values.mean(0)
+    return told
+
+
+def _measured(model: Model, signal: np.ndarray, gram: np.ndarray, readout: np.ndarray, head: np.ndarray) -> dict:
+    """What is told of states, arrays with one axis in front."""
+    return {
+        "carried": hidden_carried(model, signal, gram, readout),
+        "rank": hidden_rank(model, signal, gram, readout),
+        "loss": hidden_losses(model, signal, gram, head, readout),
+        "head_end": np.sqrt(((head - np.eye(model.neurons)) ** 2).sum((-1, -2))),
+    }
 
 
 def collect(model: Model, pieces: list) -> dict[str, Any]:
     """Arrays over all seeds from the results of `run_piece`."""
-    every = [start for starts, _ in pieces for start in starts]
-    names = ("learnt", "head_peak", "time_peak", "time", "drift", "loss", "steps", "rejected", "status")
-    flat: dict[str, Any] = {name: np.concatenate([getattr(found, name) for _, found in pieces]) for name in names}
-    signal, gram, readout, head = (np.concatenate(group) for group in zip(*(found.ends for _, found in pieces), strict=True))
+    every = [start for starts, *_ in pieces for start in starts]
+    names = ("learnt", "head_peak", "time_peak", "time", "drift", "period", "steps", "rejected", "status")
+    flat: dict[str, Any] = {name: np.concatenate([getattr(found, name) for _, found, _ in pieces]) for name in names}
+    flat |= {name: np.concatenate([told[name] for *_, told in pieces]) for name in pieces[0][2]}
+    ends = (found.ends for _, found, _ in pieces)
+    signal, gram, readout, head = (np.concatenate(group) for group in zip(*ends, strict=True))
     flat["status"] = [STATUS_NAMES[code] for code in flat["status"]]
     flat["ends"] = signal, gram, head, readout
     flat["starts"] = tuple(
@@ -72,17 +115,27 @@ def dead_units(starts: tuple, ends: tuple) -> np.ndarray:
     return (square[1] < DEAD**2 * square[0]).sum(-1)
 
 
+def layered_frame(
+    model: Model, training: Training, numbers: np.ndarray, starts: list[OrderParameters], *, until: float, rtol: float,
+    settle: bool,
+) -> pd.DataFrame:  # fmt: skip
+    """`frame` of starts that are given, called `numbers` (N,). On the calling thread, without the GIL."""
+    piece = run_starts(model, training, starts, until, rtol, settle)
+    return frame(model, training, numbers, collect(model, [piece]), settle)
+
+
 def frame(model: Model, training: Training, numbers: np.ndarray, parts: dict, settle: bool) -> pd.DataFrame:
     """`Ensemble.frame`, a row a seed; settle: whether the end is the default horizon.
 
     carried_j_l is the share of output j's variance that the sign of feature l carries (`population.hidden.moments`),
     features_carried how many features all outputs together carry, dead_units how many hidden units have vanished; times are
-    those at which a feature is first carried.
+    those at which a feature is first carried, period is that of a limit cycle ("cycle"), or of the last round of a run that
+    goes round at the default end. Of a run that does not come to rest the
+    outcome, carried_j_l, features_carried, rank, loss_end and head_end are of means over a round (`told_of`).
     """
     import pandas as pd
 
-    signal, gram, head, readout = parts["ends"]
-    carried = hidden_carried(model, signal, gram, readout)
+    head, carried = parts["ends"][2], parts["carried"]
     ends = np.array(parts["status"], dtype=object)
     failed = ~np.isin(ends, SUCCESS)
     found = named_outcomes(model, carried, failed)
@@ -99,10 +152,11 @@ def frame(model: Model, training: Training, numbers: np.ndarray, parts: dict, se
         "head_peak": parts["head_peak"],
         "time_peak": parts["marks"][:, 2],
         "head_bound": bounds(model, training, parts["starts"])[np.arange(len(numbers)), rows],
-        "rank": hidden_rank(model, signal, gram, readout),
-        "head_end": np.sqrt((off**2).sum((-1, -2))),
+        "rank": parts["rank"],
+        "head_end": parts["head_end"],
         "dead_units": dead_units(parts["starts"], parts["ends"]),
         "time_end": parts["time"],
+        "period": np.where(parts["period"] > 0.0, parts["period"], np.nan),
         "loss_end": parts["loss"],
         "drift": parts["drift"],
         "status": np.where(waiting & settle, "waiting", ends),

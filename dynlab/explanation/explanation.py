@@ -13,6 +13,7 @@ from dynlab.tools.files import expanded
 if TYPE_CHECKING:
     from dynlab.explanation.advice import Suggestion, Trial
     from dynlab.explanation.diagnosis import Diagnosis
+    from dynlab.explanation.layered import LayeredFinding
     from dynlab.explanation.noise import GradientNoise
     from dynlab.explanation.pictures import PictureFinding
     from dynlab.explanation.recorded import RecordedRun
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Explained:
     """One trajectory: the numbers, and `lines` made from them."""
 
-    finding: Diagnosis | PictureFinding
+    finding: Diagnosis | LayeredFinding | PictureFinding
     shares: Shares | None
     noise: GradientNoise | None
     suggestions: list[Suggestion]
@@ -84,8 +85,20 @@ def explain(
         finding = pictures.diagnose_pictures(place, record, at)
         lines = pictures.lines(finding)
         return Explanation(place, [Explained(finding, None, None, [], [], lines)])
+    if kind == "main" and _layered(record):
+        from dynlab.explanation import layered
+
+        require(not trial, "try", True, "left out for a run with hidden units")
+        told = layered.findings(place, record, activation, head, at)
+        return Explanation(place, [Explained(finding, None, None, [], [], lines) for finding, lines in told])
     reader = recorded.main_runs if kind == "main" else recorded.sample_runs
     return Explanation(place, [_explained(run, at, trial, workers) for run in reader(place, record, activation, head)])
+
+
+def _layered(record: dict) -> bool:
+    """Whether neurons have hidden units in a run of dynlab.run."""
+    given = record["settings"]
+    return given.get("hidden", 1) != 1 or given.get("readout", "fixed") != "fixed"
 
 
 def _explained(run: RecordedRun, at: float | None, trial: bool, workers: int | None) -> Explained:

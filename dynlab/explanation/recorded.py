@@ -104,7 +104,7 @@ def main_runs(place: Path, record: dict, activation: str | None, head: str | Non
     try:
         return _main_runs(place, record, activation, head)
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise _damaged(place, error) from error
+        raise damaged(place, error) from error
 
 
 def sample_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[RecordedRun]:
@@ -112,11 +112,12 @@ def sample_runs(place: Path, record: dict, activation: str | None, head: str | N
     try:
         return _sample_runs(place, record, activation, head)
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise _damaged(place, error) from error
+        raise damaged(place, error) from error
 
 
-def _damaged(place: Path, error: Exception) -> Exception:
-    if isinstance(error, SettingError) and error.name in ("activation", "head"):
+def damaged(place: Path, error: Exception) -> Exception:
+    """What is said of a folder in which something is missing or wrong."""
+    if isinstance(error, SettingError) and error.name in ("activation", "head", "at"):
         return error
     what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
     return FolderError(place, f"is damaged ({what})")
@@ -128,18 +129,18 @@ def _main_runs(place: Path, record: dict, activation: str | None, head: str | No
     shapes = {name: settings[name] for name in names}
     eta = DESCENT_ETA if settings["method"] == "descent" else 1.0
     training = _training({"eta_head": recorded_ratio(settings, eta, str(place))} | settings.get("training", {}))
-    table, summary, seeds = (_table(place / name) for name in ("trajectory.csv", "summary.csv", "ensemble.csv"))
+    table, summary, seeds = (whole_table(place / name) for name in ("trajectory.csv", "summary.csv", "ensemble.csv"))
     runs = []
-    for (one, rule), rows in _chosen(table, activation, head):
+    for (one, rule), rows in asked_for(table, activation, head):
         trained = dataclasses.replace(training, head=rule)
         number = int(record["seed_followed"][one])
-        row = _row(seeds, one, rule, "ensemble.csv", seed=number)
+        row = row_of(seeds, one, rule, "ensemble.csv", seed=number)
         runs.append(
             RecordedRun(
                 model=Model(activation=one, **shapes), training=trained, rate=trained.head_rate,
                 method=settings["method"], eta=eta, dim=int(settings["dim"]), seed=int(settings["seed"]), number=number,
                 **_arrays(rows), marks={name: float(row[f"time_{name}"]) for name in ("first", "second", "peak")},
-                summary=_row(summary, one, rule, "summary.csv"), seeds=int(settings["seeds"]), ended=str(row["status"]),
+                summary=row_of(summary, one, rule, "summary.csv"), seeds=int(settings["seeds"]), ended=str(row["status"]),
                 until=settings["until"],
             )
         )  # fmt: skip
@@ -149,10 +150,10 @@ def _main_runs(place: Path, record: dict, activation: str | None, head: str | No
 def _sample_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[RecordedRun]:
     settings = record["settings"]
     models = {one["activation"]: Model(**one) for one in record["models"]}
-    table = _table(place / "trajectory.csv")
+    table = whole_table(place / "trajectory.csv")
     ratio = recorded_ratio({"method": "sgd"} | settings, float(settings["lr"]), str(place))
     runs = []
-    for (one, rule), rows in _chosen(table, activation, head):
+    for (one, rule), rows in asked_for(table, activation, head):
         batch = int(rows["batch"].max())
         rows = rows[(rows["batch"] == batch) & (rows["seed"] == rows["seed"].min())]
         training = Training(head=rule, eta_head=ratio)
@@ -171,11 +172,12 @@ def _sample_runs(place: Path, record: dict, activation: str | None, head: str | 
 
 def _training(values: dict) -> Training:
     """A Training from what JSON holds, lists as tuples."""
-    return Training(**{name: _tuples(value) for name, value in values.items()})
+    return Training(**{name: as_tuples(value) for name, value in values.items()})
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+def as_tuples(value: Any) -> Any:
+    """Lists, and those in them, as tuples."""
+    return tuple(as_tuples(part) for part in value) if isinstance(value, list) else value
 
 
 def table_of(path: Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -192,14 +194,15 @@ def table_of(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     return table
 
 
-def _table(path: Path) -> pd.DataFrame:
+def whole_table(path: Path) -> pd.DataFrame:
+    """A table of runs; FolderError where it is missing, damaged or empty."""
     table = table_of(path, ("activation", "head"))
     if table.empty:
         raise FolderError(path, "is damaged (no rows)")
     return table
 
 
-def _row(table: pd.DataFrame, activation: str, head: str, name: str, **more: Any) -> dict:
+def row_of(table: pd.DataFrame, activation: str, head: str, name: str, **more: Any) -> dict:
     """The row of a table for an activation, a head and perhaps a seed."""
     rows = table[(table["activation"] == activation) & (table["head"] == head)]
     for column, value in more.items():
@@ -209,7 +212,7 @@ def _row(table: pd.DataFrame, activation: str, head: str, name: str, **more: Any
     return rows.iloc[0].to_dict()
 
 
-def _chosen(table: pd.DataFrame, activation: str | None, head: str | None) -> list:
+def asked_for(table: pd.DataFrame, activation: str | None, head: str | None) -> list:
     """((activation, head), rows) of the trajectories asked for, in the order of the table."""
     for name, asked in (("activation", activation), ("head", head)):
         there = list(dict.fromkeys(table[name]))

@@ -17,7 +17,7 @@ from dynlab.tools.checks import SettingError, nearest, require
 
 MOST_VALUES = 1000
 FORM = "NAME=LOW:HIGH:COUNT or NAME=LOW:HIGH:COUNT:log"
-WHOLE = ("patches", "feature_patches", "neurons", "dim")
+WHOLE = ("patches", "feature_patches", "neurons", "hidden", "dim")
 REAL = ("strong", "weak", "noise", "eta_head", "until")
 SETTINGS = REAL + WHOLE
 LABELS = {
@@ -29,6 +29,7 @@ LABELS = {
     "patches": "patches $P$",
     "feature_patches": "feature patches $n$",
     "neurons": "neurons $m$",
+    "hidden": "hidden units of a neuron $H$",
     "dim": "dimension $d$",
 }
 

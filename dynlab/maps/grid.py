@@ -9,6 +9,7 @@ from typing import Any
 from dynlab.machine.device import Device
 from dynlab.maps.axes import Axis
 from dynlab.maps.points import MapPoint
+from dynlab.population.choices import check_training
 from dynlab.population.flow_device import of_flow
 from dynlab.settings.activation_records import require_built_in
 from dynlab.settings.model import Model
@@ -18,7 +19,18 @@ from dynlab.tools.checks import SettingError, choice, integer, real, require
 
 MOST_POINTS = 250_000  # keeps the table and the index of the store below 1 GiB
 RATE = "eta_head"  # the setting that does nothing without a head
-MODEL_SETTINGS = ("strong", "weak", "noise", "patches", "feature_patches", "neurons", "activation", "mask")
+MODEL_SETTINGS = (
+    "strong",
+    "weak",
+    "noise",
+    "patches",
+    "feature_patches",
+    "neurons",
+    "hidden",
+    "readout",
+    "activation",
+    "mask",
+)
 
 
 @dataclass(frozen=True)
@@ -59,9 +71,10 @@ class Grid:
         model = Model(**{name: given.pop(name) for name in MODEL_SETTINGS if name in given})
         require_built_in(model.activation, "in a phase map, whose store outlives what a process registers")
         until = given.pop("until")
-        least = model.features + model.neurons
-        dim = integer("dim", given.pop("dim"), at_least=least, why="features + neurons")
+        rows = "hidden units" if model.layered else "neurons"
+        dim = integer("dim", given.pop("dim"), at_least=model.features + model.units, why=f"features + {rows}")
         rate = real("eta_head", given.pop("eta_head"), at_least=0.0)
+        check_training(model, Training(eta_head=rate), "off-diagonal", ETA_HEAD, "flow")
         require(not given, "fixed", given, "settings of Model, dim, eta_head or until")
         return MapPoint(model, dim, rate, None if until is None else real("until", until, above=0.0, at_most=LATEST))
 

@@ -13,15 +13,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.ensembles import hidden
 from dynlab.ensembles.ensemble import flow_frame, piece_frame
 from dynlab.ensembles.ensemble_store import physics_key
 from dynlab.machine import closure
 from dynlab.maps.point_store import BLOCK_COLUMNS
-from dynlab.population.order_parameters import draw_order_parameters
+from dynlab.population.choices import default_end
+from dynlab.population.order_parameters import OrderParameters, draw_order_parameters
 from dynlab.population.outcomes import OUTCOMES
 from dynlab.population.scaling import horizon
 from dynlab.settings.model import Model
@@ -76,13 +78,12 @@ def run_jobs(jobs: Sequence[tuple[MapPoint, str, int, int]], seed: int, rtol: fl
 
 
 def _run(point: MapPoint, head: str, first: int, stop: int, seed: int, rtol: float) -> tuple[np.ndarray, np.ndarray]:
-    signal, gram = starts(point, seed, first, stop)
-    end = horizon(point.model, point.dim) if point.until is None else point.until
-    frame = flow_frame(
-        point.model, Training(head=head, eta_head=point.eta_head), np.arange(first, stop), signal, gram,
-        until=end, rtol=rtol, settle=point.until is None,
-    )  # fmt: skip
-    return _kept(frame)
+    training, numbers = Training(head=head, eta_head=point.eta_head), np.arange(first, stop)
+    end = default_end(point.model, point.dim, "flow", 1.0) if point.until is None else point.until
+    run: dict[str, Any] = {"until": end, "rtol": rtol, "settle": point.until is None}
+    if point.model.layered:
+        return _kept(hidden.layered_frame(point.model, training, numbers, layered_starts(point, seed, first, stop), **run))
+    return _kept(flow_frame(point.model, training, numbers, *starts(point, seed, first, stop), **run))
 
 
 def _run_together(jobs: Sequence[tuple[MapPoint, str, int, int]], seed: int, rtol: float) -> list:
@@ -120,6 +121,18 @@ def starts(point: MapPoint, seed: int, first: int, stop: int) -> tuple[np.ndarra
     inside = slice(first % BLOCK, first % BLOCK + stop - first)
     signal, gram = (np.concatenate(part)[inside] for part in zip(*blocks, strict=True))
     return signal, gram
+
+
+def layered_starts(point: MapPoint, seed: int, first: int, stop: int) -> list[OrderParameters]:
+    """The same of a point whose neurons have hidden units, readouts among them."""
+    blocks = [_layered_block(point, seed, number) for number in range(first // BLOCK, (stop - 1) // BLOCK + 1)]
+    return [start for block in blocks for start in block][first % BLOCK :][: stop - first]
+
+
+@lru_cache(maxsize=256)
+def _layered_block(point: MapPoint, seed: int, number: int) -> list[OrderParameters]:
+    rng = np.random.default_rng(point.key(seed, number))
+    return [OrderParameters.sample(point.model, point.dim, rng) for _ in range(BLOCK)]
 
 
 @lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 # What kernels return. AT_REST is UNTIL where nothing moves any more; NOTHING_LEARNT and STOPPED are given after the kernels.
 UNTIL, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, NOT_FINITE, VANISHED, AT_REST, NOTHING_LEARNT, STOPPED, SINGULAR = range(10)
+CYCLE = 10
 
 
 class Ending(NamedTuple):
@@ -40,6 +41,11 @@ ENDINGS = (
     Ending(
         SINGULAR, "singular", True,
         "An online output lost all its variance, and the flow ends there: train by descent to see what comes behind it.",
+    ),
+    Ending(
+        CYCLE, "cycle", True,
+        "The state goes round on a limit cycle for ever, and what is told of it is the mean over a round; a slower head "
+        "brings more starts to rest.",
     ),
     Ending(
         NOTHING_LEARNT, "waiting", True,

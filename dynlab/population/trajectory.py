@@ -246,7 +246,7 @@ class Trajectory:
             _ratio_as_now(rest["settings"], path)
             values = np.array([[float(word) for word in row.split(",")] for row in rows])
             columns = dict(zip(names.split(","), values.T, strict=True))
-            return cls(model=model, events=events, **_arrays(model, rest["settings"], columns), **rest)
+            return cls(model=model, events=events, **arrays_of(model, rest["settings"], columns), **rest)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: is damaged ({error})") from error
 
@@ -284,7 +284,7 @@ def _free_diagonal(settings: dict) -> bool:
     return settings.get("head", "off-diagonal") not in ("none", "off-diagonal")
 
 
-def _arrays(model: Model, settings: dict, columns: dict[str, np.ndarray]) -> dict[str, Any]:
+def arrays_of(model: Model, settings: dict, columns: dict[str, np.ndarray]) -> dict[str, Any]:
     """The arrays that the columns of `Trajectory.frame` came from."""
     n, m = len(columns["time"]), model.neurons
     arrays = {

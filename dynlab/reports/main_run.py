@@ -82,6 +82,9 @@ def print_report(settings: Settings, results: Sequence[ActivationRuns], place: P
         if heads and "none" in result.ensembles:
             words = head_verdict(result.model.activation, result.ensembles[heads[0]], result.ensembles["none"])
             lines += show.paragraph(words, 100, subsequent_indent="  ")
+        for head, ensemble in result.ensembles.items():
+            for line in restless(ensemble, f"{result.model.activation}, head {head}"):
+                lines += show.paragraph(line, 100, subsequent_indent="  ")
     shown = ", ".join(f"{result.model.activation} {result.seed}" for result in results)
     files = ", ".join(sorted(path.name for path in place.iterdir()))
     lines += [*failed, "", f"seed followed in time: {shown}", f"files in {place}: {files}"]
@@ -185,6 +188,17 @@ def failures(frame: pd.DataFrame, which: str) -> list[str]:
     more = [f"and {len(failed) - NAMED} more"] if len(failed) > NAMED else []
     told = [f"  {status}: {remedy(status)}" for status in dict.fromkeys(failed["status"])]
     return [f"failed: {which}: {len(failed)} of {len(frame)} seeds: {', '.join(named + more)}", *told]
+
+
+def restless(ensemble: Ensemble, which: str) -> list[str]:
+    """A line on the starts with hidden units that were not at rest at the default end; none without any."""
+    frame = ensemble.frame
+    if "period" not in frame or not (moving := frame["status"].isin(("until", "cycle"))).any():
+        return []
+    text = f"{which}: {percent(moving.mean())} of the seeds were not at rest at the end"
+    if (rounds := frame["period"].dropna()).size:
+        text += f", {percent(len(rounds) / len(frame))} go round (once in {three_digits(rounds.median())}, median)"
+    return [text + "; where the end is the default one they are judged by means over the last half of the time, or a cycle."]
 
 
 def three_digits(value: float) -> str:

@@ -34,6 +34,7 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.drawing.objects": ("drawing/test_plots.py", "the plot() of every object"),
     "dynlab.drawing.phase_map": ("drawing/test_legibility.py", "plot() of a phase map"),
     "dynlab.ensembles.hidden": _HIDDEN,
+    "dynlab.explanation.layered": ("explanation/test_layered.py", "explain on runs with hidden units"),
     "dynlab.explanation.shares": ("explanation/test_runs.py", "explain on runs of the theory"),
     "dynlab.explanation.story": ("explanation/test_runs.py", "explain on runs of the theory"),
     "dynlab.formulas.components": ("population/gradient/test_fifty_digits.py", "gradients near zeros, against 50 digits"),

@@ -56,7 +56,7 @@ def test_every_ending_has_a_number_a_name_and_one_sentence_of_its_own():
     assert [status.STATUS_NAMES[code] for code in range(7)] == [
         "until", "stationary", "steps", "underflow", "not finite", "vanished", "until"
     ]  # fmt: skip
-    assert set(status.SUCCESS) == {"until", "stationary", "vanished", "singular", "waiting", "stopped"}
+    assert set(status.SUCCESS) == {"until", "stationary", "vanished", "singular", "cycle", "waiting", "stopped"}
 
 
 def test_a_remedy_is_found_by_every_name_that_results_hold():

@@ -14,7 +14,7 @@ import pytest
 import dynlab
 from dynlab.claims import CLAIMS
 from dynlab.claims.claim import FAILS, HOLDS, OUT_OF_REACH, agrees, within
-from dynlab.theorem import NUMBERS
+from dynlab.theorem import NUMBERS, claims
 from tests.waiting import HANGS
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": dynlab.__file__.rsplit("/dynlab/", 1)[0], "OMP_WAIT_POLICY": "passive"}
@@ -71,9 +71,13 @@ def test_goes_on_where_it_was_and_ends_with_the_same_bytes(run):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--claims", "12"], "--claims 12: must be numbers from 1 to 11"),
-        (["--claims", "1,x"], "--claims 1,x: must be numbers from 1 to 11"),
-        (["--claims", ""], "must be numbers from 1 to 11"),
+        (["--claims", "13"], "--claims 13: must be numbers from 1 to 12"),
+        (
+            ["--claims", "1,x"],
+            "--claims 1,x: must be numbers from 1 to 12 with commas between them, or the beginnings of names",
+        ),
+        (["--claims", "phase"], "--claims phase: must be numbers from 1 to 12"),  # two names begin so
+        (["--claims", ""], "must be numbers from 1 to 12"),
         (["--threads", "0"], "--threads 0: must be an integer >= 1"),
         (["--seed", "-1"], "--seed -1: must be an integer >= 0"),
         (["--out", ""], "--out"),
@@ -98,6 +102,11 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
 
 def test_every_claim_has_a_module():
     assert tuple(CLAIMS) == NUMBERS
+
+
+def test_claims_are_asked_for_by_number_or_name():
+    assert claims("relu,hidden") == claims("12, 10") == (10, 12)
+    assert claims(None) == NUMBERS
 
 
 def test_a_prediction_holds_only_where_the_interval_could_tell():

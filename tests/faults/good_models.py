@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 # Status words of the solver that are good, and those that are failures told as such.
-GOOD, FAILED = {"until", "stationary", "waiting", "vanished", "singular"}, {"steps", "underflow", "not finite"}
+GOOD, FAILED = {"until", "stationary", "waiting", "vanished", "singular", "cycle"}, {"steps", "underflow", "not finite"}
 OUTCOMES = ("both", "only_strong", "only_weak", "neither", "waiting", "failed")
 SEEDS = 6
 # Settings that crashed or misled once: much noise, none, little of either, hardly any patches.

@@ -119,7 +119,7 @@ def test_help_names_every_option(capsys):
         main(["--help"])
     text = capsys.readouterr().out
     names = "x y seeds measure level refine seed strong weak noise eta-head patches feature-patches neurons dim until"
-    for name in f"{names} activation mask rtol threads dask out no-plots quiet".split():
+    for name in f"{names} hidden readout activation mask rtol threads dask out no-plots quiet".split():
         assert f"\n  --{name} " in text or f"\n  --{name}\n" in text
 
 

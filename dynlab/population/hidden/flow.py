@@ -14,8 +14,9 @@ from dynlab.formulas import dopri5
 from dynlab.machine import jit
 from dynlab.population.descent import noise_rows
 from dynlab.population.gradient import activation_kind, hidden_found, hidden_workspace, parameter_vector
-from dynlab.population.hidden import kinks, measures, rates, solver, stabilised, vanishing
+from dynlab.population.hidden import cycles, kinks, measures, rates, solver, stabilised, vanishing
 from dynlab.population.order_parameters import OrderParameters, own_units
+from dynlab.population.pair.flow import stopped
 from dynlab.population.stepping import HEAD_FLOOR
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 MAX_STEPS = 200_000
 NO_TIMES = np.zeros(0)
-EVENTS = ("head_peak", "time_peak", "time", "drift", "loss")
+BURST = 30_000  # evaluations of the forces of eight units between looks for an interrupt: a tenth of a second
+EVENTS = ("head_peak", "time_peak", "time", "drift", "loss", "period")
 
-_parts = [jit.compile_module(part) for part in (rates, kinks, measures, vanishing, stabilised, solver)]
+_parts = [jit.compile_module(part) for part in (rates, measures, kinks, cycles, vanishing, stabilised, solver)]
 _steps, _solver = _parts[-2:]
 # Nothing in these modules allocates, so arrays need no reference counts.
 for _part in _parts:
@@ -35,10 +37,11 @@ for _part in _parts:
 # Called from one place, and inlined before they are compiled: else the forces are optimised again at every level of calls.
 for _function in (
     _steps.chebyshev_step, _steps.spectral_radius, _solver.explicit_step, _solver.attempt, _solver.begin, _solver.arrive,
-    _solver.follow,
+    _solver.follow, _solver.go_round,
 ):  # fmt: skip
     _function.targetoptions["inline"] = "always"
 _follow = _solver.follow
+UNDER_WAY, TRACED, EVALUATED = solver.UNDER_WAY, solver.TRACED, solver.EVALUATED
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class HiddenResult:
 
     ends: signal (N, M, K), noise Gram (N, M, M), readout (N, m, M), head (N, m, m); at_times: the same with an axis of T
     times after the first; learnt (N, K): when a feature was first carried, nan for never; head_peak, time_peak, time, drift,
-    loss (N,); steps, rejected, status (N,), a code of `population.status`. trace: time (P,) and states of the last
-    trajectory after each step.
+    loss (N,); period (N,) of a limit cycle, or of the last round of one that goes round at `until`, 0 for none; steps,
+    rejected, status (N,), a code of `population.status`. trace: time (P,) and states of the last trajectory after each step.
     """
 
     ends: tuple[Array, ...]
@@ -59,6 +62,7 @@ class HiddenResult:
     time: Array
     drift: Array
     loss: Array
+    period: Array
     steps: Array
     rejected: Array
     status: Array
@@ -104,27 +108,52 @@ def _scratch(model: Model) -> tuple:
 
 
 @jit.kernel
-def _hidden_kernel(system, table, states, sides, floors, limits, squares, times, at_times, trace, learnt, tally, counts,
-                   status, control, scratch, buffers):  # fmt: skip
+def _hidden_kernel(problem, starts, records, results, spare, first, burst):
+    """Go on with the starts from `first` on, which may be under way, for about `burst` evaluations; which is next.
+
+    problem (system, table, limits), starts (states, sides, floors, |w|^2), records (times, states there, trace), results
+    (learnt, tally, counts, status), spare (control, scratch, buffers): as in `solver.follow`, with an axis of starts.
+    """
+    system, table, limits = problem
+    states, sides, floors, squares = starts
+    times, at_times, trace = records
+    learnt, tally, counts, status = results
+    control, scratch, buffers = spare
     until, rtol, settle, most = limits
-    for k in range(len(states)):
+    k = first
+    left = burst
+    while k < len(states) and left > 0:
+        before = counts[k, EVALUATED]
         status[k] = _follow(
-            system, table, states[k], sides[k], (floors[k, 0], floors[k, 1]), (until, rtol, settle, most, squares[k]),
-            times, at_times[k], trace, learnt[k], tally[k], counts[k], control, scratch, buffers,
+            system, table, states[k], sides[k], (floors[k, 0], floors[k, 1]), (until, rtol, settle, most, squares[k]), left,
+            status[k], times[k], at_times[k], trace, learnt[k], tally[k], counts[k], control, scratch, buffers,
         )  # fmt: skip
+        left -= counts[k, EVALUATED] - before + 1
+        if status[k] != UNDER_WAY:
+            k += 1
+    return k
 
 
 _hidden_kernel.targetoptions["_nrt"] = False
 
 
+def _buffers(model: Model, n: int) -> tuple:
+    """Scratch of `solver.follow`."""
+    m, units, features = model.neurons, model.units, model.features
+    vectors = np.zeros((dopri5.STAGES, n)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(units * features)
+    track = np.zeros(cycles.NUMBERS), *(np.zeros(n) for _ in range(6))
+    return *vectors, np.zeros((m, features)), *(np.zeros(units + m) for _ in range(3)), np.zeros(m), track
+
+
 def run_hidden(
     model: Model, starts: list[OrderParameters], *, head_rate: float, readout_rate: float, until: float, rtol: float,
-    settle: bool, times: Array = NO_TIMES, trace_points: int = 0, max_steps: int = MAX_STEPS,
+    settle: bool, times: Array = NO_TIMES, traced: bool = False, max_steps: int = MAX_STEPS,
 ) -> HiddenResult:  # fmt: skip
     """Integrate the flow from each start, on the calling thread without the GIL.
 
     head_rate, readout_rate: rates of E and a beside that of the weights, 0 for frozen ones. until: end time. settle: stop at
-    rest. times: increasing, at most until. trace_points: room for the steps of a single start.
+    rest, and on a limit cycle after one more period, at equal parts of which its states are recorded in place of `times`.
+    times: increasing, at most until. traced: keep every step of the last start.
     """
     m, units, features = model.neurons, model.units, model.features
     y, side = encode(model, starts)
@@ -134,26 +163,37 @@ def run_hidden(
     smallest = np.abs(y[:, :cut]).min(1)
     floors = np.stack([np.maximum(1e-3 * smallest, 1e-9 * np.sqrt(square)), np.empty(count)], axis=1)
     floors[:, 1] = HEAD_FLOOR * (np.sqrt(head_rate * square) if head_rate > 0.0 else 1.0)
-    times = np.asarray(times, dtype=float)
-    at_times = np.full((count, len(times), n), np.nan)
-    trace = np.zeros((trace_points, 1 + n))
-    learnt, tally = np.full((count, features), -1.0), np.zeros((count, 5))
-    counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
-    vectors = np.zeros((dopri5.STAGES, n)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(cut), np.zeros((m, features))
-    buffers = *vectors, *(np.zeros(units + m) for _ in range(3)), np.zeros(m)
+    asked = np.tile(np.asarray(times, dtype=float), (count, 1))
+    at_times = np.full((count, asked.shape[1], n), np.nan)
+    trace = np.zeros((0, 1 + n))
+    learnt, tally = np.full((count, features), -1.0), np.zeros((count, len(EVENTS)))
+    counts, status = np.zeros((count, 5), np.int64), np.zeros(count, np.int64)
     system = (
         activation_kind(model), m, units, features, parameter_vector(model), own_units(model),
         (float(readout_rate) if model.readout != "fixed" else 0.0, float(head_rate)),
     )  # fmt: skip
     limits = (float(until), float(rtol), bool(settle), int(max_steps))
-    _hidden_kernel(
-        system, _table(), y, side, floors, limits, square, times, at_times, trace, learnt, tally, counts, status,
-        np.zeros(8), _scratch(model), buffers,
-    )  # fmt: skip
+    spare = np.zeros(9), _scratch(model), _buffers(model, n)
+    problem, begun = (system, _table(), limits), (y, side, floors, square)
+    burst, first = max(1, BURST * 1024 // (units**2 * (units + 4 * m))), 0
+    while first < count:
+        if stopped():
+            raise KeyboardInterrupt
+        if traced:  # a step takes two evaluations or more
+            trace = _with_room(trace, int(counts[-1, TRACED]) + burst // 2 + 1)
+        results = learnt, tally, counts, status
+        first = _hidden_kernel(problem, begun, (asked, at_times, trace), results, spare, first, burst)
     found: dict[str, Any] = dict(zip(EVENTS, tally.T, strict=True))
     found |= {"steps": counts[:, 0], "rejected": counts[:, 1], "status": status}
-    points = trace[: counts[-1, 3]]
+    points = trace[: counts[-1, TRACED]]
     return HiddenResult(
         ends=decode(model, y), at_times=decode(model, at_times), learnt=np.where(learnt < 0.0, np.nan, learnt),
         trace=(points[:, 0], *decode(model, points[:, 1:])), **found,
     )  # fmt: skip
+
+
+def _with_room(trace: Array, rows: int) -> Array:
+    """The trace in an array of so many rows, the new ones not yet written."""
+    larger = np.empty((rows, trace.shape[1]))
+    larger[: len(trace)] = trace
+    return larger

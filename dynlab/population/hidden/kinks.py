@@ -2,6 +2,11 @@
 
 from dynlab.formulas.components import STRENGTHS
 from dynlab.formulas.dopri5 import STAGES
+from dynlab.population.hidden.measures import largest_of_feature
+
+# A signal leaves its kink if, in as long as has passed, it would move by more than this part of its feature's largest.
+LEAVES = 1e-6
+SOONEST = 10.0  # the least time that counts as passed, in units of |w|^2
 
 
 def kink_speeds(system, i, found):
@@ -14,11 +19,19 @@ def kink_speeds(system, i, found):
     return -alpha * d_response[h, 2 * f], alpha * d_response[h, 2 * f + 1]
 
 
-def chosen_side(up, down):
-    """The side that a signal at its kink goes to; 0 (held) where neither velocity points away."""
-    if up > 0.0 and up >= -down:
+def chosen_side(up, down, slack):
+    """The side that a signal at its kink goes to; 0 (held) where neither velocity points away by more than slack."""
+    if up > slack and up >= -down:
         return 1
-    return -1 if down < 0.0 else 0
+    return -1 if down < -slack else 0
+
+
+def least_speed(system, y, f, t, unit):
+    """The speed at which a signal of feature f leaves its kink at time t. unit: |w|^2 at the start.
+
+    Slower ones would not move for as long as has passed; of the size of rounding they would come and go with each step.
+    """
+    return LEAVES * largest_of_feature(system, y, f) / max(t, SOONEST * unit)
 
 
 def state_within(dense, theta, h, y, new, stages, out):
@@ -57,17 +70,18 @@ def first_crossing(system, dense, h, y, new, stages, side, point):
     return first, which
 
 
-def first_release(system, margins, found, side, theta):
-    """Earlier than theta, if a held signal's velocity away from the kink turned positive within the step: by the secant.
+def first_release(system, y, t, unit, margins, found, side, theta):
+    """Earlier than theta, if a held signal's velocity away from its kink came to be enough within the step: by the secant.
 
-    margins (M K,): that velocity at the step's start; `found` is of the step's end. Fills nothing.
+    margins (M K,): how much more it was than enough at the step's start; `found` is of the step's end, at t. Fills nothing.
     """
     first = theta
     which = -1
-    for i in range(system[2] * system[3]):
+    features = system[3]
+    for i in range(system[2] * features):
         if side[i] == 0:
             up, down = kink_speeds(system, i, found)
-            after = max(up, -down)
+            after = max(up, -down) - least_speed(system, y, i % features, t, unit)
             if after > 0.0:
                 at = -margins[i] / (after - margins[i])
                 if at < first:
@@ -76,13 +90,15 @@ def first_release(system, margins, found, side, theta):
     return first, which
 
 
-def settle_sides(system, found, side, margins):
+def settle_sides(system, y, t, unit, found, side, margins):
     """Choose the sides of all signals at their kinks anew; whether any left. margins: see `first_release`."""
     turned = False
-    for i in range(system[2] * system[3]):
+    features = system[3]
+    for i in range(system[2] * features):
         if side[i] == 0:
             up, down = kink_speeds(system, i, found)
-            margins[i] = max(up, -down)
-            side[i] = chosen_side(up, down)
+            slack = least_speed(system, y, i % features, t, unit)
+            margins[i] = max(up, -down) - slack
+            side[i] = chosen_side(up, down, slack)
             turned = turned or side[i] != 0
     return turned

@@ -8,6 +8,24 @@ from dynlab.formulas.hidden_units import target_moment
 from dynlab.population.moments import LEARNT
 
 READOUT_FLOOR, NOISE_FLOOR = 0.1, 1e-5
+SIGNAL_FLOOR = 1e-2  # of the largest signal of the same feature: the units' forces mix them all
+
+
+def greatest_size(values, first, last):
+    """The largest |values_i|, first <= i < last."""
+    most = 0.0
+    for i in range(first, last):
+        most = max(most, abs(values[i]))
+    return most
+
+
+def largest_of_feature(system, y, f):
+    """The largest |A_hf| of all units."""
+    features = system[3]
+    most = 0.0
+    for h in range(system[2]):
+        most = max(most, abs(y[h * features + f]))
+    return most
 
 
 def error_scales(system, y, caps, out):
@@ -15,8 +33,10 @@ def error_scales(system, y, caps, out):
     _, m, units, features, _, _, _ = system
     signal_floor, head_floor = caps
     at = units * features
-    for i in range(at):
-        out[i] = abs(y[i]) + signal_floor
+    for f in range(features):
+        floor = signal_floor + SIGNAL_FLOOR * largest_of_feature(system, y, f)
+        for i in range(f, at, features):
+            out[i] = abs(y[i]) + floor
     for h in range(units):
         noise = 0.0
         for i in range(units):
@@ -47,8 +67,8 @@ def unit_square(units, features, y, h):
     return total
 
 
-def fastest_change(system, y, velocity, scale):
-    """Largest relative change of a coordinate per unit of time, as `Rest` in the module's head says."""
+def fastest_change(system, y, velocity, scale, signal_floor):
+    """Largest relative change of a coordinate per unit of time, as `Rest` in the solver's head says."""
     _, _, units, features, _, _, _ = system
     cut = units * features
     worst = 0.0
@@ -57,7 +77,7 @@ def fastest_change(system, y, velocity, scale):
         for f in range(features):
             i = h * features + f
             grows = y[i] * velocity[i] > 0.0
-            worst = max(worst, abs(velocity[i]) / (scale[i] if grows else abs(y[i]) + 1e-3 * size))
+            worst = max(worst, abs(velocity[i]) / (abs(y[i]) + (signal_floor if grows else 1e-3 * size)))
         radial = 0.0
         moved = 0.0
         for i in range(cut + h * units, cut + (h + 1) * units):

@@ -14,11 +14,13 @@ stabilised method of `dynlab.population.hidden.stabilised` takes over, until acc
 **Kinks of relu** (signals that reach 0). Inside a step each signal keeps the formula of its side. When it changes sign the
 step is cut there. At A_hl = 0 the force on both half-lines is known from one evaluation: the response is 0 on either side,
 so the loss and dL/dX_h are the same, and dA/dt = -alpha dL/dX_h(l, +) above, +alpha dL/dX_h(l, -) below. If both point at
-the kink the signal is held there, until one of them points away; that moment, too, cuts the step.
+the kink the signal is held there, until one of them points away by more than `kinks.least_speed`; that moment, too, cuts the
+step.
 
 **Rest.** The run ends where nothing moves any more: no coordinate changes by more than `REST` of its scale in as long a time
 as has passed. What grows is measured by itself, however small it is, so that a signal on its way out of noise is never at
-rest; what shrinks by the size of its unit.
+rest; what shrinks by the size of its unit. **Limit cycles**: `dynlab.population.hidden.cycles`; the run goes on for one more
+period, at whose parts states are recorded.
 
 **Noise parts that vanish**: `dynlab.population.hidden.vanishing`. **A readout that vanishes.** While E_jr grows from
 borrowing, sum_h a_jh^2 falls (`conserved_of`). Where it reaches 0, in finite time, output j has lent all it had and
@@ -30,12 +32,13 @@ from math import sqrt
 
 from dynlab.formulas.activations import RELU
 from dynlab.formulas.dopri5 import STAGES
+from dynlab.population.hidden.cycles import last_period, look_for_round
 from dynlab.population.hidden.kinks import first_crossing, first_release, settle_sides, state_within
 from dynlab.population.hidden.measures import conserved_of, error_scales, fastest_change, note, readout_left, readout_lengths
 from dynlab.population.hidden.rates import rates
 from dynlab.population.hidden.stabilised import chebyshev_error, chebyshev_step, spectral_radius, stages_for
 from dynlab.population.hidden.vanishing import hold_vanished, let_grow
-from dynlab.population.status import NOT_FINITE, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
+from dynlab.population.status import CYCLE, NOT_FINITE, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
 from dynlab.population.stepping import SAFETY
 
 SHRINK, GROW = 0.2, 5.0
@@ -46,15 +49,16 @@ EARLIEST = 10.0  # time before which nothing counts as rest, in units of |w|^2
 FADED = 1e-3  # what is left of the length of an output's readout when it counts as vanished
 STIFF, STEADY = 3.0, 8  # h times the fastest decay where Dormand & Prince's stability ends; steps there before it is left
 MOST_CHEBYSHEV = 200  # stages of a step
-FEW = 3  # stages at which the stabilised method is left
+FEW = 2  # stages at which the stabilised method is left: with three it goes as far as the other one in half the evaluations
 LOOK = 20  # steps between estimates of the fastest decay
 # Entries of control: time, length of the next step, last error, whether the stabilised method is used, spectral radius,
-# steps since it was estimated, steps in a row for which the other method would do, rejections in a row.
-TIME, LENGTH, LAST_ERROR, STABILISED, RHO, AGE, AT_LIMIT, IN_A_ROW = range(8)
-# Entries of tally: largest head entry, its time, end time, drift of the conserved quantities, loss.
-PEAK, PEAK_TIME, END, DRIFT, LOSS = range(5)
-# Entries of counts: steps, rejected, times recorded, trace points.
-STEPS, REJECTED, RECORDED, TRACED = range(4)
+# steps since it was estimated, steps in a row for which the other method would do, rejections in a row, the end.
+TIME, LENGTH, LAST_ERROR, STABILISED, RHO, AGE, AT_LIMIT, IN_A_ROW, UPTO = range(9)
+# Entries of tally: largest head entry, its time, end time, drift of the conserved quantities, loss, time of a round or 0.
+PEAK, PEAK_TIME, END, DRIFT, LOSS, PERIOD = range(6)
+# Entries of counts: steps, rejected, times recorded, trace points, evaluations.
+STEPS, REJECTED, RECORDED, TRACED, EVALUATED = range(5)
+UNDER_WAY = -1  # a run that goes on in the next burst
 
 
 def explicit_step(system, table, h, y, side, scratch, stages, point, new):
@@ -99,11 +103,12 @@ def fastest_decay(scale, stages, point, new):
     return sqrt(above / below) if below > 0.0 else 0.0
 
 
-def attempt(system, table, rtol, y, side, scale, scratch, control, buffers):
+def attempt(system, table, rtol, y, side, scale, scratch, control, counts, buffers):
     """Try a step: fills stages[0], stages[6], new; returns (error in units of the tolerance, loss there)."""
     stages, point, new = buffers[:3]
     h = control[LENGTH]
     if control[STABILISED] == 0.0:
+        counts[EVALUATED] += STAGES - 1
         loss = explicit_step(system, table[0], h, y, side, scratch, stages, point, new)
         return explicit_error(table[1], h, rtol, scale, stages), loss
     if control[AGE] >= LOOK:
@@ -113,6 +118,7 @@ def attempt(system, table, rtol, y, side, scale, scratch, control, buffers):
         h = (MOST_CHEBYSHEV**2 - 2.0) / (1.54 * control[RHO])
         control[LENGTH] = h
     count = stages_for(h, control[RHO])
+    counts[EVALUATED] += count
     loss = chebyshev_step(system, h, count, y, side, scratch, stages[0], stages[2:4], new, stages[6])
     return chebyshev_error(h, rtol, scale, y, new, stages[0], stages[6]), loss
 
@@ -161,20 +167,22 @@ def rejected(error, control, counts):
 
 def begin(system, y, side, limits, scratch, events, tally, control, buffers):
     """Velocity, sides and conserved quantities at the start."""
-    stages, _, _, _, margins, carried, charge0, _, sizes, lengths = buffers
+    stages, _, _, _, margins, carried, charge0, _, sizes, lengths, track = buffers
     for k in range(len(control)):
         control[k] = 0.0
+    track[0][1] = -1.0  # no round is begun (`cycles`)
+    control[UPTO] = limits[0]
     control[LENGTH] = min(FIRST_STEP * limits[4], limits[0])
     control[LAST_ERROR] = 1.0
     conserved_of(system, y, charge0, sizes)
     readout_lengths(system, y, lengths)
     tally[LOSS] = rates(system, y, side, scratch, stages[0])
-    if system[0] == RELU and settle_sides(system, scratch[4], side, margins):
+    if system[0] == RELU and settle_sides(system, y, 0.0, limits[4], scratch[4], side, margins):
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
     note(system, 0.0, y, scratch, carried, events, tally)
 
 
-def arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally, counts, control, buffers):
+def arrive(system, table, y, side, unit, times, at_times, trace, loss, scratch, tally, counts, control, buffers):
     """Move y to the step's end, or to the kink before it; record what was passed. Returns whether the step was cut."""
     stages, point, new, _, margins = buffers[:5]
     found = scratch[4]
@@ -182,13 +190,13 @@ def arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally,
     dense = table[2] if control[STABILISED] == 0.0 else table[3]
     theta = 1.0
     crossed = -1
+    t = control[TIME]
     if system[0] == RELU:
         theta, crossed = first_crossing(system, dense, h, y, new, stages, side, point)
-        earlier, freed = first_release(system, margins, found, side, theta)
+        earlier, freed = first_release(system, y, t + h, unit, margins, found, side, theta)
         if freed >= 0:
             theta = earlier
             crossed = -1
-    t = control[TIME]
     while counts[RECORDED] < len(times) and times[counts[RECORDED]] <= t + theta * h:
         state_within(dense, (times[counts[RECORDED]] - t) / h, h, y, new, stages, at_times[counts[RECORDED]])
         counts[RECORDED] += 1
@@ -205,12 +213,12 @@ def arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally,
             y[crossed] = 0.0
             side[crossed] = 0
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
-    if system[0] == RELU and settle_sides(system, found, side, margins):
+    if system[0] == RELU and settle_sides(system, y, control[TIME], unit, found, side, margins):
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
-    held = hold_vanished(system, y, stages[0])
+    again = hold_vanished(system, y, stages[0])
     if counts[STEPS] % LOOK == 0:
-        held = let_grow(system, y, side, scratch, point) or held
-    if held:
+        again = let_grow(system, y, side, scratch, point) or again
+    if again:
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
     if counts[TRACED] < len(trace):
         trace[counts[TRACED], 0] = control[TIME]
@@ -220,24 +228,34 @@ def arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally,
     return cut
 
 
-def follow(system, table, y, side, caps, limits, times, at_times, trace, events, tally, counts, control, scratch, buffers):
+def follow(
+    system, table, y, side, caps, limits, burst, status, times, at_times, trace, events, tally, counts, control, scratch,
+    buffers,
+):  # fmt: skip
     """Follow the flow from y, overwritten by the end state, to its rest or its end; return the status.
 
     system: (kind, m, M, K, par, used (m, M), (r_a, r)). table: of `flow`. side (M K,): signs of the signals. caps: floors of
-    signals and head entries. limits: (until, rtol, stop at rest, largest number of evaluations, |w|^2 at the start). times,
-    at_times (T, n): when to record and where to. trace (P, 1 + n): time and state after each step, as far as there is room.
-    events (K,): time at which a feature is first learnt, -1 for never. tally, counts, control: see above.
+    signals and head entries. limits: (until, rtol, stop at rest or on a limit cycle, largest number of steps, |w|^2 at the
+    start). burst: number of evaluations after which it returns `UNDER_WAY`, to go on when it is called again with that
+    status. times, at_times (T, n): when to record and where to; on a limit cycle parts of one more period, in place of what
+    was asked for. trace (P, 1 + n): time and state after each step, as far as there is room. events (K,): time at which a
+    feature is first learnt, -1 for never. tally, counts, control: see above.
     """
-    until, rtol, stop_at_rest, most, unit = limits
-    stages, point, new, scale, _, carried, charge0, charge1, sizes, lengths = buffers
-    begin(system, y, side, limits, scratch, events, tally, control, buffers)
+    _, rtol, stops, most, unit = limits
+    stages, point, new, scale, _, carried, charge0, charge1, sizes, lengths, track = buffers
+    if status != UNDER_WAY:
+        begin(system, y, side, limits, scratch, events, tally, control, buffers)
+    upto = counts[EVALUATED] + burst
     while counts[STEPS] + counts[REJECTED] < most:
+        if counts[EVALUATED] >= upto:
+            return UNDER_WAY
         t = control[TIME]
+        until = control[UPTO]
         error_scales(system, y, caps, scale)
-        if stop_at_rest and t > EARLIEST * unit and fastest_change(system, y, stages[0], scale) * t < REST:
+        if stops and t > EARLIEST * unit and fastest_change(system, y, stages[0], scale, caps[0]) * t < REST:
             return finish(y, times, at_times, counts, tally, control, STATIONARY)
         control[LENGTH] = min(control[LENGTH], until - t)
-        error, loss = attempt(system, table, rtol, y, side, scale, scratch, control, buffers)
+        error, loss = attempt(system, table, rtol, y, side, scale, scratch, control, counts, buffers)
         if not error <= 1.0:
             rejected(error, control, counts)
             if control[IN_A_ROW] > MOST_REJECTED:
@@ -248,7 +266,7 @@ def follow(system, table, y, side, caps, limits, times, at_times, trace, events,
         method = control[STABILISED]
         decay = fastest_decay(scale, stages, point, new) if method == 0.0 else 0.0
         last = control[LENGTH] >= until - t
-        cut = arrive(system, table, y, side, times, at_times, trace, loss, scratch, tally, counts, control, buffers)
+        cut = arrive(system, table, y, side, unit, times, at_times, trace, loss, scratch, tally, counts, control, buffers)
         note(system, control[TIME], y, scratch, carried, events, tally)
         conserved_of(system, y, charge1, sizes)
         for k in range(len(charge0)):
@@ -256,9 +274,16 @@ def follow(system, table, y, side, caps, limits, times, at_times, trace, events,
                 tally[DRIFT] = max(tally[DRIFT], abs(charge1[k] - charge0[k]) / sizes[k])
         if last and not cut:
             control[TIME] = until
-            return finish(y, times, at_times, counts, tally, control, UNTIL)
+            ended = CYCLE if tally[PERIOD] > 0.0 else UNTIL
+            if stops and ended == UNTIL:
+                tally[PERIOD] = last_period(track[0])
+            return finish(y, times, at_times, counts, tally, control, ended)
         if readout_left(system, y, lengths) < FADED:
             return finish(y, times, at_times, counts, tally, control, VANISHED)
+        if stops and tally[PERIOD] == 0.0 and control[TIME] > EARLIEST * unit:
+            tally[PERIOD] = look_for_round(system, control[TIME], y, stages[0], caps[1], track)
+            if tally[PERIOD] > 0.0:
+                go_round(control, counts, tally, times)
         if not cut:
             choose_method(decay, control, stages)
         if control[STABILISED] == method:
@@ -266,9 +291,18 @@ def follow(system, table, y, side, caps, limits, times, at_times, trace, events,
     return finish(y, times, at_times, counts, tally, control, TOO_MANY_STEPS)
 
 
+def go_round(control, counts, tally, times):
+    """The state is on a limit cycle: go on for one more period and record its parts."""
+    t = control[TIME]
+    control[UPTO] = t + tally[PERIOD]
+    counts[RECORDED] = 0
+    for k in range(len(times)):
+        times[k] = t + tally[PERIOD] * (k + 1.0) / len(times)
+
+
 def finish(y, times, at_times, counts, tally, control, status):
-    """End here; times still to be recorded see the end state, if it is at rest."""
-    while status == STATIONARY and counts[RECORDED] < len(times):
+    """End here; times still to be recorded, the last by rounding or those after a state of rest, see the end state."""
+    while status in (STATIONARY, UNTIL, CYCLE) and counts[RECORDED] < len(times):
         for i in range(len(y)):
             at_times[counts[RECORDED], i] = y[i]
         counts[RECORDED] += 1

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from dynlab.settings.training import Training
     from dynlab.tools.types import Array
 
-POINTS = 4096  # room for recorded steps at first
-
 
 def check_hidden_start(model: Model, start: OrderParameters) -> None:
     """ValueError or SettingError unless the start fits the model and no neuron or unit is without weights."""
@@ -47,10 +45,7 @@ def follow(
     check_hidden_start(model, start)
     rates = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
     run: dict[str, Any] = {"until": end, "rtol": rtol, "settle": settle} | rates
-    points = 0 if len(times) else POINTS
-    result = run_hidden(model, [start], **run, times=times, trace_points=points)
-    if points and result.steps[0] > points:
-        result = run_hidden(model, [start], **run, trace_points=int(result.steps[0]))
+    result = run_hidden(model, [start], **run, times=times, traced=not len(times))
     begin = start.signal, start.noise_gram, start.readout, start.head
     if len(times):
         kept = np.isfinite(result.at_times[0][0]).all((1, 2))

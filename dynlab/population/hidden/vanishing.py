@@ -35,12 +35,12 @@ def hold_vanished(system, y, velocity):
 
 
 def let_grow(system, y, side, scratch, velocity):
-    """Give a noise part that is held at 0 the direction in which it grows, where there is one; whether it was given.
+    """Give a noise part that is held at 0 the direction in which it grows, where there is one; whether any was tried.
 
-    velocity (n,): scratch.
+    velocity (n,): scratch. What was tried leaves its moments in `scratch`.
     """
     _, _, units, features, _, _, _ = system
-    grown = False
+    tried = False
     for h in range(units):
         at = units * features + h * units
         square = 0.0
@@ -49,6 +49,7 @@ def let_grow(system, y, side, scratch, velocity):
         size = sqrt(unit_square(units, features, y, h))
         if square > 0.0 or not size > 0.0:
             continue
+        tried = True
         for i in range(units):
             y[at + i] = GONE * size / sqrt(1.0 * units)
         outward = 0.0
@@ -64,9 +65,7 @@ def let_grow(system, y, side, scratch, velocity):
             factor = GONE * size / sqrt(length)
             for i in range(at, at + units):
                 y[i] = velocity[i] * factor
-        if outward > 0.0:
-            grown = True
-        else:
+        if not outward > 0.0:
             for i in range(at, at + units):
                 y[i] = 0.0
-    return grown
+    return tried

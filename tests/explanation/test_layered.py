@@ -1,0 +1,88 @@
+"""explain on runs with hidden units: numbers against the run's own files and a computation of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynlab import run
+from dynlab.explanation.explanation import explain
+from dynlab.tools.checks import SettingError
+from dynlab.tools.files import FolderError
+
+WORDS = "--activation relu --hidden 2 --weak 0.6 --dim 200 --eta-head 0.1 --seeds 6 --threads 1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("layered") / "run"
+    assert run.main([*WORDS.split(), "--no-plots", "--quiet", "--out", str(place)]) == 0
+    return place
+
+
+def test_both_trajectories_are_told_by_what_their_outputs_carry(folder):
+    found = explain(folder)
+    assert [one.finding.head for one in found.runs] == ["off-diagonal", "none"]
+    table = pd.read_csv(folder / "trajectory.csv")
+    for one in found.runs:
+        finding, rows = one.finding, table[table["head"] == one.finding.head]
+        last = rows.iloc[-1]
+        assert finding.time == last["time"] and finding.at_end
+        # By hand: odd answers of each output, beside its variance from the loss-free moments of one state.
+        signal = last[[f"signal_{h}_{l}" for h in range(1, 5) for l in (1, 2)]].to_numpy(dtype=float).reshape(4, 2)
+        readout = last[[f"readout_{j}_{h}" for j in (1, 2) for h in range(1, 5)]].to_numpy(dtype=float).reshape(2, 4)
+        odd = readout @ (signal * [1.0, 0.6]) / 2.0
+        assert ((finding.carried > 0.05) <= (np.abs(odd) > 1e-3)).all()
+        ratio = finding.carried[:, 0] / finding.carried[:, 1]
+        np.testing.assert_allclose(ratio, (odd[:, 0] / odd[:, 1]) ** 2, rtol=1e-9)
+        text = " ".join(one.lines)
+        assert f"rank {finding.rank:.2f} of 2" in text
+        assert "Of 6 starts" in text
+        assert ("Head: its largest entry" in text) == (finding.head != "none")
+        assert ("HEALTHY" in text) == (finding.learnt == 2 and finding.rank >= 1.2)
+
+
+def test_an_earlier_time_and_one_head_can_be_asked_for(folder):
+    begun = explain(folder, head="none", at=0.0).runs
+    assert len(begun) == 1 and begun[0].finding.time == 0.0
+    assert "NOTHING LEARNT at t = 0" in begun[0].lines[1]
+    assert not begun[0].finding.at_end
+
+
+def test_how_a_start_ended_is_said(folder, tmp_path):
+    for status, period, words in (
+        ("stationary", "", "It is at rest"), ("cycle", "123.4", "on a limit cycle"),
+        ("until", "99.0", "rounds come back, but drift"),
+        ("until", "", "until. Nothing is wrong"), ("steps", "", "did not end well: steps. The solver used up"),
+    ):  # fmt: skip
+        place = tmp_path / f"{status}{period}"
+        place.mkdir()
+        for path in folder.iterdir():
+            (place / path.name).write_bytes(path.read_bytes())
+        rows = pd.read_csv(place / "ensemble.csv").assign(status=status, period=period)
+        rows.to_csv(place / "ensemble.csv", index=False)
+        assert words in " ".join(" ".join(explain(place, head="none").runs[0].lines).split())
+
+
+@pytest.mark.parametrize(
+    ("error", "more", "words"),
+    [
+        (SettingError, {"trial": True}, "left out for a run with hidden units"),
+        (SettingError, {"at": 1e9}, "at most"),
+        (SettingError, {"head": "linear"}, "one of off-diagonal, none"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_in_a_line(folder, error, more, words):
+    with pytest.raises(error, match=words) as caught:
+        explain(folder, **more)
+    assert "\n" not in str(caught.value)
+
+
+def test_damage_is_named(folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    table = pd.read_csv(tmp_path / "trajectory.csv").drop(columns="readout_1_1")
+    table.to_csv(tmp_path / "trajectory.csv", index=False)
+    with pytest.raises(FolderError, match="readout_1_1 is missing"):
+        explain(tmp_path)
