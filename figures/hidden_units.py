@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 import dynlab
 from dynlab.claims.claim import share
+from dynlab.claims.hidden_rescue import DIVERSE
 from dynlab.drawing import style
 from dynlab.population.moments import LEARNT
 from dynlab.tools.fits import median_interval
@@ -20,15 +21,14 @@ from .parts import caption, intervals, letter, read, save, settings_of, words, w
 
 NAME = "hidden_units"
 TITLE = "With hidden units the head rescues relu outputs, and returns to the identity"
-DIVERSE = 1.5  # effective rank of two outputs above which they are not one
 
 
 def settings(fast: bool) -> dict:
     return {
         "model": {"strong": 1.0, "weak": 0.3, "activation": "relu"},
-        "hidden": [1, 4] if fast else [1, 2, 4, 8],
-        "rates": [0.0, 0.1],
-        "seeds": 48 if fast else 100,
+        "hidden": [1, 4] if fast else [1, 2, 4],
+        "rates": [0.0, 0.1] if fast else [0.0, 0.1, 1.0],
+        "seeds": 48 if fast else 2000,
         "dim": 1000,
     }
 
@@ -63,7 +63,7 @@ def claim(data: pd.DataFrame) -> None:
     assert (weak.loc[1] < 0.02).all(), "no start of one unit learns the weak feature"
     assert weak.loc[4, 0.1] > weak.loc[4, 0.0] + 0.1, "with four units the head rescues it"
     assert rank.loc[4, 0.1] > rank.loc[4, 0.0] + 0.1, "and outputs are one less often"
-    assert (end.loc[4] < 0.05 * peak.loc[4]).all(), "the head has returned to the identity"
+    assert end.loc[4, 0.1] < 0.05 * peak.loc[4, 0.1], "the head has returned to the identity"
 
 
 def draw(folder: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab.claims.claim import Finding, Panel, Record, Runs, Scale, ScanPoint, agrees, share, share_curve, within
+from dynlab.population.hidden.moments import signed_answers
 from dynlab.population.moments import LEARNT
 from dynlab.settings.model import Model
 from dynlab.tools.fits import median_interval
@@ -23,6 +24,7 @@ WEAK, SLOW, MOST = 0.3, 0.1, 4  # weak/strong, rate and number of units of the s
 MORE = 0.01  # of the starts: less than that is no rescue
 DIVERSE = 1.5  # effective rank of two outputs above which they are not one
 HOME = 1e-3  # ||E - I||_F below which the head is back
+SIDED = 0.15  # smaller of two answers beside the larger: below that an output answers one of them only
 KEPT = 1e-3  # of what a conserved quantity is a difference of
 FEW_SEEDS = 1000  # fewer starts a point than that: the strengths and rates of `WEAK` and `SLOW` alone
 
@@ -56,9 +58,25 @@ def diverse(run):
     return (run.frame["rank"] > DIVERSE).to_numpy()
 
 
+def one_sided(run):
+    """(N, m) whether an output answers one sign of the strong feature only, at the end."""
+    signal, _, _, readout = run.ends
+    answers = np.abs(signed_answers(run.model, signal, readout)[:, :, 0])
+    return answers.min(-1) < SIDED * answers.max(-1)
+
+
+def one_sign(run):
+    """(N, m) whether all readouts of an output start with one sign."""
+    model, readout = run.model, run.starts[3]
+    own = readout.reshape(len(readout), model.neurons, model.neurons, model.hidden)
+    signs = np.sign(np.diagonal(own, axis1=1, axis2=2))  # (N, H, m)
+    return np.abs(signs.sum(1)) == model.hidden
+
+
 def judge(scale: Scale, runs: Runs) -> Finding:
     """Whether the head rescues, how that grows with the units, how far the head goes, and what is conserved."""
-    records = [*_rescues(scale, runs), *_growth(scale, runs), *_outputs(scale, runs), *_heads(scale, runs)]
+    records = [*_rescues(scale, runs), *_growth(scale, runs), *_outputs(scale, runs), *_alone(scale, runs)]
+    records += _heads(scale, runs)
     drift = max(float(run.frame["drift"].max()) for run in (runs[point] for point in points(scale)))
     statement = (
         "the largest change of |w_h|^2 - a_h^2 of a unit and of |a_j|^2 + (E_jr^2 - E_rj^2)/r of an output, of all starts, "
@@ -120,7 +138,6 @@ def _outputs(scale: Scale, runs: Runs) -> list[Record]:
     """How often the two outputs are not one number."""
     free, headed = (diverse(runs[_point(scale, WEAK, MOST, rate)]) for rate in (None, SLOW))
     pairs = Pairs.of(free, headed)
-    one = diverse(runs[_point(scale, WEAK, 1, None)])
     return [
         Record(
             12,
@@ -133,16 +150,39 @@ def _outputs(scale: Scale, runs: Runs) -> list[Record]:
             pairs.high,
             within(pairs.low, pairs.high, MORE),
         ),
-        Record(
-            12,
-            "outputs of one unit without head",
-            "one unit, no head: share with outputs of rank above "
-            f"{DIVERSE:g}: 1/2, each output takes +v_1 or -v_1 by the sign of its start",
-            0.5,
-            *share(one),
-            agrees(0.5, *wilson(int(one.sum()), len(one), 3.0), 0.1),
-        ),
     ]
+
+
+def _alone(scale: Scale, runs: Runs) -> list[Record]:
+    """Without a head: what an output answers follows from the signs of its readouts, and whether two differ from that.
+
+    Readouts of one sign make an output that answers with that sign whatever it sees. Then the two signs of v_1 compete: the
+    smaller answer falls below the mean over all states, and is pushed back, until one is left. Readouts of both signs can
+    answer +v_1 and -v_1 with opposite signs. Two outputs that both know the sign of v_1 correlate, and so do one of either
+    kind; what differs are one-sided answers to opposite signs: half of the pairs of two one-sided outputs.
+    """
+    records = []
+    for hidden in CELLS[WEAK]:
+        run = runs[_point(scale, WEAK, hidden, None)]
+        sided, differ = one_sided(run), diverse(run)
+        part = sided.mean()
+        if hidden > 1:
+            known = share(sided[one_sign(run)])
+            statement = (
+                f"{hidden} units, no head: outputs whose readouts all start with one sign, 2^(1-H) of them, answer one sign "
+                "of v_1 only (share)"
+            )
+            name = f"readouts of one sign, {hidden} units"
+            records.append(Record(12, name, statement, 1.0, *known, within(*known[1:], 0.95)))
+        predicted = part * part / 2.0
+        statement = (
+            f"{hidden} unit{'s' if hidden > 1 else ''}, no head: share with outputs of rank above {DIVERSE:g}; predicted: "
+            f"p^2/2 from the share p = {part:.3g} of outputs that answer one sign of v_1 only (interval: 3 sd)"
+        )
+        ends = wilson(int(differ.sum()), len(differ), 3.0)
+        name = f"which outputs differ without a head, H = {hidden}"
+        records.append(Record(12, name, statement, predicted, differ.mean(), *ends, agrees(predicted, *ends, 0.1)))
+    return records
 
 
 def _heads(scale: Scale, runs: Runs) -> list[Record]:

@@ -189,7 +189,8 @@ def ensemble(
 
     def task(some: np.ndarray) -> Any:
         if model.layered:
-            return hidden.run_piece(model, training, dim, seed, some, end, rtol, settle)
+            stepped = (eta, steps) if method == "descent" else None
+            return hidden.run_piece(model, training, dim, seed, some, (end, rtol, settle), stepped)
         if method == "descent":
             starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
             return descent.run_descent(model, starts, head_rate=rate * eta, eta=eta, steps=steps)
@@ -199,7 +200,8 @@ def ensemble(
     size = hidden.PIECE if model.layered else CHUNK if at.where == "cpu" else DEVICE_CHUNK
     workers = threads if at.where == "cpu" else 1
     pieces = _run(task, [numbers[i : i + size] for i in range(0, len(numbers), size)], workers, progress)
-    parts = descent.collect(pieces) if method == "descent" else _collect(model, training, pieces)
+    plain = method == "descent" and not model.layered
+    parts = descent.collect(pieces) if plain else _collect(model, training, pieces)
     told = {"readout_rate": training.readout_rate} if model.layered else {}
     settings = {"head": training.head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": training.eta_head}
     settings |= {"until": float(end), "method": method} | told

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab.population.hidden.flow import NO_TIMES, HiddenResult, run_hidden
+from dynlab.population.hidden.flow import NO_TIMES, HiddenResult, run_hidden, run_hidden_descent
 from dynlab.population.hidden.moments import features_carried, hidden_carried, hidden_losses, hidden_rank
 from dynlab.population.outcomes import named_outcomes
 from dynlab.population.starts import draw_start
@@ -26,20 +26,26 @@ ROUND = 32  # states of which means are taken where a run does not come to rest
 
 
 def run_piece(
-    model: Model, training: Training, dim: int, seed: int, numbers: np.ndarray, until: float, rtol: float, settle: bool
-) -> tuple[list[OrderParameters], HiddenResult, dict]:
+    model: Model, training: Training, dim: int, seed: int, numbers: np.ndarray, limits: tuple[float, float, bool],
+    stepped: tuple[float, int] | None,
+) -> tuple[list[OrderParameters], HiddenResult, dict]:  # fmt: skip
     """The starts with these numbers (N,) of the stream `seed`, what became of them, and what is told of that (`told_of`).
 
-    settle: whether the end is the default horizon.
+    limits: (until, rtol, settle), settle telling whether the end is the default horizon. stepped: (eta, number of steps) of
+    descent, None for the flow.
     """
     starts = [draw_start(model, dim, seed, int(number), training.start_scale) for number in numbers]
-    return run_starts(model, training, starts, until, rtol, settle)
+    if stepped is None:
+        return run_starts(model, training, starts, *limits)
+    rates: dict[str, Any] = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
+    found = run_hidden_descent(model, starts, **rates, eta=stepped[0], steps=stepped[1])
+    return starts, replace(found, at_times=()), told_of(model, found, False)
 
 
 def run_starts(
     model: Model, training: Training, starts: list[OrderParameters], until: float, rtol: float, settle: bool
 ) -> tuple[list[OrderParameters], HiddenResult, dict]:
-    """The same of starts that are given."""
+    """The same of the flow from starts that are given."""
     rates: dict[str, Any] = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
     times = until * (0.5 + 0.5 * np.arange(1, ROUND + 1) / ROUND) if settle else NO_TIMES
     found = run_hidden(model, starts, **rates, until=until, rtol=rtol, settle=settle, times=times)

@@ -35,9 +35,8 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
             require(given in (default, getattr(training, name)), name, given, allowed)
     training.check_model(model)
     if model.layered:
-        require(method == "flow", "method", method, '"flow" with hidden units')
-        flat = ACTIVATIONS[model.activation].degree == 1
-        why = "of degree 1 (relu, linear) for a flow with hidden units; population_gradient is exact for all"
+        flat = method == "descent" or ACTIVATIONS[model.activation].degree == 1
+        why = "of degree 1 (relu, linear) for a flow with hidden units; descent is exact for all"
         require(flat, "activation", model.activation, why)
     require(method == "flow" or training.is_papers, "method", method, '"flow" with switches other than the paper\'s')
     return training
@@ -95,6 +94,6 @@ def hidden_horizon(model: Model, scale: float = 1.0) -> float:
 
 def default_end(model: Model, dim: float, method: str, eta: float, scale: float = 1.0) -> float:
     """End time where none is given; scale: of the random starts."""
-    if model.layered:
-        return hidden_horizon(model, scale)
-    return descent.DEFAULT_STEPS * eta if method == "descent" else horizon(model, dim, scale)
+    if method == "descent":
+        return descent.DEFAULT_STEPS * eta
+    return hidden_horizon(model, scale) if model.layered else horizon(model, dim, scale)

@@ -186,13 +186,18 @@ def collect(pieces) -> dict:
     return joined
 
 
-def follow(model, start: OrderParameters, head_rate, eta, steps, times, settings) -> Trajectory:
-    """`simulate` for descent: recorded at the steps next to `times`, else at about `RECORDS` log-spaced steps."""
+def steps_to_record(times, eta, steps) -> np.ndarray:
+    """The numbers of the steps next to `times`, or, if there are none, of about `RECORDS` log-spaced ones."""
     if len(times):
         record_at = np.unique(np.rint(times / eta).astype(np.int64))
     else:
         record_at = np.unique(np.geomspace(1, steps, RECORDS).astype(np.int64))
-    record_at = record_at[(record_at >= 1) & (record_at <= steps)]
+    return record_at[(record_at >= 1) & (record_at <= steps)]
+
+
+def follow(model, start: OrderParameters, head_rate, eta, steps, times, settings) -> Trajectory:
+    """`simulate` for descent: recorded at the steps next to `times`, else at about `RECORDS` log-spaced steps."""
+    record_at = steps_to_record(times, eta, steps)
     run = run_descent(model, [start], head_rate=head_rate, eta=eta, steps=steps, record_at=record_at)
     reached = record_at <= run["steps"][0]
     begin, records = [tuple(part[0] for part in run[name]) for name in ("starts", "records")]

@@ -69,6 +69,9 @@ def simulate(
             steps = descent.DEFAULT_STEPS if until is None else descent.steps_until(until, eta)
         steps = integer("steps", steps, at_least=1)
         settings |= {"eta": eta, "head_rate": rate * eta, "steps": steps, "until": steps * eta}
+        if model.layered:
+            settings |= {"readout_rate": training.readout_rate}
+            return hidden.follow_steps(model, training, start, eta, steps, times, settings)
         return descent.follow(model, start, rate * eta, eta, steps, times, settings)
     require(steps is None, "steps", steps, 'left out for method "flow"')
     if until is None and len(times):

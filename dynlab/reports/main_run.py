@@ -193,7 +193,11 @@ def failures(frame: pd.DataFrame, which: str) -> list[str]:
 def restless(ensemble: Ensemble, which: str) -> list[str]:
     """A line on the starts with hidden units that were not at rest at the default end; none without any."""
     frame = ensemble.frame
-    if "period" not in frame or not (moving := frame["status"].isin(("until", "cycle"))).any():
+    if (
+        "period" not in frame
+        or ensemble.settings["method"] != "flow"
+        or not (moving := frame["status"].isin(("until", "cycle"))).any()
+    ):
         return []
     text = f"{which}: {percent(moving.mean())} of the seeds were not at rest at the end"
     if (rounds := frame["period"].dropna()).size:

@@ -12,6 +12,7 @@ from dynlab.machine.device import Device, chosen
 from dynlab.population.gradient import Gradient
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.samples.gradient import TILE, Minibatch, Source
+from dynlab.settings.model import without_hidden
 from dynlab.settings.training import Training
 from dynlab.tools.checks import SettingError, integer, require
 
@@ -64,6 +65,7 @@ def minibatch_gradient(
     Returns (loss, d_weights (m, d), d_head (m, m)), both with the training's decays.
     Raises ValueError for values that are not allowed and where normalisation is undefined.
     """
+    without_hidden(model, "gradients of minibatches")
     rows = check_weights(model, weights)
     require(rows.shape[1] > model.features, "weights", f"of {rows.shape[1]} columns", f"more than {model.features}")
     if target_weights is not None and training.target != "average":

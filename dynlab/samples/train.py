@@ -21,6 +21,7 @@ from dynlab.samples.gradient import Minibatch, MinibatchResult, Source, check_ba
 from dynlab.samples.minibatch import minibatch_class, of_samples
 from dynlab.samples.optimisers import OPTIMISERS, new_memory, stride
 from dynlab.settings.activation_records import definition
+from dynlab.settings.model import without_hidden
 from dynlab.settings.training import Training
 from dynlab.tools import checkpoint
 from dynlab.tools.checks import choice, integer, real, require
@@ -168,6 +169,7 @@ def _checked(
     optimiser: str, momentum: float, precision: str,
 ) -> dict:  # fmt: skip
     """The settings of the run, as its trajectory keeps them."""
+    without_hidden(model, "training on minibatches")
     least = model.features + model.neurons
     eta = real("eta", eta, above=0.0)
     steps = DEFAULT_STEPS if steps is None else integer("steps", steps, at_least=1, at_most=rng.WORD - 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from dynlab import run
 from dynlab.explanation.explanation import explain
+from dynlab.reports.main_run import restless
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
 
@@ -63,6 +66,29 @@ def test_how_a_start_ended_is_said(folder, tmp_path):
         rows = pd.read_csv(place / "ensemble.csv").assign(status=status, period=period)
         rows.to_csv(place / "ensemble.csv", index=False)
         assert words in " ".join(" ".join(explain(place, head="none").runs[0].lines).split())
+
+
+def test_a_run_says_in_words_whether_the_head_rescues(tmp_path, capsys):
+    words = "--activation relu --hidden 4 --eta-head 0.1 --seeds 30 --no-plots"
+    assert run.main([*words.split(), "--out", str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "relu: the head rescues the weak feature: with it " in said
+    table = pd.read_csv(tmp_path / "run" / "ensemble.csv")
+    both = {head: (rows["outcome"] == "both").to_numpy() for head, rows in table.groupby("head")}
+    gained = int((both["off-diagonal"] & ~both["none"]).sum())
+    assert not (both["none"] & ~both["off-diagonal"]).any() and gained > 5
+    assert f"({gained} of 30 only with it, 0 only without; exact McNemar p = {2.0 ** (1 - gained):.1g})" in said
+
+
+def test_the_report_counts_the_starts_that_are_not_at_rest():
+    frame = pd.DataFrame({"status": ["stationary", "until", "cycle", "until"], "period": [np.nan, np.nan, 800.0, 900.0]})
+    flow, descent = (SimpleNamespace(frame=frame, settings={"method": method}) for method in ("flow", "descent"))
+    (line,) = restless(flow, "relu, head off-diagonal")
+    assert line.startswith(
+        "relu, head off-diagonal: 75.0 % of the seeds were not at rest at the end, 50.0 % go round (once in 850"
+    )
+    assert restless(descent, "") == restless(SimpleNamespace(frame=frame[:1], settings=flow.settings), "") == []
+    assert restless(SimpleNamespace(frame=frame[["status"]], settings=flow.settings), "") == []  # without hidden units
 
 
 @pytest.mark.parametrize(

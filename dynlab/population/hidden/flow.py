@@ -14,7 +14,7 @@ from dynlab.formulas import dopri5
 from dynlab.machine import jit
 from dynlab.population.descent import noise_rows
 from dynlab.population.gradient import activation_kind, hidden_found, hidden_workspace, parameter_vector
-from dynlab.population.hidden import cycles, kinks, measures, rates, solver, stabilised, vanishing
+from dynlab.population.hidden import cycles, descending, kinks, measures, rates, solver, stabilised, vanishing
 from dynlab.population.order_parameters import OrderParameters, own_units
 from dynlab.population.pair.flow import stopped
 from dynlab.population.stepping import HEAD_FLOOR
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 MAX_STEPS = 200_000
 NO_TIMES = np.zeros(0)
+NO_DESCENT = (0.0, 0)  # learning rate, steps
 BURST = 30_000  # evaluations of the forces of eight units between looks for an interrupt: a tenth of a second
 EVENTS = ("head_peak", "time_peak", "time", "drift", "loss", "period")
 
-_parts = [jit.compile_module(part) for part in (rates, measures, kinks, cycles, vanishing, stabilised, solver)]
-_steps, _solver = _parts[-2:]
+_parts = [jit.compile_module(part) for part in (rates, measures, kinks, cycles, vanishing, stabilised, solver, descending)]
+_steps, _solver, _descending = _parts[-3:]
 # Nothing in these modules allocates, so arrays need no reference counts.
 for _part in _parts:
     for _function in vars(_part).values():
@@ -37,10 +38,10 @@ for _part in _parts:
 # Called from one place, and inlined before they are compiled: else the forces are optimised again at every level of calls.
 for _function in (
     _steps.chebyshev_step, _steps.spectral_radius, _solver.explicit_step, _solver.attempt, _solver.begin, _solver.arrive,
-    _solver.follow, _solver.go_round,
+    _solver.follow, _solver.go_round, _descending.descend,
 ):  # fmt: skip
     _function.targetoptions["inline"] = "always"
-_follow = _solver.follow
+_follow, _descend = _solver.follow, _descending.descend
 UNDER_WAY, TRACED, EVALUATED = solver.UNDER_WAY, solver.TRACED, solver.EVALUATED
 
 
@@ -111,10 +112,11 @@ def _scratch(model: Model) -> tuple:
 def _hidden_kernel(problem, starts, records, results, spare, first, burst):
     """Go on with the starts from `first` on, which may be under way, for about `burst` evaluations; which is next.
 
-    problem (system, table, limits), starts (states, sides, floors, |w|^2), records (times, states there, trace), results
-    (learnt, tally, counts, status), spare (control, scratch, buffers): as in `solver.follow`, with an axis of starts.
+    problem (system, table, limits, (eta, steps) of descent, 0 for the flow), starts (states, sides, floors, |w|^2), records
+    (times, states there, trace), results (learnt, tally, counts, status), spare (control, scratch, buffers): as in
+    `solver.follow` and `descending.descend`, with an axis of starts.
     """
-    system, table, limits = problem
+    system, table, limits, descent = problem
     states, sides, floors, squares = starts
     times, at_times, trace = records
     learnt, tally, counts, status = results
@@ -124,10 +126,16 @@ def _hidden_kernel(problem, starts, records, results, spare, first, burst):
     left = burst
     while k < len(states) and left > 0:
         before = counts[k, EVALUATED]
-        status[k] = _follow(
-            system, table, states[k], sides[k], (floors[k, 0], floors[k, 1]), (until, rtol, settle, most, squares[k]), left,
-            status[k], times[k], at_times[k], trace, learnt[k], tally[k], counts[k], control, scratch, buffers,
-        )  # fmt: skip
+        if descent[0] > 0.0:
+            status[k] = _descend(
+                system, states[k], sides[k], descent, left, status[k], times[k], at_times[k], learnt[k], tally[k], counts[k],
+                scratch, buffers,
+            )  # fmt: skip
+        else:
+            status[k] = _follow(
+                system, table, states[k], sides[k], (floors[k, 0], floors[k, 1]), (until, rtol, settle, most, squares[k]),
+                left, status[k], times[k], at_times[k], trace, learnt[k], tally[k], counts[k], control, scratch, buffers,
+            )  # fmt: skip
         left -= counts[k, EVALUATED] - before + 1
         if status[k] != UNDER_WAY:
             k += 1
@@ -155,6 +163,29 @@ def run_hidden(
     rest, and on a limit cycle after one more period, at equal parts of which its states are recorded in place of `times`.
     times: increasing, at most until. traced: keep every step of the last start.
     """
+    limits = (float(until), float(rtol), bool(settle), int(max_steps))
+    return _run(model, starts, (readout_rate, head_rate), limits, NO_DESCENT, times, traced)
+
+
+def run_hidden_descent(
+    model: Model, starts: list[OrderParameters], *, head_rate: float, readout_rate: float, eta: float, steps: int,
+    record_at: Array = NO_TIMES,
+) -> HiddenResult:  # fmt: skip
+    """`steps` steps of exact gradient descent from each start, on the calling thread without the GIL.
+
+    eta: learning rate of the weights. head_rate, readout_rate: those of E and a beside it. record_at: increasing numbers of
+    steps, whose states are under `at_times`. Times are steps times eta. For activations of any degree.
+    """
+    limits = (steps * eta, 1.0, False, steps)
+    return _run(model, starts, (readout_rate, head_rate), limits, (float(eta), int(steps)), record_at, False)
+
+
+def _run(
+    model: Model, starts: list[OrderParameters], rates_of: tuple[float, float], limits: tuple, descent: tuple[float, int],
+    times: Array, traced: bool,
+) -> HiddenResult:  # fmt: skip
+    """`run_hidden` or, where descent is not `NO_DESCENT`, `run_hidden_descent`. rates_of: of readout and head."""
+    readout_rate, head_rate = rates_of
     m, units, features = model.neurons, model.units, model.features
     y, side = encode(model, starts)
     count, n = y.shape
@@ -172,9 +203,8 @@ def run_hidden(
         activation_kind(model), m, units, features, parameter_vector(model), own_units(model),
         (float(readout_rate) if model.readout != "fixed" else 0.0, float(head_rate)),
     )  # fmt: skip
-    limits = (float(until), float(rtol), bool(settle), int(max_steps))
     spare = np.zeros(9), _scratch(model), _buffers(model, n)
-    problem, begun = (system, _table(), limits), (y, side, floors, square)
+    problem, begun = (system, _table(), limits, descent), (y, side, floors, square)
     burst, first = max(1, BURST * 1024 // (units**2 * (units + 4 * m))), 0
     while first < count:
         if stopped():

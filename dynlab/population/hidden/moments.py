@@ -44,6 +44,14 @@ def odd_answers(model: Model, signal: Array, readout: Array) -> Array:
     return readout @ answers * (1.0 if record.odd else 0.5)
 
 
+def signed_answers(model: Model, signal: Array, readout: Array) -> Array:
+    """x_jl(s) (..., m, K, 2) of the module's head, s = +1 first."""
+    record = ACTIVATIONS[model.activation]
+    u = np.asarray(model.strengths) * signal
+    sides = [u, -u] if record.odd else [np.maximum(u, 0.0), np.maximum(-u, 0.0)]
+    return np.stack([readout @ (np.sign(side) * np.abs(side) ** record.degree) for side in sides], axis=-1)
+
+
 def hidden_carried(model: Model, signal: Array, gram: Array, readout: Array) -> Array:
     """Share (..., m, K) of each output's variance that each feature carries; 0 for an output without variance."""
     variance, _ = hidden_moments(model, signal, gram, readout)

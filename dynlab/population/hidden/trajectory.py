@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab.population.hidden.flow import run_hidden
+from dynlab.population.descent import steps_to_record
+from dynlab.population.hidden.flow import HiddenResult, run_hidden, run_hidden_descent
 from dynlab.population.hidden.moments import hidden_losses
 from dynlab.population.order_parameters import OrderParameters, check_readout
 from dynlab.population.status import STATUS_NAMES
@@ -46,15 +47,38 @@ def follow(
     rates = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
     run: dict[str, Any] = {"until": end, "rtol": rtol, "settle": settle} | rates
     result = run_hidden(model, [start], **run, times=times, traced=not len(times))
-    begin = start.signal, start.noise_gram, start.readout, start.head
     if len(times):
         kept = np.isfinite(result.at_times[0][0]).all((1, 2))
         when, states = times[kept], [part[0][kept] for part in result.at_times]
     else:
-        when = np.concatenate([[0.0], result.trace[0]])
-        states = [
-            np.concatenate([np.asarray(first)[None], rest]) for first, rest in zip(begin, result.trace[1:], strict=True)
-        ]
+        when, states = np.concatenate([[0.0], result.trace[0]]), _after(start, result.trace[1:])
+    return _trajectory(model, settings, result, when, states, settle)
+
+
+def follow_steps(
+    model: Model, training: Training, start: OrderParameters, eta: float, steps: int, times: Array, settings: dict
+) -> Trajectory:
+    """Exact descent from a start, recorded as `dynlab.population.descent.follow` does."""
+    check_hidden_start(model, start)
+    rates = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
+    record_at = steps_to_record(times, eta, steps)
+    result = run_hidden_descent(model, [start], **rates, eta=eta, steps=steps, record_at=record_at)
+    reached = record_at <= result.steps[0]
+    states = _after(start, [part[0][reached] for part in result.at_times])
+    when = np.concatenate([[0.0], record_at[reached] * eta])
+    return _trajectory(model, settings, result, when, states, False)
+
+
+def _after(start: OrderParameters, later: Any) -> list[Array]:
+    """Signal, noise Gram, readout, head of the start and of later states, one array each."""
+    begin = start.signal, start.noise_gram, start.readout, start.head
+    return [np.concatenate([np.asarray(first)[None], rest]) for first, rest in zip(begin, later, strict=True)]
+
+
+def _trajectory(
+    model: Model, settings: dict, result: HiddenResult, when: Array, states: list[Array], settle: bool
+) -> Trajectory:
+    """What `dynlab.simulate` returns of the states at the times `when`."""
     signal, gram, readout, head = states
     learnt = np.sort(result.learnt[0])
     name = STATUS_NAMES[result.status[0]]

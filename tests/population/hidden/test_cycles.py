@@ -77,7 +77,7 @@ def starts(count):
 
 def test_bursts_change_no_bit_and_no_step_is_taken_twice(monkeypatch):
     whole = run_hidden(MODEL, starts(3), **RUN, traced=True)
-    monkeypatch.setattr(flow, "BURST", 40)
+    monkeypatch.setattr(flow, "BURST", 4)
     parts = run_hidden(MODEL, starts(3), **RUN, traced=True)
     for name in ("learnt", "head_peak", "time", "drift", "loss", "steps", "rejected", "status"):
         assert np.array_equal(getattr(parts, name), getattr(whole, name), equal_nan=True), name
@@ -96,7 +96,7 @@ def test_an_interrupt_is_heeded_within_a_start(monkeypatch):
         bursts.append(len(bursts))
         return len(bursts) > 3  # within the first start, which takes more
 
-    monkeypatch.setattr(flow, "BURST", 40)
+    monkeypatch.setattr(flow, "BURST", 4)
     monkeypatch.setattr(flow, "stopped", stopped)
     with pytest.raises(KeyboardInterrupt):
         run_hidden(MODEL, starts(1), **RUN)

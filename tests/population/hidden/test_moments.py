@@ -24,6 +24,9 @@ def test_one_unit_a_sign_by_hand():
     carried = moments.hidden_carried(MODEL, *state(signal, readout))
     assert abs(carried[0, 0] - 4.8 * 6.25 / 2 / 15.35) < 1e-14
     assert carried[0, 1] == 0.0
+    answers = moments.signed_answers(MODEL, state(signal, readout)[0], np.array(readout))
+    assert answers[0].tolist() == [[2.0, -3.0], [0.0, 0.0]]
+    assert answers[1].tolist() == [[0.0, 0.0], [0.5, 0.5]]
     # Output 2 answers +v2 and -v2 alike: it tells that v2 is there, not its sign.
     assert (carried[1] == 0.0).all()
     assert moments.features_carried(carried) == 1

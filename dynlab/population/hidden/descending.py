@@ -1,0 +1,58 @@
+r"""Exact gradient descent of neurons with hidden units: undecorated, compiled by `dynlab.population.hidden.flow`.
+
+A step w <- w - eta dL/dw, a <- a - eta_a dL/da, E <- E - eta_E dL/dE moves the state of `dynlab.population.hidden.solver` by
+eta times its velocity at r_a = eta_a/eta, r = eta_E/eta: the force on a noise part is linear in all of them, so their rows
+in their own span go where the weights' go. So discrete training is as exact as the flow, for activations of any degree.
+"""
+
+from dynlab.population.hidden.measures import conserved_of, note
+from dynlab.population.hidden.rates import rates
+from dynlab.population.hidden.solver import DRIFT, END, EVALUATED, LOSS, RECORDED, STEPS, UNDER_WAY
+from dynlab.population.status import NOT_FINITE, UNTIL
+
+
+def take_sides(y, side):
+    """Set side (M K,) to the signs of the signals."""
+    for i in range(len(side)):
+        side[i] = 1 if y[i] > 0.0 else (-1 if y[i] < 0.0 else 0)
+
+
+def descend(system, y, side, limits, burst, status, record_at, records, events, tally, counts, scratch, buffers):
+    """Take steps from y, overwritten by the end state; return the status.
+
+    limits: (eta, number of steps). burst: number of steps after which it returns `UNDER_WAY`, to go on when it is called
+    again with that status. record_at (T,): increasing numbers of steps, records (T, n): the states after them. Others as in
+    `solver.follow`; times are steps times eta.
+    """
+    eta, steps = limits
+    velocity, carried, charge0, charge1, sizes = buffers[0][0], buffers[5], buffers[6], buffers[7], buffers[8]
+    if status != UNDER_WAY:
+        conserved_of(system, y, charge0, sizes)
+        take_sides(y, side)
+        tally[LOSS] = rates(system, y, side, scratch, velocity)
+        note(system, 0.0, y, scratch, carried, events, tally)
+    upto = counts[EVALUATED] + burst
+    ended = UNTIL
+    while counts[STEPS] < steps:
+        if counts[EVALUATED] >= upto:
+            return UNDER_WAY
+        for i in range(len(y)):
+            y[i] += eta * velocity[i]
+        counts[STEPS] += 1
+        counts[EVALUATED] += 1
+        take_sides(y, side)
+        tally[LOSS] = rates(system, y, side, scratch, velocity)
+        if not abs(tally[LOSS]) < 1e300:
+            ended = NOT_FINITE
+            break
+        note(system, counts[STEPS] * eta, y, scratch, carried, events, tally)
+        if counts[RECORDED] < len(record_at) and record_at[counts[RECORDED]] == counts[STEPS]:
+            for i in range(len(y)):
+                records[counts[RECORDED], i] = y[i]
+            counts[RECORDED] += 1
+    conserved_of(system, y, charge1, sizes)
+    for k in range(len(charge0)):
+        if sizes[k] > 0.0:
+            tally[DRIFT] = max(tally[DRIFT], abs(charge1[k] - charge0[k]) / sizes[k])
+    tally[END] = counts[STEPS] * eta
+    return ended
