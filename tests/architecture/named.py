@@ -68,6 +68,10 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.population.pair.at_rest": ("population/pair/test_events.py", "stationary ends of the flow"),
     "dynlab.population.pair.events": ("population/pair/test_events.py", "times of events, between steps"),
     "dynlab.population.pair.kinks": ("population/pair/test_relu.py", "signals that reach 0, stay, and are let go"),
+    "dynlab.population.hidden.descending": (
+        "population/hidden/test_descending.py",
+        "descent with hidden units, against dense weights",
+    ),
     "dynlab.population.hidden.kinks": _HIDDEN,
     "dynlab.population.hidden.measures": _HIDDEN,
     "dynlab.population.hidden.rates": _HIDDEN,

@@ -5,10 +5,14 @@ eta times its velocity at r_a = eta_a/eta, r = eta_E/eta: the force on a noise p
 in their own span go where the weights' go. So discrete training is as exact as the flow, for activations of any degree.
 """
 
+from dynlab.population.hidden import solver
 from dynlab.population.hidden.measures import conserved_of, note
 from dynlab.population.hidden.rates import rates
-from dynlab.population.hidden.solver import DRIFT, END, EVALUATED, LOSS, RECORDED, STEPS, UNDER_WAY
 from dynlab.population.status import NOT_FINITE, UNTIL
+
+# Places of the solver's tables.
+_ENDED, _DRIFTED, _LOSS = solver.ENDED, solver.DRIFTED, solver.LOSS
+_TAKEN, _RECORDED, _EVALUATED, _UNDER_WAY = solver.TAKEN, solver.RECORDED, solver.EVALUATED, solver.UNDER_WAY
 
 
 def take_sides(y, side):
@@ -26,33 +30,33 @@ def descend(system, y, side, limits, burst, status, record_at, records, events, 
     """
     eta, steps = limits
     velocity, carried, charge0, charge1, sizes = buffers[0][0], buffers[5], buffers[6], buffers[7], buffers[8]
-    if status != UNDER_WAY:
+    if status != _UNDER_WAY:
         conserved_of(system, y, charge0, sizes)
         take_sides(y, side)
-        tally[LOSS] = rates(system, y, side, scratch, velocity)
+        tally[_LOSS] = rates(system, y, side, scratch, velocity)
         note(system, 0.0, y, scratch, carried, events, tally)
-    upto = counts[EVALUATED] + burst
+    upto = counts[_EVALUATED] + burst
     ended = UNTIL
-    while counts[STEPS] < steps:
-        if counts[EVALUATED] >= upto:
-            return UNDER_WAY
+    while counts[_TAKEN] < steps:
+        if counts[_EVALUATED] >= upto:
+            return _UNDER_WAY
         for i in range(len(y)):
             y[i] += eta * velocity[i]
-        counts[STEPS] += 1
-        counts[EVALUATED] += 1
+        counts[_TAKEN] += 1
+        counts[_EVALUATED] += 1
         take_sides(y, side)
-        tally[LOSS] = rates(system, y, side, scratch, velocity)
-        if not abs(tally[LOSS]) < 1e300:
+        tally[_LOSS] = rates(system, y, side, scratch, velocity)
+        if not abs(tally[_LOSS]) < 1e300:
             ended = NOT_FINITE
             break
-        note(system, counts[STEPS] * eta, y, scratch, carried, events, tally)
-        if counts[RECORDED] < len(record_at) and record_at[counts[RECORDED]] == counts[STEPS]:
+        note(system, counts[_TAKEN] * eta, y, scratch, carried, events, tally)
+        if counts[_RECORDED] < len(record_at) and record_at[counts[_RECORDED]] == counts[_TAKEN]:
             for i in range(len(y)):
-                records[counts[RECORDED], i] = y[i]
-            counts[RECORDED] += 1
+                records[counts[_RECORDED], i] = y[i]
+            counts[_RECORDED] += 1
     conserved_of(system, y, charge1, sizes)
     for k in range(len(charge0)):
         if sizes[k] > 0.0:
-            tally[DRIFT] = max(tally[DRIFT], abs(charge1[k] - charge0[k]) / sizes[k])
-    tally[END] = counts[STEPS] * eta
+            tally[_DRIFTED] = max(tally[_DRIFTED], abs(charge1[k] - charge0[k]) / sizes[k])
+    tally[_ENDED] = counts[_TAKEN] * eta
     return ended

@@ -55,9 +55,9 @@ LOOK = 20  # steps between estimates of the fastest decay
 # steps since it was estimated, steps in a row for which the other method would do, rejections in a row, the end.
 TIME, LENGTH, LAST_ERROR, STABILISED, RHO, AGE, AT_LIMIT, IN_A_ROW, UPTO = range(9)
 # Entries of tally: largest head entry, its time, end time, drift of the conserved quantities, loss, time of a round or 0.
-PEAK, PEAK_TIME, END, DRIFT, LOSS, PERIOD = range(6)
+PEAK, PEAK_TIME, ENDED, DRIFTED, LOSS, PERIOD = range(6)
 # Entries of counts: steps, rejected, times recorded, trace points, evaluations.
-STEPS, REJECTED, RECORDED, TRACED, EVALUATED = range(5)
+TAKEN, REJECTED, RECORDED, TRACED, EVALUATED = range(5)
 UNDER_WAY = -1  # a run that goes on in the next burst
 
 
@@ -216,7 +216,7 @@ def arrive(system, table, y, side, unit, times, at_times, trace, loss, scratch, 
     if system[0] == RELU and settle_sides(system, y, control[TIME], unit, found, side, margins):
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
     again = hold_vanished(system, y, stages[0])
-    if counts[STEPS] % LOOK == 0:
+    if counts[TAKEN] % LOOK == 0:
         again = let_grow(system, y, side, scratch, point) or again
     if again:
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
@@ -246,7 +246,7 @@ def follow(
     if status != UNDER_WAY:
         begin(system, y, side, limits, scratch, events, tally, control, buffers)
     upto = counts[EVALUATED] + burst
-    while counts[STEPS] + counts[REJECTED] < most:
+    while counts[TAKEN] + counts[REJECTED] < most:
         if counts[EVALUATED] >= upto:
             return UNDER_WAY
         t = control[TIME]
@@ -262,7 +262,7 @@ def follow(
                 return finish(y, times, at_times, counts, tally, control, UNDERFLOW if error < 1e300 else NOT_FINITE)
             continue
         control[IN_A_ROW] = 0.0
-        counts[STEPS] += 1
+        counts[TAKEN] += 1
         method = control[STABILISED]
         decay = fastest_decay(scale, stages, point, new) if method == 0.0 else 0.0
         last = control[LENGTH] >= until - t
@@ -271,7 +271,7 @@ def follow(
         conserved_of(system, y, charge1, sizes)
         for k in range(len(charge0)):
             if sizes[k] > 0.0:
-                tally[DRIFT] = max(tally[DRIFT], abs(charge1[k] - charge0[k]) / sizes[k])
+                tally[DRIFTED] = max(tally[DRIFTED], abs(charge1[k] - charge0[k]) / sizes[k])
         if last and not cut:
             control[TIME] = until
             ended = CYCLE if tally[PERIOD] > 0.0 else UNTIL
@@ -306,5 +306,5 @@ def finish(y, times, at_times, counts, tally, control, status):
         for i in range(len(y)):
             at_times[counts[RECORDED], i] = y[i]
         counts[RECORDED] += 1
-    tally[END] = control[TIME]
+    tally[ENDED] = control[TIME]
     return status
