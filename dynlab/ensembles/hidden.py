@@ -11,7 +11,7 @@ from dynlab.population.hidden.flow import NO_TIMES, HiddenResult, run_hidden, ru
 from dynlab.population.hidden.moments import features_carried, hidden_carried, hidden_losses, hidden_rank
 from dynlab.population.outcomes import named_outcomes
 from dynlab.population.starts import draw_start
-from dynlab.population.status import CYCLE, STATUS_NAMES, SUCCESS, UNTIL
+from dynlab.population.status import CYCLE, NOT_FINITE, STATUS_NAMES, SUCCESS, UNTIL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,9 +57,13 @@ def told_of(model: Model, found: HiddenResult, settle: bool) -> dict[str, np.nda
     """carried (N, m, K), rank, loss, head_end (N,) of the ends, or where a run does not come to rest of a round's mean.
 
     The mean is over one period of a limit cycle; for a run that is under way at the default horizon (settle) over the second
-    half of its time.
+    half of its time. nan for what is not finite.
     """
-    told = _measured(model, *found.ends)
+    known = found.status != NOT_FINITE
+    told = {}
+    for name, values in _measured(model, *(part[known] for part in found.ends)).items():
+        told[name] = np.full((len(known), *values.shape[1:]), np.nan)
+        told[name][known] = values
     told["loss"] = np.array(found.loss)
     rounds = (found.status == CYCLE) | (settle & (found.status == UNTIL))
     for k in np.flatnonzero(rounds):

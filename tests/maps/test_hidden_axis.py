@@ -7,6 +7,7 @@ import pytest
 
 import dynlab
 from dynlab.ensembles.ensemble_store import Store
+from dynlab.maps.measures import Measure
 from dynlab.maps.phase_map import phase_map
 from dynlab.maps.points import MapPoint, layered_starts
 from dynlab.planes.plane import Plane, Side
@@ -19,7 +20,7 @@ X, Y = "hidden=1:2:2", "eta-head=0.1:1:2"
 
 
 def test_a_map_over_hidden_units_is_of_the_ensembles_flow(tmp_path):
-    found = phase_map(small_grid(X, Y, **FIXED), tmp_path, seeds=3, measure="rank")
+    found = phase_map(small_grid(X, Y, **FIXED), tmp_path, seeds=3, measure=Measure.named("rank"))
     frame = found.frame
     assert len(frame) == 2 * 2 * 2 and (frame["seeds"] == 3).all()
     row = frame[(frame["hidden"] == 2) & (frame["eta_head"] == 1.0) & (frame["head"] == "off-diagonal")].iloc[0]

@@ -54,11 +54,10 @@ def test_an_ensemble_of_descents_is_its_trajectories_however_it_is_cut(monkeypat
     one = dynlab.simulate(model, start, method="descent", eta=ETA, until=20.0, eta_head=0.1)
     assert np.array_equal(one.signal[-1], many.ends[0][2])
     assert many.frame["loss_end"][2] == pytest.approx(one.loss[-1], abs=1e-11)
-    # Descent does not conserve what the flow does, but nearly: to eta times what moved.
-    assert 1e-7 < many.frame["drift"].max() < 0.2
+    assert many.frame["drift"].max() > 1e-4  # descent does not conserve what the flow does
 
 
 def test_a_step_that_is_too_long_is_told():
     model = dynlab.Model(activation="cubic", hidden=2)
-    run = dynlab.ensemble(model, dim=200, seeds=2, method="descent", eta=1e200, until=1e203, threads=1)
+    run = dynlab.ensemble(model, dim=200, seeds=2, method="descent", eta=1e90, until=1e92, threads=1)
     assert (run.frame["status"] == "not finite").all() and (run.frame["outcome"] == "failed").all()
