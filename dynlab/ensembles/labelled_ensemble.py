@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dynlab.settings.model import Model
 
-TIMES = ("time_first", "time_second", "time_peak", "time_end")
+TIMES = ("time_first", "time_second", "time_peak", "time_end", "period")
 WORDS = {
     "outcome": "what was learnt",
     "status": "how the trajectory ended",
@@ -33,6 +33,7 @@ WORDS = {
     "rank": "effective rank of the outputs' correlations",
     "head_end": "||E - I||_F at the end",
     "time_end": "end of the flow",
+    "period": "time of a round, where the state goes round",
     "loss_end": "population loss at the end",
     "drift": "drift of the conserved quantities",
     "steps": "accepted steps",
