@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from dynlab._version import __version__ as __version__
 
 if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
+    from dynlab.embeddings.diagnosis import diagnose as diagnose
+    from dynlab.embeddings.monitor import Monitor as Monitor
     from dynlab.ensembles.ensemble import Ensemble as Ensemble
     from dynlab.ensembles.ensemble import ensemble as ensemble
     from dynlab.linear.gradient_flow import simulate_linear as simulate_linear
@@ -44,6 +46,8 @@ _HOMES = {
     "activations": "dynlab.settings.registration",
     "LinearModel": "dynlab.linear.model",
     "simulate_linear": "dynlab.linear.gradient_flow",
+    "diagnose": "dynlab.embeddings.diagnosis",
+    "Monitor": "dynlab.embeddings.monitor",
 }
 
 __all__ = ["__version__", *_HOMES]

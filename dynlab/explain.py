@@ -3,7 +3,7 @@
     python -m dynlab.explain RUN
 
 says where in the four phases a run is, which terms of the gradient push where, what comes next and which setting moves it:
-for the folders of dynlab.run (also on finite samples), dynlab.compare and dynlab.pretrain.
+for the folders of dynlab.run (also on finite samples), dynlab.compare and dynlab.pretrain, and for those of dynlab.Monitor.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def parser() -> Parser:
         "comes next, and which setting moves it.",
         epilog="example: dynlab explain runs/x --activation cubic --head none --try",
     )
-    p.add_argument("run", help="folder of a run of dynlab.run, dynlab.compare or dynlab.pretrain", metavar="RUN")
+    p.add_argument("run", help="folder of a run of dynlab.run, compare or pretrain, or of dynlab.Monitor", metavar="RUN")
     p.option("--at", "time (step, epoch) to explain (default: the end)", metavar="TIME")
     p.option("--activation", "explain this one of the run's activations (default: all)", metavar="NAME")
     p.option("--head", "explain this one of the run's heads (default: all)", metavar="RULE")

@@ -13,6 +13,7 @@ COMMANDS = {
     "pretrain": ("dynlab.pretrain", "pretrain an encoder on pictures"),
     "evaluate": ("dynlab.evaluate", "what a pretrained encoder is worth"),
     "heads": ("dynlab.heads", "all heads under one budget, on pictures"),
+    "diagnose": ("dynlab.diagnose", "embeddings of any framework: have they collapsed, and what to change"),
     "explain": ("dynlab.explain", "say in words what happened in a run, and what moves it"),
     "figures": ("dynlab.figures.__main__", "build the figures, each with its data and the check of its claim"),
     "docs": ("dynlab.docs.__main__", "build the pages of theory, reference and tutorial"),

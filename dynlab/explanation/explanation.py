@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from dynlab.explanation.pictures import PictureFinding
     from dynlab.explanation.recorded import RecordedRun
     from dynlab.explanation.shares import Shares
+    from dynlab.explanation.watched import WatchedFinding
 
 
 @dataclass(frozen=True, eq=False)
 class Explained:
     """One trajectory: the numbers, and `lines` made from them."""
 
-    finding: Diagnosis | LayeredFinding | PictureFinding
+    finding: Diagnosis | LayeredFinding | PictureFinding | WatchedFinding
     shares: Shares | None
     noise: GradientNoise | None
     suggestions: list[Suggestion]
@@ -62,8 +63,8 @@ def explain(
 
     Parameters
     ----------
-    place : folder of a run of dynlab.run, dynlab.compare or dynlab.pretrain (the last one finished or not).
-    at : time of the flow, step of a run on finite samples, or epoch of one on pictures to explain (None: the end).
+    place : folder of a run of dynlab.run, dynlab.compare, dynlab.pretrain or dynlab.Monitor (the last two finished or not).
+    at : time of the flow, step of a run on finite samples or of a monitor, or epoch of one on pictures (None: the end).
     activation, head : of the trajectories to explain (None: all).
     trial : try every suggestion on `advice.STARTS` starts of the exact flow; the theory's runs only.
     workers : threads for that (None: all).
@@ -76,15 +77,12 @@ def explain(
     record = recorded.record_of(place)
     kind = recorded.kind_of(place, record)
     at = None if at is None else real("at", at, at_least=0.0)
-    if kind == "pictures":
-        from dynlab.explanation import pictures
-
+    if kind in ("pictures", "watched"):
+        what = "a run on pictures" if kind == "pictures" else "a folder of dynlab.Monitor"
         for name, asked in (("activation", activation), ("head", head)):
-            require(asked is None, name, asked, "left out for a run on pictures")
-        require(not trial, "try", True, "left out for a run on pictures")
-        finding = pictures.diagnose_pictures(place, record, at)
-        lines = pictures.lines(finding)
-        return Explanation(place, [Explained(finding, None, None, [], [], lines)])
+            require(asked is None, name, asked, f"left out for {what}")
+        require(not trial, "try", True, f"left out for {what}")
+        return Explanation(place, [_of_embeddings(kind, place, record, at)])
     if kind == "main" and _layered(record):
         from dynlab.explanation import layered
 
@@ -99,6 +97,17 @@ def _layered(record: dict) -> bool:
     """Whether neurons have hidden units in a run of dynlab.run."""
     given = record["settings"]
     return given.get("hidden", 1) != 1 or given.get("readout", "fixed") != "fixed"
+
+
+def _of_embeddings(kind: str, place: Path, record: dict, at: float | None) -> Explained:
+    """A run of which there are records of z, on pictures or in somebody's own loop."""
+    from dynlab.explanation import pictures, watched
+
+    if kind == "pictures":
+        of_pictures = pictures.diagnose_pictures(place, record, at)
+        return Explained(of_pictures, None, None, [], [], pictures.lines(of_pictures))
+    finding = watched.diagnose_watched(place, record, at)
+    return Explained(finding, None, None, [], [], watched.lines(finding))
 
 
 def _explained(run: RecordedRun, at: float | None, trial: bool, workers: int | None) -> Explained:

@@ -13,24 +13,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dynlab.embeddings.head_phase import MEANING, lent_share, trend_of
 from dynlab.explanation import sentences
 from dynlab.explanation.recorded import table_of
 from dynlab.explanation.words import TEXT_WIDTH, wrapped
 from dynlab.images.settings import Pretraining
-from dynlab.images.training.run_folder import METRIC_COLUMNS, METRICS
-from dynlab.images.verdict import DIP, middle, output_count, poor, verdict_of
+from dynlab.images.training.run_folder import METRICS
+from dynlab.images.verdict import DIP, METRIC_COLUMNS, middle, output_count, poor, verdict_of
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
 
 NEWER = ("sd", "unit_sd", "entropy_mean", "entropy")  # columns that earlier versions did not write
-FALLEN, RISEN = 0.9, 1.05  # of the peak; of what the head was three quarters of the way
 WITHOUT_HEAD = {
     "barlow-twins": "Barlow Twins has no head: that outputs differ is asked for by the correlations between them.",
     "vicreg": "VICReg has no head: that outputs vary and differ is asked for by its hinge and its covariances.",
     "dino": "DINO has no head here: the centre keeps the teacher from one answer, its low temperature from a flat one.",
     "simclr": "SimCLR has no head here: the other pictures of the batch push outputs apart.",
 }
-NEAR = 0.01  # share of the outputs' energy below which the head counts as the identity
 
 
 @dataclass(frozen=True)
@@ -143,15 +142,8 @@ def _head(settings: Pretraining, table: pd.DataFrame) -> dict:
         return dict.fromkeys(names, math.nan) | {"trend": ""}
     norm = np.nan_to_num(norm)
     place, now = int(norm.argmax()), float(norm[-1])
-    outputs = settings.projector[-1] if settings.projector else math.nan
-    lent = now**2 / (now**2 + outputs)
-    before = norm[(3 * (len(norm) - 1)) // 4]
-    if lent < NEAR:
-        trend = "near the identity"
-    elif now < FALLEN * norm[place]:
-        trend = "falling" if now <= before else "rising again"
-    else:
-        trend = "rising" if now > RISEN * before else "steady"
+    lent = lent_share(now, settings.projector[-1] if settings.projector else math.nan)
+    trend = trend_of(norm, lent)
     values = (now, float(norm[place]), float(table["epoch"].iloc[place]), float(table["head_asymmetry"].iloc[-1]), lent)
     return dict(zip(names, values, strict=True)) | {"trend": trend}
 
@@ -259,13 +251,7 @@ def _head_words(finding: PictureFinding) -> list[str]:
         return [f"  The head ({name}) is no matrix, so its phases cannot be told by a norm."]
     if name in ("directpred", "directcopy"):
         return [f"  The head ({name}) is set from the correlations of z, not trained: it goes through no phases."]
-    meaning = {
-        "near the identity": "there is nothing borrowed to speak of",
-        "rising": "outputs borrow from one another: substitution, phase II",
-        "steady": "what is borrowed stays",
-        "falling": "what was borrowed is given back, as in phase IV",
-        "rising again": "what was given back is borrowed again",
-    }[finding.trend]
+    meaning = MEANING[finding.trend]
     head = sentences.PICTURES_HEAD.format(
         norm=finding.head_norm, asymmetry=finding.asymmetry, trend=finding.trend, meaning=meaning, peak=finding.head_peak,
         epoch=finding.peak_epoch, lent=100 * finding.lent,

@@ -18,7 +18,7 @@ from dynlab.settings.training import Training, recorded_ratio
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
 
-READS = "explain reads the folders of dynlab.run (also --method sgd), dynlab.compare and dynlab.pretrain"
+READS = "explain reads the folders of dynlab.run (also --method sgd), dynlab.compare, dynlab.pretrain and dynlab.Monitor"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +86,12 @@ def record_of(place: Path) -> dict:
 
 
 def kind_of(place: Path, record: dict) -> str:
-    """What made the folder: "main", "samples" or "pictures"; FolderError naming what explain reads for any other."""
+    """What made the folder: "main", "samples", "pictures" or "watched"; FolderError naming what explain reads for others."""
     settings = record.get("settings")
     if record.get("kind") == "pretraining":
         return "pictures"
+    if record.get("kind") == "monitor":
+        return "watched"
     if isinstance(settings, dict) and "seed_followed" in record:
         return "main"
     if isinstance(settings, dict) and "models" in record and "batch" in settings:

@@ -117,3 +117,6 @@ PICTURES_HEAD = (
     "{meaning}. Its largest was {peak:.2f} at epoch {epoch:.3g}; were the z uncorrelated and alike, {lent:.1f} % of "
     "the outputs' energy would be borrowed."
 )
+WATCHED_RANK = (
+    "Rank of z: {first:.3g} at the first record (step {first_step}), {lowest:.3g} at its least (step {lowest_step})."
+)

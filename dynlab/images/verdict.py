@@ -29,6 +29,9 @@ LAST, DIP = 5, 100
 SAFE_RANK, SAFE_CORRELATION = 3.0, 0.6  # between these and the above nothing is said for certain
 POINT, INFORMATION = 0.1, 0.1
 HUGE = 1e6
+# What a line of metrics.csv holds.
+METRIC_COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn",
+                  "sd", "unit_sd", "entropy_mean", "entropy")  # fmt: skip
 MEASURES = ("rank", "correlation", "sd", "unit_sd", "entropy_mean", "entropy")
 
 

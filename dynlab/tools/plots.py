@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # By the name of the result's class: module and function, which takes the result and returns a matplotlib Figure.
 FIGURES = {
     "Appraisal": "dynlab.drawing.pretraining:appraisal_figure",
+    "EmbeddingDiagnosis": "dynlab.drawing.embedding:diagnosis_figure",
     "Ensemble": "dynlab.drawing.objects:ensemble_figure",
     "Finding": "dynlab.drawing.theorem:finding_figure",
     "LinearTrajectory": "dynlab.drawing.objects:linear_figure",

@@ -12,13 +12,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("machine", "settings"),
     ("population", "linear"),
     ("samples", "ensembles"),
-    ("maps", "planes", "claims", "images"),
+    ("maps", "planes", "claims", "images", "embeddings"),
     ("drawing", "explanation"),
     ("reports",),
     ("command_line",),
     (  # the commands, and the names that `import dynlab` offers
-        "__init__", "__main__", "ablate", "compare", "docs", "doctor", "evaluate", "explain", "figures", "heads", "phase",
-        "portrait", "pretrain", "run", "simulation", "theorem",
+        "__init__", "__main__", "ablate", "compare", "diagnose", "docs", "doctor", "evaluate", "explain", "figures", "heads",
+        "phase", "portrait", "pretrain", "run", "simulation", "theorem",
     ),
 )  # fmt: skip
 

@@ -72,6 +72,13 @@ FOLLOWED = {
             "--method sgd --batch",
         ],
     },
+    "commands/test_diagnose.py": {
+        "test_what_is_to_be_changed_first_is_an_option_of_pretrain": [
+            "--stop-gradient target", "--head off-diagonal --head-start identity", "--head-lr 1 --head-decay 0",
+            "--lr 0.0003", "--projector-norm batch", "give head.parameters() to the optimiser",
+        ],
+        "test_explain_of_a_monitor_names_a_command_that_there_is": ["dynlab diagnose z.npy --head E.npy says"],
+    },
     "command_line/test_configuration.py": {
         "test_a_bad_file_is_one_line": ["--config {", "--set {"],
     },
@@ -97,7 +104,7 @@ FOLLOWED = {
         "test_options_that_explain_names_for_pictures_are_of_pretrain": [
             "--head-decay 1e-3", "--head-lr 0.1", "Try a smaller rate first, as --lr",
         ],
-        "test_what_explain_leaves_out_for_pictures": ["left out for a run on pictures"],
+        "test_what_explain_leaves_out_for_pictures": ["left out for {}"],
         "test_the_folder_of_a_warning_is_explained": ["(dynlab explain {})"],
         "test_the_device_is_the_cpu_with_a_cluster": ["cpu with --dask"],
         "test_a_longer_horizon_is_an_option_of_run": ["train for longer: --until"],

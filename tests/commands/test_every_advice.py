@@ -275,7 +275,9 @@ def test_a_checkpoint_of_other_settings_is_gone_on_with_by_those_or_left_in_its_
     assert run("one").success and run("two", batch=8).success
 
 
-@pytest.mark.parametrize(("extra", "module"), [("cuda", "machine/gpu.py"), ("dask", "phase.py")])
+@pytest.mark.parametrize(
+    ("extra", "module"), [("cuda", "machine/gpu.py"), ("dask", "phase.py"), ("arrays", "embeddings/arrays.py")]
+)
 def test_what_is_to_be_installed_is_an_extra_of_this_distribution(extra, module):
     """By the name that it has on an index, where the name of the import is another project's."""
     said = [text for text in texts((PACKAGE / module).read_text(encoding="utf-8")) if "pip install" in text]

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+import dynlab
 from dynlab import Model, Trajectory
 from tests.population.synthetic import four_phases
 from tests.tools import objects
 from tests.waiting import HANGS
+
+
+def embeddings(steps=1):
+    """A diagnosis of drawn embeddings, with a head."""
+    rng = np.random.default_rng(5)
+    z = rng.standard_normal((steps, 200, 6)) @ rng.standard_normal((6, 6))
+    return dynlab.diagnose(z if steps > 1 else z[0], np.eye(6) + 0.2 * rng.standard_normal((6, 6)))
 
 
 def crowd(neurons, features):
@@ -40,6 +48,8 @@ PLOTS = {
     "finding": objects.finding,
     "overlay": objects.overlay,
     "one neuron": lambda: crowd(1, 1),
+    "embeddings": lambda: embeddings(),
+    "embeddings of steps": lambda: embeddings(3),
     "many neurons": lambda: crowd(9, 3),
 }
 

@@ -70,6 +70,13 @@ def followed(desk: Path, kept: Path) -> None:
     finished("run", desk, kept)
 
 
+def embedded(desk: Path, kept: Path) -> None:
+    """Lay embeddings on the desk."""
+    import numpy as np
+
+    np.save(desk / "z.npy", np.random.default_rng(0).standard_normal((40, 4)))
+
+
 def finished(name: str, desk: Path, kept: Path) -> None:
     """Lay what a command makes on the desk."""
     from tests.faults.processes import Running
@@ -105,6 +112,7 @@ COMMANDS = {
                      f"--limit 48 --data nowhere --no-plots --out {OUT}",
                      same=(f"{OUT}/heads.csv", f"{OUT}/runs.csv", f"{OUT}/*/metrics.csv", f"{OUT}/*/weights.npz"),
                      resume=(), stays=(OUT,), small=True),
+    "diagnose": Command("dynlab.diagnose", f"z.npy --no-plots --out {OUT}", same=(f"{OUT}/diagnose.json",), lay=embedded),
     "figures": Command("figures.__main__", f"--fast --out {OUT} scaling", resume=(), stays=(OUT,)),
 }  # fmt: skip
 
@@ -128,6 +136,7 @@ STUBS = {
     "pretrain": ("dynlab.images.training.train:Trainer", "dynlab.images.data.download:fetch"),
     "evaluate": ("dynlab.images.worth.representations:labelled",),
     "heads": ("dynlab.images.training.run_folder:pretrain", "dynlab.images.worth.representations:appraise"),
+    "diagnose": ("dynlab.diagnose:diagnose",),
     "figures": ("figures.parts:build",),
     "doctor": ("dynlab.doctor:findings", "dynlab.machine.cache:clear"),
     "explain": ("dynlab.explanation.explanation:_explained",),
@@ -147,6 +156,7 @@ class Reading:
 
 
 READING = {
+    "the embeddings that diagnose reads": Reading("diagnose", ("z.npy",), ("dynlab.embeddings.passes:cloud",)),
     "the run that explain explains": Reading(
         "explain", (f"{OUT}/run.json", f"{OUT}/*.csv"), ("dynlab.explanation.explanation:_explained",)
     ),

@@ -27,7 +27,7 @@ import numpy as np
 
 from dynlab.images.ops import ops_of
 from dynlab.images.settings import Pretraining
-from dynlab.images.verdict import NotFinite, middle, poor, verdict_of
+from dynlab.images.verdict import METRIC_COLUMNS, NotFinite, middle, poor, verdict_of
 from dynlab.machine.device import Device, chosen
 from dynlab.tools import checkpoint, plots, show
 from dynlab.tools.checks import SettingError
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 KEPT = 3
 # What the readers of zip and npy raise where a file is damaged; RuntimeError: it looks encrypted.
 ARCHIVE_ERRORS = (ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
-METRIC_COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn",
-           "sd", "unit_sd", "entropy_mean", "entropy")  # fmt: skip
 WARNED = ("collapsed", "diverged")  # verdicts that are told while a run goes on, once
 CHECKPOINTS, METRICS, TIMES, RUN, WEIGHTS = "checkpoints", "metrics.csv", "times.csv", "run.json", "weights.npz"
 

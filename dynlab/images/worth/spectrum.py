@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab.images.worth.accuracy import _checked
+from dynlab.images.worth.ranks import entropy_rank, varying
 from dynlab.population import moments
 from dynlab.tools import show
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-    from dynlab.tools.types import Array
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,6 @@ class Shape:
         return asdict(self) | {"spectrum": list(self.spectrum)}
 
 
-def varying(features: np.ndarray) -> np.ndarray:
-    """Mask (d,) of the columns that vary by more than their own rounding, four spacings of their largest entry: a network
-    gives one number for two pictures only but for that, in an order of its sums that depends on the processor."""
-    low, high = features.min(0), features.max(0)
-    return high - low > 4.0 * np.finfo(features.dtype).eps * np.maximum(-low, high)
-
-
 def shape(features: ArrayLike) -> Shape:
     """Spectrum, ranks and correlations of features (n, d)."""
     features = _checked("features", features)
@@ -82,9 +74,3 @@ def shape(features: ArrayLike) -> Shape:
             "mean absolute correlation over pairs of features that vary"
         ),
     )
-
-
-def entropy_rank(weights: Array) -> float:
-    """exp(entropy) of weights >= 0 over their sum; 1 where all vanish."""
-    share = weights[weights > 0.0] / weights.sum() if weights.sum() > 0.0 else np.ones(1)
-    return float(np.exp(-(share * np.log(share)).sum()))

@@ -1,0 +1,1 @@
+"""Embeddings from anywhere: numbers against loops, files, verdicts, and the monitor."""
