@@ -34,6 +34,7 @@ from dynlab.tools.intervals import Z95, wilson
 
 STEPS, EVERY, LIMIT, BATCH, PROJECTOR = 400, 10, 8192, 128, (128, 64)
 SEEDS, SETS = (0, 1), ("cifar10", "fashion-mnist")
+CHOSEN_BY = 8, 17  # runs, from the front and from the back of the order, that the rule of the warning was chosen by
 KEPT = 2000  # test pictures whose z is kept
 HEADS = ("none", "off-diagonal", "linear", "mlp")
 PAGE = Path(dynlab.__file__).parent / "docs" / "diagnose.md"
@@ -155,7 +156,7 @@ def judged(path: Path) -> dict[str, Any]:
         lines.append({"step": step} | found)
         if warned is None and (found["verdict"] == "diverged" or on_the_way(lines)):
             warned = step
-    poor = [not line["rank"] >= FEW for line in lines]
+    poor = [line["rank"] < FEW for line in lines]
     alive = [i for i, bad in enumerate(poor) if not bad]
     fell = steps[(alive[-1] + 1) if alive else 0] if poor[-1] else None
     verdict = dynlab.diagnose(held["test"]).verdict if finite else "diverged"
@@ -196,21 +197,29 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def warnings_table(rows: list[dict[str, Any]]) -> list[str]:
-    """What the monitor's warning was worth."""
+    """What the monitor's warning was worth, on all runs and on those that its rule was not chosen by."""
+    names = list(runs())
+    used = {*names[: CHOSEN_BY[0]], *names[-CHOSEN_BY[1] :]}
+    columns = [warning_cells(rows), warning_cells([one for one in rows if one["name"] not in used])]
+    words = (
+        "runs whose rank fell below 2 for good: warned", "of these, before it fell",
+        "lead: steps from the warning to the fall, median (quartiles; least, most)",
+        "runs whose rank did not: warned all the same, false alarms",
+    )  # fmt: skip
+    head = f"| warning of the monitor, a record every {EVERY} steps | all runs | those that its rule was not chosen by |"
+    return [head, "|---|---|---|", *(f"| {word} | {one} | {two} |" for word, one, two in zip(words, *columns, strict=True))]
+
+
+def warning_cells(rows: list[dict[str, Any]]) -> list[str]:
+    """A column of that table."""
     fell = [one for one in rows if one["fell"] is not None]
     stood = [one for one in rows if one["fell"] is None and one["verdict"] != "diverged"]
-    warned = [one for one in fell if one["warned"] is not None]
-    leads = [one["fell"] - one["warned"] for one in warned]
-    quartiles = np.percentile(leads, (0, 25, 50, 75, 100)) if leads else [float("nan")] * 5
-    least, low, middle, high, most = (f"{x:.0f}" for x in quartiles)
-    vain = share(sum(one["warned"] is not None for one in stood), len(stood))
-    lead = f"{middle} ({low}, {high}; {least}, {most})"
+    leads = [one["fell"] - one["warned"] for one in fell if one["warned"] is not None]
+    spread = np.percentile(leads, (0, 25, 50, 75, 100)) if leads else [np.nan] * 5
+    least, low, middle, high, most = (f"{x:.0f}" for x in spread)
     return [
-        "| warning of the monitor, a record every 10 steps | |", "|---|---|",
-        f"| runs whose rank fell below 2 for good: warned | {share(len(warned), len(fell))} |",
-        f"| of these, before it fell | {share(sum(x > 0 for x in leads), len(warned))} |",
-        f"| lead: steps from the warning to the fall, median (quartiles; least, most) | {lead} |",
-        f"| runs whose rank did not: warned all the same, false alarms | {vain} |",
+        share(len(leads), len(fell)), share(sum(x > 0 for x in leads), len(leads)),
+        f"{middle} ({low}, {high}; {least}, {most})", share(sum(one["warned"] is not None for one in stood), len(stood)),
     ]  # fmt: skip
 
 

@@ -137,7 +137,7 @@ class Monitor:
             return
         if found["verdict"] == "diverged":
             what = "z, the head or the loss are not finite"
-        elif on_the_way(self.lines):
+        elif on_the_way(self.lines, min(found["outputs"], found["rows"] - 1)):
             what = f"on the way to collapse: rank {found['rank']:.3g}, mean |correlation| {found['correlation']:.2f}"
         else:
             return
