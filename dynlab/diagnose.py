@@ -64,9 +64,9 @@ def write(found: EmbeddingDiagnosis, place: Path, plots: bool, call: Call) -> No
     write_json(place / "diagnose.json", found.as_json() | {"text": found.text})
     write_json(place / "run.json", {"kind": "diagnosis"} | call.record() | provenance(call.started))
     if plots:
-        from dynlab.drawing.style import save
+        from dynlab.drawing import style
 
-        save(found.plot(), place / "diagnose", "Embeddings diagnosed", {"verdict": found.verdict})
+        style.save(found.plot(), place / "diagnose", "Embeddings diagnosed", {"verdict": found.verdict})
 
 
 def check(arguments: argparse.Namespace) -> Settings:

@@ -16,7 +16,7 @@ from dynlab.population.head_matrices import norm_and_asymmetry
 if TYPE_CHECKING:
     from dynlab.tools.types import Array
 
-NEAR = 0.01  # share of the outputs' energy below which the head counts as the identity
+LENDS_NOTHING = 0.01  # share of the outputs' energy below which the head counts as the identity
 FALLEN, RISEN = 0.9, 1.05  # of the peak; of what the head was three quarters of the way
 DEPARTED = 0.05  # of a diagonal from 1, beyond which the head is not the paper's, which trains off it alone
 MEANING = {
@@ -56,7 +56,7 @@ def trend_of(norms: Array, lent: float) -> str:
     """What norms (T,) of the off-diagonal entries do at their end, with the share `lent` borrowed: a key of `MEANING`."""
     now, peak = float(norms[-1]), float(norms.max())
     before = norms[(3 * (len(norms) - 1)) // 4]
-    if lent < NEAR:
+    if lent < LENDS_NOTHING:
         return "near the identity"
     if now < FALLEN * peak:
         return "falling" if now <= before else "rising again"
@@ -79,10 +79,10 @@ def head_state(stack: Array) -> HeadState:
 def _phase(trend: str, lent: float, most: float, departed: float) -> str:
     """Which phase it looks like; most: the largest share ever lent."""
     if not trend:
-        found = "the start (phase I) or the end (IV)" if lent < NEAR else "phase II, III or IV"
+        found = "the start (phase I) or the end (IV)" if lent < LENDS_NOTHING else "phase II, III or IV"
         found += ": one matrix does not tell, a stack of steps (T, m, m) does"
     elif trend == "near the identity":
-        found = "phase I: the head has not begun" if most < NEAR else "the end of phase IV: the head has returned"
+        found = "phase I: the head has not begun" if most < LENDS_NOTHING else "the end of phase IV: the head has returned"
     else:
         found = {
             "rising": "phase II, substitution", "steady": "phase III, acceleration, or a plateau",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dynlab.tools.types import Array
 
 KIND = "monitor"  # in run.json
-RECORDS, METRICS, RUN = "monitor.jsonl", "metrics.csv", "run.json"
+RECORD_FILE, METRIC_FILE, RUN = "monitor.jsonl", "metrics.csv", "run.json"
 PLAIN = (1e-100, 1e100)  # largest entries whose squares and products are plain floats
 NUMBERS = ("loss", "rank", "correlation", "head_norm", "head_asymmetry", "sd", "unit_sd")
 
@@ -168,10 +168,10 @@ class Monitor:
         """All files anew, and open for more."""
         self._close_files()
         heading = ",".join(METRIC_COLUMNS) + "\n"
-        write_whole(self.folder / METRICS, heading + "".join(row for row, _ in self._texts))
-        write_whole(self.folder / RECORDS, "".join(line for _, line in self._texts))
+        write_whole(self.folder / METRIC_FILE, heading + "".join(row for row, _ in self._texts))
+        write_whole(self.folder / RECORD_FILE, "".join(line for _, line in self._texts))
         self._write_run(status)
-        names = (METRICS, RECORDS)
+        names = (METRIC_FILE, RECORD_FILE)
         files = [open(self.folder / name, "a", encoding="utf-8", newline="") for name in names]
         self._files = (files[0], files[1])
 
@@ -276,8 +276,8 @@ def records_of(path: Path) -> list[tuple[int, int]]:
 def _pairs(place: Path) -> list[tuple[str, str]]:
     """The lines of both files that are whole in both, in order."""
     try:
-        rows = (place / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)[1:]
-        records = (place / RECORDS).read_text(encoding="utf-8").splitlines(keepends=True)
+        rows = (place / METRIC_FILE).read_text(encoding="utf-8").splitlines(keepends=True)[1:]
+        records = (place / RECORD_FILE).read_text(encoding="utf-8").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
         raise FolderError(place, f"cannot be gone on with ({error})") from None
     return [pair for pair in zip(rows, records, strict=False) if all(line.endswith("\n") for line in pair)]
@@ -288,4 +288,4 @@ def _numbers(place: Path, row: str) -> dict[str, float]:
         values = [float(cell) for cell in row.split(",")]
         return dict(zip(METRIC_COLUMNS, values, strict=True))
     except ValueError as error:
-        raise FolderError(place / METRICS, f"is damaged ({error})") from None
+        raise FolderError(place / METRIC_FILE, f"is damaged ({error})") from None

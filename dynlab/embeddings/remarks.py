@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.embeddings.head_phase import NEAR
+from dynlab.embeddings.head_phase import LENDS_NOTHING
 from dynlab.embeddings.standing import RIGHT, WORDS, standing
 from dynlab.images.verdict import POINT
 from dynlab.tools import show
@@ -61,7 +61,7 @@ def changes(found: EmbeddingDiagnosis) -> list[Change]:
         return []
     if found.head is None:
         return [HEAD, STOP]
-    return [FASTER, STOP] if found.head.lent < NEAR else [STOP, SLOWER]
+    return [FASTER, STOP] if found.head.lent < LENDS_NOTHING else [STOP, SLOWER]
 
 
 def lines(found: EmbeddingDiagnosis) -> list[str]:

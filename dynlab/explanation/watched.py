@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dynlab.embeddings.head_phase import MEANING, lent_share, trend_of
-from dynlab.embeddings.monitor import METRICS, RECORDS, records_of
+from dynlab.embeddings.monitor import METRIC_FILE, RECORD_FILE, records_of
 from dynlab.embeddings.standing import WORDS, verdict_on
 from dynlab.explanation import sentences
 from dynlab.explanation.recorded import table_of
@@ -57,11 +57,11 @@ class WatchedFinding:
 
 def diagnose_watched(place: Path, record: dict, at: float | None = None) -> WatchedFinding:
     """Read a monitor's folder; `at`: the step to explain (None: the last). FolderError of one line where it is damaged."""
-    table = table_of(place / METRICS, METRIC_COLUMNS).apply(pd.to_numeric, errors="coerce")
+    table = table_of(place / METRIC_FILE, METRIC_COLUMNS).apply(pd.to_numeric, errors="coerce")
     table = table[table["step"].notna()]
-    shapes = records_of(place / RECORDS)
+    shapes = records_of(place / RECORD_FILE)
     if table.empty or not shapes:
-        raise FolderError(place / METRICS, "has no line yet")
+        raise FolderError(place / METRIC_FILE, "has no line yet")
     if at is not None:
         latest = float(table["step"].iloc[-1])
         if at > latest:
