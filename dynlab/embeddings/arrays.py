@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -37,6 +39,7 @@ DAMAGED = (
     TypeError,
     RuntimeError,
     struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -89,13 +92,16 @@ def _npy(name: str, path: Path) -> np.ndarray:
     if path.stat().st_size == 0:
         raise FolderError(path, "is empty")
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             _, _, kind = read(file)
         if kind.hasobject:
             raise SettingError(name, str(path), "an array of numbers: this one holds objects")
-        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except UnicodeDecodeError as error:
         raise ValueError(error) from None
     return found
