@@ -72,7 +72,7 @@ def test_columns_of_different_scales(way):
 
 def test_rows_of_different_scales(way):
     """A row keeps its direction, however small it is beside the others."""
-    z = (cloud() * np.logspace(-30, 30, 70)[:, None]).astype(np.float32)
+    z = (cloud() * np.logspace(-25, 25, 70)[:, None]).astype(np.float32)
     found = dynlab.diagnose(z)
     assert found.unit_sd == pytest.approx(naive.unit_sd(z.astype(float)), rel=1e-5)
     assert found.uniformity == pytest.approx(naive.uniformity(z.astype(float)), rel=1e-5)
@@ -100,12 +100,13 @@ def test_the_numbers_of_pictures_are_the_same():
 def test_what_a_softmax_does_not_see(way, offset):
     """Rank and correlation of rows less their means, also where these hold nearly all of the energy."""
     z = cloud(400, 5)
-    z += offset * np.random.default_rng(1).standard_normal((400, 1))
+    z = (z + offset * np.random.default_rng(1).standard_normal((400, 1))).astype(np.float32)
     found, known = dynlab.diagnose(z), shape(losses.seen("dino", z))
-    assert found.row_rank == pytest.approx(known.rank, rel=1e-6)
-    assert found.row_correlation == pytest.approx(known.mean_abs_correlation, rel=1e-6)
-    share = 5 * z.mean(1).var() / z.var(0).sum()
-    assert found.row_share == pytest.approx(share, rel=1e-9)
+    accuracy = 1e-6 if offset == 1e4 else 100 * way  # beyond 99 % of the energy another pass takes the means off first
+    assert found.row_rank == pytest.approx(known.rank, rel=accuracy)
+    assert found.row_correlation == pytest.approx(known.mean_abs_correlation, rel=accuracy)
+    share = 5 * z.astype(float).mean(1).var() / z.astype(float).var(0).sum()
+    assert found.row_share == pytest.approx(share, rel=10 * way)
     assert ("Offset of rows" in found.text) == (share >= remarks.UNSEEN or known.rank < 2.0)
 
 
@@ -126,6 +127,17 @@ def test_many_rows_are_compared_at_spread_places(monkeypatch):
     z = cloud(91, 4)
     found = dynlab.diagnose(z)
     assert found.pairs == 45 and found.uniformity == pytest.approx(naive.uniformity(z[::10]))
+
+
+def test_rows_that_drift_are_centred_where_they_are(monkeypatch, way):
+    """The centre is that of spread rows alone, and the sums know how far it is from the mean."""
+    monkeypatch.setattr(passes, "SPREAD", 3)
+    z = (cloud(95) + np.where(np.arange(95)[:, None] == 94, 80.0, 0.0) * np.arange(1, 6)).astype(np.float32)
+    found = dynlab.diagnose(z)
+    rank, covariance_rank, _, correlation = naive.ranks(z.astype(float))
+    assert (found.rank, found.covariance_rank) == pytest.approx((rank, covariance_rank), rel=100 * way)
+    assert found.mean_abs_correlation == pytest.approx(correlation, rel=100 * way)
+    assert found.unit_sd == pytest.approx(naive.unit_sd(z.astype(float)), rel=100 * way)
 
 
 def rotated(m, angle):
