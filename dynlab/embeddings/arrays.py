@@ -1,7 +1,7 @@
 """Arrays from files: npy, npz, csv; parquet and safetensors where their packages are installed.
 
 Of a file with several arrays the one is taken that has the asked name (z, head, target, labels). An npy file is never in
-memory as a whole: `OnDisk` maps the rows that are asked for and lets them go. A csv file may have a line of names; a parquet
+memory as a whole: `OnDisk` reads the rows that are asked for. A csv file may have a line of names; a parquet
 file has a number in each column, or one column of lists of equal length.
 """
 
@@ -60,16 +60,21 @@ class OnDisk:
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         if isinstance(rows, slice):
             low, high, _ = rows.indices(self.shape[0])
-            place = self.offset + low * self.shape[1] * self.dtype.itemsize
-            return np.memmap(self.path, self.dtype, "r", place, (max(high - low, 0), self.shape[1]))
-        return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[rows])
+            return self._read(low, max(high - low, 0))
+        return np.concatenate([self._read(int(row), 1) for row in rows])
 
     def __len__(self) -> int:
         return self.shape[0]
 
+    def _read(self, row: int, count: int) -> np.ndarray:
+        """So many rows from one on. A map of the file would count as memory of the process, whole pages around each row."""
+        place = self.offset + row * self.shape[1] * self.dtype.itemsize
+        found = np.fromfile(self.path, self.dtype, count * self.shape[1], offset=place)
+        return found.reshape(count, self.shape[1])
+
 
 def read_array(name: str, path: str | Path) -> np.ndarray:
-    """The array of a file, called `name` where there are several; an npy file is mapped, not read.
+    """The array of a file, called `name` where there are several; an npy file is mapped, not yet read.
 
     SettingError of one line for a kind of file or a name that is not known, FolderError for one that cannot be read.
     """
