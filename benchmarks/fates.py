@@ -219,7 +219,8 @@ def warning_cells(rows: list[dict[str, Any]]) -> list[str]:
     least, low, middle, high, most = (f"{x:.0f}" for x in spread)
     return [
         share(len(leads), len(fell)), share(sum(x > 0 for x in leads), len(leads)),
-        f"{middle} ({low}, {high}; {least}, {most})" if leads else "no run yet", share(sum(one["warned"] is not None for one in stood), len(stood)),
+        f"{middle} ({low}, {high}; {least}, {most})" if leads else "no run yet",
+        share(sum(one["warned"] is not None for one in stood), len(stood)),
     ]  # fmt: skip
 
 
