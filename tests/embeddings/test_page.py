@@ -58,6 +58,20 @@ def test_the_torch_example_runs_and_without_head_and_stop_it_warns(tmp_path, mon
         execute(broken)
 
 
+def test_the_torch_example_collapses_without_its_head_and_without_its_stop(tmp_path, monkeypatch):
+    """What is advised first is needed together, as the page and the advice say."""
+    pytest.importorskip("torch", reason="torch is not installed: the example of the page is not run")
+    monkeypatch.chdir(tmp_path)
+    whole = block("import torch").replace("range(301)", "range(1001)")
+    headless, unstopped = whole.replace("head(z1)", "z1").replace("head(z2)", "z2"), whole.replace(".detach()", "")
+    ends = []
+    for number, text in enumerate((whole, headless, unstopped)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ends.append(execute(text.replace("runs/mine", str(number)))["monitor"].lines[-1]["rank"])
+    assert ends[0] > 5.0 and max(ends[1:]) < 1.2
+
+
 def test_the_jax_example_runs(tmp_path, monkeypatch):
     pytest.importorskip("jax", reason="jax is not installed: the example of the page is not run")
     monkeypatch.chdir(tmp_path)
