@@ -32,8 +32,8 @@ class Change:
 
 
 STOP = Change(
-    "no gradient may flow into the target's side, and a head is needed as well: in the example of the page neither alone kept "
-    "z from collapsing, both did (three seeds of three)",
+    "no gradient may flow into the target's side, and a head is needed as well: in the example of the page neither alone "
+    "kept z from collapsing, both did (three seeds of three)",
     "--stop-gradient target", "compare with z2.detach(), or compute z2 under torch.no_grad()",
 )  # fmt: skip
 HEAD = Change(
