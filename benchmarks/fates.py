@@ -117,7 +117,7 @@ def train(place: Path, data: Path, seconds: float, backwards: bool = False) -> N
         started = time.monotonic()
         if settings.dataset not in pictures:
             whole, test = (datasets.load(settings.dataset, data, split) for split in ("train", "test"))
-            part = datasets.ImageSet(whole.pictures[:LIMIT], whole.labels[:LIMIT], whole.name, whole.classes)
+            part = datasets.ImageSet(whole.pictures[:LIMIT], np.asarray(whole.labels)[:LIMIT], whole.name, whole.classes)
             pictures[settings.dataset] = part, test
         some, test = pictures[settings.dataset]
         known = place / f"random_{settings.dataset}_{settings.seed}.json"
@@ -135,7 +135,8 @@ def train(place: Path, data: Path, seconds: float, backwards: bool = False) -> N
             pass
         partial = path.with_name(f".{path.name}.partial")
         with open(partial, "wb") as file:
-            np.savez(file, fate=np.array(json.dumps(fate)), settings=np.array(json.dumps(settings.plain())), **record)
+            kept: dict[str, Any] = {"fate": np.array(json.dumps(fate)), "settings": np.array(json.dumps(settings.plain()))}
+            np.savez(file, **(kept | record))
         partial.replace(path)
         print(f"{name}: {fate['probe']} of {fate['total']}, random {fate['random']}, {time.monotonic() - started:.0f} s",
               flush=True)  # fmt: skip

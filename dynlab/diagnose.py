@@ -71,11 +71,11 @@ def write(found: EmbeddingDiagnosis, place: Path, plots: bool, call: Call) -> No
 
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
-    given = {name: getattr(arguments, name) for name in ("z", "head", "target", "labels", "out")}
-    return Settings(
-        **{name: None if word is None else expanded(word) for name, word in given.items()},
-        plots=not arguments.no_plots, quiet=arguments.quiet,
-    )  # fmt: skip
+    head, target, labels, out = (
+        None if word is None else expanded(word)
+        for word in (arguments.head, arguments.target, arguments.labels, arguments.out)
+    )
+    return Settings(expanded(arguments.z), head, target, labels, out, plots=not arguments.no_plots, quiet=arguments.quiet)
 
 
 def parser() -> Parser:

@@ -128,7 +128,7 @@ def _sums(z: Array | OnDisk, scale: Array, power: int, kind: type, centred: bool
     for part in blocks(z):
         y = _less_mean(np.asarray(part, dtype=kind), centred) * scale
         y -= middle
-        ones = np.ones(len(y), kind)
+        ones: Array = np.ones(len(y), kind)
         gram += y.T @ y
         total += ones @ y
         np.multiply(part, common, out=y, casting="unsafe")
