@@ -8,6 +8,7 @@ file has a number in each column, or one column of lists of equal length.
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tokenize
 import warnings
@@ -73,7 +74,7 @@ class OnDisk:
         return found.reshape(count, self.shape[1])
 
 
-def read_array(name: str, path: str | Path) -> np.ndarray:
+def read_array(name: str, path: str | os.PathLike[str]) -> np.ndarray:
     """The array of a file, called `name` where there are several; an npy file is mapped, not yet read.
 
     SettingError of one line for a kind of file or a name that is not known, FolderError for one that cannot be read.

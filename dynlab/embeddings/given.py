@@ -11,6 +11,7 @@ import numpy as np
 
 from dynlab.embeddings.arrays import OnDisk, read_array
 from dynlab.tools.checks import SettingError, require
+from dynlab.tools.files import expanded
 
 if TYPE_CHECKING:
     from dynlab.tools.types import Array
@@ -65,7 +66,7 @@ def embeddings(z: Any, head: Any = None, target: Any = None, labels: Any = None)
 
 def _opened(name: str, value: Any) -> np.ndarray:
     named = isinstance(value, str | os.PathLike)
-    return host_array(name, read_array(name, Path(value)) if named else value)
+    return host_array(name, read_array(name, value) if named else value)
 
 
 def _steps(name: str, value: Any) -> tuple[Array | OnDisk, ...]:
@@ -78,7 +79,7 @@ def _steps(name: str, value: Any) -> tuple[Array | OnDisk, ...]:
     mapped = isinstance(value, str | os.PathLike) and isinstance(_base(whole), np.memmap)
     if not mapped or not whole.flags.c_contiguous:
         return (whole,) if len(shape) == 2 else tuple(whole)
-    place, size = Path(value).expanduser(), n * m * whole.dtype.itemsize
+    place, size = expanded(value), n * m * whole.dtype.itemsize
     first = _offset(place)
     return tuple(OnDisk(place, whole.dtype, first + t * size, (n, m)) for t in range(1 if len(shape) == 2 else shape[0]))
 
