@@ -120,3 +120,12 @@ PICTURES_HEAD = (
 WATCHED_RANK = (
     "Rank of z: {first:.3g} at the first record (step {first_step}), {lowest:.3g} at its least (step {lowest_step})."
 )
+WATCHED_TITLE = "a monitored training loop, step {step}, {records} records of {rows} rows of {outputs} outputs; {status}"
+WATCHED_HEAD = (
+    "Head: entries off the diagonal have norm {norm:.3g}, {trend} (peak {peak:.3g} at step {peak_step}), asymmetry "
+    "{asymmetry:.2f}: {meaning}."
+)
+WATCHED_SETTINGS = (
+    "The settings of this loop are not known, so no cause is named. Save z and the head as arrays, and dynlab diagnose z.npy "
+    "--head E.npy says what to change first."
+)

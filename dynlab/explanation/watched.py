@@ -104,14 +104,13 @@ def lines(finding: WatchedFinding) -> list[str]:
     """What there is to say, the most important sentence first after the title."""
     head = f"DIVERGED: {finding.why}" if finding.verdict == "diverged" else f"{WORDS[finding.verdict]}: {finding.why}"
     since = f" (rank below 2 ever since step {finding.since})" if finding.since is not None else ""
-    out = [
-        f"a monitored training loop, step {finding.step}, {finding.records} records of {finding.rows} rows of "
-        f"{finding.outputs} outputs; {finding.status}",
-        f"{head}{since}.",
-        "  " + sentences.WATCHED_RANK.format(
-            first=finding.first[1], first_step=finding.first[0], lowest=finding.lowest[1], lowest_step=finding.lowest[0]
-        ),
-    ]  # fmt: skip
+    title = sentences.WATCHED_TITLE.format(
+        step=finding.step, records=finding.records, rows=finding.rows, outputs=finding.outputs, status=finding.status
+    )
+    ranks = sentences.WATCHED_RANK.format(
+        first=finding.first[1], first_step=finding.first[0], lowest=finding.lowest[1], lowest_step=finding.lowest[0]
+    )
+    out = [title, f"{head}{since}.", f"  {ranks}"]
     if math.isfinite(finding.sd):
         out.append(
             "  " + sentences.PICTURES_SIZE.format(sd=finding.sd, unit_sd=finding.unit_sd, alike=finding.outputs**-0.5)
@@ -121,14 +120,11 @@ def lines(finding: WatchedFinding) -> list[str]:
             f"  The loss, {finding.loss:.3g}, does not tell: outputs that are copies agree as well as any, or better."
         )
     if finding.trend:
-        text = f"Head: entries off the diagonal have norm {finding.head_norm:.3g}, {finding.trend} (peak "
-        text += f"{finding.head_peak:.3g} at step {finding.peak_step}), asymmetry {finding.asymmetry:.2f}: "
-        text += f"{MEANING[finding.trend]}."
-        out.append("  " + text)
+        told = sentences.WATCHED_HEAD.format(
+            norm=finding.head_norm, trend=finding.trend, peak=finding.head_peak, peak_step=finding.peak_step,
+            asymmetry=finding.asymmetry, meaning=MEANING[finding.trend],
+        )  # fmt: skip
+        out.append(f"  {told}")
     if finding.warned is not None:
         out.append(f"  The monitor warned at step {finding.warned}.")
-    out.append(
-        "  The settings of this loop are not known, so no cause is named. Save z and the head as arrays, and "
-        "dynlab diagnose z.npy --head E.npy says what to change first."
-    )
-    return wrapped(out)
+    return wrapped([*out, f"  {sentences.WATCHED_SETTINGS}"])
