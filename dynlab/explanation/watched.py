@@ -127,4 +127,4 @@ def lines(finding: WatchedFinding) -> list[str]:
         out.append(f"  {told}")
     if finding.warned is not None:
         out.append(f"  The monitor warned at step {finding.warned}.")
-    return wrapped([*out, f"  {sentences.WATCHED_SETTINGS}"])
+    return wrapped([*out, "  " + sentences.WATCHED_SETTINGS.format()])
