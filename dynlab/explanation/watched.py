@@ -112,13 +112,10 @@ def lines(finding: WatchedFinding) -> list[str]:
     )
     out = [title, f"{head}{since}.", f"  {ranks}"]
     if math.isfinite(finding.sd):
-        out.append(
-            "  " + sentences.PICTURES_SIZE.format(sd=finding.sd, unit_sd=finding.unit_sd, alike=finding.outputs**-0.5)
-        )
+        size = sentences.PICTURES_SIZE.format(sd=finding.sd, unit_sd=finding.unit_sd, alike=finding.outputs**-0.5)
+        out.append("  " + size)
     if math.isfinite(finding.loss):
-        out.append(
-            f"  The loss, {finding.loss:.3g}, does not tell: outputs that are copies agree as well as any, or better."
-        )
+        out.append("  " + sentences.WATCHED_LOSS.format(loss=finding.loss))
     if finding.trend:
         told = sentences.WATCHED_HEAD.format(
             norm=finding.head_norm, trend=finding.trend, peak=finding.head_peak, peak_step=finding.peak_step,
