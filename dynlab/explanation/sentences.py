@@ -125,6 +125,7 @@ WATCHED_HEAD = (
     "Head: entries off the diagonal have norm {norm:.3g}, {trend} (peak {peak:.3g} at step {peak_step}), asymmetry "
     "{asymmetry:.2f}: {meaning}."
 )
+WATCHED_IDLE = "Head: it has no entry off its diagonal: it lends nothing, or does not train."
 WATCHED_LOSS = "The loss, {loss:.3g}, does not tell: outputs that are copies agree as well as any, or better."
 WATCHED_SETTINGS = (
     "The settings of this loop are not known, so no cause is named. Save z and the head as arrays, and dynlab diagnose "

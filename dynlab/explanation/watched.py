@@ -116,7 +116,9 @@ def lines(finding: WatchedFinding) -> list[str]:
         out.append("  " + size)
     if math.isfinite(finding.loss):
         out.append("  " + sentences.WATCHED_LOSS.format(loss=finding.loss))
-    if finding.trend:
+    if finding.head_norm == 0.0:
+        out.append("  " + sentences.WATCHED_IDLE.format())
+    elif finding.trend:
         told = sentences.WATCHED_HEAD.format(
             norm=finding.head_norm, trend=finding.trend, peak=finding.head_peak, peak_step=finding.peak_step,
             asymmetry=finding.asymmetry, meaning=MEANING[finding.trend],
