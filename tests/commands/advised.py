@@ -82,6 +82,9 @@ FOLLOWED = {
     "command_line/test_configuration.py": {
         "test_a_bad_file_is_one_line": ["--config {", "--set {"],
     },
+    "explanation/test_layered.py": {
+        "test_what_cannot_be_explained_is_refused_in_a_line": ["left out for a run with hidden units"],
+    },
     "explanation/test_pictures.py": {"test_known_causes_and_the_command_that_changes_them": ["Try instead:"]},
     "faults/test_bad_input.py": {"test_what_is_suggested_can_be_done": ["; did you mean {}?"]},
     "faults/test_stopped.py": {
