@@ -124,8 +124,9 @@ TABLE = COMMANDS | {
 """All commands: those that write, and those that only read and print."""
 
 STUBS = {
-    "run": ("dynlab.run:compute_main_run",),
-    "descent": ("dynlab.run:compute_main_run",),
+    # run also where it is advised to take another method.
+    "run": ("dynlab.run:compute_main_run", "dynlab.command_line.minibatches:compute_minibatch_runs"),
+    "descent": ("dynlab.run:compute_main_run", "dynlab.command_line.minibatches:compute_minibatch_runs"),
     "sgd": ("dynlab.command_line.minibatches:compute_minibatch_runs",),
     "sgd with checkpoints": ("dynlab.command_line.minibatches:compute_minibatch_runs",),
     "compare": ("dynlab.command_line.minibatches:compute_minibatch_runs",),
