@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from dynlab.command_line.options import MODEL_OPTIONS, add_model, add_switches, training_of
+from dynlab.command_line.options import add_model, add_switches, settings_of, training_of
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.ensembles.ablations import Settings, late_end
 from dynlab.reports.ablations import ablations_text
@@ -68,7 +68,7 @@ def run(settings: Settings, call: Call) -> None:
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     given = {name: number_of(value) for name, value in vars(arguments).items()}
-    model = Model(**{name: given[name] for name in ("activation", *MODEL_OPTIONS)})
+    model = Model(activation=given["activation"], **settings_of(given))
     training = training_of(given)
     training.check_model(model)
     plain = Training()
@@ -77,6 +77,8 @@ def check(arguments: argparse.Namespace) -> Settings:
         given_one = getattr(training, name)
         require(given_one == allowed, name, given_one, f'"{allowed}": the table itself varies it')
     require(arguments.out != "", "out", "", "the name of a folder")
+    asked, allowed = groups(arguments.groups), "left out with the group features, whose lines have more than two of them"
+    require(model.probabilities is None or "features" not in asked, "probabilities", given["probabilities"], allowed)
     dim = integer("dim", given["dim"], at_least=model.features + max(model.neurons, 4) + 2, why="features + neurons")
     until = late_end(model, dim) if given["until"] is None else given["until"]
     return Settings(
@@ -87,7 +89,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         seed=integer("seed", given["seed"], at_least=0, at_most=2**63 - 1),
         until=real("until", until, above=0.0, at_most=LATEST),
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
-        groups=groups(arguments.groups),
+        groups=asked,
         threads=threads(given["threads"]),
         out=arguments.out,
         quiet=arguments.quiet,

@@ -1,9 +1,10 @@
 """The population loss straight from its definition: slow loops that share no code with dynlab.
 
-A `model` is anything with the attributes strengths, patches, feature_patches, noise, activation and mask.
+A `model` is anything with the attributes strengths, patches, feature_patches, noise, activation and mask; it may have
+probabilities of the features, which otherwise are alike.
 Weights are dense, (m, d), the first K axes being the features; `head` is (m, m).
 
-One sample: a feature l and a sign s, both uniform; patches 0..n-1 are `s alpha_l v_l`, the others are
+One sample: a feature l and a sign s, which is uniform; patches 0..n-1 are `s alpha_l v_l`, the others are
 Gaussian noise orthogonal to the features. Which patches hold the feature does not matter, because the mask
 law treats all patches alike. View 1 (online) keeps a mask, view 2 (target) keeps the other patches.
 """
@@ -30,7 +31,7 @@ tests in tests/settings/registration register them."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
-def settings(strengths, patches=4, feature_patches=2, noise=0.5, activation="cubic", mask="half"):
+def settings(strengths, patches=4, feature_patches=2, noise=0.5, activation="cubic", mask="half", probabilities=None):
     """A model that knows nothing of dynlab."""
     return SimpleNamespace(
         strengths=tuple(strengths),
@@ -39,7 +40,15 @@ def settings(strengths, patches=4, feature_patches=2, noise=0.5, activation="cub
         noise=noise,
         activation=activation,
         mask=mask,
+        probabilities=probabilities,
     )
+
+
+def chances(model) -> list[float]:
+    """How often a sample shows each feature."""
+    given = getattr(model, "probabilities", None)
+    given = [1.0] * len(model.strengths) if given is None else list(given)
+    return [p / math.fsum(given) for p in given]
 
 
 def masks(patches: int, law: str) -> list[tuple[bool, ...]]:
@@ -134,23 +143,24 @@ def population_moments(model, online, target):
         [[noise_moment(model.activation, model.noise, w[count:], v[count:]) for v in side] for w in side]
         for side in (online, target)
     ]
-    drawn = list(itertools.product(masks(model.patches, model.mask), range(count), (1.0, -1.0)))
-    for mask, feature, sign in drawn:
+    every, often = masks(model.patches, model.mask), chances(model)
+    for mask, feature, sign in itertools.product(every, range(count), (1.0, -1.0)):
+        share = often[feature] / (2 * len(every))
         kept_1 = [p < model.feature_patches for p in range(model.patches) if mask[p]]
         kept_2 = [p < model.feature_patches for p in range(model.patches) if not mask[p]]
         u = [[sign * model.strengths[feature] * w[feature] for w in side] for side in (online, target)]
         for j in range(m):
-            total["mean_1"][j] += sum(phi(u[0][j]) if feature_patch else mu[0][j] for feature_patch in kept_1)
-            total["mean_2"][j] += sum(phi(u[1][j]) if feature_patch else mu[1][j] for feature_patch in kept_2)
+            total["mean_1"][j] += share * sum(phi(u[0][j]) if feature_patch else mu[0][j] for feature_patch in kept_1)
+            total["mean_2"][j] += share * sum(phi(u[1][j]) if feature_patch else mu[1][j] for feature_patch in kept_2)
             for r in range(m):
                 for view, kept, side in (("view_1", kept_1, 0), ("view_2", kept_2, 1)):
                     noise = mu[side][j], mu[side][r], q[side][j][r]
                     features = u[side][j], u[side][r]
-                    total[view][j, r] += view_moment(phi, noise, kept, kept, *features, same=True)
+                    total[view][j, r] += share * view_moment(phi, noise, kept, kept, *features, same=True)
                 noise = mu[0][j], mu[1][r], None
                 features = u[0][j], u[1][r]
-                total["across"][j, r] += view_moment(phi, noise, kept_1, kept_2, *features, same=False)
-    return {name: value / len(drawn) for name, value in total.items()}
+                total["across"][j, r] += share * view_moment(phi, noise, kept_1, kept_2, *features, same=False)
+    return total
 
 
 def correlations(model, online, target, head) -> list[float]:
@@ -209,7 +219,8 @@ def sample_views(model, dim: int, samples: int, rng: np.random.Generator):
     count, patches, n = len(model.strengths), model.patches, model.feature_patches
     data = np.zeros((samples, patches, dim))
     data[:, :, count:] = model.noise * rng.standard_normal((samples, patches, dim - count))
-    feature = rng.integers(count, size=samples)
+    even = getattr(model, "probabilities", None) is None
+    feature = rng.integers(count, size=samples) if even else rng.choice(count, size=samples, p=chances(model))
     sign = rng.choice((-1.0, 1.0), size=samples)
     order = np.argsort(rng.random((samples, patches)), axis=1)
     rows = np.arange(samples)

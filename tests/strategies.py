@@ -31,6 +31,10 @@ class HypothesisDraws:
     def integer(self, low: int, high: int) -> int:
         return self._draw(st.integers(low, high))
 
+    def apart(self) -> HypothesisDraws:
+        """Draws that leave those that follow what they were without them."""
+        return self
+
     def uniform(self, low: float, high: float) -> float:
         return self._draw(st.floats(low, high, allow_nan=False))
 
@@ -46,6 +50,10 @@ class SeededDraws:
 
     def integer(self, low: int, high: int) -> int:
         return int(self._rng.integers(low, high + 1))
+
+    def apart(self) -> SeededDraws:
+        """Draws that leave those that follow what they were without them."""
+        return SeededDraws(self._rng.spawn(1)[0])
 
     def uniform(self, low: float, high: float) -> float:
         return float(self._rng.uniform(low, high))
@@ -77,8 +85,17 @@ def signed(draws, low: float, high: float) -> float:
     return draws.choice((1.0, -1.0)) * magnitude(draws, low, high)
 
 
-def a_model(draws, activation=None, neurons: int | None = None, max_patches: int = 16, edges: bool = True):
-    """Any valid model: both mask laws, equal and very different strengths, with `edges` also no noise."""
+def some_probabilities(draws, features: int) -> tuple[float, ...]:
+    """How often features come: of every size from alike to a thousandth of the others."""
+    sizes = [magnitude(draws, 1e-3, 1) for _ in range(features)]
+    return tuple(size / math.fsum(sizes) for size in sizes)
+
+
+def a_model(
+    draws, activation=None, neurons: int | None = None, max_patches: int = 16, edges: bool = True, alike: bool = False
+):
+    """Any valid model: both mask laws, equal and very different strengths, with `edges` also no noise; two in three with
+    features of equal frequency, all if `alike`."""
     mask = draws.choice(("half", "independent"))
     patches = draws.integer(2, max_patches)
     patches += patches % 2 if mask == "half" else 0
@@ -88,6 +105,8 @@ def a_model(draws, activation=None, neurons: int | None = None, max_patches: int
     # A single feature patch is in one view only: for odd phi nothing correlates and the gradient is zero.
     fewest = 1 if draws.integer(0, 7) == 0 else min(2, patches - 1)
     quiet = edges and draws.integer(0, 15) == 0
+    often = None if alike else draws.apart()
+    unequal = often is not None and often.integer(0, 2) == 0
     return Model(
         strengths=tuple(strengths),
         patches=patches,
@@ -96,6 +115,7 @@ def a_model(draws, activation=None, neurons: int | None = None, max_patches: int
         activation=activation or draws.choice(ACTIVATIONS),
         neurons=neurons or draws.integer(1, 4),
         mask=mask,
+        probabilities=some_probabilities(often, len(strengths)) if unequal else None,
     )
 
 

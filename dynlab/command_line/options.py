@@ -34,15 +34,30 @@ def add_model(p: Parser, defaults: Mapping[str, str] = MappingProxyType({})) -> 
 
     option("--strong", "strength of the strong feature", "1.0", "ALPHA")
     option("--weak", "strength of the weak feature", "0.3", "ALPHA")
+    add_probabilities(p)
     option("--noise", "standard deviation of the noise of a patch in each direction", "0.5", "SIGMA")
     option("--patches", "patches of a sample", "16")
     option("--feature-patches", "patches that carry the feature", "4")
     option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
 
 
+def add_probabilities(p: Parser) -> None:
+    """Add --probabilities: how often a sample shows each feature."""
+    p.option("--probabilities", "how often a sample shows the strong and the weak feature (default .5,.5)", metavar="P,P")
+
+
+def settings_of(given: Mapping[str, Any], names: Iterable[str] = MODEL_OPTIONS) -> dict[str, Any]:
+    """Arguments of Model from parsed options: those of `names` that the command has, and the probabilities."""
+    found = {name: given[name] for name in names if name in given}
+    words = given.get("probabilities")
+    if words is not None:
+        found["probabilities"] = tuple(number_of(word) for word in str(words).split(","))
+    return found
+
+
 def models_of(given: Mapping[str, Any], names: Iterable[str]) -> tuple[Model, ...]:
     """The models of `MODEL_OPTIONS`, numbers as numbers, one for each activation named, each once."""
-    shapes = {name: given[name] for name in (*MODEL_OPTIONS, *HIDDEN_OPTIONS) if name in given}
+    shapes = settings_of(given, (*MODEL_OPTIONS, *HIDDEN_OPTIONS))
     return tuple(Model(activation=choice("activation", name, ACTIVATION_NAMES), **shapes) for name in dict.fromkeys(names))
 
 

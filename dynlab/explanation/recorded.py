@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dynlab.ensembles.main_run import DESCENT_ETA
-from dynlab.settings.model import Model
+from dynlab.settings.model import LATER, Model
 from dynlab.settings.training import Training, recorded_ratio
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
@@ -128,7 +128,8 @@ def damaged(place: Path, error: Exception) -> Exception:
 def _main_runs(place: Path, record: dict, activation: str | None, head: str | None) -> list[RecordedRun]:
     settings = record["settings"]
     names = {field.name for field in dataclasses.fields(Model)} - {"activation"}
-    shapes = {name: settings[name] for name in names}
+    # Settings that came later are their defaults in older records.
+    shapes = {name: settings[name] for name in names if name in settings or name not in LATER}
     eta = DESCENT_ETA if settings["method"] == "descent" else 1.0
     training = _training({"eta_head": recorded_ratio(settings, eta, str(place))} | settings.get("training", {}))
     table, summary, seeds = (whole_table(place / name) for name in ("trajectory.csv", "summary.csv", "ensemble.csv"))

@@ -100,7 +100,7 @@ def borrowing(finding: Diagnosis, over: bool) -> str:
             + " "
         )
     top = moment_of(finding, "peak")
-    f = (np.asarray(finding.run.model.strengths) * top.signal) ** degree(finding)
+    f = (np.asarray(finding.run.model.effective_strengths) * top.signal) ** degree(finding)
     share = abs(top.head[o, i] * f[i, l] / f[o, l]) if f[o, l] != 0.0 else math.inf
     size = finding.peak if over else abs(finding.now.head[o, i])
     text += f"|{entry}| {'rose to' if over else 'is now'} {size:.3g}{bounded(finding, size)}"

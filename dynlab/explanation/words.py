@@ -43,7 +43,7 @@ def title(finding: Diagnosis) -> str:
     run, model = finding.run, finding.run.model
     how = "samples" if run.sampled else f"exact {run.method} of start {run.number}"
     equal = " (as strong: here strong is v_1, weak v_2)" if model.weak == model.strong else ""
-    parts = [f"strong {model.strong:g}", f"weak {model.weak:g}{equal}", f"dim {run.dim:g}"]
+    parts = [f"strong {model.strong:g}", f"weak {model.weak:g}{equal}{show.probability_words(model)}", f"dim {run.dim:g}"]
     if run.training.head != "none":
         parts.append(f"eta_head {run.training.eta_head:g}")
     if run.sampled:
@@ -201,7 +201,8 @@ def told_shares(finding: Diagnosis, found: Shares) -> Iterator[str]:
     text += f", and {percent(found.failed)} failed to be computed." if found.failed > 0.0 else "."
     if math.isfinite(found.merged_predicted):
         law = f"(1/pi) arctan sqrt(eta_head/3) = {percent(found.law)} for large dim and small weak/strong"
-        race = f"2p(1-p) = {percent(found.law)} both, p = (2/pi) arctan((weak/strong)^1.5), for large dim"
+        often = "" if finding.run.model.probabilities is None else " (p_weak/p_strong)^0.25"
+        race = f"2p(1-p) = {percent(found.law)} both, p = (2/pi) arctan((weak/strong)^1.5{often}), for large dim"
         theory = (
             f"{percent(found.merged_predicted)} the same ({law})" if finding.run.rate > 0.0
             else f"{percent(found.both_predicted)} both (race law: {race})"

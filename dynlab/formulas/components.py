@@ -19,6 +19,17 @@ Var_jr = X_j^T P X_r + E[n1] C_jr in one view and Cov_jr = X_j^T R X_r across vi
     (R X)_i = b (X_i - t) - s1 y/N,     (R X)_mu = -g.
 
 For odd activations t = y = g = 0 and there is no component mu.
+
+**Features of unequal frequency.** If feature l has probability p_l, a state has the weight p_l/2 (p_l for odd phi) in place
+of 1/N. With c_i^2 = N times the weight of state i (the square of c_l = sqrt(K p_l)) all averages of products are plain
+sums again of components that are taken times c: X_i stands for c_i f_ji, which is phi at the *effective strength*
+alpha_l c_l^(1/q) (phi is homogeneous of degree q), so that no formula sees it. Only where a state is averaged alone does c
+remain, in place of the vector of ones that belongs to the mean:
+
+    t = (1/N) sum_i c_i X_i,    (P X)_i = a (X_i - c_i t) + s1 c_i y/N,    (R X)_i = b (X_i - c_i t) - s1 c_i y/N,
+
+with sum_i c_i^2 = N. For odd phi t = y = 0: the frequencies are strengths, and nothing else. With all p_l alike c = 1, and
+multiplying by it changes no bit.
 """
 
 from math import atan, pi, sqrt
@@ -34,8 +45,8 @@ from dynlab.formulas.activations import (
     self_covariance,
 )
 
-# Layout of the parameter vector that compiled code receives: six count moments, sigma, the head's rate,
-# strengths.
+# Layout of the parameter vector that compiled code receives: six count moments, sigma, the head's rate, K effective
+# strengths, then c of the N states.
 SAME, ACROSS, NOISE_PATCHES, S1, S2, S3, SIGMA, HEAD_RATE, STRENGTHS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 
@@ -48,6 +59,7 @@ def responses(kind, m, features, par, signal, side, norm, raw, mean, spread, pul
     """
     odd = is_odd(kind)
     count = features if odd else 2 * features
+    roots = STRENGTHS + features
     b = par[ACROSS] / count
     square = 0.5 * (par[SAME] + par[ACROSS])
     mean_unit = mean_factor(kind, par[SIGMA])
@@ -61,7 +73,7 @@ def responses(kind, m, features, par, signal, side, norm, raw, mean, spread, pul
             else:
                 raw[j, 2 * f] = value if side[j, f] > 0 else 0.0 * value
                 raw[j, 2 * f + 1] = -value if side[j, f] < 0 else 0.0 * value
-                total = total + raw[j, 2 * f] + raw[j, 2 * f + 1]
+                total = total + par[roots + 2 * f] * raw[j, 2 * f] + par[roots + 2 * f + 1] * raw[j, 2 * f + 1]
         mu = mean_unit * power(kind, norm[j])
         raw[j, count] = mu
         mean[j] = total / count
@@ -74,10 +86,16 @@ def responses(kind, m, features, par, signal, side, norm, raw, mean, spread, pul
         shared = (square * mean[j] + par[S1] * par[S2] * mu) / count
         value = 0.0 * mu
         for i in range(count):
-            value = value + (raw[j, i] - mean[j]) * (raw[j, i] - mean[j])
-            across[j, i] = b * raw[j, i] - shared
+            apart = raw[j, i] - par[roots + i] * mean[j]
+            value = value + apart * apart
+            across[j, i] = b * raw[j, i] - par[roots + i] * shared
         target[j] = par[SAME] / count * value + spread[j] * spread[j] + par[S3] * par[S3] * mu * mu
     return count
+
+
+def roots_of(odd, count):
+    """Where c of the states begins in the parameter vector."""
+    return STRENGTHS + (count if odd else count // 2)
 
 
 def determinants(m, width, raw, det):

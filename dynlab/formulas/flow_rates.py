@@ -139,9 +139,14 @@ def rectified_pair(kind, par, responses, side, noise, e1, e2):
     mu2 = unit * power(kind, n2)
     x = (upper(p11, side[0]), lower(p11, side[0]), upper(p12, side[1]), lower(p12, side[1]))
     y = (upper(p21, side[2]), lower(p21, side[2]), upper(p22, side[3]), lower(p22, side[3]))
-    counts = (par[0], par[1], par[2], par[3], par[4], par[5])
+    counts = rectified_counts(par)
     tilt = variance_ratio(kind) * mu1 * mu2 * gap
     return rectified_forces(x, y, mu1, mu2, cxx, cxy, cyy, tilt, e1, e2, counts)
+
+
+def rectified_counts(par):
+    """The counts that `pair.rectified_forces` takes, from the parameters of two features."""
+    return par[0], par[1], par[2], par[3], par[4], par[5], par[STRENGTHS + 2], par[STRENGTHS + 4]
 
 
 def pair_kink(kind, par, z, side, i):

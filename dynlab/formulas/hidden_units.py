@@ -30,7 +30,7 @@ gradient flow conserves |w_h|^2/q - sum_r a_rh^2/r_a for every unit (r_a the rea
 from math import sqrt
 
 from dynlab.formulas.activations import degree_of, is_odd
-from dynlab.formulas.components import NOISE_PATCHES, S3, SAME, determinants, noise_covariances, responses
+from dynlab.formulas.components import NOISE_PATCHES, S3, SAME, determinants, noise_covariances, responses, roots_of
 from dynlab.formulas.objective import (
     feature_moments,
     head_feature_forces,
@@ -75,7 +75,7 @@ def hidden_forces(kind, m, units, features, par, signal, side, geometry, readout
         out_mean[j] = weighted(units, readout[j], mean)
         out_spread[j] = weighted(units, readout[j], spread)
         out_pull[j] = weighted(units, readout[j], pull)
-        target[j] = target_moment(count, par, out_raw[j], out_mean[j], out_spread[j])
+        target[j] = target_moment(odd, count, par, out_raw[j], out_mean[j], out_spread[j])
     mix_covariances(m, units, readout, cov, unit_cov, out_cov)
     determinants(m, width, out_raw, det)
     clear_found(m, units, count, norm, found)
@@ -150,11 +150,13 @@ def mix_covariances(m, units, readout, cov, unit_cov, out_cov):
             out_cov[j, r] = weighted(units, readout[r], unit_cov)
 
 
-def target_moment(count, par, raw, mean, spread):
+def target_moment(odd, count, par, raw, mean, spread):
     """G^T P G, the target's variance without that of noise patches (`components.responses`); mu is the last of raw."""
+    roots = roots_of(odd, count)
     value = 0.0 * mean
     for i in range(count):
-        value = value + (raw[i] - mean) * (raw[i] - mean)
+        centred = raw[i] - par[roots + i] * mean
+        value = value + centred * centred
     apart = par[S3] * raw[count]
     return par[SAME] / count * value + spread * spread + apart * apart
 

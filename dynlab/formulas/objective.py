@@ -50,8 +50,9 @@ D^{rF}_ik = X_ri F_k - X_rk F_i,
     [d rho/dE_jr] = n sum_p E_jp (beta_r C_pF - beta_p C_rF - g_X mu_p c_r L_pr) + sum_{i<k} T_ik D^{rF}_ik,
     beta_r C_pF - beta_p C_rF = (beta_r c_p - beta_p c_r) K_p + beta_p c_r L_pr    (if nearly parallel),
 
-where, again, X_r's own share of F drops out of every term. All of it is closed in the order parameters
-(A, Q, E). What is left to cancel are the contributions of different outputs to one force.
+where, again, X_r's own share of F drops out of every term. If features are of unequal frequency, c_i of `components` stands
+beside every mean over states: X_i - c_i t, c_k dbar_i - c_i dbar_k, c_k X_i - c_i X_k. All of it is closed in the order
+parameters (A, Q, E). What is left to cancel are the contributions of different outputs to one force.
 """
 
 from math import sqrt
@@ -68,6 +69,7 @@ from dynlab.formulas.components import (
     determinants,
     noise_moments,
     responses,
+    roots_of,
 )
 
 
@@ -187,15 +189,17 @@ def online_moments(j, m, width, head, raw, cov, online, head_cov):
 
 def feature_moments(j, odd, count, par, across, online):
     """(F^T P F, sum_i F_i (R X_j)_i over the features)."""
+    roots = roots_of(odd, count)
     average = 0.0 * online[0]
     if not odd:
         for i in range(count):
-            average = average + online[i]
+            average = average + par[roots + i] * online[i]
         average = average / count
     value = 0.0 * average
     aligned = 0.0 * average
     for i in range(count):
-        value = value + (online[i] - average) * (online[i] - average)
+        apart = online[i] - par[roots + i] * average
+        value = value + apart * apart
         aligned = aligned + online[i] * across[j, i]
     value = value * (par[SAME] / count)
     if not odd:
@@ -234,29 +238,32 @@ def rectified_turn(count, par, own, mean, spread, online, mixed, bar, turn):
     a = par[SAME] / count
     b = par[ACROSS] / count
     even = 0.5 * (a + b)
+    roots = roots_of(False, count)
     average = 0.0 * online[0]
     for i in range(count):
-        average = average + online[i]
+        average = average + par[roots + i] * online[i]
         bar[i] = 0.0 * online[0]
     for i in range(count):
         for k in range(i + 1, count):
-            bar[i] = bar[i] + mixed[i, k]
-            bar[k] = bar[k] - mixed[i, k]
+            bar[i] = bar[i] + par[roots + k] * mixed[i, k]
+            bar[k] = bar[k] - par[roots + i] * mixed[i, k]
     average = average / count
     spread_f = par[S1] * average + par[S2] * online[count]
     from_own = b * par[S1] / count * spread_f
     from_online = a * par[S1] / count * spread
     apart = par[S3] * par[S3]
     for i in range(count):
+        c_i = par[roots + i]
         turn[i, i] = 0.0 * average
         for k in range(i + 1, count):
-            value = a * b * (mixed[i, k] - (bar[i] - bar[k]) / count)
-            value = value + from_own * (own[i] - own[k]) + from_online * (online[i] - online[k])
+            c_k = par[roots + k]
+            value = a * b * (mixed[i, k] - (c_k * bar[i] - c_i * bar[k]) / count)
+            value = value + from_own * (c_k * own[i] - c_i * own[k]) + from_online * (c_k * online[i] - c_i * online[k])
             turn[i, k] = value
             turn[k, i] = -value
-        value = b * spread_f * (own[i] - mean) + a * spread * (online[i] - average)
+        value = b * spread_f * (own[i] - c_i * mean) + a * spread * (online[i] - c_i * average)
         value = par[S2] * value + apart * (
-            online[count] * (b * own[i] - even * mean) + own[count] * (a * online[i] - even * average)
+            online[count] * (b * own[i] - even * (c_i * mean)) + own[count] * (a * online[i] - even * (c_i * average))
         )
         turn[i, count] = value
         turn[count, i] = -value

@@ -13,7 +13,8 @@ a = E[N1^2]/N, b = E[N1 N2]/N, n = E[n1], d = x_1 y_2 - x_2 y_1 and C the noise 
 
 [.] being sqrt(U) V^(3/2) times a derivative. For a rectified one (N = 4 states and mu) all determinants of F
 are those of the pair: x_i F_k - x_k F_i = e d_ik and y_i F_k - y_k F_i = -d_ik, and
-mu_y C_xF - mu_x C_yF = v mu_x mu_y (mu_x - e mu_y)(1 - kappa).
+mu_y C_xF - mu_x C_yF = v mu_x mu_y (mu_x - e mu_y)(1 - kappa). Responses are those of `components`, times the root
+weights c_1, c_1, c_2, c_2 of the states, which are 1 if both features are alike.
 """
 
 from math import sqrt
@@ -75,10 +76,10 @@ def odd_forces(x1, x2, y1, y2, det, cxx, cxy, cyy, e1, e2, same, across, noise):
     )
 
 
-def pair_determinants(x, mx, y, my):
-    """Determinants of two rectified neurons' raw responses x, y (4-tuples) and noise means mx, my.
+def pair_determinants(x, mx, y, my, c1, c2):
+    """Determinants of two rectified neurons' raw responses x, y (4-tuples) and noise means mx, my; c1, c2: root weights.
 
-    Returns (d_12, d_13, d_14, d_23, d_24, d_34), the same centred (d_ik - dbar_i + dbar_k), and (d_i,mu)_4.
+    Returns (d_12, d_13, d_14, d_23, d_24, d_34), the same centred (d_ik - c_k dbar_i + c_i dbar_k), and (d_i,mu)_4.
     """
     d12 = x[0] * y[1] - x[1] * y[0]
     d13 = x[0] * y[2] - x[2] * y[0]
@@ -86,23 +87,30 @@ def pair_determinants(x, mx, y, my):
     d23 = x[1] * y[2] - x[2] * y[1]
     d24 = x[1] * y[3] - x[3] * y[1]
     d34 = x[2] * y[3] - x[3] * y[2]
-    b1 = 0.25 * (d12 + d13 + d14)
-    b2 = 0.25 * (d23 + d24 - d12)
-    b3 = 0.25 * (d34 - d13 - d23)
-    b4 = -0.25 * (d14 + d24 + d34)
+    b1 = 0.25 * (c1 * d12 + c2 * d13 + c2 * d14)
+    b2 = 0.25 * (c2 * d23 + c2 * d24 - c1 * d12)
+    b3 = 0.25 * (c2 * d34 - c1 * d13 - c1 * d23)
+    b4 = -0.25 * (c1 * d14 + c1 * d24 + c2 * d34)
     return (
         (d12, d13, d14, d23, d24, d34),
-        (d12 - b1 + b2, d13 - b1 + b3, d14 - b1 + b4, d23 - b2 + b3, d24 - b2 + b4, d34 - b3 + b4),
+        (
+            d12 - c1 * b1 + c1 * b2,
+            d13 - c2 * b1 + c1 * b3,
+            d14 - c2 * b1 + c1 * b4,
+            d23 - c2 * b2 + c1 * b3,
+            d24 - c2 * b2 + c1 * b4,
+            d34 - c2 * b3 + c2 * b4,
+        ),
         (x[0] * my - mx * y[0], x[1] * my - mx * y[1], x[2] * my - mx * y[2], x[3] * my - mx * y[3]),
     )
 
 
 def rectified_moments(x, mx, counts):
-    """(t, y, g, x^T P x, (R x)_4) of a rectified neuron, see `components`; counts: `masks.count_moments`."""
-    same, across, _, s1, s2, s3 = counts
+    """(t, y, g, x^T P x, (R x)_4) of a rectified neuron, see `components`; counts: see `rectified_forces`."""
+    same, across, _, s1, s2, s3, c1, c2 = counts
     b = 0.25 * across
-    t = 0.25 * (x[0] + x[1] + x[2] + x[3])
-    x1, x2, x3, x4 = x[0] - t, x[1] - t, x[2] - t, x[3] - t
+    t = 0.25 * (c1 * x[0] + c1 * x[1] + c2 * x[2] + c2 * x[3])
+    x1, x2, x3, x4 = x[0] - c1 * t, x[1] - c1 * t, x[2] - c2 * t, x[3] - c2 * t
     moved = s1 * t + s2 * mx
     apart = s3 * mx
     shared = 0.125 * (same + across) * t + 0.25 * s1 * s2 * mx
@@ -111,7 +119,7 @@ def rectified_moments(x, mx, counts):
         moved,
         s2 * moved + s3 * apart,
         0.25 * same * (x1 * x1 + x2 * x2 + x3 * x3 + x4 * x4) + moved * moved + apart * apart,
-        (b * x[0] - shared, b * x[1] - shared, b * x[2] - shared, b * x[3] - shared),
+        (b * x[0] - c1 * shared, b * x[1] - c1 * shared, b * x[2] - c2 * shared, b * x[3] - c2 * shared),
     )
 
 
@@ -120,7 +128,7 @@ def rectified_turn(x, f, mx, mf, own, online, centred, e, counts):
 
     own, online: `rectified_moments` of x and of f; centred: the centred determinants of (x, y).
     """
-    same, across, _, s1, s2, s3 = counts
+    same, across, _, s1, s2, s3, c1, c2 = counts
     a = 0.25 * same
     b = 0.25 * across
     lent = a * b * e
@@ -129,24 +137,24 @@ def rectified_turn(x, f, mx, mf, own, online, centred, e, counts):
     weights = (s2 * b * online[1], s2 * a * own[1], s3 * s3 * mf, s3 * s3 * mx, a, b)
     return (
         (
-            lent * centred[0] + u * (x[0] - x[1]) + v * (f[0] - f[1]),
-            lent * centred[1] + u * (x[0] - x[2]) + v * (f[0] - f[2]),
-            lent * centred[2] + u * (x[0] - x[3]) + v * (f[0] - f[3]),
-            lent * centred[3] + u * (x[1] - x[2]) + v * (f[1] - f[2]),
-            lent * centred[4] + u * (x[1] - x[3]) + v * (f[1] - f[3]),
-            lent * centred[5] + u * (x[2] - x[3]) + v * (f[2] - f[3]),
+            lent * centred[0] + u * (c1 * x[0] - c1 * x[1]) + v * (c1 * f[0] - c1 * f[1]),
+            lent * centred[1] + u * (c2 * x[0] - c1 * x[2]) + v * (c2 * f[0] - c1 * f[2]),
+            lent * centred[2] + u * (c2 * x[0] - c1 * x[3]) + v * (c2 * f[0] - c1 * f[3]),
+            lent * centred[3] + u * (c2 * x[1] - c1 * x[2]) + v * (c2 * f[1] - c1 * f[2]),
+            lent * centred[4] + u * (c2 * x[1] - c1 * x[3]) + v * (c2 * f[1] - c1 * f[3]),
+            lent * centred[5] + u * (c2 * x[2] - c2 * x[3]) + v * (c2 * f[2] - c2 * f[3]),
         ),
         (
-            turn_of_mean(x[0], f[0], own[0], online[0], weights),
-            turn_of_mean(x[1], f[1], own[0], online[0], weights),
-            turn_of_mean(x[2], f[2], own[0], online[0], weights),
-            turn_of_mean(x[3], f[3], own[0], online[0], weights),
+            turn_of_mean(x[0], f[0], c1 * own[0], c1 * online[0], weights),
+            turn_of_mean(x[1], f[1], c1 * own[0], c1 * online[0], weights),
+            turn_of_mean(x[2], f[2], c2 * own[0], c2 * online[0], weights),
+            turn_of_mean(x[3], f[3], c2 * own[0], c2 * online[0], weights),
         ),
     )
 
 
 def turn_of_mean(x, f, tx, tf, weights):
-    """T_i,mu of `objective` from the responses x, f in state i and their means tx, tf."""
+    """T_i,mu of `objective` from the responses x, f in state i and their means tx, tf times its root weight."""
     from_online, from_own, mf, mx, a, b = weights
     even = 0.5 * (a + b)
     return from_online * (x - tx) + from_own * (f - tf) + mf * (b * x - even * tx) + mx * (a * f - even * tf)
@@ -201,13 +209,14 @@ def rectified_forces(x, y, mx, my, cxx, cxy, cyy, tilt, e1, e2, counts):
     """Loss and its derivatives for a rectified activation.
 
     x, y: responses of neuron 1 and 2 in the states (feature 1, s = +), (1, -), (2, +), (2, -); m.: noise
-    means; c..: noise covariances of one patch; tilt = v mx my (1 - kappa), v = `variance_ratio`; counts:
-    `masks.count_moments`. Returns (L, (dL/dx_i)_4, (dL/dy_i)_4, radial_1, radial_2, dL/dcxy, dL/de1, dL/de2)
+    means; c..: noise covariances of one patch; tilt = v mx my (1 - kappa), v = `variance_ratio`; counts: the six of
+    `masks.count_moments`, then the root weights of the two features. Returns (L, (dL/dx_i)_4, (dL/dy_i)_4, radial_1,
+    radial_2, dL/dcxy, dL/de1, dL/de2)
     with radial_j = dL/d log|w~_j| / q.
     """
     own = rectified_moments(x, mx, counts)
     other = rectified_moments(y, my, counts)
-    dets = pair_determinants(x, mx, y, my)
+    dets = pair_determinants(x, mx, y, my, counts[6], counts[7])
     rho1, p, px, py, v1, h1 = rectified_neuron(x, y, mx, my, own, cxx, cxy, cyy, tilt, e1, dets, 1.0, counts)
     rho2, q, qy, qx, v2, h2 = rectified_neuron(y, x, my, mx, other, cyy, cxy, cxx, tilt, e2, dets, -1.0, counts)
     return (

@@ -2,10 +2,11 @@ r"""Second moments of outputs in terms of their raw components, and the objectiv
 
 One output F is a vector of raw components (N responses, then the noise mean for an activation that is not odd; see
 `dynlab.formulas.components`). P and R are the bilinear forms of that module, so that F^T P F and F^T R X are covariances but
-for the noise, and c . F = M the mean output: c is E[N1]/N for every state and E[n1] for the noise mean.
+for the noise, and c . F = M the mean output: c is E[N1]/N for every state and E[n1] for the noise mean. Where features are
+of unequal frequency, a root weight of `components` stands beside every mean over states, and beside E[N1]/N.
 """
 
-from dynlab.formulas.components import ACROSS, NOISE_PATCHES, S1, S2, S3, SAME
+from dynlab.formulas.components import ACROSS, NOISE_PATCHES, S1, S2, S3, SAME, roots_of
 from dynlab.formulas.decorrelation import HELD, add_decorrelation, barlow_twins, is_below, vicreg
 
 SIMILARITY, BARLOW_TWINS, VICREG = 0, 1, 2
@@ -16,9 +17,10 @@ def output_of(odd, count, par, values):
     zero = 0.0 * values[0]
     if odd:
         return zero, zero, zero, zero
+    roots = roots_of(odd, count)
     average = zero
     for i in range(count):
-        average = average + values[i]
+        average = average + par[roots + i] * values[i]
     average = average / count
     moved = par[S1] * average + par[S2] * values[count]
     pulled = par[S2] * moved + par[S3] * par[S3] * values[count]
@@ -33,16 +35,19 @@ def mean_weight(par):
 def apply(odd, count, weight, sign, par, values, summary, result):
     """Fill result with P F (weight E[N1^2], sign 1) or R F (weight E[N1 N2], sign -1)."""
     average, moved, pulled, _ = summary
+    roots = roots_of(odd, count)
     for i in range(count):
-        result[i] = weight / count * (values[i] - average) + sign * par[S1] / count * moved
+        root = par[roots + i]
+        result[i] = weight / count * (values[i] - root * average) + sign * par[S1] / count * moved * root
     if not odd:
         result[count] = sign * pulled
 
 
 def add_middle(count, par, middle, result):
     """Add c M: from a centred to a raw second moment, for an activation with means."""
+    roots = roots_of(False, count)
     for i in range(count):
-        result[i] = result[i] + mean_weight(par) / count * middle
+        result[i] = result[i] + mean_weight(par) / count * middle * par[roots + i]
     result[count] = result[count] + par[NOISE_PATCHES] * middle
 
 
@@ -56,11 +61,13 @@ def inner(width, x, y):
 
 def variances(odd, m, count, par, raw, mean, spread, pull, cov, result):
     """Fill result (m, m) with Var, the covariances of the outputs without head in one view."""
+    roots = roots_of(odd, count)
     for j in range(m):
         for r in range(j + 1):
             total = 0.0 * cov[j, r]
             for i in range(count):
-                total = total + (raw[j, i] - mean[j]) * (raw[r, i] - mean[r])
+                root = par[roots + i]
+                total = total + (raw[j, i] - root * mean[j]) * (raw[r, i] - root * mean[r])
             total = total * (par[SAME] / count) + par[NOISE_PATCHES] * cov[j, r]
             if not odd:
                 apart = par[S3] * par[S3] * raw[j, count] * raw[r, count]
@@ -94,11 +101,12 @@ def across_covariances(odd, m, count, raw, pull, across, result):
 
 def same_of(odd, m, count, par, raw, mean, spread, pull, same_x):
     """Fill same_x (m, N + 1) with P X."""
+    roots = roots_of(odd, count)
     for j in range(m):
         for i in range(count):
-            same_x[j, i] = par[SAME] / count * (raw[j, i] - mean[j])
+            same_x[j, i] = par[SAME] / count * (raw[j, i] - par[roots + i] * mean[j])
             if not odd:
-                same_x[j, i] = same_x[j, i] + par[S1] / count * spread[j]
+                same_x[j, i] = same_x[j, i] + par[S1] / count * spread[j] * par[roots + i]
         if not odd:
             same_x[j, count] = pull[j]
 

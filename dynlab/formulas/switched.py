@@ -2,7 +2,7 @@ r"""The population loss and its gradient with every switch of `dynlab.settings.t
 
 Raw components X_j (m, N + 1) of the outputs f_j and the noise covariances C are those of `dynlab.formulas.components`;
 primes belong to the target's weights w' (w' = w unless the target is a moving average). With F = E X (rows F_j), c the
-vector with M = c . X the mean output (E[N1]/N for each state, E[n1] for the noise mean), and n = E[n1],
+vector with M = c . X the mean output (E[N1]/N for each state, times its root weight; E[n1] for the noise mean), n = E[n1],
 
     batch           V_j = F_j^T P F_j + n (E C E^T)_jj,      U_j = X'_j^T P X'_j + n C'_jj,     B_j = F_j^T R X'_j,
     scale, none     the same with P + c c^T and R + c c^T: second moments that are not centred.
@@ -10,7 +10,8 @@ vector with M = c . X the mean output (E[N1]/N for each state, E[n1] for the noi
     batch, scale    L = sum_j 2 - 2 B_j / sqrt(V_j U_j)
     none            L = sum_j V_j - 2 B_j + U_j
     length          without noise only (X'_j, F_j then hold all there is): L = p_1 + p_2 - 2 p_12 mean_i cos(F_.i, X'_.i),
-                    p the probabilities that the views hold a feature patch at all (of states with F, G not 0)
+                    p the probabilities that the views hold a feature patch at all (of states with F, G not 0); the mean
+                    over states has the squared root weights of `components` for weights
 
 **The gradient** is taken by the quantities in which L is simple, F_j and the noise variance v_j = n (E C E^T)_jj on the
 online side, X'_j and n C'_jj on the target's, and carried back by the chain rule:
@@ -37,7 +38,7 @@ dL/dQ_pr = 2 S_pr cross_pr turns w~_p.
 """
 
 from dynlab.formulas.activations import degree_of, is_odd, power, self_covariance
-from dynlab.formulas.components import ACROSS, NOISE_PATCHES, SAME, SIGMA, noise_covariances, responses
+from dynlab.formulas.components import ACROSS, NOISE_PATCHES, SAME, SIGMA, noise_covariances, responses, roots_of
 from dynlab.formulas.head_rules import (
     DIRECTCOPY,
     DIRECTPRED,
@@ -172,7 +173,7 @@ def similarity(kind, m, count, par, choice, numbers, raw, goal, goal_norm, cov, 
     mix_outputs(m, width, dense, raw, head, cov, out, lent, mixed_cov)
     loss = 0.0 * raw[0, 0]
     if normalisation == LENGTH:
-        loss = unit_length(m, count, numbers, out, goal, d_out, d_goal)
+        loss = unit_length(m, odd, count, par, numbers, out, goal, d_out, d_goal)
     for j in range(m):
         d_v = 0.0 * loss
         d_u = 0.0 * loss
@@ -321,21 +322,24 @@ def turn_of(odd, count, par, x, of_x, f, mixed, bar, turn):
 
 def add_means(count, par, middle_x, middle_f, across_x, same_f, turn):
     """Add w c^T - c w^T to turn, w = (R X) M_F - (P F) M_X."""
+    roots = roots_of(False, count)
     for i in range(count):
         w_i = across_x[i] * middle_f - same_f[i] * middle_x
-        c_i = mean_weight(par) / count
+        c_i = mean_weight(par) / count * par[roots + i]
         for k in range(i + 1, count + 1):
             w_k = across_x[k] * middle_f - same_f[k] * middle_x
-            c_k = mean_weight(par) / count if k < count else par[NOISE_PATCHES]
+            c_k = mean_weight(par) / count * par[roots + k] if k < count else par[NOISE_PATCHES]
             value = w_i * c_k - c_i * w_k
             turn[i, k] = turn[i, k] + value
             turn[k, i] = turn[k, i] - value
 
 
-def unit_length(m, count, numbers, out, goal, d_out, d_goal):
+def unit_length(m, odd, count, par, numbers, out, goal, d_out, d_goal):
     """The loss of outputs divided by their length, without noise; fills d_out, d_goal (m, N). Zero vectors stay zero."""
     loss = 0.0 * out[0, 0]
+    roots = roots_of(odd, count)
     for i in range(count):
+        often = par[roots + i] * par[roots + i]
         size_f = 0.0 * loss
         size_g = 0.0 * loss
         aligned = 0.0 * loss
@@ -344,13 +348,13 @@ def unit_length(m, count, numbers, out, goal, d_out, d_goal):
             size_g = size_g + goal[j, i] * goal[j, i]
             aligned = aligned + out[j, i] * goal[j, i]
         if size_f.real > 0.0:
-            loss = loss + numbers[ONE_VIEW] / count
+            loss = loss + numbers[ONE_VIEW] / count * often
         if size_g.real > 0.0:
-            loss = loss + numbers[ONE_VIEW] / count
+            loss = loss + numbers[ONE_VIEW] / count * often
         if size_f.real > 0.0 and size_g.real > 0.0:
             root = (size_f * size_g) ** 0.5
             cosine = aligned / root
-            weight = -2.0 * numbers[BOTH_VIEWS] / count
+            weight = -2.0 * numbers[BOTH_VIEWS] / count * often
             loss = loss + weight * cosine
             for j in range(m):
                 # |F|^2 G - (F.G) F and its mirror, from the differences of pairs.

@@ -47,9 +47,15 @@ EXTENDED_WORK = 5000  # if m^3 K^2 is at most this: it takes about 0.1 ms times 
 
 
 def parameter_vector(model: Model, head_rate: float = 0.0) -> np.ndarray:
-    """The model as the float64 vector that kernels take, laid out as `objective.SAME` ... `STRENGTHS` say."""
+    """The model as the float64 vector that kernels take, laid out as `components.SAME` ... `STRENGTHS` say."""
     counts: tuple = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
-    return np.array([*counts, model.noise, head_rate, *(model.strengths or ())], dtype=np.float64)
+    values = *counts, model.noise, head_rate, *model.effective_strengths, *state_roots(model)
+    return np.array(values, dtype=np.float64)
+
+
+def state_roots(model: Model) -> np.ndarray:
+    """The root weights (N,) of the feature states, see `components`: K for an odd activation, else 2K."""
+    return np.repeat(model.root_weights, 1 if ACTIVATIONS[model.activation].odd else 2)
 
 
 def activation_kind(model: Model) -> int:

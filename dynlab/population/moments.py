@@ -29,6 +29,10 @@ mean answer, which weighs the variance between, is the same u^(2q)/4: both go by
 an output does not answer has share 0, one alone without noise has share 1, the shares of all features and of the noise
 sum to 1, and none depends on the size of w_j. An output without variance carries nothing: shares 0, and its correlation with
 any other is 0.
+
+**Features of unequal frequency**: all averages over l have the weights p_l. As in `dynlab.formulas.components`, phi at the
+effective strengths alpha_l (K p_l)^(1/(2q)) is sqrt(K p_l) times the answer, so that means of products are plain means of
+those, t_j is their mean times sqrt(K p_l), and feature l's part of the power is p_l times what it was.
 """
 
 from __future__ import annotations
@@ -91,14 +95,15 @@ def output_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Arr
 def unit_moments(model: Model, signal: Array, gram: Array) -> tuple[Array, Array]:
     """`output_moments` of what rows of weights answer by themselves, neurons or hidden units."""
     record = ACTIVATIONS[model.activation]
-    u = np.asarray(model.strengths) * signal
+    u = np.asarray(model.effective_strengths) * signal
     if record.odd:
         states = np.sign(u) * np.abs(u) ** record.degree if record.degree % 2 == 0 else u**record.degree
         centred, mean = states, np.zeros(u.shape[:-1])
     else:
         states = np.concatenate([np.maximum(u, 0) ** record.degree, np.maximum(-u, 0) ** record.degree], axis=-1)
-        mean = states.mean(-1)
-        centred = states - mean[..., None]
+        roots = np.tile(model.root_weights, 2)
+        mean = (roots * states).mean(-1)
+        centred = states - roots * mean[..., None]
     feature = centred @ np.swapaxes(centred, -1, -2) / states.shape[-1]
     mu, noise = noise_means_and_covariances(model, gram)
     same, across, patches, s1, s2, s3 = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
@@ -112,8 +117,9 @@ def output_means(model: Model, signal: Array, gram: Array) -> Array:
     record = ACTIVATIONS[model.activation]
     if record.odd:
         return np.zeros(np.shape(signal)[:-1])
-    u = np.asarray(model.strengths) * signal
-    mean = (np.maximum(u, 0) ** record.degree + np.maximum(-u, 0) ** record.degree).mean(-1) / 2
+    u = np.asarray(model.effective_strengths) * signal
+    answers = np.maximum(u, 0) ** record.degree + np.maximum(-u, 0) ** record.degree
+    mean = (np.asarray(model.root_weights) * answers).mean(-1) / 2
     mu, _ = noise_means_and_covariances(model, gram)
     return model.feature_patches / 2 * mean + (model.patches - model.feature_patches) / 2 * mu
 
@@ -158,7 +164,7 @@ def carried(model: Model, signal: Array, gram: Array) -> Array:
     without_hidden(model, "shares of outputs without a readout (see dynlab.population.hidden.moments)")
     record = ACTIVATIONS[model.activation]
     signal, gram = _unit(signal, gram)
-    answers = np.abs(np.asarray(model.strengths) * signal) ** record.degree
+    answers = np.abs(np.asarray(model.effective_strengths) * signal) ** record.degree
     power = answers**2
     half = model.mask == "half"
     same, _, patches, s1, s2, s3 = masks.count_moments(model.patches, model.feature_patches, half)
@@ -168,7 +174,7 @@ def carried(model: Model, signal: Array, gram: Array) -> Array:
     if record.odd:
         features = same * total / model.features
     else:
-        mean = answers.sum(-1) / (2 * model.features)
+        mean = (np.asarray(model.root_weights) * answers).sum(-1) / (2 * model.features)
         features = same * total / (2 * model.features) - (model.feature_patches / 2 * mean) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         share = power / total[..., None] * (features / (features + noise))[..., None]

@@ -12,6 +12,8 @@ the patch counts alone, and, outputs being normalised, it does not change when e
   n = E[n1]: b multiplies the force, a and n enter as n/a alone, and C ~ sigma^(2q). So every model is the model with
   a = b = n = 1 and the noise sigma (n/a)^(1/(2q)), seen at times t b/a.
 
+* *Frequencies of features*, odd phi: p_l is part of the strength, alpha_l (K p_l)^(1/(2q)) (`dynlab.formulas.components`).
+
 What is left is the ratio of noise to strength, on which nothing depends by a power exactly. Two laws say what it does.
 
 **While noise dominates** an output, feature l drives A_jl by dA/dt ~ b alpha_l^(2q) A^(2q-1) / (n sigma^(2q) |w|^(2q))
@@ -70,10 +72,10 @@ def horizon(model: Model, dim: float, scale: float = 1.0) -> float:
     degree = ACTIVATIONS[model.activation].degree
     noise, unit = effective_noise(model)
     usual, usual_unit = _usual(degree)
-    ratio, strengths = np.log(max(noise, 1e-300) / usual), np.log(np.asarray(model.strengths, dtype=float))
+    ratio, strengths = np.log(max(noise, 1e-300) / usual), np.log(np.asarray(model.effective_strengths, dtype=float))
     longer = 0.0
     if noise > 0.0:
-        longer = max(0.0, 2 * degree * (ratio - strengths[-1] + np.log(WEAK)), degree * (strengths[0] - ratio))
+        longer = max(0.0, 2 * degree * (ratio - strengths.min() + np.log(WEAK)), degree * (strengths.max() - ratio))
     end = UNITS * max(float(dim), 1.0) ** (degree - 1) * (unit / usual_unit) * scale**2
     return float(min(end * np.exp(min(longer, np.log(LONGEST))), LONGEST))
 

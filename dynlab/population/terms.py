@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab.formulas import masks
+from dynlab.population.gradient import state_roots
 from dynlab.population.moments import noise_means_and_covariances
 from dynlab.settings.activation_records import ACTIVATIONS
 
@@ -105,7 +106,7 @@ def terms(model: Model, signal: Array, gram: Array, head: Array) -> Terms:
     """Split the force at signal (m, K), noise Gram (m, m), head (m, m). ValueError where an output has no variance."""
     signal, gram, head = (np.asarray(array, dtype=np.float64) for array in (signal, gram, head))
     raw, slopes = _responses(model, signal, gram)
-    form = _Form(model, raw.shape[1])
+    form = _Form(model)
     _, noise = noise_means_and_covariances(model, gram)
     m = len(signal)
     found = {name: np.zeros((m, *signal.shape)) for name in ("learning", "borrowing", "centring")}
@@ -155,7 +156,7 @@ def _add_output(j: int, form: Any, raw: Any, slopes: Any, noise: Any, head: Arra
 def _responses(model: Model, signal: Array, gram: Array) -> tuple[Array, Array]:
     """X (m, N) for odd activations, else (m, N + 1) with mu last; df/dA (m, K, N/K)."""
     record = ACTIVATIONS[model.activation]
-    alpha, degree = np.asarray(model.strengths), record.degree
+    alpha, degree = np.asarray(model.effective_strengths), record.degree
     u = alpha * signal
     if record.odd:
         return u**degree, (degree * alpha * u ** (degree - 1))[..., None]
@@ -170,19 +171,20 @@ def _responses(model: Model, signal: Array, gram: Array) -> tuple[Array, Array]:
 class _Form:
     """The bilinear forms P and R of a model, on vectors X of raw components."""
 
-    def __init__(self, model: Model, width: int) -> None:
+    def __init__(self, model: Model) -> None:
         same, across, self.patches, *self.factors = masks.count_moments(
             model.patches, model.feature_patches, model.mask == "half"
         )
         self.odd = ACTIVATIONS[model.activation].odd
-        self.count = width if self.odd else width - 1
+        self.roots = state_roots(model)
+        self.count = len(self.roots)
         self.a, self.b = same / self.count, across / self.count
         # (E N1)^2/N as one number: for two feature patches its parts cancel in b exactly.
         self.square = 0.5 * (self.a + self.b)
 
     def _spread(self, x: Array) -> tuple[Array, Array]:
         """Mean t and y = s1 t + s2 mu."""
-        t = x[: self.count].mean()
+        t = (self.roots * x[: self.count]).mean()
         return t, self.factors[0] * t + self.factors[1] * x[-1]
 
     def same(self, x: Array, z: Array) -> float:
@@ -190,7 +192,7 @@ class _Form:
         if self.odd:
             return self.a * float(x @ z)
         (t, y), (t_z, y_z) = self._spread(x), self._spread(z)
-        centred = (x[: self.count] - t) @ (z[: self.count] - t_z)
+        centred = (x[: self.count] - self.roots * t) @ (z[: self.count] - self.roots * t_z)
         return float(self.a * centred + y * y_z + self.factors[2] ** 2 * x[-1] * z[-1])
 
     def apply_across(self, x: Array) -> Array:
@@ -199,7 +201,7 @@ class _Form:
             return self.b * x
         t, y = self._spread(x)
         s1, s2, s3 = self.factors
-        states = self.b * x[:-1] - self.square * t - s1 * s2 * x[-1] / self.count
+        states = self.b * x[:-1] - self.roots * (self.square * t + s1 * s2 * x[-1] / self.count)
         return np.append(states, -(s2 * y + s3**2 * x[-1]))
 
     def turn(self, x: Array, f: Array) -> Array:
@@ -210,11 +212,17 @@ class _Form:
         (t_x, y_x), (t_f, y_f) = self._spread(x), self._spread(f)
         s1, s2, s3 = self.factors
         states_x, states_f = x[:-1], f[:-1]
+        roots = self.roots
         d = np.outer(states_x, states_f) - np.outer(states_f, states_x)
-        mean = d.mean(1)
-        inner = ab * (d - mean[:, None] + mean)
-        inner += self.b * s1 / self.count * y_f * (states_x[:, None] - states_x)
-        inner += self.a * s1 / self.count * y_x * (states_f[:, None] - states_f)
+        inner = ab * (d + _against(roots, (roots * d).mean(1)))
+        inner -= self.b * s1 / self.count * y_f * _against(roots, states_x)
+        inner -= self.a * s1 / self.count * y_x * _against(roots, states_f)
+        t_x, t_f = roots * t_x, roots * t_f
         edge = s2 * (self.b * y_f * (states_x - t_x) + self.a * y_x * (states_f - t_f))
         edge += s3**2 * (f[-1] * (self.b * states_x - self.square * t_x) + x[-1] * (self.a * states_f - self.square * t_f))
         return np.block([[inner, edge[:, None]], [-edge[None, :], np.zeros((1, 1))]])
+
+
+def _against(roots: Array, x: Array) -> Array:
+    """c x^T - x c^T (N, N), c the root weights."""
+    return np.outer(roots, x) - np.outer(x, roots)

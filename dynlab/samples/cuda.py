@@ -28,7 +28,7 @@ from dynlab.formulas import activations, expansions
 from dynlab.machine import gpu, rng
 from dynlab.machine.gpu import cuda
 from dynlab.samples import gradient, objective, one_sample
-from dynlab.samples.kernels import BLOCKS, CARRIERS, CONTENT_STEP, DRAW_STEP, FEATURES, HALF, KEY_0, KEY_1, KIND, PATCHES
+from dynlab.samples.kernels import BLOCKS, CARRIERS, CONTENT_STEP, CUTS, DRAW_STEP, HALF, KEY_0, KEY_1, KIND, PATCHES
 from dynlab.settings.activation_records import BUILT_IN
 from dynlab.tools.checks import SettingError
 
@@ -54,7 +54,7 @@ def _contents(numbers, order, carries, view, feature, sign):
         k0, k1, sample = numbers[KEY_0], numbers[KEY_1], order[s]
         _draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[DRAW_STEP], k0, k1, view[s])
         feature[s], sign[s] = _draw_content(
-            numbers[FEATURES], numbers[PATCHES], numbers[CARRIERS], sample, numbers[CONTENT_STEP], k0, k1, carries[s]
+            numbers[CUTS:], numbers[PATCHES], numbers[CARRIERS], sample, numbers[CONTENT_STEP], k0, k1, carries[s]
         )
 
 

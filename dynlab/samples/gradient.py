@@ -203,9 +203,8 @@ class Minibatch:
         k0, k1 = rng.key_of(self.source.seed)
         content = step if self.source.data is None else rng.FIXED_SET
         return np.array(
-            [kernels.kind_of(model), model.features, model.patches, model.feature_patches, model.mask == "half",
-            self.blocks, k0, k1,
-             step, content, 0, self.tile], np.int64
+            [kernels.kind_of(model), model.patches, model.feature_patches, model.mask == "half", self.blocks, k0, k1, step,
+             content, 0, self.tile, *kernels.feature_cuts(model)], np.int64
         )  # fmt: skip
 
     def _rows(self, weights: Array, target: Array) -> tuple[np.ndarray, np.ndarray]:

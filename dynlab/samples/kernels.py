@@ -22,6 +22,8 @@ threads.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dynlab.formulas import activations, expansions
@@ -32,8 +34,8 @@ from dynlab.settings.activation_records import ACTIVATIONS
 FORWARD, ONE_PASS, BACKWARD = 0, 1, 2
 LANES = 32  # rows are padded to a multiple of this, so that loops over them have no remainder
 SEGMENT = 1024
-# Layout of the integers of a pass.
-KIND, FEATURES, PATCHES, CARRIERS, HALF, BLOCKS, KEY_0, KEY_1, DRAW_STEP, CONTENT_STEP, MODE, TILE = range(12)
+# Layout of the integers of a pass; behind them the cuts of the features (`one_sample.draw_content`).
+KIND, PATCHES, CARRIERS, HALF, BLOCKS, KEY_0, KEY_1, DRAW_STEP, CONTENT_STEP, MODE, TILE, CUTS = range(12)
 
 _draws = jit.compile_module(rng, entries=("fill_normals", "fill_normals_32"))
 jit.compile_module(expansions)
@@ -105,9 +107,7 @@ def fill_content(sample, numbers, carries, view):
     """Feature and sign of a sample, and its splits: carries, view (P,)."""
     k0, k1 = numbers[KEY_0], numbers[KEY_1]
     draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[DRAW_STEP], k0, k1, view)
-    return draw_content(
-        numbers[FEATURES], numbers[PATCHES], numbers[CARRIERS], sample, numbers[CONTENT_STEP], k0, k1, carries
-    )
+    return draw_content(numbers[CUTS:], numbers[PATCHES], numbers[CARRIERS], sample, numbers[CONTENT_STEP], k0, k1, carries)
 
 
 def _draw_patch(numbers, sample, p, patch):
@@ -160,7 +160,7 @@ def _sample(numbers, sigma, strengths, rows, signals, first, trains, sample, out
     mode, k0, k1 = numbers[MODE], numbers[KEY_0], numbers[KEY_1]
     draw_views(numbers[HALF] == 1, numbers[PATCHES], sample, numbers[DRAW_STEP], k0, k1, view)
     step = numbers[CONTENT_STEP]
-    feature, sign = draw_content(numbers[FEATURES], numbers[PATCHES], numbers[CARRIERS], sample, step, k0, k1, carries)
+    feature, sign = draw_content(numbers[CUTS:], numbers[PATCHES], numbers[CARRIERS], sample, step, k0, k1, carries)
     if mode != BACKWARD:
         outputs[:] = 0.0
     shown_0, shown_1 = 0, 0
@@ -236,6 +236,14 @@ def new_scratch(numbers, width: int, neurons: int, bases: int, dtype) -> tuple:
 def kind_of(model) -> int:
     """The number by which compiled code tells the activation."""
     return ACTIVATIONS[model.activation].kind
+
+
+def feature_cuts(model) -> list[int]:
+    """The cuts (K,) of `one_sample.draw_content`: probabilities summed, times 2^32, rounded up."""
+    if model.probabilities is None:
+        return [-(-((l + 1) << 32) // model.features) for l in range(model.features)]
+    sums = [math.fsum(model.frequencies[: l + 1]) for l in range(model.features - 1)]
+    return [math.ceil(part * 2.0**32) for part in sums] + [1 << 32]
 
 
 @jit.kernel

@@ -28,14 +28,18 @@ def draw_coins(size, domain, sample, step, k0, k1, chosen):
         chosen[p] = word >> 31
 
 
-def draw_content(features, patches, carriers, sample, step, k0, k1, carries):
+def draw_content(cuts, patches, carriers, sample, step, k0, k1, carries):
     """Feature (0..K-1) and sign (+-1.0) of a sample; fills carries (P,), 1 for the patches that show the feature.
 
-    The feature is uniform to a share K 2^-32 of its probability (exactly for K a power of two).
+    cuts (K,): the feature is the first l whose cut is above a uniform number of 32 bits; the last is 2^32. Probabilities are
+    met to 2^-32 (exactly where they are whole multiples of it).
     """
     a, b, _, _ = philox(0, CONTENT * DOMAIN, sample, step, k0, k1)
     draw_subset(patches, carriers, CONTENT, sample, step, k0, k1, carries)
-    return (a * features) >> 32, 1.0 if b >> 31 == 0 else -1.0
+    feature = 0
+    while a >= cuts[feature]:
+        feature += 1
+    return feature, 1.0 if b >> 31 == 0 else -1.0
 
 
 def draw_views(half, patches, sample, step, k0, k1, view):

@@ -279,7 +279,10 @@ def _fingerprint(model: Model, training: Training, start: OrderParameters, setti
 
 def _spelt(settings: Model | Training) -> str:
     """All settings with all digits; their `repr` is made to be short."""
-    return repr(asdict(settings))
+    plain = asdict(settings)
+    if plain.get("probabilities", ()) is None:
+        del plain["probabilities"]  # checkpoints from before there was such a setting can be resumed
+    return repr(plain)
 
 
 def _pack(state: State, records: Records, step: int) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +14,8 @@ from dynlab.tools.checks import SettingError, choice, integer, real, require
 ACTIVATION_NAMES = ("relu", "cubic", "relu3", "linear")
 MASKS = ("half", "independent")
 READOUTS = ("own", "shared", "fixed")
+LATER = ("hidden", "readout", "probabilities")  # settings that records of older versions do not have
+SUM_SLACK = 1e-9  # by which probabilities, written in decimals, may miss the sum 1
 
 
 def without_hidden(model: Model, what: str) -> None:
@@ -28,7 +31,7 @@ class _Default(float):
 class Model:
     """One model: frozen, validated, hashable.
 
-    A sample is s alpha_l v_l (feature l uniform, sign s = +-1) on `feature_patches` of its `patches`, and on
+    A sample is s alpha_l v_l (feature l of probability p_l, sign s = +-1) on `feature_patches` of its `patches`, and on
     the others noise N(0, noise^2) in each direction orthogonal to the features. The mask splits the patches
     into two views. Neuron j answers with the sum over patches of phi(<w_j, patch>).
 
@@ -52,6 +55,8 @@ class Model:
     strengths : sequence of float, optional
         All K >= 1 strengths, positive and non-increasing, instead of `strong` and `weak`, which are then the
         first and the last of them. Always a tuple afterwards.
+    probabilities : sequence of float, optional
+        p_l, how often a sample shows feature l: K positive numbers of sum 1. None: all alike, as equal numbers are.
     hidden : int
         Hidden units H >= 1 of each neuron: f_j(X) = sum_h a_jh sum_p phi(<w_h, X_p>), the neuron being the output of a
         two-layer network. 1 with a fixed readout is the encoder of the paper, f_j = phi of one neuron.
@@ -76,6 +81,7 @@ class Model:
     strengths: tuple[float, ...] | None = None
     hidden: int = 1
     readout: str | None = None
+    probabilities: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         strengths = self._strengths()
@@ -97,6 +103,7 @@ class Model:
             "strengths": strengths,
             "hidden": hidden,
             "readout": choice("readout", readout, READOUTS),
+            "probabilities": self._probabilities(len(strengths)),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -117,6 +124,33 @@ class Model:
     def features(self) -> int:
         """Number K of features."""
         return len(self.strengths)  # type: ignore[arg-type]  # a tuple since `__post_init__`
+
+    @property
+    def frequencies(self) -> tuple[float, ...]:
+        """The probabilities p_l of all K features, of sum 1 to rounding."""
+        if self.probabilities is None:
+            return (1.0 / self.features,) * self.features
+        total = math.fsum(self.probabilities)
+        return tuple(p / total for p in self.probabilities)
+
+    @property
+    def root_weights(self) -> tuple[float, ...]:
+        """sqrt(K p_l) of all K features, 1 where all are alike: see `dynlab.formulas.components`."""
+        if self.probabilities is None:
+            return (1.0,) * self.features
+        return tuple(math.sqrt(self.features * p) for p in self.frequencies)
+
+    @property
+    def effective_strengths(self) -> tuple[float, ...]:
+        """alpha_l (K p_l)^(1/(2q)), q the degree of phi: the strengths whose answers phi are sqrt(K p_l) times as large.
+
+        The order parameters of a model with an odd phi move as if these were its strengths and all features alike.
+        """
+        if self.probabilities is None:
+            return self.strengths  # type: ignore[return-value]  # a tuple since `__post_init__`
+        degree = activation_records.ACTIVATIONS[self.activation].degree
+        pairs = zip(self.strengths or (), self.frequencies, strict=True)
+        return tuple(alpha * (self.features * p) ** (0.5 / degree) for alpha, p in pairs)
 
     @property
     def units(self) -> int:
@@ -143,6 +177,18 @@ class Model:
         self._agrees("strong", self.strong, strengths[0])
         self._agrees("weak", self.weak, strengths[-1])
         return strengths
+
+    def _probabilities(self, features: int) -> tuple[float, ...] | None:
+        if self.probabilities is None:
+            return None
+        allowed = f"{features} positive numbers of sum 1, one for each feature"
+        try:
+            given = tuple(real("probabilities", p, above=0.0) for p in self.probabilities)
+        except (TypeError, SettingError):  # not a sequence; or one of its members
+            raise SettingError("probabilities", self.probabilities, allowed) from None
+        total = math.fsum(given)
+        require(len(given) == features and abs(total - 1.0) <= SUM_SLACK, "probabilities", self.probabilities, allowed)
+        return None if all(p == given[0] for p in given) else given
 
     @staticmethod
     def _agrees(name: str, given: object, strength: float) -> None:

@@ -24,6 +24,7 @@ OTHERS = (
     "patches",
     "feature_patches",
     "mask",
+    "probabilities",
 )  # a caption names them where they are not the defaults
 
 
@@ -149,6 +150,12 @@ def model_words(model: Any, activation: bool = True, without: Collection[str] = 
         parts += ["strengths " + ", ".join(f"{strength:g}" for strength in model.strengths or ())]
     changed = [name for name in OTHERS if name not in without and getattr(model, name) != getattr(type(model)(), name)]
     return ", ".join(parts + [f"{name.replace('_', ' ')} {getattr(model, name)}" for name in changed])
+
+
+def probability_words(model: Any) -> str:
+    """How often features are shown, behind their strengths; nothing where all are alike."""
+    given = model.probabilities
+    return "" if given is None else ", of probabilities " + " and ".join(f"{p:g}" for p in given)
 
 
 def head_words(settings: Mapping[str, Any]) -> str:

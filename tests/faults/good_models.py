@@ -57,6 +57,8 @@ def draw(rng: random.Random, activations: tuple[str, ...]) -> Drawn:
         "activation": rng.choice(activations), "dim": int(size(1.0, 9.0)) + 4, "eta_head": size(-4.0, 1.0),
     }  # fmt: skip
     found["weak"] = min(found["weak"], strong)
+    rare = float(f"{10 ** random.Random(repr(found)).uniform(-3.0, 0.0):.4g}") / 2.0  # from numbers of its own
+    found["probabilities"] = f"{1.0 - rare!r},{rare!r}" if found["patches"] > 4 else "0.5,0.5"
     if rng.random() < 0.5:
         usual = {"strong": 1.0, "weak": 0.3, "noise": 0.5, "patches": 16, "feature_patches": 4, "mask": "half", "dim": 1000}
         found |= usual | rng.choice(EDGES)
@@ -109,7 +111,7 @@ def wrong_summary(summary: pd.DataFrame) -> list[str]:
     return found
 
 
-MODEL = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "eta_head", "activation", "dim")
+MODEL = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "eta_head", "activation", "dim", "probabilities")
 
 
 def check_run(drawn: Drawn, folder: Path, draws: bool) -> list[str]:
@@ -135,6 +137,7 @@ def check_scaling(drawn: Drawn, folder: Path) -> list[str]:
 
     names = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "activation")
     one = {name: drawn.settings[name] for name in names}
+    one["probabilities"] = tuple(float(word) for word in drawn.settings["probabilities"].split(","))
     two = one | {name: 8.0 * one[name] for name in ("strong", "weak", "noise")}
     how = {"dim": drawn.settings["dim"], "eta_head": drawn.settings["eta_head"], "seeds": SEEDS}
     first, second = (ensemble(Model(**settings), **how) for settings in (one, two))
@@ -154,7 +157,7 @@ def check_maps(drawn: Drawn, folder: Path) -> list[str]:
     status, out, errors, trouble = call("phase", [*axes, *drawn.words(*fixed), "--out", str(folder / "phase")])
     if status != 0:
         found.append(f"phase: status {status}: {trouble or errors}")
-    names = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "activation")
+    names = ("strong", "weak", "noise", "patches", "feature_patches", "mask", "activation", "probabilities")
     small = ["--points", "6", "--trajectories", "4", "--no-plots", "--out", str(folder / "portrait")]
     status, out, errors, trouble = call("portrait", [*drawn.words(*names), *small])
     if status != 0:

@@ -35,9 +35,9 @@ def candidate(model, weights, head):
     eps = np.arctan2(wedge[0, 1], -dot[0, 1])
     covariance, cross = activations.pair_covariance(kind, sigma, k, dot[0, 1], wedge[0, 1], eps)
     own = activations.self_covariance(kind, sigma) * (norm * norm) ** q
-    u = np.array(model.strengths) * weights[:, :2]
-    slope = np.array(model.strengths) * q * np.abs(u) ** (q - 1)
-    counts = tuple(float(x) for x in gradient.parameter_vector(model)[:6])
+    u = np.array(model.effective_strengths) * weights[:, :2]
+    slope = np.array(model.effective_strengths) * q * np.abs(u) ** (q - 1)
+    counts = (*(float(x) for x in gradient.parameter_vector(model)[:6]), *model.root_weights)
     moments = own[0], covariance, own[1]
     if record.odd:
         x, y = u**q

@@ -1,7 +1,8 @@
 r"""The population loss and its gradient in closed form, at enough digits that at least 50 are right.
 
 Written from the formulas in the order they are defined; cancellation is left to the digits to absorb.
-With u = s alpha_l A_jl, f_jls = phi(u), t_j and T_jr the means of f_j and f_j f_r over features and signs,
+With u = s alpha_l A_jl, f_jls = phi(u), t_j and T_jr the means of f_j and f_j f_r over features (as often as they come)
+and signs,
 mu_j and q_jr the noise moments of one patch, N and n the feature and noise patches of a view:
 
     M_j    = E[N1] t_j + E[n1] mu_j
@@ -142,11 +143,13 @@ class Side:
 
     def __init__(self, model, weights, counts, pairs: bool):
         K, m = len(model.strengths), len(weights)
+        often = getattr(model, "probabilities", None)
+        often = [mpf(1)] * K if often is None else [mpf(p) for p in often]
+        self.share = [p / (2 * sum(often)) for p in often for _ in (1, -1)]
         noise, phi = mpf(model.noise), model.activation
-        mean = [mpf(1) / (2 * K)] * (2 * K)
         alphas = [(k, sign * mpf(alpha)) for k, alpha in enumerate(model.strengths) for sign in (1, -1)]
         self.f = [[activate(phi, w[k] * alpha) for k, alpha in alphas] for w in weights]
-        self.t = [dot(mean, row) for row in self.f]
+        self.t = [dot(self.share, row) for row in self.f]
         gram = {(j, r): dot(weights[j][K:], weights[r][K:]) for j in range(m) for r in range(j + 1)}
         self.mu = [noise_mean(phi, noise, gram[j, j]) for j in range(m)]
         self.q = {(j, j): noise_square(phi, noise, gram[j, j]) for j in range(m)}
@@ -158,11 +161,16 @@ class Side:
         self.means = [dot((counts.N, counts.n), (t, mu)) for t, mu in zip(self.t, self.mu, strict=True)]
 
 
+def over_states(share, first, second):
+    """T: the mean of first times second over feature states of these shares."""
+    return dot([x * p for x, p in zip(first, share, strict=True)], second)
+
+
 def variance(side: Side, counts, j: int, r: int):
     """Var_jr of one view, before the head."""
-    t, mu, means, size = side.t, side.mu, side.means, len(side.f[0])
+    t, mu, means = side.t, side.mu, side.means
     terms = (
-        (counts.NN / size, dot(side.f[j], side.f[r])),
+        (counts.NN, over_states(side.share, side.f[j], side.f[r])),
         (counts.Nn, dot((t[j], mu[j]), (mu[r], t[r]))),
         (counts.nn - counts.n, mu[j] * mu[r]),
         (counts.n, side.q[j, r]),
@@ -174,7 +182,7 @@ def variance(side: Side, counts, j: int, r: int):
 def covariance(online: Side, target: Side, counts, r: int, j: int):
     """Cov_rj between neuron r of view 1 and neuron j of view 2, before the head."""
     terms = (
-        (counts.NxN / len(online.f[r]), dot(online.f[r], target.f[j])),
+        (counts.NxN, over_states(online.share, online.f[r], target.f[j])),
         (counts.Nxn * target.mu[j], online.t[r]),
         (counts.nxN * target.t[j], online.mu[r]),
         (counts.nxn * target.mu[j], online.mu[r]),

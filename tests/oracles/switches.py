@@ -93,25 +93,24 @@ def similarity(model, training, moments, head):
 def unit_length(model, moments, head):
     """E |F/|F| - G/|G||^2 over the counts of feature patches, without noise."""
     n, patches, total = model.feature_patches, model.patches, mpf(0)
-    states = len(moments.first.f[0])
     for kept in range(n + 1):
         if model.mask == "half":
             if patches // 2 - kept < 0 or patches // 2 - kept > patches - n:
                 continue
             ways = math.comb(n, kept) * math.comb(patches - n, patches // 2 - kept)
-            weight = mpf(ways) / math.comb(patches, patches // 2) / states
+            weight = mpf(ways) / math.comb(patches, patches // 2)
         else:
-            weight = mpf(math.comb(n, kept)) / 2**n / states
-        for i in range(states):
+            weight = mpf(math.comb(n, kept)) / 2**n
+        for i, share in enumerate(moments.first.share):
             f = [dot(head[j], [side[i] for side in moments.first.f]) for j in range(moments.m)]
             g = [side[i] for side in moments.second.f]
             f = [x * mpf(kept) for x in f]
             g = [x * mpf(n - kept) for x in g]
             size_f, size_g = dot(f, f), dot(g, g)
-            total = total + weight * ((value_of(size_f) > 0) + (value_of(size_g) > 0))
+            total = total + weight * share * ((value_of(size_f) > 0) + (value_of(size_g) > 0))
             if value_of(size_f) > 0 and value_of(size_g) > 0:
                 cosine = product(product(dot(f, g), inverse_sqrt(size_f)), inverse_sqrt(size_g))
-                total = total + cosine * (-2 * weight)
+                total = total + cosine * (-2 * weight * share)
     return total
 
 

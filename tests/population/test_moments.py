@@ -32,7 +32,7 @@ def counts(model):
 
 def naive_carried(model, weights):
     """(m, K) shares by enumeration of masks, features and signs: variance of the feature patches' sum, split by power."""
-    phi, count = naive.ACTIVATIONS[model.activation][0], len(model.strengths)
+    phi, count, often = naive.ACTIVATIONS[model.activation][0], len(model.strengths), naive.chances(model)
     shares = np.zeros((len(weights), count))
     for j, w in enumerate(weights):
         mean = square = noise_mean = noise_square = 0.0
@@ -43,9 +43,9 @@ def naive_carried(model, weights):
             for l in range(count):
                 for sign in (1.0, -1.0):
                     answer = phi(sign * model.strengths[l] * w[l])
-                    mean += chance * with_feature * answer / (2 * count)
-                    square += chance * (with_feature * answer) ** 2 / (2 * count)
-                    power[l] += chance * answer**2
+                    mean += chance * with_feature * answer * often[l] / 2
+                    square += chance * (with_feature * answer) ** 2 * often[l] / 2
+                    power[l] += chance * answer**2 * often[l]
             noise_mean += chance * without * mu
             noise_square += chance * (without * second + without * (without - 1) * mu * mu)
         features, noise = square - mean**2, noise_square - noise_mean**2
@@ -60,9 +60,11 @@ def test_by_enumeration(activation, mask, features):
     rng = np.random.default_rng(features)
     for neurons in (1, 2, 3):
         strengths = tuple(np.sort(rng.uniform(0.2, 2.0, features))[::-1])
+        often = tuple(np.random.default_rng(neurons).dirichlet(np.ones(features)).tolist())
         model = Model(
-            strengths=strengths, neurons=neurons, activation=activation, mask=mask, patches=6, feature_patches=2, noise=0.7
-        )
+            strengths=strengths, neurons=neurons, activation=activation, mask=mask, patches=6, feature_patches=2, noise=0.7,
+            probabilities=often if neurons > 1 else None,
+        )  # fmt: skip
         weights = drawn(rng, neurons, features)
         state = OrderParameters.from_weights(model, weights)
         plain = naive.population_moments(model, weights, weights)

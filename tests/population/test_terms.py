@@ -28,6 +28,7 @@ def drawn(number: int, activation=None, neurons=None, features=None):
         strengths=tuple(np.sort(rng.uniform(0.3, 1.5, features))[::-1]), patches=int(rng.choice((4, 6))),
         feature_patches=int(rng.integers(2, 4)), noise=float(rng.uniform(0.1, 1.5)), activation=activation,
         neurons=neurons, mask=("half", "independent")[number % 2 if number % 3 else 0],
+        probabilities=tuple(np.random.default_rng(number + 1000).dirichlet(np.ones(features))) if number % 2 == 0 else None,
     )  # fmt: skip
     weights = rng.standard_normal((neurons, features + neurons + 1)) * 10.0 ** rng.uniform(-0.5, 0.5)
     head = np.eye(neurons) + (1.0 - np.eye(neurons)) * rng.standard_normal((neurons, neurons)) * 10.0 ** rng.uniform(-2, 0.3)
@@ -84,7 +85,8 @@ def correlation(model, weights, head, j, moved=None):
 
 def bare(model):
     """The model as `tests.naive` takes it."""
-    return naive.settings(model.strengths, model.patches, model.feature_patches, model.noise, model.activation, model.mask)
+    shape = model.patches, model.feature_patches, model.noise, model.activation, model.mask
+    return naive.settings(model.strengths, *shape, model.probabilities)
 
 
 def variances(model, weights, head, j) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dynlab import Model, population_gradient
+from dynlab.samples import kernels
 from dynlab.samples.generator import samples
 from dynlab.samples.gradient import Minibatch, Source
 from dynlab.samples.minibatch import minibatch_gradient
@@ -24,7 +25,7 @@ TRAINED = ("off-diagonal", "linear", "symmetric")
 def a_case(number: int):
     """A random model of at most 8 patches and a random training; weights, head and target's weights of order one."""
     draws = SeededDraws(np.random.default_rng((7, number)))
-    model = a_model(draws, edges=False, max_patches=8, neurons=draws.integer(1, 3))
+    model = a_model(draws, edges=False, max_patches=8, neurons=draws.integer(1, 3), alike=True)
     training = a_training(draws, model.neurons, noiseless=True)
     training = replace(training, symmetric=draws.choice((True, False)))
     d = model.features + draws.integer(1, 6)
@@ -185,3 +186,26 @@ def test_memory_is_of_the_outputs_and_the_weights(passes):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4e6
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 7])
+def test_features_that_are_alike_are_drawn_as_by_a_product(features):
+    """The first cut above a is at (a K) >> 32: for all a next to a cut."""
+    cuts = kernels.feature_cuts(Model(strengths=(1.0,) * features))
+    assert cuts[-1] == 1 << 32
+    for cut in cuts[:-1]:
+        for a in (cut - 1, cut):
+            assert next(l for l, high in enumerate(cuts) if a < high) == (a * features) >> 32
+
+
+def test_features_come_as_often_as_they_should():
+    often = (0.15, 0.6, 0.25)
+    model = Model(strengths=(1.0, 0.6, 0.5), probabilities=often, activation="relu", patches=4, feature_patches=2)
+    made = samples(model, 6, 20_000)
+    found = np.bincount(made.feature, minlength=3) / 20_000
+    assert (np.abs(found - often) < 5.0 * np.sqrt(np.array(often) * (1.0 - np.array(often)) / 20_000)).all(), found
+    weights = np.random.default_rng(2).standard_normal((2, 6))
+    mean = np.mean([minibatch_gradient(model, Training(), weights, batch=20_000, step=k).d_weights for k in range(4)], 0)
+    right = population_gradient(model, weights, np.eye(2)).d_weights
+    other = population_gradient(replace(model, probabilities=None), weights, np.eye(2)).d_weights
+    assert np.abs(mean - right).max() < 0.2 * np.abs(other - right).max()

@@ -22,7 +22,14 @@ from dynlab.formulas import (
 from dynlab.machine import jit
 from dynlab.machine.twofloat import TwoFloat, arc_tangent, extended, two_floats
 from dynlab.population import moments
-from dynlab.population.gradient import Gradient, activation_kind, noise_geometry, noise_gradient, parameter_vector
+from dynlab.population.gradient import (
+    Gradient,
+    activation_kind,
+    noise_geometry,
+    noise_gradient,
+    parameter_vector,
+    state_roots,
+)
 from dynlab.population.order_parameters import check_weights, matrix
 from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
 
@@ -218,7 +225,7 @@ def _evaluate_extended(
     """The same formulas with numbers of twice the digits, run by Python."""
     m, features = signal.shape
     counts: tuple = masks.count_moments(TwoFloat(model.patches), TwoFloat(model.feature_patches), model.mask == "half")
-    par = [*counts, TwoFloat(model.noise), 0.0, *(model.strengths or ())]
+    par = [*counts, TwoFloat(model.noise), 0.0, *model.effective_strengths, *state_roots(model).tolist()]
     values = [*numbers(model, training)[: switched.RESOLVED].tolist(), 1e-28]
     wide = [two_floats(part) for part in (signal, norm, target, target_norm, head)]
     out = tuple(two_floats(np.zeros(shape)) for shape in ((m, features), (m, m), (m, m)))

@@ -231,7 +231,7 @@ class Field:
         head += (noise - noise.T) / 2 * (self.rate > 0.0 and self.training.head != "symmetric")
         signal = rng.standard_normal((m, features))
         if rng.random() < 0.5:
-            signal /= np.asarray(self.model.strengths) ** (0.5 * ACTIVATIONS[self.model.activation].degree)
+            signal /= np.asarray(self.model.effective_strengths) ** (0.5 * ACTIVATIONS[self.model.activation].degree)
         x = self.pack(signal, head)
         x[: self.blocks * self.cut] += 0.3 * rng.standard_normal(self.blocks * self.cut) * (self.blocks == 2)
         return self.retract(x)

@@ -190,7 +190,7 @@ def _generators(field: Field, x: Array) -> list:
     if model.activation == "linear":
         for p in range(model.features):
             for q in range(p):
-                if model.strengths[p] == model.strengths[q]:
+                if model.effective_strengths[p] == model.effective_strengths[q]:
                     rows = x[:cut].reshape(-1, model.features)
                     turned = np.zeros_like(rows)
                     turned[:, p], turned[:, q] = rows[:, q], -rows[:, p]
@@ -215,7 +215,7 @@ def images(field: Field, x: ArrayLike) -> np.ndarray:
 def _mirrors(field: Field) -> list:
     """Generators of the discrete symmetries, as functions of a point."""
     model, m, wide = field.model, field.model.neurons, field.model.features
-    moves = []
+    moves, kinds = [], list(zip(model.strengths, model.frequencies, strict=True))
 
     def act(rows: np.ndarray, columns: np.ndarray, signs: Array, flips: Array) -> Callable[[Array], Array]:
         """Neurons permuted by `rows` and multiplied by `signs`, features permuted by `columns` and multiplied by `flips`."""
@@ -242,7 +242,8 @@ def _mirrors(field: Field) -> list:
             moves.append(act(same, every, signs, plus))
     for l in range(wide):
         moves.append(act(same, every, ones, np.where(every == l, -1.0, 1.0)))
-        if l and model.strengths[l] == model.strengths[l - 1]:
+        # Of equal strength and frequency: for a rectified phi it is not enough that both together are alike.
+        if l and kinds[l] == kinds[l - 1]:
             columns = every.copy()
             columns[[l - 1, l]] = l, l - 1
             moves.append(act(same, columns, ones, plus))
@@ -323,7 +324,7 @@ def end_points(field: Field) -> dict:
     for l in range(wide):
         named[end_state(np.tile(unit[l], (max(m, 2), 1)))] = field.pack(np.tile(unit[l], (m, 1)))
     degree = ACTIVATIONS[field.model.activation].degree
-    draw = np.asarray(field.model.strengths) ** (-1.5 if degree == 3 else 0.0)
+    draw = np.asarray(field.model.effective_strengths) ** (-1.5 if degree == 3 else 0.0)
     named["merged"] = field.pack(np.tile(draw, (m, 1)))
     return named
 
@@ -332,7 +333,7 @@ def return_rates(model: Model, eta_head: float) -> tuple[float, float]:
     """Eigenvalues of E_12, E_21 at the diverse noiseless state w_j = v_j of two neurons, odd activation (see the module)."""
     same, across, *_ = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     degree = ACTIVATIONS[model.activation].degree
-    ratio = (model.strong / model.weak) ** (2 * degree)
+    ratio = (model.effective_strengths[0] / model.effective_strengths[-1]) ** (2 * degree)
     return -2.0 * eta_head * across / same / ratio, -2.0 * eta_head * across / same * ratio
 
 
@@ -346,11 +347,11 @@ def _lending(model: Model, head: Any) -> float:
 def collapse_eigenvalue(model: Model, head: Any) -> float:
     """The eigenvalue of f_22/f_21 - f_12/f_11 at w_1 = w_2 = v_1 without noise, linear activation, head (2, 2) with unit
     diagonal; all others vanish."""
-    return (model.weak / model.strong) ** 2 * _lending(model, head)
+    return (model.effective_strengths[1] / model.effective_strengths[0]) ** 2 * _lending(model, head)
 
 
 def collapse_growth(model: Model, head: Any, signal: float) -> float:
     """dA_22/dt near w_1 = w_2 = v_1 without noise, cubic, to leading order in A_22 = signal, A_12 = 0, head (2, 2)."""
     same, across, *_ = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     h, mirror = (2.0 * across / same * e / (1.0 + e) ** 2 for e in (head[1][0], head[0][1]))
-    return 3.0 * (model.weak / model.strong) ** 6 * (h - head[0][1] * mirror) * signal**5
+    return 3.0 * (model.effective_strengths[1] / model.effective_strengths[0]) ** 6 * (h - head[0][1] * mirror) * signal**5

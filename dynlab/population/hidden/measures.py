@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-from dynlab.formulas.activations import degree_of
+from dynlab.formulas.activations import degree_of, is_odd
 from dynlab.formulas.components import NOISE_PATCHES, SAME
 from dynlab.formulas.hidden_units import target_moment
 from dynlab.population.moments import LEARNT
@@ -129,12 +129,13 @@ def carried_shares(system, scratch, carried):
     kind, m, _, features, par, _, _ = system
     work = scratch[3]
     out_raw, out_mean, out_spread, out_cov = work[8], work[9], work[10], work[14]
-    count = 2 * features
+    odd = is_odd(kind)
+    count = features if odd else 2 * features
     for j in range(m):
-        total = target_moment(count, par, out_raw[j], out_mean[j], out_spread[j]) + par[NOISE_PATCHES] * out_cov[j, j]
+        total = target_moment(odd, count, par, out_raw[j], out_mean[j], out_spread[j]) + par[NOISE_PATCHES] * out_cov[j, j]
         for f in range(features):
-            odd = 0.5 * (out_raw[j, 2 * f] - out_raw[j, 2 * f + 1])
-            carried[j, f] = par[SAME] / features * odd * odd / total if total > 0.0 else 0.0
+            answer = out_raw[j, f] if odd else 0.5 * (out_raw[j, 2 * f] - out_raw[j, 2 * f + 1])
+            carried[j, f] = par[SAME] / features * answer * answer / total if total > 0.0 else 0.0
 
 
 def readout_lengths(system, y, out):

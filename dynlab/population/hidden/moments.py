@@ -10,7 +10,9 @@ different features do not mix, nor with even parts, the noise and the counts of 
 
     Var f_j = sum_l E[N1^2] o_jl^2/K + (even parts, counts and noise),     carried_jl = E[N1^2] o_jl^2/(K Var f_j)
 
-is feature l's share of the variance. A feature is learnt when it carries more than `moments.LEARNT` of some output's.
+is feature l's share of the variance (E[N1^2] p_l o_jl^2/Var f_j where features are of unequal frequency; o_jl below then
+holds sqrt(K p_l), as all answers at effective strengths do). A feature is learnt when it carries more than `moments.LEARNT`
+of some output's.
 """
 
 from __future__ import annotations
@@ -36,9 +38,9 @@ def hidden_moments(model: Model, signal: Array, gram: Array, readout: Array) -> 
 
 
 def odd_answers(model: Model, signal: Array, readout: Array) -> Array:
-    """o_jl (..., m, K) of the module's head."""
+    """o_jl (..., m, K) of the module's head, times sqrt(K p_l)."""
     record = ACTIVATIONS[model.activation]
-    u = np.asarray(model.strengths) * signal
+    u = np.asarray(model.effective_strengths) * signal
     answers = np.sign(u) * np.abs(u) ** record.degree
     # phi(u) - phi(-u) is that for a rectified phi, twice that for an odd one.
     return readout @ answers * (1.0 if record.odd else 0.5)

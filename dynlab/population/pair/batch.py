@@ -29,7 +29,7 @@ from dynlab.settings.activation_records import ACTIVATIONS, require_built_in
 _pair = jit.compile_module(pair)
 _flow = jit.compile_module(flow_rates)
 _odd_forces, _rectified_forces = _pair.odd_forces, _pair.rectified_forces
-_upper, _lower, _pick = _flow.upper, _flow.lower, _flow.pick
+_upper, _lower, _pick, _rectified_counts = _flow.upper, _flow.lower, _flow.pick, _flow.rectified_counts
 _covariance, _gap = jit.compiled(pair_covariance), jit.compiled(parallel_gap)
 _mean_factor, _self_covariance = jit.compiled(mean_factor), jit.compiled(self_covariance)
 _variance_ratio = jit.compiled(variance_ratio)
@@ -74,7 +74,7 @@ def _odd_loop(kind, par, w, head, loss, d_w, d_head):
 
 def _rectified_states(kind, par, w, head, loss, d_w, d_head):
     alpha, beta, sigma = par[STRENGTHS], par[STRENGTHS + 1], par[SIGMA]
-    counts = (par[0], par[1], par[2], par[3], par[4], par[5])
+    counts = _rectified_counts(par)
     cubed = kind == RELU3
     degree = 3.0 if cubed else 1.0
     unit, mean, ratio = _self_covariance(kind, sigma), _mean_factor(kind, sigma), _variance_ratio(kind)

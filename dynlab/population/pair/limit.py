@@ -82,6 +82,10 @@ an exponent of 1/2 in r, and a limit below 1 for the share of starts that learn 
 other ratios only the constant changes (the law of A_ik(T_1), given who was first); `share_merged` integrates it over
 starts. At a fixed d this holds while r d >> 1. Below, the share rises again, to that of the second route.
 
+**Features of unequal frequency** enter by their effective strengths alpha_l (2 p_l)^(1/6), exactly, since phi is odd
+(`dynlab.formulas.components`): everything here holds with those for alpha_l. Without a head a neuron takes the second
+feature if |A_2/A_1| > (alpha_1/alpha_2)^(3/2) (p_1/p_2)^(1/4): a sixth root of how often it is seen counts as strength.
+
 The argument is a sketch at the level of leading powers, not a proof: what it neglects is not bounded. It is checked
 start by start against the flow by `python -m dynlab.theorem --claims 7,11`.
 """
@@ -116,7 +120,7 @@ def race_times(model, signal, gram):
     """Times T_jl (..., m, K) after which signals (..., m, K) would blow up by themselves; noise Gram (..., m, m)."""
     _, across, patches, *_ = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     noise = patches * 15.0 * (model.noise**2 * np.diagonal(gram, axis1=-2, axis2=-1)) ** 3
-    drive = 24.0 * across / model.features * (np.asarray(model.strengths) ** 1.5 * signal) ** 4
+    drive = 24.0 * across / model.features * (np.asarray(model.effective_strengths) ** 1.5 * signal) ** 4
     with np.errstate(divide="ignore"):
         return noise[..., None] / drive
 
@@ -174,7 +178,8 @@ def fate(model, signal, gram, head_rate) -> Fate:
 
     square = (signal**2).sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1)
     own, other = np.sqrt(square[rows, o]), np.sqrt(square[rows, i])
-    ratio = (np.asarray(model.strengths)[k] / np.asarray(model.strengths)[l]) ** 6
+    alpha = np.asarray(model.effective_strengths)
+    ratio = (alpha[k] / alpha[l]) ** 6
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mine, second, lent = at_first(o, l), at_first(o, k), at_first(i, k)
         slip = np.sqrt(3.0 / head_rate) * own * mine / (other**2 * np.hypot(own, other))
@@ -244,7 +249,7 @@ def substitution(model, signal, gram, head_rate: float, points: int = 400) -> Su
     o, k = 1 - i, 1 - l
     same, across, patches, *_ = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     a, b, kappa = same / 2.0, across / 2.0, patches * 15.0 * model.noise**6
-    alpha = np.asarray(model.strengths)
+    alpha = np.asarray(model.effective_strengths)
     square = (signal**2).sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1)
     mine, other = square[rows, o], square[rows, i]
     grown = (1.0 - found.time[:, None, None] / race_times(model, signal, gram)).clip(1e-16) ** -0.25 * np.abs(signal)
@@ -283,5 +288,5 @@ def share_merged_small_weak(head_rate):
 
 
 def share_weak(model) -> float:
-    """p = (2/pi) arctan((weak/strong)^(3/2)): how often a neuron without a head takes the weak feature."""
-    return float(2.0 / np.pi * np.arctan((model.weak / model.strong) ** 1.5))
+    """p = (2/pi) arctan((weak/strong)^(3/2)), of effective strengths: how often a neuron without head takes the weak one."""
+    return float(2.0 / np.pi * np.arctan((model.effective_strengths[1] / model.effective_strengths[0]) ** 1.5))

@@ -124,8 +124,8 @@ def head_distance(head):
 
 
 def responses(model, signal):
-    """f_jl = (alpha_l A_jl)^3, shape of signal (..., m, K)."""
-    return (np.asarray(model.strengths) * signal) ** 3
+    """f_jl = (alpha_l A_jl)^3 at effective strengths, shape of signal (..., m, K)."""
+    return (np.asarray(model.effective_strengths) * signal) ** 3
 
 
 def substitution(model, who: Roles, signal, head):

@@ -15,10 +15,12 @@ def drawn(number: int):
     m, hidden, features = (int(rng.integers(1, most)) for most in (4, 4, 4))
     patches = int(rng.choice([4, 8, 16]))
     readout = str(rng.choice(["own", "shared"])) if hidden > 1 else "own"
+    often = np.random.default_rng((8, number)).dirichlet(np.ones(features))
     model = dynlab.Model(
         strengths=tuple(np.sort(10.0 ** rng.uniform(-1.0, 0.5, features))[::-1]), neurons=m, hidden=hidden, readout=readout,
         patches=patches, feature_patches=int(rng.integers(1, patches)), noise=10.0 ** rng.uniform(-1.0, 0.7),
         activation=ACTIVATIONS[number % 4], mask=str(rng.choice(["half", "independent"])),
+        probabilities=tuple(often.tolist()) if number % 5 == 0 else None,
     )  # fmt: skip
     dim = features + model.units + int(rng.integers(0, 4))
     weights = rng.standard_normal((model.units, dim)) * 10.0 ** rng.uniform(-1.0, 1.0)
