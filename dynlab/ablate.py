@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from dynlab.command_line.options import add_model, add_switches, settings_of, training_of
+from dynlab.command_line.options import add_model, add_switches, model_arguments, training_of
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.ensembles.ablations import Settings, late_end
 from dynlab.reports.ablations import ablations_text
@@ -68,7 +68,7 @@ def run(settings: Settings, call: Call) -> None:
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     given = {name: number_of(value) for name, value in vars(arguments).items()}
-    model = Model(activation=given["activation"], **settings_of(given))
+    model = Model(activation=given["activation"], **model_arguments(given))
     training = training_of(given)
     training.check_model(model)
     plain = Training()

@@ -13,7 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dynlab.command_line.options import add_probabilities, settings_of
+from dynlab.command_line.options import add_probabilities, model_arguments
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.planes.portrait import Settings
 from dynlab.settings.model import Model
@@ -55,7 +55,7 @@ def check(arguments: argparse.Namespace) -> Settings:
 
     given = {name: number_of(text) for name, text in vars(arguments).items() if name not in ("hold", "slave", "x", "y")}
     require(arguments.out != "", "out", "", "the name of a folder")
-    model = Model(activation=given["activation"], hidden=given["hidden"], **settings_of(given))
+    model = Model(activation=given["activation"], hidden=given["hidden"], **model_arguments(given))
     head = choice("head", given["head"], RULES)
     rate = real("eta_head", given["eta_head"], at_least=0.0)
     x, y = (parse_side(option, getattr(arguments, option)) for option in ("x", "y"))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from dynlab.command_line.options import (
+    add_correlation,
     add_device,
     add_hidden,
     add_model,
@@ -110,6 +111,7 @@ def parser() -> Parser:
     names = f"of {', '.join(ACTIVATION_NAMES)}; several with commas or repeated (default relu,cubic)"
     quiet = "print nothing but errors and failed trajectories"
     add_model(p)
+    add_correlation(p)
     p.option("--activation", names, metavar="NAME", action="append")
     add_hidden(p)
     p.option("--dim", "dimension of a patch", "1000")

@@ -1,8 +1,8 @@
 """The population loss straight from its definition: slow loops that share no code with dynlab.
 
 A `model` is anything with the attributes strengths, patches, feature_patches, noise, activation and mask; it may have
-probabilities of the features, which otherwise are alike.
-Weights are dense, (m, d), the first K axes being the features; `head` is (m, m).
+probabilities of the features, which otherwise are alike, and a correlation of theirs, a number or a Gram matrix.
+Weights are dense, (m, d), the first K axes being the features (or their span: `vectors`); `head` is (m, m).
 
 One sample: a feature l and a sign s, which is uniform; patches 0..n-1 are `s alpha_l v_l`, the others are
 Gaussian noise orthogonal to the features. Which patches hold the feature does not matter, because the mask
@@ -49,6 +49,21 @@ def chances(model) -> list[float]:
     given = getattr(model, "probabilities", None)
     given = [1.0] * len(model.strengths) if given is None else list(given)
     return [p / math.fsum(given) for p in given]
+
+
+def vectors(model) -> np.ndarray:
+    """The features (K, K) on the first K axes: each is the first unit vector, of those with the angles asked for to the ones
+    before, on one more axis."""
+    count, given = len(model.strengths), getattr(model, "correlation", None)
+    gram = np.eye(count)
+    if given is not None:
+        gram = np.array(given) if np.ndim(given) == 2 else np.where(gram > 0, 1.0, float(given))
+    found = np.zeros((count, count))
+    for l in range(count):
+        if l:
+            found[l, :l] = np.linalg.solve(found[:l, :l], gram[l, :l])
+        found[l, l] = math.sqrt(1.0 - sum(x * x for x in found[l, :l]))
+    return found
 
 
 def masks(patches: int, law: str) -> list[tuple[bool, ...]]:
@@ -143,12 +158,12 @@ def population_moments(model, online, target):
         [[noise_moment(model.activation, model.noise, w[count:], v[count:]) for v in side] for w in side]
         for side in (online, target)
     ]
-    every, often = masks(model.patches, model.mask), chances(model)
+    every, often, axes = masks(model.patches, model.mask), chances(model), vectors(model)
     for mask, feature, sign in itertools.product(every, range(count), (1.0, -1.0)):
         share = often[feature] / (2 * len(every))
         kept_1 = [p < model.feature_patches for p in range(model.patches) if mask[p]]
         kept_2 = [p < model.feature_patches for p in range(model.patches) if not mask[p]]
-        u = [[sign * model.strengths[feature] * w[feature] for w in side] for side in (online, target)]
+        u = [[sign * model.strengths[feature] * (w[:count] @ axes[feature]) for w in side] for side in (online, target)]
         for j in range(m):
             total["mean_1"][j] += share * sum(phi(u[0][j]) if feature_patch else mu[0][j] for feature_patch in kept_1)
             total["mean_2"][j] += share * sum(phi(u[1][j]) if feature_patch else mu[1][j] for feature_patch in kept_2)
@@ -226,7 +241,7 @@ def sample_views(model, dim: int, samples: int, rng: np.random.Generator):
     rows = np.arange(samples)
     for k in range(n):
         data[rows, order[:, k]] = 0.0
-        data[rows, order[:, k], feature] = sign * np.asarray(model.strengths)[feature]
+        data[rows, order[:, k], :count] = (sign * np.asarray(model.strengths)[feature])[:, None] * vectors(model)[feature]
     if model.mask == "half":
         mask = np.argsort(np.argsort(rng.random((samples, patches)), axis=1), axis=1) < patches // 2
     else:

@@ -91,11 +91,23 @@ def some_probabilities(draws, features: int) -> tuple[float, ...]:
     return tuple(size / math.fsum(sizes) for size in sizes)
 
 
+def some_correlation(draws, features: int):
+    """One correlation of all pairs, or the Gram matrix of unit vectors in general position."""
+    if draws.integer(0, 1) == 0:
+        return draws.uniform(-0.9 / (features - 1), 0.9)
+    rows = np.array([ordinary_row(draws, features + 1) for _ in range(features)])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    gram = rows @ rows.T
+    gram = (gram + gram.T) / 2
+    gram[np.diag_indices(features)] = 1.0
+    return tuple(tuple(float(x) for x in row) for row in gram)
+
+
 def a_model(
     draws, activation=None, neurons: int | None = None, max_patches: int = 16, edges: bool = True, alike: bool = False
 ):
     """Any valid model: both mask laws, equal and very different strengths, with `edges` also no noise; two in three with
-    features of equal frequency, all if `alike`."""
+    features of equal frequency and three in four with orthonormal ones, all if `alike`."""
     mask = draws.choice(("half", "independent"))
     patches = draws.integer(2, max_patches)
     patches += patches % 2 if mask == "half" else 0
@@ -107,6 +119,7 @@ def a_model(
     quiet = edges and draws.integer(0, 15) == 0
     often = None if alike else draws.apart()
     unequal = often is not None and often.integer(0, 2) == 0
+    tied = often is not None and len(strengths) > 1 and often.integer(0, 3) == 0
     return Model(
         strengths=tuple(strengths),
         patches=patches,
@@ -116,6 +129,7 @@ def a_model(
         neurons=neurons or draws.integer(1, 4),
         mask=mask,
         probabilities=some_probabilities(often, len(strengths)) if unequal else None,
+        correlation=some_correlation(often, len(strengths)) if tied else None,
     )
 
 

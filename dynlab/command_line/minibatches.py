@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dynlab.command_line.options import add_device, add_model, add_output, announce, models_of, start_of
+from dynlab.command_line.options import add_correlation, add_device, add_model, add_output, announce, models_of, start_of
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.reports.samples import print_report, write_files
 from dynlab.samples.minibatch import of_samples
@@ -88,6 +88,7 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
         p.option(name, what, defaults.get(name, default), metavar)
 
     add_model(p, defaults)
+    add_correlation(p)
     option("--activation", f"of {', '.join(ACTIVATION_NAMES)}, several with commas", "relu,cubic", "NAMES")
     option("--head", f"of {', '.join(PAPER_HEADS)}, several with commas", ",".join(PAPER_HEADS), "NAMES")
     option("--dim", "dimension of a patch", "16")

@@ -41,15 +41,24 @@ def add_model(p: Parser, defaults: Mapping[str, str] = MappingProxyType({})) -> 
     option("--mask", f"how the views share the patches, of {', '.join(MASKS)}", "half", "LAW")
 
 
+def add_correlation(p: Parser) -> None:
+    """Add --correlation, of the two features."""
+    p.option(
+        "--correlation", "correlation <v_1, v_2> of the features: with --method descent or sgd (default 0)", metavar="RHO"
+    )
+
+
 def add_probabilities(p: Parser) -> None:
     """Add --probabilities: how often a sample shows each feature."""
     p.option("--probabilities", "how often a sample shows the strong and the weak feature (default .5,.5)", metavar="P,P")
 
 
-def settings_of(given: Mapping[str, Any], names: Iterable[str] = MODEL_OPTIONS) -> dict[str, Any]:
+def model_arguments(given: Mapping[str, Any], names: Iterable[str] = MODEL_OPTIONS) -> dict[str, Any]:
     """Arguments of Model from parsed options: those of `names` that the command has, and the probabilities."""
     found = {name: given[name] for name in names if name in given}
     words = given.get("probabilities")
+    if given.get("correlation") is not None:
+        found["correlation"] = given["correlation"]
     if words is not None:
         found["probabilities"] = tuple(number_of(word) for word in str(words).split(","))
     return found
@@ -57,7 +66,7 @@ def settings_of(given: Mapping[str, Any], names: Iterable[str] = MODEL_OPTIONS) 
 
 def models_of(given: Mapping[str, Any], names: Iterable[str]) -> tuple[Model, ...]:
     """The models of `MODEL_OPTIONS`, numbers as numbers, one for each activation named, each once."""
-    shapes = settings_of(given, (*MODEL_OPTIONS, *HIDDEN_OPTIONS))
+    shapes = model_arguments(given, (*MODEL_OPTIONS, *HIDDEN_OPTIONS))
     return tuple(Model(activation=choice("activation", name, ACTIVATION_NAMES), **shapes) for name in dict.fromkeys(names))
 
 

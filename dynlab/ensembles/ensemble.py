@@ -341,7 +341,7 @@ def common_feature(model: Model, signal: Array, gram: Array) -> int | None:
     None for one neuron, too. By squared cosines above `TURNING`; where phi is not odd also with one sign, since opposite
     ones make two functions.
     """
-    same = (squared_cosines(signal, gram) > TURNING).all(0)
+    same = (squared_cosines(model, signal, gram) > TURNING).all(0)
     if not ACTIVATIONS[model.activation].odd:
         same &= np.abs(np.sign(signal).sum(0)) == model.neurons
     return int(same.argmax()) if model.neurons > 1 and same.any() else None
@@ -352,7 +352,7 @@ def _frame(model: Model, numbers: np.ndarray, rate: float, parts: dict, settle: 
     import pandas as pd
 
     signal, gram, head = parts["ends"]
-    cosines, carried = squared_cosines(signal, gram), moments.carried(model, signal, gram)
+    cosines, carried = squared_cosines(model, signal, gram), moments.carried(model, signal, gram)
     ends = np.array(parts["status"], dtype=object)
     loss = parts["loss"] if "loss" in parts else moments.losses(model, signal, gram, head)
     if "loss" not in parts:

@@ -164,7 +164,7 @@ def rescuing_rate(finding: Diagnosis) -> float:
     for rate in rescuing_rates(run)[:: max(1, SPACING)][:TRIES]:
         rounded = float(f"{rate:.2g}")
         end = simulate(run.model, start, eta_head=rounded)
-        cosines = squared_cosines(end.signal[-1], end.noise_gram[-1])
+        cosines = squared_cosines(end.model, end.signal[-1], end.noise_gram[-1])
         if end.success and (cosines.max(0) > 0.9).all() and (cosines.max(1) > 0.9).all():
             return rounded
     return np.nan

@@ -135,7 +135,7 @@ class Diagnosis:
     @property
     def cosines(self) -> np.ndarray:
         """(2, 2) squared cosines at the record explained."""
-        return squared_cosines(self.now.signal, self.now.gram)
+        return squared_cosines(self.run.model, self.now.signal, self.now.gram)
 
     @property
     def turning(self) -> int | None:
@@ -164,7 +164,7 @@ def diagnose(run: RecordedRun, at: float | None = None, ahead: bool = True) -> D
         run=run, index=index, phase=phase, roles=roles, times=times, alone=alone, prediction=predict(run),
         moments=moments(whole, times, roles), now=now, rank=float(output_rank(run.model, now.signal, now.gram)),
         peak=float(top.max()), bound=bound_of(whole, top), ahead=added,
-        final=final, final_cosines=squared_cosines(whole.signal[last], whole.gram[last]),
+        final=final, final_cosines=squared_cosines(whole.model, whole.signal[last], whole.gram[last]),
     )  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def followed(run: RecordedRun) -> RecordedRun:
 
 def events(run: RecordedRun) -> tuple[dict, float, RolesOfRun | None]:
     """T_1 ... T_4; when the other neuron has learnt something as well; who is who (None before T_1)."""
-    cosines = squared_cosines(run.signal, run.gram)
+    cosines = squared_cosines(run.model, run.signal, run.gram)
     times = dict.fromkeys(("T_1", "T_2", "T_3", "T_4"), np.nan)
     learnt = np.flatnonzero((cosines > DOMINANT).any((1, 2)))
     if not len(learnt):
@@ -232,7 +232,7 @@ def phase_at(run: RecordedRun, index: int, times: dict, roles: RolesOfRun | None
     """The phase of a record: "I" ... "IV", "rest", "collapsed"; "I", "alone", "diverse", "opposite" if no head trains."""
     if not alive(run, index):
         return "vanished"
-    cosines, time = squared_cosines(run.signal[index], run.gram[index]), run.time[index]
+    cosines, time = squared_cosines(run.model, run.signal[index], run.gram[index]), run.time[index]
 
     def after(name: str) -> bool:
         return np.isfinite(times[name]) and time >= times[name]
@@ -275,7 +275,7 @@ def moments(run: RecordedRun, times: dict, roles: RolesOfRun | None) -> dict[str
     if not np.isfinite(times["T_2"]):
         return found
     if np.isfinite(times["T_3"]):
-        cosines = squared_cosines(run.signal, run.gram)[:, roles.borrower, roles.second]
+        cosines = squared_cosines(run.model, run.signal, run.gram)[:, roles.borrower, roles.second]
         between = np.flatnonzero((run.time >= run.time[place]) & (run.time <= times["T_3"]) & (cosines <= TURNING))
         if len(between):
             found["III"] = moment(run, int(between[-1]))

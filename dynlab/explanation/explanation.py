@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynlab.settings.model import without_correlation
 from dynlab.tools.checks import SettingError, real, require
 from dynlab.tools.files import expanded
 
@@ -119,6 +120,7 @@ def _explained(run: RecordedRun, at: float | None, trial: bool, workers: int | N
         last = run.time[-1]
         if at > last:
             raise SettingError("at", at / run.pace, f"at most {last / run.pace:.6g}, where {_name(run)} ends")
+    without_correlation(run.model, "explain, whose forces on signals are of orthonormal features")
     finding = diagnosis.diagnose(run, at)
     found = shares.shares(run)
     suggested = advice.suggestions(finding)

@@ -43,7 +43,7 @@ def title(finding: Diagnosis) -> str:
     run, model = finding.run, finding.run.model
     how = "samples" if run.sampled else f"exact {run.method} of start {run.number}"
     equal = " (as strong: here strong is v_1, weak v_2)" if model.weak == model.strong else ""
-    parts = [f"strong {model.strong:g}", f"weak {model.weak:g}{equal}{show.probability_words(model)}", f"dim {run.dim:g}"]
+    parts = [f"strong {model.strong:g}", f"weak {model.weak:g}{equal}{show.feature_words(model)}", f"dim {run.dim:g}"]
     if run.training.head != "none":
         parts.append(f"eta_head {run.training.eta_head:g}")
     if run.sampled:

@@ -24,7 +24,7 @@ def plane_end_states(model, signal, gram, failed) -> np.ndarray:
 
     Squared cosines are taken within the span of the features: a neuron whose noise goes last is on its feature.
     """
-    near = squared_cosines(signal, np.zeros((len(signal), 2, 2))) > 1.0 - MARGIN
+    near = squared_cosines(model, signal, np.zeros((len(signal), 2, 2))) > 1.0 - MARGIN
     found = np.full(len(signal), END_STATES.index("mixed"))
     one = output_rank(model, signal, gram) < MERGED
     found[one] = END_STATES.index("merged")

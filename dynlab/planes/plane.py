@@ -35,7 +35,7 @@ from dynlab.population import moments
 from dynlab.population.any_training.reduced import STEP, Forces
 from dynlab.population.pair.batch import pair_gradients
 from dynlab.settings.activation_records import ACTIVATIONS
-from dynlab.settings.model import Model, without_hidden
+from dynlab.settings.model import Model, without_correlation, without_hidden
 from dynlab.settings.training import Training
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, require
@@ -100,6 +100,7 @@ class Plane:
     def __init__(self, model: Model, eta_head: float, x: Side, y: Side, held=None, slaved=()):
         without_hidden(model, "a portrait: with hidden units no two coordinates tell where the others are")
         require(model.neurons == 2 and model.features == 2, "model", model, "of two neurons and two features")
+        without_correlation(model, "a portrait")
         for option, side in (("x", x), ("y", y)):
             require(side.name in COORDINATES, option, side.name, "a coordinate of " + ", ".join(COORDINATES))
             require(side.low < side.high, option, side.name, "a range from a lower to a higher value")

@@ -12,7 +12,7 @@ from dynlab.population import descent
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.scaling import horizon
 from dynlab.settings.activation_records import ACTIVATIONS
-from dynlab.settings.model import Model
+from dynlab.settings.model import Model, without_correlation
 from dynlab.settings.training import ETA_HEAD, METHODS, PAPER_HEADS, Training
 from dynlab.tools.checks import SettingError, choice, real, require
 
@@ -34,6 +34,9 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
             allowed = f"left out with training, whose {name} is {getattr(training, name)!r}"
             require(given in (default, getattr(training, name)), name, given, allowed)
     training.check_model(model)
+    if method == "flow":
+        why = "a flow, which follows the logarithms of signals that keep their signs, as only orthonormal features let them"
+        without_correlation(model, f'{why} (method "descent" or "sgd" is exact for these too)')
     if model.layered:
         flat = method == "descent" or ACTIVATIONS[model.activation].degree == 1
         why = "of degree 1 (relu, linear) for a flow with hidden units; descent is exact for all"

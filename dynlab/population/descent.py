@@ -4,6 +4,7 @@ A step w <- w - eta dL/dw, E <- E - eta_E dL/dE with dL/dw~_p = sum_q D_pq w~_q 
 
     A' = A - eta dL/dA,     w~' = (I - eta D) w~,  so  Q' = (I - eta D) Q (I - eta D)^T,     E' = E - eta_E dL/dE:
 
+(for correlated features A' = A - eta (dL/dA) G, see `dynlab.population.order_parameters`):
 discrete training is as exact as the flow, and its cost does not depend on the dimension either. The noise parts are
 kept as m vectors in their own span, so that nearly parallel ones lose no digits in Q.
 """
@@ -62,7 +63,7 @@ def _geometry_of(rows, norm, dot, wedge, eps):
             eps[j, r] = eps[r, j] = np.arctan2(wedge[j, r], -product)
 
 
-def _note_events(step, signal, norm, head, marks, peak, shots, k, rows):
+def _note_events(step, signal, to_axes, norm, head, marks, peak, shots, k, rows):
     """Times (in steps) and states of the first and second feature learnt and of the head's peak."""
     m, features = signal.shape
     for f in range(features):
@@ -70,7 +71,12 @@ def _note_events(step, signal, norm, head, marks, peak, shots, k, rows):
         for j in range(m):
             total = norm[j] * norm[j]
             for i in range(features):
-                total += signal[j, i] * signal[j, i]
+                part = signal[j, i]
+                if len(to_axes) > 0:
+                    part = 0.0
+                    for l in range(i + 1):
+                        part += to_axes[i, l] * signal[j, l]
+                total += part * part
             best = max(best, signal[j, f] * signal[j, f] / total)
         if best > DOMINANT and not shots[3][k, f]:
             shots[3][k, f] = True
@@ -100,8 +106,12 @@ _gradient = gradient.compiled.gradient
 
 
 @jit.kernel
-def _descent_kernel(kind, par, states, eta, head_rate, steps, record_at, tally, shots, records, work):
-    """Follow all states, signals (N, m, K), rows (N, m, n), heads (N, m, m), in place; tally: marks, peak, status, taken."""
+def _descent_kernel(kind, par, metric, states, eta, head_rate, steps, record_at, tally, shots, records, work):
+    """Follow all states, signals (N, m, K), rows (N, m, n), heads (N, m, m), in place; tally: marks, peak, status, taken.
+
+    metric: (G, R^-1) of correlated features, empty for orthonormal ones.
+    """
+    gram, to_axes = metric
     (signals, all_rows, heads), (marks, peak, status, taken) = states, tally
     count, m, features = signals.shape
     side = np.zeros((m, features), np.int64)
@@ -111,7 +121,7 @@ def _descent_kernel(kind, par, states, eta, head_rate, steps, record_at, tally, 
         signal, rows, head = signals[k], all_rows[k], heads[k]
         next_record = 0
         _geometry_of(rows, norm, dot, wedge, eps)
-        _note_events(0, signal, norm, head, marks[k], peak, shots, k, rows)
+        _note_events(0, signal, to_axes, norm, head, marks[k], peak, shots, k, rows)
         for step in range(1, steps + 1):
             for j in range(m):
                 for f in range(features):
@@ -121,12 +131,14 @@ def _descent_kernel(kind, par, states, eta, head_rate, steps, record_at, tally, 
             if not np.isfinite(loss):
                 status[k] = 1
                 break
+            if len(gram) > 0:
+                d_signal = np.dot(d_signal, gram)
             signal -= eta * d_signal
             rows -= eta * np.dot(d_noise, rows)
             head -= head_rate * d_head
             taken[k] = step
             _geometry_of(rows, norm, dot, wedge, eps)
-            _note_events(step, signal, norm, head, marks[k], peak, shots, k, rows)
+            _note_events(step, signal, to_axes, norm, head, marks[k], peak, shots, k, rows)
             if next_record < len(record_at) and record_at[next_record] == step:
                 records[0][k, next_record] = signal
                 records[1][k, next_record] = rows
@@ -156,9 +168,9 @@ def run_descent(model, starts, *, head_rate, eta, steps, record_at=EMPTY):
     shape = (count, len(record_at))
     records = (np.zeros((*shape, m, features)), np.zeros((*shape, m, m)), np.zeros((*shape, m, m)))
     _descent_kernel(
-        ACTIVATIONS[model.activation].kind, gradient.parameter_vector(model), (signal, rows, head), float(eta),
-        float(head_rate), int(steps), np.asarray(record_at, np.int64), (marks, peak, status, taken), shots, records,
-        gradient.new_workspace(m, features),
+        ACTIVATIONS[model.activation].kind, gradient.parameter_vector(model), _metric(model), (signal, rows, head),
+        float(eta), float(head_rate), int(steps), np.asarray(record_at, np.int64), (marks, peak, status, taken), shots,
+        records, gradient.new_workspace(m, features),
     )  # fmt: skip
     marks = np.where(marks < 0, np.nan, marks * eta)
     ends = (signal, rows @ np.swapaxes(rows, -1, -2), head)
@@ -171,6 +183,13 @@ def run_descent(model, starts, *, head_rate, eta, steps, record_at=EMPTY):
         "drift": np.abs(kept[1] / kept[0] - 1.0).max(1),
         "status": ["until" if code == 0 else "not finite" for code in status],
     }  # fmt: skip
+
+
+def _metric(model) -> tuple[np.ndarray, np.ndarray]:
+    """(G, R^-1) of correlated features, empty arrays for orthonormal ones."""
+    if model.correlation is None:
+        return np.zeros((0, 0)), np.zeros((0, 0))
+    return np.array(model.feature_gram), np.linalg.inv(np.array(model.feature_rows))
 
 
 def collect(pieces) -> dict:

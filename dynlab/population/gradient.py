@@ -20,7 +20,9 @@ from dynlab.population.order_parameters import (
     check_no_readout,
     check_readout,
     check_weights,
+    onto_axes,
     own_units,
+    signals_of,
 )
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.tools import show
@@ -263,7 +265,8 @@ def population_gradient(
     Parameters
     ----------
     model : Model
-    weights : (m, d) array, d >= K; its first K axes are the features v_1..v_K, the others carry noise only.
+    weights : (m, d) array, d >= K; its first K axes are the features v_1..v_K (or span them, where they are correlated:
+        v_l is row l of `Model.feature_rows`), the others carry noise only.
     head : (m, m) array with unit diagonal; online output F = head @ f.
     readout : (m, M) array a, where neurons have hidden units: f_j = sum_h a_jh phi of unit h. Rows of `weights` are then the
         M = neurons * hidden units, unit h of neuron j being row j * hidden + h; a is 0 outside a neuron's own units unless
@@ -285,17 +288,18 @@ def population_gradient(
     """
     weights = check_weights(model, weights)
     head = check_head(head, model.neurons)
-    signal, noise = weights[:, : model.features], weights[:, model.features :]
+    signal, noise = signals_of(model, weights), weights[:, model.features :]
     norm, dot, wedge = noise_geometry(noise)
     if model.layered:
         matrix_a = check_readout(model, readout)
         loss, found = _evaluate_hidden(model, signal, norm, dot, wedge, matrix_a, head)
-        result = Gradient(loss, np.hstack([found.d_signal, noise_gradient(noise, norm, found.d_noise)]), found.d_head)
+        d_axes = onto_axes(model, found.d_signal)
+        result = Gradient(loss, np.hstack([d_axes, noise_gradient(noise, norm, found.d_noise)]), found.d_head)
         result.d_readout = found.d_readout
         return result
     check_no_readout(readout)
     loss, d_signal, forces, d_head = _evaluate(model, signal, norm, dot, wedge, head)
-    return Gradient(loss, np.hstack([d_signal, noise_gradient(noise, norm, forces)]), d_head)
+    return Gradient(loss, np.hstack([onto_axes(model, d_signal), noise_gradient(noise, norm, forces)]), d_head)
 
 
 def population_loss(model: Model, weights: ArrayLike, head: ArrayLike | None) -> float:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynlab.population.order_parameters import squared_lengths
 from dynlab.settings.activation_records import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 def conserved(model: Model, signal: Array, gram: Array, head: Array, head_rate: float) -> Array:
     """I_j, shape (..., m), of states signal (..., m, K), noise Gram (..., m, m), head (..., m, m); rate r >= 0."""
     degree = ACTIVATIONS[model.activation].degree
-    square = (signal**2).sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1)
-    total = square / degree
+    total = squared_lengths(model, signal, gram) / degree
     if head_rate > 0.0:
         trained = head**2
         total = total + (trained.sum(-1) - trained.sum(-2)) / head_rate
@@ -40,5 +40,4 @@ def conserved(model: Model, signal: Array, gram: Array, head: Array, head_rate: 
 def head_bound(model: Model, signal: Array, gram: Array, head_rate: float) -> Array:
     """sqrt(r / q) |w_j(0)|, shape (..., m): bound on the entries of row j of the head while its column is 0."""
     degree = ACTIVATIONS[model.activation].degree
-    square = (signal**2).sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1)
-    return np.sqrt(head_rate / degree * square)
+    return np.sqrt(head_rate / degree * squared_lengths(model, signal, gram))

@@ -5,6 +5,14 @@ r"""Order parameters: the few numbers that the population dynamics closes on, wh
 w~_j being the part of w_j orthogonal to all features. The paper's start w_j ~ N(0, I/d) needs no d-vector:
 A ~ N(0, 1/d) entrywise, and Q is Wishart with d - K degrees of freedom and scale 1/d, drawn by its Bartlett
 factor Q = L L^T: L_jj^2 ~ chi^2_(d-K-j) / d (j = 0, 1, ...), L_jr ~ N(0, 1/d) below the diagonal.
+
+**Correlated features.** With <v_l, v_k> = G_lk the A_jl are not coordinates of w_j in orthonormal axes. Let G = R R^T be the
+Cholesky factorisation: on K axes that span the features v_l is row l of R, and with B (m, K) the weights on those axes
+
+    A = B R^T,    dL/dB = (dL/dA) R,    |w_j|^2 = (A G^-1 A^T)_jj + Q_jj.
+
+The loss is the same function of (A, Q, E): data and noise enter by A and Q alone. A step of descent is
+A' = A - eta (dL/dA) G, and the start is A ~ N(0, G/d), rows being independent.
 """
 
 from __future__ import annotations
@@ -115,13 +123,15 @@ class OrderParameters:
     ) -> OrderParameters:
         """The state of dense weights (m, d), d >= K, whose first K axes are the features; ValueError for other shapes.
 
+        The axes span the features where those are correlated: v_l is then row l of `Model.feature_rows`.
+
         With hidden units: weights (M, d), row j * hidden + h for unit h of neuron j, and their readout (m, M).
         """
         weights = check_weights(model, weights)
         noise = weights[:, model.features :]
         matrix_e = np.eye(model.neurons) if head is None else np.asarray(head)
         matrix_a = check_readout(model, readout) if model.layered else None
-        return cls(weights[:, : model.features], noise @ noise.T, matrix_e, matrix_a)
+        return cls(signals_of(model, weights), noise @ noise.T, matrix_e, matrix_a)
 
     @classmethod
     def sample(cls, model: Model, dim: int, rng: np.random.Generator | int, scale: float = 1.0) -> OrderParameters:
@@ -158,12 +168,39 @@ def draw_order_parameters(
     m, features = model.units, model.features
     memory("neurons", m, 8.0 * m * (4.0 * m + features), "a state of so many")
     scale = scale / np.sqrt(float(dim))
-    signal = rng.standard_normal((m, features)) * scale
+    signal = along_features(model, rng.standard_normal((m, features)) * scale)
     factor = np.tril(rng.standard_normal((m, m)), -1) * scale
     degrees = float(dim - features) - np.arange(m)
     factor[np.arange(m), np.arange(m)] = np.sqrt(rng.chisquare(degrees)) * scale
     gram = factor @ factor.T
     return signal, (gram + gram.T) / 2
+
+
+def along_features(model: Model, axes: np.ndarray) -> np.ndarray:
+    """A (..., m, K) from the weights (..., m, K) on the axes that the features span: A = B R^T of the module's head."""
+    return axes if model.correlation is None else axes @ np.array(model.feature_rows).T
+
+
+def signals_of(model: Model, weights: np.ndarray) -> np.ndarray:
+    """A (m, K) of dense weights (m, d)."""
+    return along_features(model, weights[:, : model.features])
+
+
+def onto_axes(model: Model, d_signal: np.ndarray) -> np.ndarray:
+    """dL/dB (..., m, K) from dL/dA."""
+    return d_signal if model.correlation is None else d_signal @ np.array(model.feature_rows)
+
+
+def on_axes(model: Model, signal: np.ndarray) -> np.ndarray:
+    """B (..., m, K) from A: what rows of weights have on the axes that the features span."""
+    if model.correlation is None:
+        return signal
+    return np.swapaxes(np.linalg.solve(np.array(model.feature_rows), np.swapaxes(signal, -1, -2)), -1, -2)
+
+
+def squared_lengths(model: Model, signal: np.ndarray, gram: np.ndarray) -> np.ndarray:
+    """|w_j|^2 (..., m) of signals (..., m, K) and noise Gram matrices (..., m, m)."""
+    return (on_axes(model, signal) ** 2).sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1)
 
 
 def own_units(model: Model) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dynlab.population import moments
 from dynlab.population.moments import LEARNT
+from dynlab.population.order_parameters import squared_lengths
 from dynlab.settings.model import Model
 
 if TYPE_CHECKING:
@@ -27,11 +28,10 @@ def outcome_names(model: Model) -> dict:
     }  # fmt: skip
 
 
-def squared_cosines(signal: Array, gram: Array) -> np.ndarray:
+def squared_cosines(model: Model, signal: Array, gram: Array) -> np.ndarray:
     """(..., m, K) squared cosines between weights and features."""
-    square = signal**2
     with np.errstate(invalid="ignore"):
-        return square / (square.sum(-1) + np.diagonal(gram, axis1=-2, axis2=-1))[..., None]
+        return signal**2 / squared_lengths(model, signal, gram)[..., None]
 
 
 def outcomes(model: Model, signal: Array, gram: Array, failed: np.ndarray) -> np.ndarray:

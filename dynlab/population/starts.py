@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.population.order_parameters import OrderParameters, draw_order_parameters
+from dynlab.population.order_parameters import OrderParameters, along_features, draw_order_parameters
 from dynlab.settings.model import Model
 
 MANY = 20_000  # starts of a call from which on compiling a kernel that draws them is sooner done than drawing them
@@ -43,7 +43,7 @@ def _at_once(model: Model, dim: int, seed: int, numbers: np.ndarray, scale: floa
         return None
     normals, squares = found
     unit = scale / np.sqrt(float(dim))
-    signal = normals[:, : m * features].reshape(-1, m, features) * unit
+    signal = along_features(model, normals[:, : m * features].reshape(-1, m, features) * unit)
     factor = np.tril(normals[:, m * features :].reshape(-1, m, m), -1) * unit
     factor[:, np.arange(m), np.arange(m)] = np.sqrt(squares) * unit
     gram = np.matmul(factor, factor.transpose(0, 2, 1))

@@ -15,6 +15,7 @@ import numpy as np
 
 from dynlab.population import moments
 from dynlab.population.hidden.moments import hidden_carried, odd_answers
+from dynlab.population.outcomes import squared_cosines
 from dynlab.population.status import SUCCESS, remedy
 from dynlab.settings.activation_records import definition
 from dynlab.settings.model import Model
@@ -139,10 +140,7 @@ class Trajectory:
     @property
     def cosines(self) -> np.ndarray:
         """(n, m, K) squared cosines <w_j, v_l>^2 / |w_j|^2; nan for a neuron that is 0."""
-        squared = self.signal**2
-        norms = squared.sum(axis=2) + np.diagonal(self.noise_gram, axis1=1, axis2=2)
-        with np.errstate(invalid="ignore"):
-            return squared / norms[:, :, None]
+        return squared_cosines(self.model, self.signal, self.noise_gram)
 
     @property
     def answers(self) -> np.ndarray:

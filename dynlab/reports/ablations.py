@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dynlab.ensembles.ablations import Settings
 from dynlab.population.status import SUCCESS, remedy
-from dynlab.tools.show import probability_words
+from dynlab.tools.show import feature_words
 
 
 def ablations_text(settings: Settings, rows: list[dict], place: Path) -> list[str]:
@@ -17,7 +17,7 @@ def ablations_text(settings: Settings, rows: list[dict], place: Path) -> list[st
     heading = f"{'changed':<16}{'to':<26}{'learnt: share of seeds':<40}{'all':<20}{'early':>6}{'rank':>6}{'loss':>9}"
     early = early_end(model, settings.dim)
     lines = [
-        f"{model.activation}, strong {model.strong:g}, weak {model.weak:g}{probability_words(model)}, "
+        f"{model.activation}, strong {model.strong:g}, weak {model.weak:g}{feature_words(model)}, "
         f"noise {model.noise:g}, dim {settings.dim:g}, eta_head {settings.training.eta_head:g}, until {settings.until:g}, "
         f"{settings.seeds} seeds",
         f"(all features learnt at the end: share with its 95 % interval; early: the share at time {early:.2g};",

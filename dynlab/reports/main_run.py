@@ -19,7 +19,7 @@ from dynlab.tools import show
 from dynlab.tools.files import write_csv, write_json
 from dynlab.tools.intervals import Pairs
 from dynlab.tools.provenance import provenance
-from dynlab.tools.show import percent, probability_words
+from dynlab.tools.show import feature_words, percent
 
 if TYPE_CHECKING:
     from dynlab.ensembles.ensemble import Ensemble
@@ -231,7 +231,7 @@ def _line(label: str, cells: Sequence[str]) -> str:
 def _heading(settings: Settings) -> list[str]:
     model = settings.models[0]
     return [
-        f"strong {model.strong:g}, weak {model.weak:g}{probability_words(model)}, noise {model.noise:g}, feature on "
+        f"strong {model.strong:g}, weak {model.weak:g}{feature_words(model)}, noise {model.noise:g}, feature on "
         f"{model.feature_patches} of {model.patches} patches, dim {settings.dim:g}",
         f"{settings.method}, eta_head {settings.training.eta_head:g}{_switches(settings)}, "
         f"{settings.seeds} seeds "

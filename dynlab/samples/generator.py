@@ -29,7 +29,8 @@ class Samples:
 def samples(model, dim, batch, *, seed=0, step=0, data=None, precision="float64") -> Samples:
     """The samples of a step, as a minibatch of `dynlab.samples.gradient` sees them; arguments as there.
 
-    The features are the first K axes. Memory: n P d numbers. SettingError for values that are not allowed.
+    The features are the first K axes, or lie in their span (`Model.feature_rows`). Memory: n P d numbers. SettingError for
+    values that are not allowed.
     """
     dim = integer("dim", dim, at_least=model.features + 1, why="features + 1")
     source = Source(integer("seed", seed, at_least=0), data)
@@ -40,6 +41,7 @@ def samples(model, dim, batch, *, seed=0, step=0, data=None, precision="float64"
         np.zeros((batch, model.patches, dim), dtype), np.zeros((batch, model.patches), np.int64),
         np.zeros(batch, np.int64), np.zeros(batch),
     )  # fmt: skip
+    features = np.array(model.strengths)[:, None] * np.array(model.feature_rows)
     carries, row = np.zeros(model.patches, np.int64), np.zeros(work.blocks * per_block, dtype)
     keys = int(numbers[kernels.KEY_0]), int(numbers[kernels.KEY_1])
     for i, sample in enumerate(order):
@@ -47,7 +49,7 @@ def samples(model, dim, batch, *, seed=0, step=0, data=None, precision="float64"
         made.feature[i], made.sign[i] = feature, sign
         for p in range(model.patches):
             if carries[p]:
-                made.patches[i, p, feature] = sign * model.strengths[feature]
+                made.patches[i, p, : model.features] = sign * features[feature]
             else:
                 kernels.fill_patch(p, int(sample), int(numbers[kernels.CONTENT_STEP]), *keys, work.blocks, row)
                 made.patches[i, p, model.features :] = model.noise * row[: dim - model.features]

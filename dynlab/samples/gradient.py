@@ -27,6 +27,7 @@ import numpy as np
 from dynlab.formulas import head_rules
 from dynlab.machine import rng
 from dynlab.population.head_matrices import from_correlation, moving_correlation
+from dynlab.population.order_parameters import onto_axes, signals_of
 from dynlab.samples import kernels, objective
 from dynlab.settings.training import Training
 from dynlab.tools import show
@@ -213,7 +214,7 @@ class Minibatch:
         features = self.model.features
         rows = np.zeros((len(both), self.width), self.dtype)
         rows[:, : self.dim - features] = both[:, features:]
-        return rows, np.array(both[:, :features], dtype=np.float64, order="C")
+        return rows, np.array(signals_of(self.model, both), dtype=np.float64, order="C")
 
     def _run(
         self, mode: int, numbers: np.ndarray, order: np.ndarray, rows: np.ndarray, signals: np.ndarray, basis: np.ndarray,
@@ -266,7 +267,7 @@ class Minibatch:
 
     def _joined(self, noise: np.ndarray, signal: np.ndarray) -> Array:
         """(m, d) from the noise part (m, width), still without sigma, and the features' (m, K)."""
-        return np.hstack([signal, self.model.noise * noise[:, : self.dim - self.model.features]])
+        return np.hstack([onto_axes(self.model, signal), self.model.noise * noise[:, : self.dim - self.model.features]])
 
     def _head(self, moments: objective.Moments, head: Array, correlation: Array | None) -> tuple[Array, Array | None]:
         """The head of rules that make it, from the moving correlation of the online outputs, this batch's included."""

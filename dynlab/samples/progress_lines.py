@@ -6,7 +6,7 @@ import numpy as np
 
 from dynlab.population.head_matrices import norm_and_asymmetry
 from dynlab.population.moments import MERGED, correlation_rank, output_rank
-from dynlab.population.order_parameters import OrderParameters
+from dynlab.population.order_parameters import OrderParameters, signals_of
 
 WARNING = "every neuron turns to feature"  # what the one line of warning says
 LINES = 40  # at most, evenly spaced in log(step)
@@ -25,7 +25,7 @@ def batch_rank(moments, columns) -> float:
 def cosines(model, weights) -> np.ndarray:
     """(m, K) squared cosines of neurons and features, 0 for a neuron that is 0."""
     size = (weights**2).sum(1, keepdims=True)
-    return weights[:, : model.features] ** 2 / np.where(size > 0.0, size, 1.0)
+    return signals_of(model, weights) ** 2 / np.where(size > 0.0, size, 1.0)
 
 
 def line(model, layout, step, result, weights) -> str:

@@ -13,7 +13,7 @@ from dynlab.formulas import head_rules
 from dynlab.machine import rng
 from dynlab.machine.device import Device
 from dynlab.population.descent import RECORDS, noise_rows
-from dynlab.population.order_parameters import OrderParameters
+from dynlab.population.order_parameters import OrderParameters, on_axes, signals_of
 from dynlab.population.stepping import DOMINANT
 from dynlab.population.trajectory import Trajectory
 from dynlab.samples import progress_lines
@@ -63,10 +63,10 @@ class Records:
     head: list
     loss: list
 
-    def add(self, step: int, weights: Array, features: int, head: Array, loss: float) -> None:
-        noise = weights[:, features:]
+    def add(self, step: int, model: Model, weights: Array, head: Array, loss: float) -> None:
+        noise = weights[:, model.features :]
         self.step.append(step)
-        self.signal.append(weights[:, :features].copy())
+        self.signal.append(np.array(signals_of(model, weights)))
         self.gram.append(noise @ noise.T)
         self.head.append(head.copy())
         self.loss.append(loss)
@@ -76,7 +76,7 @@ def dense_start(model: Model, start: OrderParameters, dim: int, seed: int) -> np
     """Weights (m, d) with the signals and the noise Gram matrix of `start`, the noise parts in a random frame."""
     m, spread = model.neurons, dim - model.features
     frame, _ = np.linalg.qr(np.random.default_rng((seed, 0)).standard_normal((spread, m)))
-    return np.hstack([start.signal, noise_rows(start.noise_gram) @ frame.T])
+    return np.hstack([on_axes(model, start.signal), noise_rows(start.noise_gram) @ frame.T])
 
 
 def follow(
@@ -153,7 +153,7 @@ def _go_on(
         if result.problem is not None:
             return step, result.problem
         if step in record_at or step == 0:
-            records.add(step, state.weights, model.features, result.head, result.loss)
+            records.add(step, model, state.weights, result.head, result.loss)
         if watcher is not None and step in due:
             _say(model, training, settings, work, state, result, step, watcher)
         if step < steps:
@@ -257,7 +257,7 @@ def _trajectory(model: Model, settings: dict, records: Records, state: State, st
     signal, gram, head = (np.array(part) for part in (records.signal, records.gram, records.head))
     m, k = model.neurons, model.features
     if not len(records.step):  # not even the start could be evaluated
-        records.add(0, state.weights, k, state.head, np.nan)
+        records.add(0, model, state.weights, state.head, np.nan)
         signal, gram, head = (np.array(part) for part in (records.signal, records.gram, records.head))
     events = {name: float(time) for name, time in zip(EVENTS, state.marks, strict=True)} | {"stationary": float("nan")}
     return Trajectory(
@@ -280,8 +280,9 @@ def _fingerprint(model: Model, training: Training, start: OrderParameters, setti
 def _spelt(settings: Model | Training) -> str:
     """All settings with all digits; their `repr` is made to be short."""
     plain = asdict(settings)
-    if plain.get("probabilities", ()) is None:
-        del plain["probabilities"]  # checkpoints from before there was such a setting can be resumed
+    for name in ("probabilities", "correlation"):  # checkpoints from before there were such settings can be resumed
+        if plain.get(name, ()) is None:
+            del plain[name]
     return repr(plain)
 
 

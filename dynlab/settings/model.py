@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from dynlab.settings import activation_records
 from dynlab.tools import show
@@ -14,13 +15,19 @@ from dynlab.tools.checks import SettingError, choice, integer, real, require
 ACTIVATION_NAMES = ("relu", "cubic", "relu3", "linear")
 MASKS = ("half", "independent")
 READOUTS = ("own", "shared", "fixed")
-LATER = ("hidden", "readout", "probabilities")  # settings that records of older versions do not have
+LATER = ("hidden", "readout", "probabilities", "correlation")  # settings that records of older versions do not have
+SINGULAR = 1e-12  # square of the part of a feature that the others do not span, below which they are dependent
 SUM_SLACK = 1e-9  # by which probabilities, written in decimals, may miss the sum 1
 
 
 def without_hidden(model: Model, what: str) -> None:
     """SettingError if the model's neurons have hidden units, which `what` does not have a form for."""
     require(not model.layered, "hidden", model.hidden, f"1 with a fixed readout for {what}")
+
+
+def without_correlation(model: Model, what: str) -> None:
+    """SettingError if the model's features are correlated, which `what` does not have a form for."""
+    require(model.correlation is None, "correlation", model.correlation, f"left out for {what}")
 
 
 class _Default(float):
@@ -57,6 +64,9 @@ class Model:
         first and the last of them. Always a tuple afterwards.
     probabilities : sequence of float, optional
         p_l, how often a sample shows feature l: K positive numbers of sum 1. None: all alike, as equal numbers are.
+    correlation : float or sequence of sequences, optional
+        <v_l, v_k> of the unit vectors that features are: one number for all pairs, or their Gram matrix (K, K), symmetric
+        and positive definite with unit diagonal. Noise stays orthogonal to all features. None: orthonormal, as 0 is.
     hidden : int
         Hidden units H >= 1 of each neuron: f_j(X) = sum_h a_jh sum_p phi(<w_h, X_p>), the neuron being the output of a
         two-layer network. 1 with a fixed readout is the encoder of the paper, f_j = phi of one neuron.
@@ -82,6 +92,7 @@ class Model:
     hidden: int = 1
     readout: str | None = None
     probabilities: tuple[float, ...] | None = None
+    correlation: float | tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         strengths = self._strengths()
@@ -104,6 +115,7 @@ class Model:
             "hidden": hidden,
             "readout": choice("readout", readout, READOUTS),
             "probabilities": self._probabilities(len(strengths)),
+            "correlation": self._correlation(len(strengths)),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -153,6 +165,21 @@ class Model:
         return tuple(alpha * (self.features * p) ** (0.5 / degree) for alpha, p in pairs)
 
     @property
+    def feature_gram(self) -> tuple[tuple[float, ...], ...]:
+        """The Gram matrix <v_l, v_k> (K, K) of the features."""
+        return _gram(self.correlation, self.features)
+
+    @property
+    def feature_rows(self) -> tuple[tuple[float, ...], ...]:
+        """The features v_l (K, K) on the axes that they span, row l being v_l: the Cholesky factor of their Gram matrix.
+
+        v_1 is the first axis, v_2 lies in the plane of the first two, and so on.
+        """
+        rows = cholesky(self.feature_gram)
+        assert rows is not None  # checked in `__post_init__`
+        return rows
+
+    @property
     def units(self) -> int:
         """Number M of hidden units of all neurons together; unit h of neuron j is row j * hidden + h of the weights."""
         return self.neurons * self.hidden
@@ -190,8 +217,62 @@ class Model:
         require(len(given) == features and abs(total - 1.0) <= SUM_SLACK, "probabilities", self.probabilities, allowed)
         return None if all(p == given[0] for p in given) else given
 
+    def _correlation(self, features: int) -> float | tuple[tuple[float, ...], ...] | None:
+        given = self.correlation
+        if given is None:
+            return None
+        least = f"above {-1.0 / (features - 1):.6g} and below 1" if features > 1 else "that is 0"
+        shape = f"symmetric positive definite {features} x {features} matrix with unit diagonal"
+        allowed = f"a number {least} (of every pair), or a {shape}"
+        wrong = SettingError("correlation", given, allowed)
+        try:
+            found: Any = tuple(tuple(real("correlation", x) for x in row) for row in given)  # type: ignore[union-attr]
+        except TypeError:  # not a sequence of sequences
+            try:
+                found = real("correlation", given)
+            except SettingError:
+                raise wrong from None
+            if features == 1 and found != 0.0:
+                raise wrong from None
+        except SettingError:
+            raise wrong from None
+        gram = _gram(found, features)
+        size = range(features)
+        fits = len(gram) == features and all(len(row) == features for row in gram)
+        if not fits or any(gram[i][i] != 1.0 or gram[i][j] != gram[j][i] for i in size for j in size):
+            raise wrong
+        if cholesky(gram) is None:
+            raise wrong
+        return None if all(gram[i][j] == 0.0 for i in size for j in range(i)) else found
+
     @staticmethod
     def _agrees(name: str, given: object, strength: float) -> None:
         # dataclasses.replace(model, weak=0.2) hands the old strengths on: refuse rather than ignore the 0.2.
         if not isinstance(given, _Default):
             require(given == strength, name, given, f"{strength} as in strengths (or give strengths=None)")
+
+
+def _gram(correlation: Any, features: int) -> tuple[tuple[float, ...], ...]:
+    """The Gram matrix that a correlation means: None, a number for all pairs, or the matrix itself."""
+    if isinstance(correlation, tuple):
+        return correlation
+    rho = 0.0 if correlation is None else float(correlation)
+    return tuple(tuple(1.0 if l == k else rho for k in range(features)) for l in range(features))
+
+
+def cholesky(gram: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...] | None:
+    """The lower triangular L with L L^T = gram, as rows of full length; None unless gram is positive definite."""
+    rows: list[list[float]] = []
+    for i, given in enumerate(gram):
+        row = [0.0] * len(gram)
+        for j in range(i + 1):
+            other = row if i == j else rows[j]
+            rest = given[j] - math.fsum(row[k] * other[k] for k in range(j))
+            if i == j:
+                if not rest > SINGULAR:
+                    return None
+                row[i] = math.sqrt(rest)
+            else:
+                row[j] = rest / other[j]
+        rows.append(row)
+    return tuple(tuple(row) for row in rows)

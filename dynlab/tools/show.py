@@ -25,6 +25,7 @@ OTHERS = (
     "feature_patches",
     "mask",
     "probabilities",
+    "correlation",
 )  # a caption names them where they are not the defaults
 
 
@@ -152,10 +153,11 @@ def model_words(model: Any, activation: bool = True, without: Collection[str] = 
     return ", ".join(parts + [f"{name.replace('_', ' ')} {getattr(model, name)}" for name in changed])
 
 
-def probability_words(model: Any) -> str:
-    """How often features are shown, behind their strengths; nothing where all are alike."""
-    given = model.probabilities
-    return "" if given is None else ", of probabilities " + " and ".join(f"{p:g}" for p in given)
+def feature_words(model: Any) -> str:
+    """How often features are shown and how they correlate, behind their strengths; nothing where they are the paper's."""
+    often, alike = model.probabilities, model.correlation
+    text = "" if often is None else ", of probabilities " + " and ".join(f"{p:g}" for p in often)
+    return text if alike is None else f"{text}, of correlation {alike}"
 
 
 def head_words(settings: Mapping[str, Any]) -> str:

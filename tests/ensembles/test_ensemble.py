@@ -111,7 +111,7 @@ def test_squared_cosines():
     weights = rng.standard_normal((2, 7))
     state = dynlab.OrderParameters.from_weights(Model(), weights)
     expected = weights[:, :2] ** 2 / (weights**2).sum(1, keepdims=True)
-    np.testing.assert_allclose(squared_cosines(state.signal, state.noise_gram), expected, rtol=1e-13)
+    np.testing.assert_allclose(squared_cosines(Model(), state.signal, state.noise_gram), expected, rtol=1e-13)
 
 
 def test_opposite_relu_neurons_are_not_collapsed():

@@ -138,6 +138,17 @@ def _rectified_moment(degree: int, noise, q_jj, q_rr, q_jr):
 # --- loss ---
 
 
+def feature_axes(model) -> list[list]:
+    """The features on the first K axes, as the Cholesky factor of their Gram matrix has them."""
+    count, given = len(model.strengths), getattr(model, "correlation", None)
+    if given is None:
+        return [[mpf(int(k == l)) for k in range(count)] for l in range(count)]
+    pairs = [[given[k][l] if isinstance(given, tuple) else given for l in range(count)] for k in range(count)]
+    gram = mp.matrix([[mpf(1) if k == l else mpf(pairs[k][l]) for l in range(count)] for k in range(count)])
+    factor = mp.cholesky(gram)
+    return [[factor[k, l] for l in range(count)] for k in range(count)]
+
+
 class Side:
     """The moments of one side: f (m, 2K), t (m,), mu (m,), q (m, m) and means M (m,), from dense weights."""
 
@@ -148,7 +159,9 @@ class Side:
         self.share = [p / (2 * sum(often)) for p in often for _ in (1, -1)]
         noise, phi = mpf(model.noise), model.activation
         alphas = [(k, sign * mpf(alpha)) for k, alpha in enumerate(model.strengths) for sign in (1, -1)]
-        self.f = [[activate(phi, w[k] * alpha) for k, alpha in alphas] for w in weights]
+        axes = feature_axes(model)
+        along = [[dot(axes[k], w[:K]) for k in range(K)] for w in weights]
+        self.f = [[activate(phi, row[k] * alpha) for k, alpha in alphas] for row in along]
         self.t = [dot(self.share, row) for row in self.f]
         gram = {(j, r): dot(weights[j][K:], weights[r][K:]) for j in range(m) for r in range(j + 1)}
         self.mu = [noise_mean(phi, noise, gram[j, j]) for j in range(m)]

@@ -19,7 +19,7 @@ from dynlab.tools.checks import SettingError
 
 def test_the_defaults_are_the_contract():
     model = Model()
-    assert dataclasses.astuple(model) == (1.0, 0.3, 16, 4, 0.5, "cubic", 2, "half", (1.0, 0.3), 1, "fixed", None)
+    assert dataclasses.astuple(model) == (1.0, 0.3, 16, 4, 0.5, "cubic", 2, "half", (1.0, 0.3), 1, "fixed", None, None)
     assert model.features == 2
     assert type(model.weak) is float
 

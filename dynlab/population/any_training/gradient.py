@@ -30,7 +30,7 @@ from dynlab.population.gradient import (
     parameter_vector,
     state_roots,
 )
-from dynlab.population.order_parameters import check_weights, matrix
+from dynlab.population.order_parameters import check_weights, matrix, onto_axes, signals_of
 from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def training_gradient(
     ----------
     model : Model
     training : Training
-    weights : (m, d) array, d >= K; its first K axes are the features, the others carry noise only.
+    weights : (m, d) array, d >= K; its first K axes are the features, or span them, the others carry noise only.
     head : (m, m) array, the head E for rules that train or fix it (None: where it starts). Left out for "none",
         "directpred" and "directcopy", which know theirs.
     target_weights : (m, d) array, the weights of the target for target "average" (None: the online ones).
@@ -176,9 +176,9 @@ def training_gradient(
     own = target_weights is None
     other = geometry[0] if own else np.array([math.hypot(*row) for row in target[:, features:]])
     loss, d_signal, forces, d_head = evaluate(
-        model, training, weights[:, :features], *geometry, target[:, :features], other, entries
+        model, training, signals_of(model, weights), *geometry, signals_of(model, target), other, entries
     )
-    d_weights = np.hstack([d_signal, noise_gradient(weights[:, features:], geometry[0], forces)])
+    d_weights = np.hstack([onto_axes(model, d_signal), noise_gradient(weights[:, features:], geometry[0], forces)])
     return Gradient(loss, d_weights + training.weight_decay * weights, d_head)
 
 

@@ -47,6 +47,7 @@ from dynlab.formulas import activations, components, decorrelation, head_rules, 
 from dynlab.population.any_training.gradient import choices, free_corner, new_workspace, numbers, start_head
 from dynlab.population.gradient import activation_kind, parameter_vector
 from dynlab.settings.activation_records import ACTIVATIONS, require_built_in
+from dynlab.settings.model import without_correlation
 from dynlab.tools.checks import require
 
 STEP = 1e-200  # of the complex step: nothing is subtracted, so nothing is lost
@@ -82,6 +83,7 @@ class Forces:
 
     def __init__(self, model, training):
         training.check_model(model)
+        without_correlation(model, "fixed points and portraits, which are of orthonormal features")
         require_built_in(model.activation, "for fixed points and portraits")
         kind = activation_kind(model)
         self._choice = choices(training).tolist()

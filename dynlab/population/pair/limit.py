@@ -97,6 +97,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynlab.formulas import masks
+from dynlab.settings.model import without_correlation
 from dynlab.tools import show
 from dynlab.tools.checks import require
 
@@ -108,12 +109,14 @@ def check_model(model) -> None:
     require(model.activation == "cubic", "activation", model.activation, "cubic (the limit is worked out for it alone)")
     require(model.neurons == 2, "neurons", model.neurons, "2 (the limit is worked out for two)")
     require(model.features == 2, "strengths", model.strengths, "two (the limit is worked out for two features)")
+    without_correlation(model, "the limit, which is worked out for orthonormal features")
 
 
 def has_race(model) -> bool:
-    """Whether there is a race at all: noise to grow out of, and feature patches in both views (never with a single one)."""
+    """Whether there is a race at all: noise to grow out of, feature patches in both views (never with one), orthonormal
+    features."""
     across = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")[1]
-    return model.noise > 0.0 and across > 0.0
+    return model.noise > 0.0 and across > 0.0 and model.correlation is None
 
 
 def race_times(model, signal, gram):

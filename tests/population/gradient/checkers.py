@@ -187,11 +187,16 @@ def sign_flip(candidate, state, signs) -> None:
 
 
 def mirror_features(candidate, state, signs) -> None:
-    """v_l -> -v_l changes nothing for any phi, because both signs of a feature are equally likely."""
+    """v_l -> -v_l changes nothing for any phi, because both signs of a feature are equally likely. Of correlated features
+    that turns signs of the Gram matrix, and with those the axes."""
     mirror = np.ones(state.weights.shape[1])
     mirror[: state.model.features] = signs
     loss, d_weights, d_head = candidate(state.model, state.weights, state.head)
-    mirrored = candidate(state.model, state.weights * mirror, state.head)
+    model = state.model
+    if model.correlation is not None:
+        turned = np.array(model.feature_gram) * np.outer(signs, signs)
+        model = replace(model, correlation=tuple(map(tuple, turned.tolist())))
+    mirrored = candidate(model, state.weights * mirror, state.head)
     same(mirrored, (loss, d_weights * mirror, d_head), "mirrored features")
 
 
