@@ -102,7 +102,8 @@ class Grid:
         """What a store of this grid's points belongs to: everything but the ranges of the axes, as JSON holds it."""
         point = asdict(self.point(self.x.values[0], self.y.values[0]))
         plain = point.pop("model") | point
-        del plain["strengths"], plain["probabilities"], plain["correlation"]  # a map has two features, the paper's
+        for name in ("strengths", "probabilities", "correlation", "bias"):  # a map is of the paper's data
+            del plain[name]
         kept = {name: value for name, value in plain.items() if name not in (self.x.name, self.y.name)}
         rest = {"heads": list(self.heads), "seed": self.seed, "rtol": self.rtol}
         return {"x axis": self.x.name, "y axis": self.y.name} | kept | rest

@@ -12,7 +12,7 @@ from dynlab.population import descent
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.scaling import horizon
 from dynlab.settings.activation_records import ACTIVATIONS
-from dynlab.settings.model import Model, without_correlation
+from dynlab.settings.model import Model, without_bias, without_correlation
 from dynlab.settings.training import ETA_HEAD, METHODS, PAPER_HEADS, Training
 from dynlab.tools.checks import SettingError, choice, real, require
 
@@ -34,6 +34,8 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
             allowed = f"left out with training, whose {name} is {getattr(training, name)!r}"
             require(given in (default, getattr(training, name)), name, given, allowed)
     training.check_model(model)
+    why = f"method {method!r}, whose states are signals, noise and head"
+    without_bias(model, f"{why} (population_gradient(..., bias=b) is exact)")
     if method == "flow":
         why = "a flow, which follows the logarithms of signals that keep their signs, as only orthonormal features let them"
         without_correlation(model, f'{why} (method "descent" or "sgd" is exact for these too)')

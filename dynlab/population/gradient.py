@@ -14,8 +14,11 @@ import numpy as np
 from dynlab.formulas import activations, components, expansions, hidden_units, masks, objective
 from dynlab.machine import jit
 from dynlab.machine.twofloat import TwoFloat, two_floats
+from dynlab.population.biased import biased_gradient
+from dynlab.population.forms import state_roots
 from dynlab.population.order_parameters import (
     OrderParameters,
+    check_bias,
     check_head,
     check_no_readout,
     check_readout,
@@ -25,6 +28,7 @@ from dynlab.population.order_parameters import (
     signals_of,
 )
 from dynlab.settings.activation_records import ACTIVATIONS
+from dynlab.settings.model import without_bias
 from dynlab.tools import show
 
 if TYPE_CHECKING:
@@ -50,14 +54,10 @@ EXTENDED_WORK = 5000  # if m^3 K^2 is at most this: it takes about 0.1 ms times 
 
 def parameter_vector(model: Model, head_rate: float = 0.0) -> np.ndarray:
     """The model as the float64 vector that kernels take, laid out as `components.SAME` ... `STRENGTHS` say."""
+    without_bias(model, "this: population_gradient(..., bias=b) is what there is for biases")
     counts: tuple = masks.count_moments(model.patches, model.feature_patches, model.mask == "half")
     values = *counts, model.noise, head_rate, *model.effective_strengths, *state_roots(model)
     return np.array(values, dtype=np.float64)
-
-
-def state_roots(model: Model) -> np.ndarray:
-    """The root weights (N,) of the feature states, see `components`: K for an odd activation, else 2K."""
-    return np.repeat(model.root_weights, 1 if ACTIVATIONS[model.activation].odd else 2)
 
 
 def activation_kind(model: Model) -> int:
@@ -92,10 +92,11 @@ class _Parts(NamedTuple):
 class Gradient(_Parts):
     """Loss and gradient: loss, d_weights (m, d), d_head (m, m); it unpacks like a plain tuple of the three.
 
-    d_readout (m, M) is an attribute beside them: None where neurons have no hidden units.
+    d_readout (m, M) and d_bias (m,) are attributes beside them: None where neurons have no hidden units, no biases.
     """
 
     d_readout: Array | None = None
+    d_bias: Array | None = None
 
     def __repr__(self) -> str:
         sizes = [f"|{name}| {np.linalg.norm(part):.4g} <{part.shape[0]} x {part.shape[1]}>" for name, part in self._named()]
@@ -107,7 +108,8 @@ class Gradient(_Parts):
 
     def _named(self) -> list[tuple[str, Array]]:
         parts = [("d_weights", self.d_weights), ("d_head", self.d_head)]
-        return parts if self.d_readout is None else [*parts, ("d_readout", self.d_readout)]
+        parts += [] if self.d_readout is None else [("d_readout", self.d_readout)]
+        return parts if self.d_bias is None else [*parts, ("d_bias", self.d_bias[:, None])]
 
 
 @jit.kernel
@@ -258,7 +260,7 @@ def noise_geometry(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def population_gradient(
-    model: Model, weights: ArrayLike, head: ArrayLike | None, readout: ArrayLike | None = None
+    model: Model, weights: ArrayLike, head: ArrayLike | None, readout: ArrayLike | None = None, bias: ArrayLike | None = None
 ) -> Gradient:
     """Exact loss and gradient over the population for dense weights.
 
@@ -272,9 +274,11 @@ def population_gradient(
         M = neurons * hidden units, unit h of neuron j being row j * hidden + h; a is 0 outside a neuron's own units unless
         the model's readout is "shared".
 
+    bias : (m,) array b, where the model's neurons have biases: f_j = sum_p max(0, <w_j, X_p> + b_j).
+
     Returns
     -------
-    Gradient, of three parts and the attribute d_readout (m, M), None without hidden units:
+    Gradient, of three parts and the attributes d_readout (m, M) and d_bias (m,), None without hidden units and biases:
     loss : float, sum_j (2 - 2 rho_j), 0 <= loss <= 4 m (equation in `dynlab.formulas.objective`)
     d_weights : (m, d), gradient through view 1 only (stop-gradient on the target)
     d_head : (m, m), zero diagonal
@@ -284,10 +288,12 @@ def population_gradient(
     an output has zero variance. Cost: O(m^2 d) for the Gram matrix, then independent of d.
 
     Every component is accurate to 1e-11 of itself or to what rounding the inputs moves it by; where the
-    outputs' contributions to a component cancel, only up to m^3 K^2 = `EXTENDED_WORK`.
+    outputs' contributions to a component cancel, only up to m^3 K^2 = `EXTENDED_WORK`. With biases: to 1e-10 of the largest
+    component of its array, less what cancels (`dynlab.population.biased`).
     """
     weights = check_weights(model, weights)
     head = check_head(head, model.neurons)
+    biases = check_bias(model, bias)
     signal, noise = signals_of(model, weights), weights[:, model.features :]
     norm, dot, wedge = noise_geometry(noise)
     if model.layered:
@@ -298,11 +304,17 @@ def population_gradient(
         result.d_readout = found.d_readout
         return result
     check_no_readout(readout)
+    if biases is not None:
+        found_b = biased_gradient(model, signal, noise, (norm, dot, wedge), head, biases)
+        d_axes = onto_axes(model, found_b.d_signal)
+        result = Gradient(found_b.loss, np.hstack([d_axes, found_b.d_noise]), found_b.d_head)
+        result.d_bias = found_b.d_bias
+        return result
     loss, d_signal, forces, d_head = _evaluate(model, signal, norm, dot, wedge, head)
     return Gradient(loss, np.hstack([onto_axes(model, d_signal), noise_gradient(noise, norm, forces)]), d_head)
 
 
-def population_loss(model: Model, weights: ArrayLike, head: ArrayLike | None) -> float:
+def population_loss(model: Model, weights: ArrayLike, head: ArrayLike | None, bias: ArrayLike | None = None) -> float:
     """Exact loss over the population for dense weights.
 
     Parameters
@@ -310,6 +322,7 @@ def population_loss(model: Model, weights: ArrayLike, head: ArrayLike | None) ->
     model : Model
     weights : (m, d) array, d >= K; its first K axes are the features v_1..v_K, the others carry noise only.
     head : (m, m) array with unit diagonal.
+    bias : (m,) array, where the model's neurons have biases.
 
     Returns
     -------
@@ -317,4 +330,4 @@ def population_loss(model: Model, weights: ArrayLike, head: ArrayLike | None) ->
 
     Raises ValueError as `population_gradient` does, which costs the same.
     """
-    return population_gradient(model, weights, head)[0]
+    return population_gradient(model, weights, head, bias=bias)[0]

@@ -43,7 +43,7 @@ import numpy as np
 
 from dynlab.formulas import activations, expansions, masks
 from dynlab.settings.activation_records import ACTIVATIONS
-from dynlab.settings.model import without_hidden
+from dynlab.settings.model import without_bias, without_hidden
 
 if TYPE_CHECKING:
     from dynlab.settings.model import Model
@@ -61,6 +61,7 @@ MERGED = 1.2
 
 def noise_means_and_covariances(model: Model, gram: Array) -> tuple[Array, Array]:
     """Means mu (..., m) and covariances C (..., m, m) of phi(<w~_j, xi>)."""
+    without_bias(model, "moments of order parameters, which do not have the biases")
     record = ACTIVATIONS[model.activation]
     norm = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
     k = norm[..., :, None] * norm[..., None, :]

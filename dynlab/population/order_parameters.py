@@ -234,6 +234,17 @@ def check_no_readout(readout: ArrayLike | None) -> None:
         raise ValueError("readout: given, but the model's neurons have no hidden units (Model(hidden=..., readout=...))")
 
 
+def check_bias(model: Model, bias: ArrayLike | None) -> np.ndarray | None:
+    """Return `bias` as a read-only (m,) float64 array, None for a model without; ValueError unless one fits the other."""
+    if model.bias == "none":
+        if bias is not None:
+            raise ValueError('bias: given, but the model\'s neurons have none (Model(bias="trained"))')
+        return None
+    if bias is None:
+        raise ValueError(f"bias: missing, must be {(model.neurons,)} for a model with biases")
+    return matrix("bias", bias, (model.neurons,))
+
+
 def check_weights(model: Model, weights: ArrayLike) -> np.ndarray:
     """Return `weights` as (M, d) float64; ValueError unless M = model.units, d >= model.features and finite."""
     weights = np.asarray(weights, dtype=np.float64)

@@ -29,6 +29,7 @@ from dynlab.machine import rng
 from dynlab.population.head_matrices import from_correlation, moving_correlation
 from dynlab.population.order_parameters import onto_axes, signals_of
 from dynlab.samples import kernels, objective
+from dynlab.settings.model import without_bias
 from dynlab.settings.training import Training
 from dynlab.tools import show
 from dynlab.tools.checks import choice, integer, memory, require, threads
@@ -320,4 +321,5 @@ def _problem(training: Training, loss: float, d_weights: Array, moments: objecti
 def check_sampled(model: Model, training: Training) -> None:
     """SettingError where the training does not fit the model. All switches work on samples, unit length with noise too."""
     require(isinstance(training, Training), "training", training, "a Training")
+    without_bias(model, "minibatches, whose neurons have none; population_gradient(..., bias=b) is exact")
     replace(training, normalisation="batch").check_model(model)

@@ -280,8 +280,8 @@ def _fingerprint(model: Model, training: Training, start: OrderParameters, setti
 def _spelt(settings: Model | Training) -> str:
     """All settings with all digits; their `repr` is made to be short."""
     plain = asdict(settings)
-    for name in ("probabilities", "correlation"):  # checkpoints from before there were such settings can be resumed
-        if plain.get(name, ()) is None:
+    for name in ("probabilities", "correlation", "bias"):  # checkpoints from before there were such settings can be resumed
+        if plain.get(name, ()) in (None, "none"):
             del plain[name]
     return repr(plain)
 

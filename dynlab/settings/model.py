@@ -15,7 +15,8 @@ from dynlab.tools.checks import SettingError, choice, integer, real, require
 ACTIVATION_NAMES = ("relu", "cubic", "relu3", "linear")
 MASKS = ("half", "independent")
 READOUTS = ("own", "shared", "fixed")
-LATER = ("hidden", "readout", "probabilities", "correlation")  # settings that records of older versions do not have
+BIASES = ("none", "trained")
+LATER = ("hidden", "readout", "probabilities", "correlation", "bias")  # settings that records of older versions do not have
 SINGULAR = 1e-12  # square of the part of a feature that the others do not span, below which they are dependent
 SUM_SLACK = 1e-9  # by which probabilities, written in decimals, may miss the sum 1
 
@@ -28,6 +29,11 @@ def without_hidden(model: Model, what: str) -> None:
 def without_correlation(model: Model, what: str) -> None:
     """SettingError if the model's features are correlated, which `what` does not have a form for."""
     require(model.correlation is None, "correlation", model.correlation, f"left out for {what}")
+
+
+def without_bias(model: Model, what: str) -> None:
+    """SettingError if the model's neurons have biases, which `what` does not have a form for."""
+    require(model.bias == "none", "bias", model.bias, f'"none" for {what}')
 
 
 class _Default(float):
@@ -67,6 +73,9 @@ class Model:
     correlation : float or sequence of sequences, optional
         <v_l, v_k> of the unit vectors that features are: one number for all pairs, or their Gram matrix (K, K), symmetric
         and positive definite with unit diagonal. Noise stays orthogonal to all features. None: orthonormal, as 0 is.
+    bias : str
+        "none"; or "trained", for relu without hidden units: f_j = sum_p max(0, <w_j, X_p> + b_j). Exact in
+        `dynlab.population_gradient(..., bias=b)`; whatever has no form for it refuses it.
     hidden : int
         Hidden units H >= 1 of each neuron: f_j(X) = sum_h a_jh sum_p phi(<w_h, X_p>), the neuron being the output of a
         two-layer network. 1 with a fixed readout is the encoder of the paper, f_j = phi of one neuron.
@@ -93,6 +102,7 @@ class Model:
     readout: str | None = None
     probabilities: tuple[float, ...] | None = None
     correlation: float | tuple[tuple[float, ...], ...] | None = None
+    bias: str = "none"
 
     def __post_init__(self) -> None:
         strengths = self._strengths()
@@ -116,9 +126,14 @@ class Model:
             "readout": choice("readout", readout, READOUTS),
             "probabilities": self._probabilities(len(strengths)),
             "correlation": self._correlation(len(strengths)),
+            "bias": choice("bias", self.bias, BIASES),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        if self.bias != "none":
+            why = f'"none" for {self.activation}: moments with a bias have closed forms for relu here'
+            require(self.activation == "relu", "bias", self.bias, why)
+            without_hidden(self, "neurons with biases")
 
     def __repr__(self) -> str:
         """What differs from the defaults, as it could be typed."""

@@ -26,6 +26,7 @@ OTHERS = (
     "mask",
     "probabilities",
     "correlation",
+    "bias",
 )  # a caption names them where they are not the defaults
 
 

@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 
 import dynlab
 from dynlab import Model, OrderParameters, Training
+from dynlab.__main__ import main
 from dynlab.population import moments
 from dynlab.population.any_training import gradient as switched
 from dynlab.population.gradient import parameter_vector
@@ -165,3 +166,17 @@ def test_wrong_probabilities_are_refused_in_a_line(given):
     with pytest.raises(ValueError, match="probabilities=.*must be 2 positive numbers of sum 1") as caught:
         Model(probabilities=given)
     assert "\n" not in str(caught.value)
+
+
+def test_the_command(tmp_path, capsys):
+    words = ["--probabilities", "0.1,0.9", "--weak", "0.5", "--activation", "cubic", "--dim", "1000"]
+    place = str(tmp_path / "run")
+    assert main(["run", *words, "--seeds", "6", "--out", place, "--no-plots"]) == 0
+    assert "strong 1, weak 0.5, of probabilities 0.1 and 0.9, noise 0.5" in capsys.readouterr().out
+    assert main(["explain", place, "--head", "none"]) == 0
+    assert "(weak/strong)^1.5 (p_weak/p_strong)^0.25)" in " ".join(capsys.readouterr().out.split())
+    for given, said in (("0.5", "must be 2 positive numbers of sum 1"), ("0.5,x", "must be 2 positive numbers of sum 1")):
+        assert main(["run", "--probabilities", given]) == 2
+        assert f"--probabilities {given}: {said}" in capsys.readouterr().err
+    assert main(["ablate", *words]) == 2
+    assert "--probabilities 0.1,0.9: must be left out with the group features" in capsys.readouterr().err

@@ -19,7 +19,8 @@ from dynlab.tools.checks import SettingError
 
 def test_the_defaults_are_the_contract():
     model = Model()
-    assert dataclasses.astuple(model) == (1.0, 0.3, 16, 4, 0.5, "cubic", 2, "half", (1.0, 0.3), 1, "fixed", None, None)
+    later = None, None, "none"
+    assert dataclasses.astuple(model) == (1.0, 0.3, 16, 4, 0.5, "cubic", 2, "half", (1.0, 0.3), 1, "fixed", *later)
     assert model.features == 2
     assert type(model.weak) is float
 

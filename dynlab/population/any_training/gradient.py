@@ -22,15 +22,16 @@ from dynlab.formulas import (
 from dynlab.machine import jit
 from dynlab.machine.twofloat import TwoFloat, arc_tangent, extended, two_floats
 from dynlab.population import moments
+from dynlab.population.forms import state_roots
 from dynlab.population.gradient import (
     Gradient,
     activation_kind,
     noise_geometry,
     noise_gradient,
     parameter_vector,
-    state_roots,
 )
 from dynlab.population.order_parameters import check_weights, matrix, onto_axes, signals_of
+from dynlab.settings.model import without_bias
 from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def training_gradient(
     `EXTENDED_WORK`; beyond that relative to the largest of the terms that it is the sum of.
     """
     training.check_model(model)
+    without_bias(model, "training_gradient; population_gradient is exact for the paper's training")
     weights = check_weights(model, weights)
     if head is not None and training.head not in ("fixed", *head_rules.TRAINED):
         raise ValueError(f"head: given, must be left out with head {training.head!r}")
