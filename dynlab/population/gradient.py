@@ -18,6 +18,7 @@ from dynlab.population.biased import biased_gradient
 from dynlab.population.forms import state_roots
 from dynlab.population.order_parameters import (
     OrderParameters,
+    along_features,
     check_bias,
     check_head,
     check_no_readout,
@@ -25,7 +26,6 @@ from dynlab.population.order_parameters import (
     check_weights,
     onto_axes,
     own_units,
-    signals_of,
 )
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import without_bias
@@ -199,17 +199,51 @@ def _extend(kind: int, par: Array, state: tuple, out: tuple) -> None:
 
     Each output's contribution to a force is accurate, but where they cancel between outputs their sum is not.
     """
-    m, features = state[0].shape
     signal, *geometry = (two_floats(array) for array in state)
     wide = [two_floats(array) for array in out]
-    side = np.sign(state[0]).astype(np.int64)
+    _extended(kind, par, signal, geometry, wide)
+    _narrow(wide, out)
+
+
+def _extended(kind: int, par: Array, signal: Array, geometry: list, wide: list) -> None:
+    """Fill `wide` by `objective.forces`; signal (m, K), geometry and `wide` are arrays of numbers of twice the digits."""
+    m, features = signal.shape
+    side = np.sign(signal.astype(np.float64)).astype(np.int64)
     work = new_workspace(m, features, object)
     _extended_forces(kind, m, features, par.tolist(), signal, side, *geometry, work, *wide)
+
+
+def _narrow(wide: list, out: tuple) -> None:
+    """Fill `out` with numbers of twice the digits, rounded."""
     found = [values.astype(np.float64) for values in wide]
     # Products are split, which overflows before float64 does.
     if all(np.isfinite(values).all() for values in found):
         for array, values in zip(out, found, strict=True):
             array[...] = values
+
+
+def _evaluate_on_axes(
+    model: Model, axes: Array, norm: Array, dot: Array, wedge: Array, head: Array
+) -> tuple[float, Array, Array, Array]:
+    """`_evaluate` for weights (m, K) on the axes that the features span; dL/dB in place of dL/dA.
+
+    Of correlated features B and A differ. Where a neuron is along a feature dL/dB nearly cancels between the features (<w,
+    dL/dw> vanishes but for the head), and so do the determinants of neurons that are nearly parallel, of which rounding A
+    would leave little: up to m^3 K^2 = `EXTENDED_WORK` all of it is done with twice the digits.
+    """
+    if model.correlation is None:
+        return _evaluate(model, axes, norm, dot, wedge, head)
+    loss, *out = _evaluate(model, along_features(model, axes), norm, dot, wedge, head)
+    m, features = axes.shape
+    if m**3 * features**2 > EXTENDED_WORK:
+        return loss, onto_axes(model, out[0]), out[1], out[2]
+    rows = two_floats(model.feature_rows)
+    geometry = [two_floats(array) for array in (norm, dot, wedge, np.arctan2(wedge, -dot), head)]
+    wide = [two_floats(array) for array in out]
+    _extended(activation_kind(model), parameter_vector(model), two_floats(axes) @ rows.T, geometry, wide)
+    found = onto_axes(model, out[0]), out[1], out[2]
+    _narrow([wide[0] @ rows, *wide[1:]], found)
+    return loss, *found
 
 
 def order_parameter_gradient(model: Model, state: OrderParameters) -> tuple[float, Array, Array, Array]:
@@ -273,7 +307,6 @@ def population_gradient(
     readout : (m, M) array a, where neurons have hidden units: f_j = sum_h a_jh phi of unit h. Rows of `weights` are then the
         M = neurons * hidden units, unit h of neuron j being row j * hidden + h; a is 0 outside a neuron's own units unless
         the model's readout is "shared".
-
     bias : (m,) array b, where the model's neurons have biases: f_j = sum_p max(0, <w_j, X_p> + b_j).
 
     Returns
@@ -294,7 +327,8 @@ def population_gradient(
     weights = check_weights(model, weights)
     head = check_head(head, model.neurons)
     biases = check_bias(model, bias)
-    signal, noise = signals_of(model, weights), weights[:, model.features :]
+    axes, noise = weights[:, : model.features], weights[:, model.features :]
+    signal = along_features(model, axes)
     norm, dot, wedge = noise_geometry(noise)
     if model.layered:
         matrix_a = check_readout(model, readout)
@@ -310,8 +344,8 @@ def population_gradient(
         result = Gradient(found_b.loss, np.hstack([d_axes, found_b.d_noise]), found_b.d_head)
         result.d_bias = found_b.d_bias
         return result
-    loss, d_signal, forces, d_head = _evaluate(model, signal, norm, dot, wedge, head)
-    return Gradient(loss, np.hstack([onto_axes(model, d_signal), noise_gradient(noise, norm, forces)]), d_head)
+    loss, d_axes, forces, d_head = _evaluate_on_axes(model, axes, norm, dot, wedge, head)
+    return Gradient(loss, np.hstack([d_axes, noise_gradient(noise, norm, forces)]), d_head)
 
 
 def population_loss(model: Model, weights: ArrayLike, head: ArrayLike | None, bias: ArrayLike | None = None) -> float:

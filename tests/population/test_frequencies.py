@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import dynlab
-from dynlab import Model, OrderParameters, Training
+from dynlab import Model, OrderParameters, Training, ablate
 from dynlab.__main__ import main
 from dynlab.population import moments
 from dynlab.population.any_training import gradient as switched
@@ -180,3 +180,5 @@ def test_the_command(tmp_path, capsys):
         assert f"--probabilities {given}: {said}" in capsys.readouterr().err
     assert main(["ablate", *words]) == 2
     assert "--probabilities 0.1,0.9: must be left out with the group features" in capsys.readouterr().err
+    settings = ablate.check(ablate.parser().parse_args([*words, "--groups", "head"]))
+    assert settings.model.probabilities == (0.1, 0.9) and "features" not in settings.groups

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dynlab.population import terms as subject
+from dynlab.population.forms import BilinearForms
 from dynlab.population.gradient import order_parameter_gradient, population_gradient
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.settings.model import Model
@@ -216,3 +217,14 @@ def test_a_term_of_the_wrong_sign_is_seen(name):
     with pytest.raises(AssertionError):
         for number in range(8):
             sums_to_the_gradient(faulty(name), number)
+
+
+@pytest.mark.parametrize("activation", ["relu", "cubic"])
+def test_the_antisymmetric_form_is_what_it_stands_for(activation):
+    """T(x, f) = (R x)(P f)^T - (P f)(R x)^T, P f from x^T P z of unit vectors; features of unequal frequency."""
+    model = Model(activation=activation, strengths=(1.0, 0.7, 0.5), probabilities=(0.1, 0.6, 0.3), mask="independent")
+    form, rng = BilinearForms(model), np.random.default_rng(3)
+    width = form.count + (activation == "relu")
+    x, f = rng.standard_normal((2, width))
+    pulled, same = form.apply_across(x), np.array([form.same(unit, f) for unit in np.eye(width)])
+    np.testing.assert_allclose(form.turn(x, f), np.outer(pulled, same) - np.outer(same, pulled), atol=1e-14)

@@ -21,6 +21,7 @@ def drawn(number: int):
         patches=patches, feature_patches=int(rng.integers(1, patches)), noise=10.0 ** rng.uniform(-1.0, 0.7),
         activation=ACTIVATIONS[number % 4], mask=str(rng.choice(["half", "independent"])),
         probabilities=tuple(often.tolist()) if number % 5 == 0 else None,
+        correlation=0.4 if number % 7 == 3 and features > 1 else None,
     )  # fmt: skip
     dim = features + model.units + int(rng.integers(0, 4))
     weights = rng.standard_normal((model.units, dim)) * 10.0 ** rng.uniform(-1.0, 1.0)
