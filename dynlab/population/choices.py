@@ -40,6 +40,7 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
         why = "a flow, which follows the logarithms of signals that keep their signs, as only orthonormal features let them"
         without_correlation(model, f'{why} (method "descent" or "sgd" is exact for these too)')
     if model.layered:
+        without_correlation(model, "training with hidden units, of orthonormal features (gradients are exact)")
         flat = method == "descent" or ACTIVATIONS[model.activation].degree == 1
         why = "of degree 1 (relu, linear) for a flow with hidden units; descent is exact for all"
         require(flat, "activation", model.activation, why)

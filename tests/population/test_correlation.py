@@ -163,6 +163,7 @@ REFUSED = {
     "ensemble": lambda model, _: dynlab.ensemble(model, 10, 2),
     "switched": lambda model, _: dynlab.ensemble(model, 10, 2, training=Training(head="linear")),
     "hidden": lambda model, _: dynlab.ensemble(replace(model, activation="relu", hidden=2), 10, 2),
+    "hidden descent": lambda model, _: dynlab.ensemble(replace(model, hidden=2), 10, 2, method="descent"),
     "fixed points": lambda model, _: stability.fixed_points(model, Training(), starts=0),
     "limit": lambda model, _: limit.check_model(model),
 }
