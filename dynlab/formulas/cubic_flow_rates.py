@@ -18,6 +18,7 @@ from math import factorial, sqrt
 import numpy as np
 
 from dynlab.formulas.components import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS
+from dynlab.formulas.lanewise import two_to_the, where
 
 # exp(x) = 2^k exp(r): ln 2 in two parts, the first short enough for k times it to be exact; adding and subtracting
 # ROUND leaves the nearest integer.
@@ -25,7 +26,6 @@ LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 0.6931471803691238, 1.9082149292
 ROUND = 6755399441055744.0
 # Beyond these 2^k would leave the normal numbers.
 LOWEST, HIGHEST = -708.0, 709.0
-EXPONENT_BIAS, MANTISSA_BITS = 1023, 52
 # Which argument each of the eight exponentials has, and what is subtracted: numbers in place of branches.
 OWN, LAST_SIGNAL = np.array([1.0, 1, 1, 0, 1, 1, 0, 0]), np.array([0.0, 0, 0, 1, 0, 0, 0, 0])
 ANGLE, DETERMINANT = np.array([0.0, 0, 0, 0, 0, 0, 1, 0]), np.array([0.0, 0, 0, 0, 0, 0, 0, 1])
@@ -102,9 +102,9 @@ def exponentials(z, out):
         out[i] = OWN[i] * z[i] + LAST_SIGNAL[i] * last_signal + ANGLE[i] * angle + DETERMINANT[i] * determinant
     for i in range(8):
         x = out[i]
-        x = LOWEST if x < LOWEST else x
-        x = HIGHEST if x > HIGHEST else x
-        rounded = np.float64(x * LOG2_E + ROUND)
+        x = where(x < LOWEST, LOWEST, x)
+        x = where(x > HIGHEST, HIGHEST, x)
+        rounded = x * LOG2_E + ROUND
         k = rounded - ROUND
         r = (x - k * LN2_HIGH) - k * LN2_LOW
         r2 = r * r
@@ -114,7 +114,7 @@ def exponentials(z, out):
         high = (T10 + r * T11) + r2 * (T12 + r * T13)
         rest = r + r2 * (low + r4 * (middle + r4 * high))
         # The last bits of `rounded` are the integer k: moved to where the exponent is, they make 2^k.
-        scale = np.int64((rounded.view(np.int64) + EXPONENT_BIAS) << MANTISSA_BITS).view(np.float64)
+        scale = two_to_the(rounded)
         out[i] = scale * rest + (scale - MINUS[i])
 
 
@@ -131,10 +131,7 @@ def primitives(par, z, side, scratch):
     x2 = cube(c2 * a12)
     y1 = cube(c1 * a21)
     y2 = cube(c2 * a22)
-    if side[0] * side[1] * side[2] * side[3] > 0:
-        det = x2 * y1 * scratch[7]
-    else:
-        det = x1 * y2 - x2 * y1
+    det = where(side[0] * side[1] * side[2] * side[3] > 0, x2 * y1 * scratch[7], x1 * y2 - x2 * y1)
     n1 = scratch[4]
     n2 = scratch[5]
     q1 = n1 * n1
@@ -142,7 +139,7 @@ def primitives(par, z, side, scratch):
     # tanh and sech^2 from exp(2 |z_7|) - 1, both exact to rounding at either end.
     inverse = 1.0 / (scratch[6] + 2.0)
     c = scratch[6] * inverse
-    c = c if z[6] > 0.0 else -c
+    c = where(z[6] > 0.0, c, -c)
     sech2 = 4.0 * ((scratch[6] + 1.0) * inverse) * inverse
     s6 = cube(par[SIGMA] * par[SIGMA])
     k3 = s6 * n1 * n2 * q1 * q2

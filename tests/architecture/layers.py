@@ -27,7 +27,8 @@ PURE = "formulas"
 PURE_IMPORTS = ("math",)
 PURE_EXCEPTIONS: dict[tuple[str, str], str] = {
     ("formulas.number_table", "array"): "memory with an address, which compiled code reads",
-    ("formulas.cubic_flow_rates", "numpy"): "the bits of a float64 in an exp without branches, constant vectors",
+    ("formulas.cubic_flow_rates", "numpy"): "constant vectors",
+    ("formulas.lanewise", "numpy"): "the bits of a float64",
 }
 
 # Imports that go up all the same: (importing module, imported module) with the reason.

@@ -72,12 +72,24 @@ def theta_at(time, pace):
     return low if -f_low < f_high else high
 
 
-def middle_gap(system, arc, side, scratch, pace, state, rates):
-    """How far log s at the middle of the step, state `state`, is above the cubic through the ends (at most 1/2)."""
+def square_speed(system, arc, side, scratch, state, rates):
+    """s^2 at a state."""
     flow_rates(system, state, side, scratch, rates)
     total = 0.0
     for i in range(len(state)):
-        total += (arc[i] * rates[i]) ** 2
+        weighed = arc[i] * rates[i]
+        total += weighed * weighed
+    return total
+
+
+def gap_by(total, pace):
+    """How far log s at the middle of the step, where s^2 is `total`, is above the cubic through the ends (at most 1/2)."""
     if not total > 0.0:
         return 0.0
     return min(max(0.5 * log(total) - log_speed(0.5, pace), -0.5), 0.5)
+
+
+def bent(pace, gap):
+    """The pace with log s at the middle so far above the cubic, and the time of the step."""
+    pace = (pace[0], pace[1], pace[2], pace[3], pace[4], 16.0 * gap)
+    return pace, elapsed(1.0, pace)

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab.formulas import activations, components, cubic_flow_rates, expansions, flow_rates, objective, pair
+from dynlab.formulas import activations, components, cubic_flow_rates, expansions, flow_rates, lanewise, objective, pair
 from dynlab.formulas.activations import CUBIC, RELU, RELU3
 from dynlab.machine import gpu
 from dynlab.machine.gpu import cuda
 from dynlab.population import gradient
 from dynlab.population.choices import closed_form
-from dynlab.population.pair import at_rest, clock, events, integrate, kinks, solver
+from dynlab.population.pair import at_rest, clock, events, integrate, kinks, solver, step_control
 from dynlab.population.pair.flow import MAX_STEPS, FlowResult, by_units, layout_of, result_of, scales
 from dynlab.population.scaling import in_strength_units
 from dynlab.population.stepping import method_table
@@ -37,17 +37,18 @@ BLOCK = 8 if gpu.SIMULATED else 64
 BURST = 1  # on an H200 250000 trajectories a second with 1, 148000 with 4, 104000 with 16
 PER_PROCESSOR = 4  # blocks for each multiprocessor
 ROOM = 100_000  # points of a trace
-RUNNING = integrate.RUNNING
+RUNNING = step_control.RUNNING
 AXES = (0,) * N
 CLOSED, PAIR = (True, None), (None, (None, None))  # scratch of `solver.flow_rates`
 float64, int64, complex128 = np.float64, np.int64, np.complex128
 
 for _part in (expansions, activations, components, objective, pair, flow_rates):
     gpu.compile_module(_part)
+gpu.compile_module(lanewise, inlined=("where", "anywhere", "taken", "two_to_the"))
 gpu.compile_module(cubic_flow_rates, inlined=tuple(name for name in vars(cubic_flow_rates) if name != "cubic_pair_jacobian"))
-gpu.compile_module(solver, inlined=("flow_rates", "rates_by", "factor", "substitute", "size", "log_signal"))
+gpu.compile_module(solver, inlined=("flow_rates", "rates_by", "factor", "choose_pivot", "substitute", "size", "log_signal"))
 gpu.compile_module(clock, inlined=("log_speed", "elapsed"))
-for _part in (kinks, events, at_rest):
+for _part in (kinks, events, at_rest, step_control):
     gpu.compile_module(_part)
 _integrate = gpu.compile_module(integrate)
 _begin, _advance = _integrate.begin, _integrate.advance

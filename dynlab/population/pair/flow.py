@@ -15,19 +15,21 @@ import numpy as np
 from dynlab.formulas import cubic_flow_rates, flow_rates, pair
 from dynlab.formulas.activations import CUBIC
 from dynlab.machine import jit
+from dynlab.machine.lanes import LANE_COUNT, lane_array
 from dynlab.machine.tangents import TANGENT_ENTRIES
 from dynlab.population import gradient, scaling
 from dynlab.population.order_parameters import OrderParameters, check_head
-from dynlab.population.pair import at_rest, clock, events, integrate, kinks, solver
+from dynlab.population.pair import abreast, at_rest, clock, events, integrate, kinks, solver, step_control
 from dynlab.population.status import AT_REST, UNTIL
 from dynlab.population.stepping import HEAD_FLOOR, method_table
 from dynlab.settings.activation_records import ACTIVATIONS
 
 jit.compile_module(pair)
 _parts = [
-    jit.compile_module(part) for part in (flow_rates, cubic_flow_rates, solver, clock, kinks, events, at_rest, integrate)
+    jit.compile_module(part)
+    for part in (flow_rates, cubic_flow_rates, solver, clock, kinks, events, at_rest, step_control, integrate, abreast)
 ]
-_cubic, _solver, _clock, _integrate = _parts[1], _parts[2], _parts[3], _parts[7]
+_cubic, _solver, _clock, _control, _integrate, _abreast = (_parts[k] for k in (1, 2, 3, 7, 8, 9))
 # Nothing in these modules allocates, so arrays need no reference counts: counting took a quarter of the time.
 for _part in _parts:
     for _function in vars(_part).values():
@@ -35,18 +37,22 @@ for _part in _parts:
 # Calls with that many arguments cost as much as the work, in the innermost loop or where there is one caller only.
 _names = (
     ("flow_rates", "rates_by", "factor", "substitute", "tie_rates"), ("log_speed", "elapsed"),
-    ("begin", "advance", "resting", "vanishes", "attempt", "reach", "timed", "take", "go_on", "choose_length"),
+    ("pace_by_ends", "well_timed", "choose_length"),
+    ("begin", "advance", "resting", "vanishes", "attempt", "reach", "timed", "take", "go_on"),
+    ("judge",),
 )  # fmt: skip
 _inlined = [
-    getattr(_part, _name) for _part, _some in zip((_solver, _clock, _integrate), _names, strict=True) for _name in _some
+    getattr(_part, _name)
+    for _part, _some in zip((_solver, _clock, _control, _integrate, _abreast), _names, strict=True)
+    for _name in _some
 ]
 for _function in (*vars(_cubic).values(), *_inlined):
     _function.targetoptions["forceinline"] = True
-_begin, _advance = _integrate.begin, _integrate.advance
+_begin, _advance, _advance_abreast = _integrate.begin, _integrate.advance, _abreast.advance_abreast
 
 MAX_STEPS = 200_000
 MOST_POINTS = 100_000  # of a trace
-RUNNING, STEPS, REJECTED = integrate.RUNNING, events.STEPS, events.REJECTED
+RUNNING, STEPS, REJECTED = step_control.RUNNING, events.STEPS, events.REJECTED
 # Steps between looks for an interrupt, times the square of the number of coordinates: a tenth of a second.
 BURST = 300_000
 # Stand-ins for exact zeros and exactly parallel noise parts in logarithmic coordinates.
@@ -187,9 +193,21 @@ def _geometry(m, features, tail=()):
     return tuple(np.zeros(s + tail) if s else np.zeros((m, features), np.int64) for s in shapes)
 
 
+def _shapes(m, n):
+    """Of the solver's scratch; None for integers (n,)."""
+    return (n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (2,), (m,), (m,), (n,), (13,)
+
+
 def _buffers(m, n):
-    shapes = ((n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (2,), (m,), (m,), (n,), (13,))
-    return tuple(np.zeros(s) if s else np.zeros(n, np.int64) for s in shapes)
+    return tuple(np.zeros(s) if s else np.zeros(n, np.int64) for s in _shapes(m, n))
+
+
+def _lanes(m, n, signals):
+    """Lanes as `abreast` takes them, without trajectories."""
+    shapes = (n,), (signals,), (n,), (n,), (abreast.ENDS,), *(s or (n,) for s in _shapes(m, n))
+    fields = tuple(lane_array(*shape) for shape in shapes)
+    fields[20][step_control.STEP_LENGTH] = 1.0  # of lanes that never have a trajectory
+    return np.full(LANE_COUNT, -1), np.zeros(2, np.int64), fields
 
 
 def _scratch(model, n):
@@ -236,7 +254,13 @@ def _flow_kernel(problem, starts, records, results, spare, first, burst):
     return i
 
 
-_flow_kernel.targetoptions["_nrt"] = False
+@jit.kernel
+def _abreast_flow_kernel(problem, queue, records, results, lanes, burst):
+    """`abreast.advance_abreast`."""
+    return _advance_abreast(problem, queue, records, results, lanes, burst)
+
+
+_flow_kernel.targetoptions["_nrt"] = _abreast_flow_kernel.targetoptions["_nrt"] = False
 
 
 @dataclass(frozen=True)
@@ -358,6 +382,7 @@ def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_p
     limits = (float(until), float(rtol), bool(settle), int(max_steps))
     axes = (0,) * n if layout_of(model) == flow_rates.PAIR else ()
     problem, spare = (system, axes, method_table(), limits), (scratch, complex_scratch, _buffers(m, n))
+    lanes = _lanes(m, n, side.shape[1]) if scratch[0] else None
     results = (learnt, marks, snapshots, tally, counts, status)
     burst, first = BURST // (n * n), 0
     while first < count:
@@ -367,7 +392,11 @@ def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_p
             room = min(int(counts[-1, events.TRACED]) + int(trace_points) * (burst + 1), MOST_POINTS)
             trace_time, trace = _grown(trace_time, room), _grown(trace, room)
         records = (times, at_times, trace_time, trace, int(trace_points))
-        first = _flow_kernel(problem, (z, side, arcs, floors), records, results, spare, first, burst)
+        queue = (z, side, arcs, floors)
+        if lanes:
+            first = _abreast_flow_kernel(problem, queue, records, results, lanes, burst)
+        else:
+            first = _flow_kernel(problem, queue, records, results, spare, first, burst)
     return result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, tally, counts, status)
 
 

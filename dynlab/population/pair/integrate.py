@@ -15,7 +15,7 @@ from math import log
 
 from dynlab.formulas.activations import RELU, is_steep
 from dynlab.population.pair.at_rest import invariants, settled, smallest_output, still
-from dynlab.population.pair.clock import add_time, elapsed, middle_gap, plausible_slope, theta_at
+from dynlab.population.pair.clock import add_time, bent, gap_by, square_speed, theta_at
 from dynlab.population.pair.events import (
     DRIFT,
     END,
@@ -34,7 +34,6 @@ from dynlab.population.pair.events import (
 )
 from dynlab.population.pair.kinks import crossing, settle_kink
 from dynlab.population.pair.solver import (
-    LOG_SPEED_STEP,
     arc_system,
     flow_jacobian,
     interpolate,
@@ -44,59 +43,74 @@ from dynlab.population.pair.solver import (
     slaved_floors,
     step_error,
 )
-from dynlab.population.status import AT_REST, NOT_FINITE, SINGULAR, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL
-from dynlab.population.stepping import DOMINANT, FIRST, GROW, PEAK, SAFETY, SECOND, SHRINK
-
-MOST_REJECTED = 100
-# What is not a status: the trajectory goes on.
-RUNNING = -1
-# Entries of control: what one step leaves to the next, beside arrays.
-LENGTH, LAST_LENGTH, LAST_ERROR, FASTEST, SPEED, SLOPE, IN_TIME, FRESH, HELD_BACK, IN_A_ROW, OUTPUT, SINCE, FALLING = range(
-    13
+from dynlab.population.pair.step_control import (
+    FALLING,
+    FRESH,
+    IN_A_ROW,
+    IN_ARC,
+    IN_TIME,
+    ONCE,
+    OUTPUT,
+    RUNNING,
+    SINCE,
+    SPEED,
+    STEP_LENGTH,
+    TIMED,
+    choose_length,
+    factor_by,
+    fixed,
+    hold_back,
+    needs_middle,
+    pace_by_ends,
+    set_out,
+    share_of,
+    turn_page,
+    well_timed,
 )
-# Values of control[IN_TIME]: a step in arc length; in time, for this step; in time, as long as it goes well.
-IN_ARC, ONCE, TIMED = 0.0, 1.0, 2.0
-FIXED_POINT = 1e-14
-# What counts of the fastest motion for a fixed point: noise parts that reach 0 do it at any speed.
-USUAL_SPEED = 100.0
+from dynlab.population.status import AT_REST, NOT_FINITE, SINGULAR, STATIONARY, TOO_MANY_STEPS, UNTIL
+from dynlab.population.stepping import DOMINANT, FIRST, PEAK, SECOND
+
 # A stiff motion is followed in time until log s changes by more within a step that has more than this error.
 CALM = 0.1
-# Steps taken in time err by all that they may, and to the same side: they may by this share of the tolerance.
-TIMED_SHARE = 0.1
 # An online output vanishes if so many looks in a row say so, one each time that its variance falls by a factor of TICK: if
 # it is below the square root of VANISHING, relative to its parts, and will have lost FOLDS_DOWN more e-folds before the end;
 # or below the square root of 1e4 times as much, and will be 0 within this part of the time passed.
 TICK, LOOKS, VANISHING, FOLDS_DOWN, AT_ONCE = 0.8, 3.0, 1e-10, 30.0, 1e-4
 # A step in arc length that is shorter, and stiff, is better taken in time.
 SHORT_ARC = 0.03
-# Largest difference of log s from its cubic in the middle of a step, weighed by the step's share of time, over rtol.
-CLOCK = 1000.0
-# A step that takes less than this share of the time before it need not be timed so well.
-SHORT = 1e-4
 
 
 def all_finite(n, rates, jac):
     """Whether the rates and the Jacobian are finite numbers."""
+    good = abs(rates[0]) < 1e300
     for i in range(n):
-        if not abs(rates[i]) < 1e300:
-            return False
+        good = good & (abs(rates[i]) < 1e300)
         for k in range(n):
-            if not abs(jac[i, k]) < 1e300:
-                return False
-    return True
+            good = good & (abs(jac[i, k]) < 1e300)
+    return good
 
 
 def begin(problem, z, side, events, spare):
     """Prepare `advance`, whose arguments these are. Returns RUNNING, or NOT_FINITE."""
     system, axes, _, (arc, caps), _ = problem
-    kind, m, features, par = system
-    learnt, marks, snapshots, tally, _ = events
     scratch, complex_scratch, buffers = spare
     rates, jac = buffers[0], buffers[1]
     normal, clock, charge0, _, floors, control = buffers[10:]
     n = size(axes, z)
     for i in range(n):
         floors[i] = caps[i]
+    note_start(system, z, side, clock, charge0, events)
+    flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
+    if not all_finite(n, rates, jac):
+        return NOT_FINITE
+    set_out(control, arc_system(axes, arc, rates, jac, normal, False))
+    return RUNNING
+
+
+def note_start(system, z, side, clock, charge0, events):
+    """What is to be noted at time 0."""
+    kind, m, features, par = system
+    learnt, marks, snapshots, tally, _ = events
     clock[0] = 0.0
     clock[1] = 0.0
     invariants(kind, m, features, par[7], z, charge0)
@@ -104,27 +118,9 @@ def begin(problem, z, side, events, spare):
         learnt[f] = 0.0 if best_cosine(kind, m, features, z, side, f) > DOMINANT else -1.0
         if learnt[f] == 0.0:
             mark(FIRST if marks[FIRST] < 0.0 else SECOND, 0.0, z, marks, snapshots)
-    tally[PEAK_VALUE] = head_size(n, m, z)
+    tally[PEAK_VALUE] = head_size(len(z), m, z)
     if tally[PEAK_VALUE] > 0.0:
         mark(PEAK, 0.0, z, marks, snapshots)
-    flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
-    if not all_finite(n, rates, jac):
-        return NOT_FINITE
-    speed, slope, in_time = arc_system(axes, arc, rates, jac, normal, False)
-    control[LENGTH] = 0.01
-    control[LAST_LENGTH] = 0.01
-    control[LAST_ERROR] = 1.0
-    control[FASTEST] = 0.0
-    control[SPEED] = speed
-    control[SLOPE] = slope
-    control[IN_TIME] = ONCE if in_time else IN_ARC
-    control[FRESH] = 1.0
-    control[HELD_BACK] = 0.0
-    control[IN_A_ROW] = 0.0
-    control[OUTPUT] = 1.0
-    control[SINCE] = 0.0
-    control[FALLING] = 0.0
-    return RUNNING
 
 
 def advance(problem, z, side, stop_at, records, events, spare):
@@ -141,7 +137,7 @@ def advance(problem, z, side, stop_at, records, events, spare):
         if control[FRESH] > 0.0:
             state = resting(problem, z, side, spare)
             if state != RUNNING:
-                return finish(n, z, records, counts, tally, until if state == AT_REST else clock[0], state)
+                return close_records(n, z, records, counts, tally, until if state == AT_REST else clock[0], state)
         error, factor, accepted = attempt(problem, z, side, spare)
         top, kink, pace, step_time, after = 1.0, -1, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0, (0.0, 0.0, False)
         if accepted:
@@ -150,18 +146,15 @@ def advance(problem, z, side, stop_at, records, events, spare):
             accepted, factor, pace, step_time, after = timed(problem, z, side, top, factor, spare)
         if not accepted:
             counts[REJECTED] += 1
-            if not turn_to_time(problem, z, side, spare):
-                control[LENGTH] = control[LENGTH] * min(factor, 0.9)
-            control[HELD_BACK] = 1.0
-            control[IN_A_ROW] += 1.0
-            if control[IN_A_ROW] > MOST_REJECTED:
+            state = hold_back(error, 1.0 if turn_to_time(problem, z, side, spare) else min(factor, 0.9), control)
+            if state != RUNNING:
                 tally[END] = clock[0]
-                return UNDERFLOW if error < 1e30 else NOT_FINITE
+                return state
             continue
         control[IN_A_ROW] = 0.0
         counts[STEPS] += 1
         if take(problem, z, side, top, pace, step_time, records, events, spare):
-            return finish(n, z, records, counts, tally, until, UNTIL)
+            return close_records(n, z, records, counts, tally, until, UNTIL)
         if vanishes(problem, z, side, step_time, spare):
             tally[END] = clock[0]
             return SINGULAR
@@ -170,7 +163,7 @@ def advance(problem, z, side, stop_at, records, events, spare):
             control[IN_TIME] = ONCE
         go_on(problem, z, side, kink, after, spare)
         choose_length(error, factor, control)
-        if control[LENGTH] < SHORT_ARC:
+        if control[STEP_LENGTH] < SHORT_ARC:
             turn_to_time(problem, z, side, spare)
     tally[END] = clock[0]
     return TOO_MANY_STEPS if counts[STEPS] + counts[REJECTED] >= max_steps else RUNNING
@@ -206,7 +199,7 @@ def turn_to_time(problem, z, side, spare):
     system, axes, _, (arc, _), _ = problem
     scratch, complex_scratch, buffers = spare
     rates, jac, normal, control = buffers[0], buffers[1], buffers[10], buffers[15]
-    if scratch[0] is not None or control[IN_TIME] != IN_ARC or not is_stiff(size(axes, z), control[LENGTH], jac):
+    if scratch[0] is not None or control[IN_TIME] != IN_ARC or not is_stiff(size(axes, z), control[STEP_LENGTH], jac):
         return False
     flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
     arc_system(axes, arc, rates, jac, normal, True)
@@ -220,13 +213,9 @@ def resting(problem, z, side, spare):
     system, axes, _, (arc, caps), (until, rtol, stop_when_settled, _) = problem
     kind, m, features, _ = system
     rates, jac, clock, floors, control = spare[2][0], spare[2][1], spare[2][11], spare[2][14], spare[2][15]
-    n = size(axes, z)
     speed = control[SPEED]
-    slaved_floors(kind, n, m, features, share_of(rtol, control), jac, caps, floors)
-    control[FRESH] = 0.0
-    control[FASTEST] = max(control[FASTEST], speed)
-    slow = not is_steep(kind) and speed < FIXED_POINT * min(control[FASTEST], USUAL_SPEED)
-    if speed == 0.0 or slow:
+    slaved_floors(kind, size(axes, z), m, features, share_of(rtol, control), jac, caps, floors)
+    if fixed(kind, control):
         return AT_REST
     if spare[0][0] is None and control[IN_TIME] != IN_ARC:
         if still(system, arc, z, rates, jac, ((until - clock[0]) * speed, spare[2][4], spare[2][5])):
@@ -236,24 +225,16 @@ def resting(problem, z, side, spare):
     return RUNNING
 
 
-def share_of(rtol, control):
-    """The tolerance of the next step."""
-    return TIMED_SHARE * rtol if control[IN_TIME] == TIMED else rtol
-
-
 def attempt(problem, z, side, spare):
     """A step from z into `new`: (its error in units of the tolerance, the next length's factor, whether it is good)."""
     system, axes, table, (arc, _), (_, rtol, _, _) = problem
     scratch, _, buffers = spare
     jac, stages, new, floors, control = buffers[1], buffers[6], buffers[8], buffers[14], buffers[15]
-    fixed = control[SPEED] if control[IN_TIME] > 0.0 else 0.0
+    fixed_speed = control[SPEED] if control[IN_TIME] > 0.0 else 0.0
     work = (buffers[4], buffers[5], stages, buffers[7], new)
-    rosenbrock_step(system, axes, table, control[LENGTH], fixed, z, side, arc, jac, scratch, work)
+    rosenbrock_step(system, axes, table, control[STEP_LENGTH], fixed_speed, z, side, arc, jac, scratch, work)
     error = step_error(system[0], system[1], system[2], share_of(rtol, control), floors, z, new, stages)
-    factor = SHRINK
-    if error < 1e30:
-        factor = max(SHRINK, min(GROW, SAFETY / max(error, 1e-10) ** 0.2))
-    return error, factor, error <= 1.0
+    return error, factor_by(error), error <= 1.0
 
 
 def reach(problem, z, side, spare):
@@ -288,32 +269,14 @@ def timed(problem, z, side, top, factor, spare):
     scratch, _, buffers = spare
     new_rates, new_jac, stages, point, new = buffers[2], buffers[3], buffers[6], buffers[7], buffers[8]
     normal, clock, control = buffers[10], buffers[11], buffers[15]
-    length, speed, in_time = control[LENGTH] * top, control[SPEED], control[IN_TIME] > 0.0
     speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal, control[IN_TIME] == TIMED)
-    log0 = log(speed)
-    log1 = log(speed1) if speed1 > 0.0 else log0 - 1.0
-    change = abs(log1 - log0)
-    accepted = True
+    change, pace, step_time = pace_by_ends(top, speed1, slope1, control)
     gap = 0.0
-    if in_time:
-        pace = (length, log0, 0.0, log0, 0.0, 0.0)
-    else:
-        start = plausible_slope(length, control[SLOPE], log1 - log0)
-        end = plausible_slope(length, slope1, log1 - log0)
-        pace = (length, log0, start, log1, end, 0.0)
-    step_time = elapsed(1.0, pace)
-    if not in_time and step_time > SHORT * clock[0]:
+    if needs_middle(step_time, clock, control):
         interpolate(table, 0.5 * top, z, new, stages, point)
-        gap = middle_gap(system, arc, side, scratch, pace, point, normal)
-        pace = (length, log0, pace[2], log1, pace[4], 16.0 * gap)
-        step_time = elapsed(1.0, pace)
-    if change > LOG_SPEED_STEP and not in_time and (is_steep(system[0]) or speed1 > FIXED_POINT * control[FASTEST]):
-        accepted = False
-        factor = max(SHRINK, min(factor, 0.8 * LOG_SPEED_STEP / change))
-    time_error = abs(gap) * step_time / ((clock[0] + step_time) * CLOCK * rtol)
-    if time_error > 1.0:
-        accepted = False
-        factor = max(SHRINK, min(factor, SAFETY / time_error**0.25))
+        gap = gap_by(square_speed(system, arc, side, scratch, point, normal), pace)
+        pace, step_time = bent(pace, gap)
+    accepted, factor = well_timed(change, speed1, gap, step_time, rtol, factor, is_steep(system[0]), clock, control)
     return accepted, factor, pace, step_time, (speed1, slope1, in_time1)
 
 
@@ -370,35 +333,14 @@ def go_on(problem, z, side, kink, after, spare):
             flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
             timed = control[IN_TIME] == TIMED
             speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal, timed)
-    if control[IN_TIME] > 0.0:
-        # What has been learnt about the step is a length of time.
-        control[LENGTH] = control[LENGTH] * speed1 / control[SPEED]
-        control[LAST_LENGTH] = control[LAST_LENGTH] * speed1 / control[SPEED]
-    control[SPEED] = speed1
-    control[SLOPE] = slope1
-    if control[IN_TIME] != TIMED:
-        control[IN_TIME] = ONCE if in_time1 else IN_ARC
-    control[FRESH] = 1.0
+    turn_page(speed1, slope1, in_time1, control)
     for i in range(n):
         rates[i] = new_rates[i]
         for k in range(n):
             jac[i, k] = new_jac[i, k]
 
 
-def choose_length(error, factor, control):
-    """The next step's length. factor: from the error alone."""
-    h, last_h, last_error = control[LENGTH], control[LAST_LENGTH], control[LAST_ERROR]
-    # Predictive control (Gustafsson, ACM TOMS 20, 1994): the trend of the error counts, not its last value alone.
-    error = max(error, 1e-4)
-    trend = SAFETY * (h / last_h) * (last_error / (error * error)) ** 0.2
-    control[LAST_LENGTH] = h
-    control[LAST_ERROR] = error
-    factor = min(factor, max(trend, SHRINK))
-    control[LENGTH] = h * (min(factor, 1.0) if control[HELD_BACK] > 0.0 else factor)
-    control[HELD_BACK] = 0.0
-
-
-def finish(n, z, records, counts, tally, time, status):
+def close_records(n, z, records, counts, tally, time, status):
     """End at `time`: times still to be recorded see the end state (nothing changes any more, or none are left)."""
     times, at_times = records[0], records[1]
     while counts[NEXT_TIME] < len(times):

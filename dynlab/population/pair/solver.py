@@ -27,6 +27,7 @@ from math import exp, sqrt
 from dynlab.formulas.activations import RELU, is_odd, is_steep
 from dynlab.formulas.cubic_flow_rates import cubic_pair_jacobian, cubic_pair_rates
 from dynlab.formulas.flow_rates import PAIR_SIZE, general_rates, pair_rates
+from dynlab.formulas.lanewise import anywhere, taken, where
 from dynlab.machine.tangents import DIRECTIONS, seed, with_tangents
 
 # Largest change of log s within a step, so that the time integral stays accurate.
@@ -132,13 +133,18 @@ def jacobian_by(system, z, side, scratch, closed, rows, complexes, rates, jac):
         cubic_pair_jacobian(system[3], z, side, rates, jac)
     if rows is not None:
         tangent_columns(system, z, side, rows, rates, jac)
+        hold_signals(system[0], z, side, jac)
     if complexes is not None:
         flow_rates(system, z, side, scratch, rates)
         complex_columns(system, z, side, complexes, jac)
-    if system[0] == RELU:
+        hold_signals(system[0], z, side, jac)
+
+
+def hold_signals(kind, z, side, jac):
+    """A signal that is held at its kink does not move within the step."""
+    if kind == RELU:
         for k in range(len(side)):
             if side[k] == 0:
-                # A signal that is held at its kink does not move within the step.
                 for i in range(len(z)):
                     jac[i, k] = 0.0
 
@@ -189,22 +195,23 @@ def arc_system(axes, arc, rates, jac, normal, timed):
     n = size(axes, rates)
     total = 0.0
     for i in range(n):
-        total += (arc[i] * rates[i]) ** 2
+        weighed = arc[i] * rates[i]
+        total += weighed * weighed
         normal[i] = 0.0
     speed = sqrt(total)
     inverse = 1.0 / speed
     for i in range(n):
         rates[i] = rates[i] * inverse
-    for i in range(n):
-        weight = arc[i] * arc[i] * rates[i]
-        for k in range(n):
-            normal[k] += weight * jac[i, k]
     slope = 0.0
     for k in range(n):
-        slope += normal[k] * rates[k]
+        value = 0.0
+        for i in range(n):
+            value += arc[i] * arc[i] * rates[i] * jac[i, k]
+        normal[k] = value
+        slope += value * rates[k]
     slope = slope * inverse
-    in_time = timed or slope < -STEEPEST
-    turn = 0.0 if in_time else 1.0
+    in_time = (slope < -STEEPEST) | timed
+    turn = where(in_time, 0.0, 1.0)
     for i in range(n):
         for k in range(n):
             jac[i, k] = (jac[i, k] - turn * rates[i] * normal[k]) * inverse
@@ -258,18 +265,7 @@ def factor(axes, matrix, order):
     for k in range(n):
         order[k] = k
     for k in range(n):
-        best = k
-        largest = abs(matrix[k, k])
-        for i in range(k + 1, n):
-            if abs(matrix[i, k]) > largest:
-                largest = abs(matrix[i, k])
-                best = i
-        if best != k:
-            order[k], order[best] = order[best], order[k]
-            for j in range(n):
-                value = matrix[k, j]
-                matrix[k, j] = matrix[best, j]
-                matrix[best, j] = value
+        choose_pivot(n, k, matrix, order)
         inverse = 1.0 / matrix[k, k]
         matrix[k, k] = inverse
         for i in range(k + 1, n):
@@ -282,11 +278,33 @@ def factor(axes, matrix, order):
             matrix[k, j] *= inverse
 
 
+def choose_pivot(n, k, matrix, order):
+    """Exchange row k with the one below it that has the largest entry in column k, if that is larger."""
+    largest = abs(matrix[k, k])
+    best = 0.0 * largest + k
+    for i in range(k + 1, n):
+        size = abs(matrix[i, k])
+        larger = size > largest
+        largest = where(larger, size, largest)
+        best = where(larger, i, best)
+    if not anywhere(best != k):
+        return
+    for i in range(k + 1, n):
+        here = best == i
+        if anywhere(here):
+            order[k], order[i] = where(here, order[i], order[k]), where(here, order[k], order[i])
+            for j in range(n):
+                above = matrix[k, j]
+                below = matrix[i, j]
+                matrix[k, j] = where(here, below, above)
+                matrix[i, j] = where(here, above, below)
+
+
 def substitute(axes, matrix, order, b, out):
     """Solve for out with the factors of `factor`; b: the right-hand side."""
     n = size(axes, b)
     for i in range(n):
-        value = b[order[i]]
+        value = taken(b, order[i])
         for j in range(i):
             value -= matrix[i, j] * out[j]
         out[i] = value
@@ -317,22 +335,21 @@ def rosenbrock_step(system, axes, table, h, fixed_speed, z, side, arc, jac, scra
     inverse = 1.0 / h
     for stage in range(8):
         for i in range(n):
-            point[i] = z[i]
-        for j in range(stage):
-            weight = a[stage, j]
-            for i in range(n):
-                point[i] += weight * stages[j, i]
+            value = z[i]
+            for j in range(stage):
+                value += a[stage, j] * stages[j, i]
+            point[i] = value
         flow_rates(system, point, side, scratch, new)
         total = 0.0
         for i in range(n):
-            total += (arc[i] * new[i]) ** 2
-        speed = 1.0 / (fixed_speed if fixed_speed > 0.0 else sqrt(total))
+            weighed = arc[i] * new[i]
+            total += weighed * weighed
+        speed = 1.0 / where(fixed_speed > 0.0, fixed_speed, sqrt(total))
         for i in range(n):
-            new[i] = new[i] * speed
-        for j in range(stage):
-            weight = c[stage, j] * inverse
-            for i in range(n):
-                new[i] += weight * stages[j, i]
+            value = new[i] * speed
+            for j in range(stage):
+                value += c[stage, j] * inverse * stages[j, i]
+            new[i] = value
         substitute(axes, matrix, order, new, stages[stage])
     for i in range(n):
         new[i] = point[i] + stages[7, i]
@@ -348,9 +365,10 @@ def step_error(kind, m, features, rtol, floors, z, new, stages):
         scale = 1.0
         if i >= head or (i >= logs and i < m * features):
             scale = max(abs(z[i]), abs(new[i])) + floors[i]
-        elif i == 3 and floors[3] > 0.0:
-            scale = min(1.0, max(abs(z[3]), abs(new[3])) + floors[3])
-        total += (stages[7, i] / (rtol * scale)) ** 2
+        elif i == 3:
+            scale = where(floors[3] > 0.0, min(1.0, max(abs(z[3]), abs(new[3])) + floors[3]), 1.0)
+        share = stages[7, i] / (rtol * scale)
+        total += share * share
     return sqrt(total / n)
 
 

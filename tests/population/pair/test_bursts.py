@@ -72,7 +72,7 @@ def test_a_thread_ends_what_it_integrates_when_told():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_interrupt_ends_an_ensemble_within_a_burst(monkeypatch, threads):
     """Threads in the middle of their trajectories are told, and none begins another burst."""
-    begun, told, sent, kernel = [], [], threading.Event(), flow._flow_kernel
+    begun, told, sent, kernel = [], [], threading.Event(), flow._abreast_flow_kernel
 
     def interrupted(*arguments):
         begun.append(flow.stopped())
@@ -85,7 +85,7 @@ def test_an_interrupt_ends_an_ensemble_within_a_burst(monkeypatch, threads):
         return result
 
     monkeypatch.setattr(flow, "BURST", 81)
-    monkeypatch.setattr(flow, "_flow_kernel", interrupted)
+    monkeypatch.setattr(flow, "_abreast_flow_kernel", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # processes in the background may ignore it
     try:
         with pytest.raises(KeyboardInterrupt):

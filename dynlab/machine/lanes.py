@@ -1,0 +1,388 @@
+r"""Vectors of eight float64, for compiled formulas: what is written for one number is done for eight, one in each lane.
+
+Formulas are written for numbers of any kind (`dynlab.formulas`): they run with these as with float64, and each lane goes
+through float64's own operations, rounded alike, so that a lane's bits are those of the plain number and no lane knows of
+the others. Comparisons give a mask, a bit for each lane, which `formulas.lanewise` chooses by; nothing branches on one.
+
+Known are + - * / and negation, among vectors and with plain numbers, comparisons, & | of masks, `abs`, `min`, `max`, sqrt,
+and the functions of `formulas.lanewise`; anything else is an error of types when the kernel is compiled.
+
+`in_lanes(rows)` shows a float64 array (..., LANE_COUNT) of memory as an array (...) of vectors; a tuple of arrays likewise,
+what is not float64 passing through. `lane_array` makes arrays whose vectors lie at multiples of their size.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.core.imputils import lower_builtin, lower_cast
+from numba.core.typeconv import Conversion
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, make_attribute_wrapper, overload, overload_attribute, register_model
+
+from dynlab.formulas import lanewise
+
+LANE_COUNT = 8
+_BYTES = 8 * LANE_COUNT
+_DOUBLE, _WORD, _INDEX = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
+_VECTOR, _WORDS, _BITS = (ir.VectorType(kind, LANE_COUNT) for kind in (_DOUBLE, _WORD, ir.IntType(1)))
+_intrinsic: Any = intrinsic  # whose first argument, the compiler's context, callers do not give
+
+
+def _is_plain(kind: object) -> bool:
+    return isinstance(kind, (types.Float, types.Integer, types.Boolean))
+
+
+class _Vector(types.Type):
+    """Eight float64."""
+
+    def can_convert_from(self, _context, other):
+        """A plain number is one that all lanes have."""
+        return Conversion.promote if _is_plain(other) else None
+
+    def unify(self, _context, other):
+        """What a variable is that holds this in one branch and `other` in another."""
+        return self if _is_plain(other) else None
+
+
+class _Mask(types.Type):
+    """A bit for each lane."""
+
+    def can_convert_from(self, _context, other):
+        """A plain condition is one that holds in all lanes, or in none."""
+        return Conversion.promote if isinstance(other, types.Boolean) else None
+
+    def unify(self, _context, other):
+        """As of vectors."""
+        return self if isinstance(other, types.Boolean) else None
+
+
+class _Vectors(types.Type):
+    """An array of vectors, kept in a float64 array with one axis more."""
+
+    def __init__(self, rows: types.Array):
+        self.rows = rows
+        super().__init__(name=f"in_lanes({rows})")
+
+
+VECTOR, MASK = _Vector("eight float64"), _Mask("eight conditions")
+
+
+@register_model(_Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, _VECTOR)
+
+
+@register_model(_Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, _BITS)
+
+
+@register_model(_Vectors)
+class _VectorsModel(models.StructModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, [("rows", kind.rows)])
+
+
+make_attribute_wrapper(_Vectors, "rows", "rows")
+
+
+def _spread(builder, value):
+    """The value in all lanes; of float64 or a bit."""
+    kind = ir.VectorType(value.type, LANE_COUNT)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INDEX, 0))
+    places = ir.Constant(ir.VectorType(_INDEX, LANE_COUNT), [0] * LANE_COUNT)
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), places)
+
+
+@lower_cast(types.Float, _Vector)
+@lower_cast(types.Integer, _Vector)
+@lower_cast(types.Boolean, _Vector)
+def _from_plain(context, builder, kind, _vector, value):
+    return _spread(builder, context.cast(builder, value, kind, types.float64))
+
+
+@lower_cast(types.Boolean, _Mask)
+def _from_condition(context, builder, kind, _mask, value):
+    return _spread(builder, context.cast(builder, value, kind, types.boolean) if kind is not types.boolean else value)
+
+
+def _know(operation: Callable, takes: tuple, gives: types.Type, rule: Callable) -> None:
+    """Teach the compiler an operation for which some arguments, or all, are vectors or masks: rule(builder, *values).
+
+    takes: VECTOR or MASK for each argument; plain ones are spread.
+    """
+
+    class _Typing(AbstractTemplate):
+        key = operation
+
+        def generic(self, arguments, _keywords):
+            special = tuple(one for one in arguments if one in (VECTOR, MASK))
+            known = len(arguments) == len(takes) and len(special) > 0
+            for one, wanted in zip(arguments, takes, strict=False):
+                plain = _is_plain(one) if wanted is VECTOR else isinstance(one, types.Boolean)
+                known = known and (one is wanted or plain)
+            return signature(gives, *takes) if known else None
+
+    infer_global(operation)(_Typing)
+    lower_builtin(operation, *takes)(lambda _context, builder, _signature, values: rule(builder, *values))
+
+
+def _called(name: str) -> Callable:
+    """A rule that calls an operation of LLVM."""
+
+    def rule(builder, *values):
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(values))
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANE_COUNT}f64"), values)
+
+    return rule
+
+
+def _compared(sign: str) -> Callable:
+    ordered = ir.IRBuilder.fcmp_unordered if sign == "!=" else ir.IRBuilder.fcmp_ordered
+    return lambda builder, x, y: ordered(builder, sign, x, y)
+
+
+def _larger(builder, x, y):
+    """As numba's max of two numbers."""
+    return builder.select(builder.fcmp_ordered("<", x, y), y, x)
+
+
+def _smaller(builder, x, y):
+    return builder.select(builder.fcmp_ordered(">", x, y), y, x)
+
+
+def _power_of_two(builder, x):
+    """`lanewise.two_to_the`."""
+    words = builder.add(builder.bitcast(x, _WORDS), ir.Constant(_WORDS, [lanewise.EXPONENT_BIAS] * LANE_COUNT))
+    return builder.bitcast(builder.shl(words, ir.Constant(_WORDS, [lanewise.MANTISSA_BITS] * LANE_COUNT)), _VECTOR)
+
+
+for _operation, _rule in (
+    (operator.add, ir.IRBuilder.fadd), (operator.sub, ir.IRBuilder.fsub), (operator.mul, ir.IRBuilder.fmul),
+    (operator.truediv, ir.IRBuilder.fdiv), (operator.iadd, ir.IRBuilder.fadd), (operator.isub, ir.IRBuilder.fsub),
+    (operator.imul, ir.IRBuilder.fmul), (operator.itruediv, ir.IRBuilder.fdiv), (max, _larger), (min, _smaller),
+):  # fmt: skip
+    _know(_operation, (VECTOR, VECTOR), VECTOR, _rule)
+for _operation, _sign in (
+    (operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), (operator.ge, ">="), (operator.eq, "=="),
+    (operator.ne, "!="),
+):  # fmt: skip
+    _know(_operation, (VECTOR, VECTOR), MASK, _compared(_sign))
+_know(operator.and_, (MASK, MASK), MASK, ir.IRBuilder.and_)
+_know(operator.or_, (MASK, MASK), MASK, ir.IRBuilder.or_)
+_know(operator.neg, (VECTOR,), VECTOR, ir.IRBuilder.fneg)
+_know(abs, (VECTOR,), VECTOR, _called("fabs"))
+_know(np.sqrt, (VECTOR,), VECTOR, _called("sqrt"))
+_know(lanewise.where, (MASK, VECTOR, VECTOR), VECTOR, ir.IRBuilder.select)
+_know(lanewise.two_to_the, (VECTOR,), VECTOR, _power_of_two)
+
+
+@infer_global(lanewise.where)
+class _PlainWhere(AbstractTemplate):
+    key = lanewise.where
+
+    def generic(self, arguments, _keywords):
+        plain = all(_is_plain(one) for one in arguments) and len(arguments) == 3
+        return signature(types.float64, types.boolean, types.float64, types.float64) if plain else None
+
+
+@lower_builtin(lanewise.where, types.boolean, types.float64, types.float64)
+def _plain_where(_context, builder, _signature, values):
+    return builder.select(*values)
+
+
+@infer_global(lanewise.two_to_the)
+class _PlainPower(AbstractTemplate):
+    key = lanewise.two_to_the
+
+    def generic(self, arguments, _keywords):
+        return signature(types.float64, types.float64) if tuple(arguments) == (types.float64,) else None
+
+
+@lower_builtin(lanewise.two_to_the, types.float64)
+def _plain_power(_context, builder, _signature, values):
+    word = builder.add(builder.bitcast(values[0], _WORD), ir.Constant(_WORD, lanewise.EXPONENT_BIAS))
+    return builder.bitcast(builder.shl(word, ir.Constant(_WORD, lanewise.MANTISSA_BITS)), _DOUBLE)
+
+
+@infer_global(lanewise.anywhere)
+class _Anywhere(AbstractTemplate):
+    key = lanewise.anywhere
+
+    def generic(self, arguments, _keywords):
+        return signature(types.boolean, *arguments) if arguments[0] in (MASK, types.boolean) else None
+
+
+@lower_builtin(lanewise.anywhere, MASK)
+def _any_lane(_context, builder, _signature, values):
+    bits = builder.bitcast(values[0], ir.IntType(LANE_COUNT))
+    return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(LANE_COUNT), 0))
+
+
+@lower_builtin(lanewise.anywhere, types.boolean)
+def _plain_any(_context, _builder, _signature, values):
+    return values[0]
+
+
+def _members(kind: Any) -> list | None:
+    """The types in a tuple's type; None for any other type."""
+    return list(kind) if isinstance(kind, types.BaseTuple) else None  # type: ignore[call-overload]  # iterable where it is
+
+
+def _shown(kind: Any) -> types.Type:
+    """The type of what `in_lanes` makes of a type."""
+    members = _members(kind)
+    if members is not None:
+        return types.Tuple([_shown(one) for one in members])
+    if isinstance(kind, types.Array) and kind.dtype == types.float64:
+        return _Vectors(kind)
+    return kind
+
+
+def _show(context, builder, kind, value):
+    members = _members(kind)
+    if members is not None:
+        parts = cgutils.unpack_tuple(builder, value)
+        made = [_show(context, builder, one, part) for one, part in zip(members, parts, strict=True)]
+        return context.make_tuple(builder, _shown(kind), made)
+    if context.enable_nrt:
+        context.nrt.incref(builder, kind, value)
+    if not isinstance(_shown(kind), _Vectors):
+        return value
+    proxy = cgutils.create_struct_proxy(_shown(kind))(context, builder)
+    proxy.rows = value
+    return proxy._getvalue()
+
+
+@_intrinsic
+def in_lanes(_typing, rows):
+    """The float64 array `rows` (..., LANE_COUNT), C-contiguous, made by `lane_array`, as an array (...) of vectors."""
+    return _shown(rows)(rows), lambda context, builder, _signature, arguments: _show(context, builder, rows, arguments[0])
+
+
+def lane_array(*shape: int) -> np.ndarray:
+    """Zeros (*shape, LANE_COUNT) whose vectors lie at multiples of their size."""
+    count = int(np.prod(shape)) * LANE_COUNT
+    room = np.zeros(count + LANE_COUNT)
+    first = -room.ctypes.data % _BYTES // 8
+    return room[first : first + count].reshape(*shape, LANE_COUNT)
+
+
+def _whole(array: Any, index: Any) -> types.Type | None:
+    """The type of an index (integers) that names one vector of the array, as it is looked up; None for any other."""
+    if not isinstance(array, _Vectors):
+        return None
+    axes = array.rows.ndim - 1
+    members = _members(index)
+    if members is not None and len(members) == axes and all(isinstance(one, types.Integer) for one in members):
+        return types.UniTuple(types.intp, axes)
+    return types.intp if isinstance(index, types.Integer) and axes == 1 else None
+
+
+@infer_global(operator.getitem)
+class _Reading(AbstractTemplate):
+    key = operator.getitem
+
+    def generic(self, arguments, _keywords):
+        index = _whole(*arguments)
+        return None if index is None else signature(VECTOR, arguments[0], index)
+
+
+@infer_global(operator.setitem)
+class _Writing(AbstractTemplate):
+    key = operator.setitem
+
+    def generic(self, arguments, _keywords):
+        array, index, value = arguments
+        index = _whole(array, index)
+        known = index is not None and (value is VECTOR or _is_plain(value))
+        return signature(types.none, array, index, VECTOR) if known else None
+
+
+def _place(context, builder, kind, array, index_type, index):
+    """Pointer to the vector at an index."""
+    rows = cgutils.create_struct_proxy(kind)(context, builder, value=array).rows
+    made = context.make_array(kind.rows)(context, builder, rows)
+    indices = cgutils.unpack_tuple(builder, index) if isinstance(index_type, types.BaseTuple) else [index]
+    # The last axis is as long as a vector, and all are contiguous: offsets are products of lengths.
+    shape = cgutils.unpack_tuple(builder, made.shape)
+    at = indices[0]
+    for length, one in zip(shape[1:], indices[1:], strict=False):
+        at = builder.add(builder.mul(at, length), one)
+    return builder.gep(builder.bitcast(made.data, _VECTOR.as_pointer()), [at])
+
+
+@lower_builtin(operator.getitem, _Vectors, types.Integer)
+@lower_builtin(operator.getitem, _Vectors, types.BaseTuple)
+def _read(context, builder, kinds, arguments):
+    loaded = builder.load(_place(context, builder, kinds.args[0], arguments[0], kinds.args[1], arguments[1]))
+    loaded.align = _BYTES
+    return loaded
+
+
+@lower_builtin(operator.setitem, _Vectors, types.Integer, VECTOR)
+@lower_builtin(operator.setitem, _Vectors, types.BaseTuple, VECTOR)
+def _write(context, builder, kinds, arguments):
+    place = _place(context, builder, kinds.args[0], arguments[0], kinds.args[1], arguments[1])
+    builder.store(arguments[2], place).align = _BYTES
+    return context.get_dummy_value()
+
+
+@infer_global(lanewise.taken)
+class _Taking(AbstractTemplate):
+    key = lanewise.taken
+
+    def generic(self, arguments, _keywords):
+        values, places = arguments
+        if isinstance(values, _Vectors) and values.rows.ndim == 2 and places is VECTOR:
+            return signature(VECTOR, values, VECTOR)
+        if isinstance(values, types.Array) and values.ndim == 1 and _is_plain(places):
+            return signature(values.dtype, values, types.intp)
+        return None
+
+
+@lower_builtin(lanewise.taken, _Vectors, VECTOR)
+def _take(context, builder, kinds, arguments):
+    first = _place(context, builder, kinds.args[0], arguments[0], types.intp, ir.Constant(_WORD, 0))
+    words = builder.fptosi(arguments[1], _WORDS)
+    result = ir.Constant(_VECTOR, ir.Undefined)
+    base = builder.bitcast(first, _DOUBLE.as_pointer())
+    for lane in range(LANE_COUNT):
+        word = builder.extract_element(words, ir.Constant(_INDEX, lane))
+        at = builder.add(builder.mul(word, ir.Constant(_WORD, LANE_COUNT)), ir.Constant(_WORD, lane))
+        result = builder.insert_element(result, builder.load(builder.gep(base, [at])), ir.Constant(_INDEX, lane))
+    return result
+
+
+@lower_builtin(lanewise.taken, types.Array, types.intp)
+def _take_plain(context, builder, kinds, arguments):
+    array = context.make_array(kinds.args[0])(context, builder, arguments[0])
+    place = cgutils.get_item_pointer(context, builder, kinds.args[0], array, [arguments[1]])
+    return builder.load(place)
+
+
+@overload(operator.getitem)
+def _overload_row(array, index):
+    """array[i] of an array of more than one axis."""
+    if isinstance(array, _Vectors) and array.rows.ndim > 2 and isinstance(index, types.Integer):
+        return lambda array, index: in_lanes(array.rows[index])
+    return None
+
+
+@overload(len)
+def _overload_len(array):
+    return (lambda array: len(array.rows)) if isinstance(array, _Vectors) else None
+
+
+@overload_attribute(_Vectors, "shape")
+def _overload_shape(array):
+    return lambda array: array.rows.shape[:-1]
