@@ -21,7 +21,7 @@ from dynlab.population.flow_device import of_flow
 from dynlab.population.moments import MERGED
 from dynlab.population.outcomes import named_outcomes, outcome_names, squared_cosines
 from dynlab.population.pair import flow
-from dynlab.population.starts import MANY, draw_start, draw_starts
+from dynlab.population.starts import draw_start, draw_starts, worth_a_kernel
 from dynlab.population.status import STATUS_NAMES, SUCCESS
 from dynlab.population.stepping import PEAK
 from dynlab.settings.activation_records import ACTIVATIONS
@@ -187,6 +187,8 @@ def ensemble(
     end = end if until is None else real("until", until, above=0.0, at_most=LATEST)
     steps = descent.steps_until(end, eta) if method == "descent" else 0
 
+    many = worth_a_kernel(len(numbers))
+
     def task(some: np.ndarray) -> Any:
         if model.layered:
             stepped = (eta, steps) if method == "descent" else None
@@ -194,7 +196,7 @@ def ensemble(
         if method == "descent":
             starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
             return descent.run_descent(model, starts, head_rate=rate * eta, eta=eta, steps=steps)
-        signal, gram = draw_starts(model, dim, seed, some, training.start_scale, many=len(numbers) >= MANY)
+        signal, gram = draw_starts(model, dim, seed, some, training.start_scale, many)
         return _flow(model, training, signal, gram, end, rtol, settle, at.where)
 
     size = hidden.PIECE if model.layered else CHUNK if at.where == "cpu" else DEVICE_CHUNK

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from dynlab.machine import cache
 from dynlab.population.order_parameters import OrderParameters, along_features, draw_order_parameters
 from dynlab.settings.model import Model
 
-MANY = 20_000  # starts of a call from which on compiling a kernel that draws them is sooner done than drawing them
+# Starts of a call from which on a kernel that draws them is worth compiling; or loading, where the disk has it.
+MANY, SOME = 10_000, 500
+KERNEL = "dynlab.machine.numpy_streams.fill"
+
+
+def worth_a_kernel(count: int) -> bool:
+    """Whether so many starts are drawn sooner by the kernel: it is compiled first, or found on the disk."""
+    if count >= MANY:
+        return True
+    folder = cache.cache_folder() if count >= SOME else None
+    return folder is not None and any(folder.glob(f"{KERNEL}.*{cache.SUFFIX}"))
 
 
 def draw_start(model: Model, dim: int, seed: int, index: int, scale: float = 1.0) -> OrderParameters:

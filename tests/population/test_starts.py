@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dynlab import Model
-from dynlab.machine import numpy_streams
+from dynlab.machine import cache, numpy_streams
 from dynlab.population import starts
 
 CASES = [
@@ -28,3 +28,17 @@ def test_few_degrees_of_freedom_come_from_numpy(monkeypatch):
     """Dimension 5 with three neurons leaves one degree of freedom, where gamma numbers are drawn otherwise."""
     monkeypatch.setattr(numpy_streams, "drawn", None)
     assert starts._at_once(Model(neurons=3), 5, 0, np.arange(3), 1.0) is None
+
+
+def test_a_kernel_that_is_on_the_disk_is_used_sooner(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    assert [starts.worth_a_kernel(count) for count in (1, 500, 9999, 10_000)] == [False, False, False, True]
+    (tmp_path / f"{starts.KERNEL}.0123456789abcdef{cache.SUFFIX}").touch()
+    assert [starts.worth_a_kernel(count) for count in (1, 499, 500, 10_000)] == [False, False, True, True]
+    monkeypatch.setattr(cache, "cache_folder", lambda: None)
+    assert [starts.worth_a_kernel(count) for count in (500, 10_000)] == [False, True]
+
+
+def test_the_kernel_has_the_name_that_is_looked_for():
+    function = numpy_streams.fill.py_func
+    assert f"{function.__module__}.{function.__qualname__}" == starts.KERNEL
