@@ -16,7 +16,7 @@ def where(condition, yes, no):
 
 def anywhere(condition):
     """Whether the condition holds, in any lane."""
-    return bool(condition)
+    return condition
 
 
 def taken(values, places):
