@@ -187,8 +187,6 @@ def ensemble(
     end = end if until is None else real("until", until, above=0.0, at_most=LATEST)
     steps = descent.steps_until(end, eta) if method == "descent" else 0
 
-    many = worth_a_kernel(len(numbers))
-
     def task(some: np.ndarray) -> Any:
         if model.layered:
             stepped = (eta, steps) if method == "descent" else None
@@ -196,7 +194,7 @@ def ensemble(
         if method == "descent":
             starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
             return descent.run_descent(model, starts, head_rate=rate * eta, eta=eta, steps=steps)
-        signal, gram = draw_starts(model, dim, seed, some, training.start_scale, many)
+        signal, gram = draw_starts(model, dim, seed, some, training.start_scale, worth_a_kernel(len(numbers)))
         return _flow(model, training, signal, gram, end, rtol, settle, at.where)
 
     size = hidden.PIECE if model.layered else CHUNK if at.where == "cpu" else DEVICE_CHUNK

@@ -62,7 +62,7 @@ def advance_abreast(problem, queue, records, results, lanes, burst):
     left = burst
     while cursor[1] < len(queue[0]) and left > 0:
         fill(problem, queue, results, lanes)
-        if look(problem, queue, records, results, lanes) and cursor[0] < len(queue[0]):
+        if look_at_lanes(problem, queue, records, results, lanes) and cursor[0] < len(queue[0]):
             continue
         try_steps(problem, lanes)
         time_steps(problem, lanes)
@@ -80,7 +80,7 @@ def events_of(results, i):
     return learnt[i], marks[i], snapshots[i], tally[i], counts[i]
 
 
-def records_of(records, i, count):
+def records_of_start(records, i, count):
     """Where the states of start i are recorded; the trace is that of the last."""
     times, at_times, trace_time, trace, per_step = records
     return times, at_times[i], trace_time, trace, per_step if i == count - 1 else 0
@@ -164,7 +164,7 @@ def adopt(n, chosen, rates, jac, slopes, columns):
             jac[i, k] = where(chosen, columns[i, k], jac[i, k])
 
 
-def look(problem, queue, records, results, lanes):
+def look_at_lanes(problem, queue, records, results, lanes):
     """Look at the states that are new, as `integrate.resting` does, and at the number of steps; whether a lane is free."""
     system, axes, _, (until, rtol, stop_when_settled, max_steps) = problem
     kind, m, features, _ = system
@@ -203,7 +203,7 @@ def end_lane(queue, records, results, lanes, lane, state, end):
     if state in FAILED:
         tally[END] = end
     else:
-        close_records(len(z), z, records_of(records, i, len(queue[0])), counts, tally, end, state)
+        close_records(len(z), z, records_of_start(records, i, len(queue[0])), counts, tally, end, state)
     for k in range(len(z)):
         queue[0][i, k] = z[k]
     results[5][i] = state
@@ -290,7 +290,7 @@ def judge(problem, queue, records, results, lanes, lane):
     counts[STEPS] += 1
     one = (system, axes, table, (fields[2][:, lane], fields[3][:, lane]), limits)
     spare = (CLOSED, TWINS, buffers)
-    own = records_of(records, i, len(queue[0]))
+    own = records_of_start(records, i, len(queue[0]))
     if take(one, z, queue[1][i], 1.0, pace, step_time, own, events_of(results, i), spare):
         end_lane(queue, records, results, lanes, lane, UNTIL, limits[0])
         return
