@@ -86,7 +86,7 @@ def _measured(model: Model, signal: np.ndarray, gram: np.ndarray, readout: np.nd
 def collect(model: Model, pieces: list) -> dict[str, Any]:
     """Arrays over all seeds from the results of `run_piece`."""
     every = [start for starts, *_ in pieces for start in starts]
-    names = ("learnt", "head_peak", "time_peak", "time", "drift", "period", "steps", "rejected", "status")
+    names = ("learnt", "head_peak", "time_peak", "time", "drift", "period", "peak_row", "steps", "rejected", "status")
     flat: dict[str, Any] = {name: np.concatenate([getattr(found, name) for _, found, _ in pieces]) for name in names}
     flat |= {name: np.concatenate([told[name] for *_, told in pieces]) for name in pieces[0][2]}
     ends = (found.ends for _, found, _ in pieces)
@@ -145,14 +145,13 @@ def frame(model: Model, training: Training, numbers: np.ndarray, parts: dict, se
     """
     import pandas as pd
 
-    head, carried = parts["ends"][2], parts["carried"]
+    carried = parts["carried"]
     ends = np.array(parts["status"], dtype=object)
     failed = ~np.isin(ends, SUCCESS)
     found = named_outcomes(model, carried, failed)
     waiting = np.isin(found, ("neither", "0")) & np.isin(ends, ("until", "waiting"))
     found[waiting] = "waiting"
-    off = np.abs(head - np.eye(model.neurons))
-    rows = off.max(-1).argmax(-1)
+    rows = parts["peak_row"].astype(np.int64)
     columns = {"seed": numbers, "outcome": found}
     columns |= {f"carried_{j + 1}_{f + 1}": carried[:, j, f] for j in range(model.neurons) for f in range(model.features)}
     columns |= {

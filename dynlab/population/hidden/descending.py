@@ -6,7 +6,7 @@ in their own span go where the weights' go. So discrete training is as exact as 
 """
 
 from dynlab.population.hidden import solver
-from dynlab.population.hidden.measures import conserved_of, note
+from dynlab.population.hidden.measures import conserved_of, drift_of, note
 from dynlab.population.hidden.rates import rates
 from dynlab.population.status import NOT_FINITE, UNTIL
 
@@ -55,8 +55,6 @@ def descend(system, y, side, limits, burst, status, record_at, records, events, 
                 records[counts[_RECORDED], i] = y[i]
             counts[_RECORDED] += 1
     conserved_of(system, y, charge1, sizes)
-    for k in range(len(charge0)):
-        if sizes[k] > 0.0:
-            tally[_DRIFTED] = max(tally[_DRIFTED], abs(charge1[k] - charge0[k]) / sizes[k])
+    tally[_DRIFTED] = drift_of(charge0, charge1, sizes)
     tally[_ENDED] = counts[_TAKEN] * eta
     return ended

@@ -27,7 +27,7 @@ MAX_STEPS = 200_000
 NO_TIMES = np.zeros(0)
 NO_DESCENT = (0.0, 0)  # learning rate, steps
 BURST = 30_000  # evaluations of the forces of eight units between looks for an interrupt: a tenth of a second
-EVENTS = ("head_peak", "time_peak", "time", "drift", "loss", "period")
+EVENTS = ("head_peak", "time_peak", "time", "drift", "loss", "period", "peak_row")
 
 _parts = [jit.compile_module(part) for part in (rates, measures, kinks, cycles, vanishing, stabilised, solver, descending)]
 _steps, _solver, _descending = _parts[-3:]
@@ -52,7 +52,8 @@ class HiddenResult:
     ends: signal (N, M, K), noise Gram (N, M, M), readout (N, m, M), head (N, m, m); at_times: the same with an axis of T
     times after the first; learnt (N, K): when a feature was first carried, nan for never; head_peak, time_peak, time, drift,
     loss (N,); period (N,) of a limit cycle, or of the last round of one that goes round at `until`, 0 for none; steps,
-    rejected, status (N,), a code of `population.status`. trace: time (P,) and states of the last trajectory after each step.
+    rejected, status (N,), a code of `population.status`; peak_row (N,): of the head's largest entry. trace: time (P,) and
+    states of the last trajectory after each step.
     """
 
     ends: tuple[Array, ...]
@@ -64,6 +65,7 @@ class HiddenResult:
     drift: Array
     loss: Array
     period: Array
+    peak_row: Array
     steps: Array
     rejected: Array
     status: Array

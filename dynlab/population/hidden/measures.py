@@ -113,6 +113,7 @@ def conserved_of(system, y, out, size):
     for j in range(m):
         total = 0.0
         turned = 0.0
+        lent = 0.0
         for h in range(units):
             if used[j, h]:
                 part = y[first + j * units + h] ** 2 / speeds[0] if trains else unit_square(units, features, y, h)
@@ -120,8 +121,18 @@ def conserved_of(system, y, out, size):
         for r in range(m):
             if r != j and speeds[1] > 0.0:
                 turned += (y[head + j * m + r] ** 2 - y[head + r * m + j] ** 2) / speeds[1]
+                lent += (y[head + j * m + r] ** 2 + y[head + r * m + j] ** 2) / speeds[1]
         out[units + j] = total + turned
-        size[units + j] = total
+        size[units + j] = total + lent
+
+
+def drift_of(before, now, size):
+    """The largest change of the conserved quantities, `conserved_of`, beside what they are differences of, then or now."""
+    worst = 0.0
+    for k in range(len(before)):
+        if size[k] > 0.0:
+            worst = max(worst, abs(now[k] - before[k]) / max(size[k], abs(before[k])))
+    return worst
 
 
 def carried_shares(system, scratch, carried):
@@ -163,7 +174,7 @@ def readout_left(system, y, lengths):
 
 
 def note(system, t, y, scratch, carried, events, tally):
-    """Keep the time at which a feature is learnt first, and the head's largest entry."""
+    """Keep the time at which a feature is learnt first, and the head's largest entry: its size, time and row."""
     m, units, features = system[1], system[2], system[3]
     carried_shares(system, scratch, carried)
     for f in range(features):
@@ -176,3 +187,4 @@ def note(system, t, y, scratch, carried, events, tally):
             if r != j and abs(y[at + j * m + r]) > tally[0]:
                 tally[0] = abs(y[at + j * m + r])
                 tally[1] = t
+                tally[6] = 1.0 * j

@@ -34,7 +34,15 @@ from dynlab.formulas.activations import RELU
 from dynlab.formulas.dopri5 import STAGES
 from dynlab.population.hidden.cycles import last_period, look_for_round
 from dynlab.population.hidden.kinks import first_crossing, first_release, settle_sides, state_within
-from dynlab.population.hidden.measures import conserved_of, error_scales, fastest_change, note, readout_left, readout_lengths
+from dynlab.population.hidden.measures import (
+    conserved_of,
+    drift_of,
+    error_scales,
+    fastest_change,
+    note,
+    readout_left,
+    readout_lengths,
+)
 from dynlab.population.hidden.rates import rates
 from dynlab.population.hidden.stabilised import chebyshev_error, chebyshev_step, spectral_radius, stages_for
 from dynlab.population.hidden.vanishing import hold_vanished, let_grow
@@ -54,8 +62,9 @@ LOOK = 20  # steps between estimates of the fastest decay
 # Entries of control: time, length of the next step, last error, whether the stabilised method is used, spectral radius,
 # steps since it was estimated, steps in a row for which the other method would do, rejections in a row, the end.
 TIME, LENGTH, LAST_ERROR, STABILISED, RHO, AGE, AT_LIMIT, IN_A_ROW, UPTO = range(9)
-# Entries of tally: largest head entry, its time, end time, drift of the conserved quantities, loss, time of a round or 0.
-PEAK, PEAK_TIME, ENDED, DRIFTED, LOSS, PERIOD = range(6)
+# Entries of tally: largest head entry, its time, end time, drift of the conserved quantities, loss, time of a round or 0,
+# row of the largest head entry.
+PEAK, PEAK_TIME, ENDED, DRIFTED, LOSS, PERIOD, PEAK_ROW = range(7)
 # Entries of counts: steps, rejected, times recorded, trace points, evaluations.
 TAKEN, REJECTED, RECORDED, TRACED, EVALUATED = range(5)
 UNDER_WAY = -1  # a run that goes on in the next burst
@@ -269,9 +278,7 @@ def follow(
         cut = arrive(system, table, y, side, unit, times, at_times, trace, loss, scratch, tally, counts, control, buffers)
         note(system, control[TIME], y, scratch, carried, events, tally)
         conserved_of(system, y, charge1, sizes)
-        for k in range(len(charge0)):
-            if sizes[k] > 0.0:
-                tally[DRIFTED] = max(tally[DRIFTED], abs(charge1[k] - charge0[k]) / sizes[k])
+        tally[DRIFTED] = max(tally[DRIFTED], drift_of(charge0, charge1, sizes))
         if last and not cut:
             control[TIME] = until
             ended = CYCLE if tally[PERIOD] > 0.0 else UNTIL

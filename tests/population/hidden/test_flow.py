@@ -138,6 +138,13 @@ def test_one_trajectory_is_the_ensembles_and_is_kept_on_disk(some, tmp_path):
     again = dynlab.Trajectory.load(tmp_path / "run.csv")
     assert np.array_equal(again.readout, run.readout)
     assert np.array_equal(again.signal, run.signal)
+    # The head's peak and its bound are of one output.
+    off = np.abs(run.head - np.eye(2))
+    at, row, _ = np.unravel_index(off.argmax(), off.shape)
+    assert some.frame["head_peak"][resting] == pytest.approx(off.max(), rel=1e-12)
+    assert some.frame["time_peak"][resting] == pytest.approx(run.time[at], rel=1e-12)
+    bound = np.sqrt(0.1) * np.linalg.norm(start.readout[row])
+    assert some.frame["head_bound"][resting] == pytest.approx(bound, rel=1e-12)
     at = dynlab.simulate(MODEL, start, eta_head=0.1, times=[1.0, 10.0])
     for k in (0, 1):
         near = np.argmin(np.abs(run.time - at.time[k]))
