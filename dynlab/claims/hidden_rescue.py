@@ -25,6 +25,7 @@ MORE = 0.01  # of the starts: less than that is no rescue
 DIVERSE = 1.5  # effective rank of two outputs above which they are not one
 HOME = 1e-3  # ||E - I||_F below which the head is back
 SIDED = 0.15  # smaller of two answers beside the larger: below that an output answers one of them only
+NONE = 0.02  # of the starts that should not be rescued: fewer than that are
 KEPT = 1e-3  # of what a conserved quantity is a difference of
 FEW_SEEDS = 1000  # fewer starts a point than that: the strengths and rates of `WEAK` and `SLOW` alone
 
@@ -182,6 +183,16 @@ def _alone(scale: Scale, runs: Runs) -> list[Record]:
         ends = wilson(int(differ.sum()), len(differ), 3.0)
         name = f"which outputs differ without a head, H = {hidden}"
         records.append(Record(12, name, statement, predicted, differ.mean(), *ends, agrees(predicted, *ends, 0.1)))
+        if hidden > 1:
+            headed = weak_learnt(runs[_point(scale, WEAK, hidden, SLOW)])[sided.all(axis=1)]
+            statement = (
+                f"{hidden} units, r = {SLOW:g}: share that learns the weak feature among the {len(headed)} starts whose two "
+                "outputs answer one sign of v_1 only without a head"
+            )
+            rescued = share(headed)
+            records.append(
+                Record(12, f"who is not rescued, {hidden} units", statement, 0.0, *rescued, within(*rescued[1:], most=NONE))
+            )
     return records
 
 

@@ -27,7 +27,7 @@ def ensemble(learn, rank=1.0, peak=0.9, end=1e-6, drift=1e-5, hidden=1, sided=1.
         "carried_1_2": np.where(place < learn, 0.2, 0.04), "carried_2_2": 0.01,
         "rank": np.where(place < rank, 1.9, 1.1), "head_peak": peak, "head_bound": 1.0, "head_end": end, "drift": drift,
     })  # fmt: skip
-    both = np.tile((place >= sided)[:, None], (1, 2))
+    both = np.tile((place < 1.0 - sided)[:, None], (1, 2))
     own = np.where(both[:, :, None] & (np.arange(hidden) == 1), -1.0, 1.0)  # (N, m, H)
     readout = np.zeros((SEEDS, 2, 2 * hidden))
     readout[:, 0, :hidden], readout[:, 1, hidden:] = own[:, 0], own[:, 1]
@@ -54,7 +54,7 @@ def judged(**changed):
 def test_all_holds_where_all_holds():
     records, found = judged()
     assert {record.verdict for record in records.values()} == {HOLDS}
-    assert len(records) == 13
+    assert len(records) == 15
     assert records["rescue, 4 units, weak 0.3, r = 0.1"].measured == pytest.approx(0.4)
     assert records["rescue grows with the units, weak 0.3, r = 0.1"].measured == pytest.approx(0.2)
     assert [curve.label for curve in found.panel.curves] == ["no head, weak 0.3", "r = 0.1, weak 0.3"]
@@ -67,6 +67,7 @@ def test_all_holds_where_all_holds():
         ("rescue, 2 units, weak 0.3, r = 0.1", {(2, 0.1): ensemble(0.0)}, FAILS),
         ("rescue, 2 units, weak 0.3, r = 0.1", {(2, 0.1): ensemble(0.015)}, OUT_OF_REACH),
         ("rescue grows with the units, weak 0.3, r = 0.1", {(4, 0.1): ensemble(0.1, 0.5)}, FAILS),
+        ("who is not rescued, 4 units", {(4, 0.1): ensemble(0.6, 0.5, hidden=4)}, FAILS),
         ("outputs differ", {(4, 0.1): ensemble(0.4, 0.1)}, FAILS),
         ("which outputs differ without a head, H = 1", {(1, None): ensemble(0.0, 0.8)}, FAILS),
         ("which outputs differ without a head, H = 2", {(2, None): ensemble(0.0, 0.5, hidden=2, sided=0.5)}, FAILS),
