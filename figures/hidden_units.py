@@ -28,7 +28,7 @@ def settings(fast: bool) -> dict:
         "model": {"strong": 1.0, "weak": 0.3, "activation": "relu"},
         "hidden": [1, 4] if fast else [1, 2, 4],
         "rates": [0.0, 0.1] if fast else [0.0, 0.1, 1.0],
-        "seeds": 48 if fast else 2000,
+        "seeds": 48 if fast else 400,
         "dim": 1000,
     }
 
@@ -76,7 +76,8 @@ def draw(folder: Path) -> None:
             for rate, rows in data[data["quantity"] == quantity].groupby("rate"):
                 label = "without head" if rate == 0.0 else f"$r$ = {rate:g}"
                 intervals(axes, rows, "hidden", looks[rate] | {"linestyle": "-", "linewidth": 0.6}, label)
-            axes.set_ylim(-0.03, 1.03)
+            axes.set_ylim(-0.03, 1.5)  # room for the key
+            axes.set_yticks(np.arange(0.0, 1.01, 0.2))
             axes.set_ylabel("share of starts")
             axes.legend(loc="upper right")
         _heads(right, data, looks)
