@@ -39,6 +39,9 @@ class Drawn:
 
     settings: dict
 
+    def __post_init__(self):
+        self.settings.setdefault("probabilities", "0.5,0.5")
+
     def words(self, *names: str) -> list[str]:
         """--name value for these settings."""
         return [word for name in names for word in (f"--{name.replace('_', '-')}", f"{self.settings[name]!r}".strip("'"))]
