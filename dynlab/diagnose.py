@@ -19,6 +19,7 @@ from typing import Any
 from dynlab.command_line.parser import Parser, run_command
 from dynlab.embeddings.diagnosis import diagnose
 from dynlab.embeddings.findings import EmbeddingDiagnosis
+from dynlab.tools.checks import require
 from dynlab.tools.files import expanded, run_folder, write_json
 from dynlab.tools.provenance import Call, provenance
 
@@ -71,6 +72,9 @@ def write(found: EmbeddingDiagnosis, place: Path, plots: bool, call: Call) -> No
 
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
+    for name in ("z", "head", "target", "labels", "out"):
+        what = "folder" if name == "out" else "file"
+        require(getattr(arguments, name) != "", name, "", f"the name of a {what}")
     head, target, labels, out = (
         None if word is None else expanded(word)
         for word in (arguments.head, arguments.target, arguments.labels, arguments.out)

@@ -79,6 +79,8 @@ BAD = {
     "empty.npy": "empty.npy: is empty",
     "z.txt": "Z z.txt: must be a file of npy, npz, csv, parquet, safetensors",
     "z.npy --out full": "--out full: holds other files; must be a new or an empty folder",
+    "z.npy --out ''": "--out '': must be the name of a folder",
+    "''": "Z '': must be the name of a file",
     "z.npy --hed E.npy": "did you mean --head?",
 }
 
