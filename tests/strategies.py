@@ -92,13 +92,14 @@ def some_probabilities(draws, features: int) -> tuple[float, ...]:
 
 
 def some_correlation(draws, features: int):
-    """One correlation of all pairs, or the Gram matrix of unit vectors in general position."""
+    """One correlation of all pairs, or the Gram matrix of drawn unit vectors with a part of their own, so that it is
+    positive definite even where two are the same."""
     if draws.integer(0, 1) == 0:
         return draws.uniform(-0.9 / (features - 1), 0.9)
     rows = np.array([ordinary_row(draws, features + 1) for _ in range(features)])
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     gram = rows @ rows.T
-    gram = (gram + gram.T) / 2
+    gram = 0.45 * (gram + gram.T)
     gram[np.diag_indices(features)] = 1.0
     return tuple(tuple(float(x) for x in row) for row in gram)
 

@@ -105,17 +105,8 @@ def hidden_forces(kind, m, units, features, par, signal, side, geometry, readout
         response_forces(units, count, scale, noise_ff, out_across[j], force, effective, d_response)
         # force[count] is -sum_i T_i,mu F_i, T being antisymmetric.
         lift = 0.0 * scale if odd else force[count]
-        radial_forces(
-            odd,
-            units,
-            count,
-            scale * degree_of(kind),
-            (patches, lift, aligned, out_pull[j]),
-            raw,
-            effective,
-            unit_cov,
-            d_noise,
-        )
+        of_output = (patches, lift, aligned, out_pull[j])
+        radial_forces(odd, units, count, scale * degree_of(kind), of_output, raw, effective, unit_cov, d_noise)
         transverse_forces(units, -scale * patches * covariance, effective, cross, d_noise)
         readout_forces(j, m, units, width, (scale, patches), head, raw, force, effective, unit_cov, beta, d_readout)
         head_feature_forces(j, m, width, scale, head, det, turn, mixed, d_head)

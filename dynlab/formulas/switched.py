@@ -148,11 +148,9 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
         variances(odd, m, count, par, raw, mean, spread, pull, cov, mixed_cov)
         across_covariances(odd, m, count, raw, pull, across, vectors)
         weights = (numbers[INVARIANCE], numbers[VARIANCE], numbers[COVARIANCE])
-        of_outputs = (raw, same_x, cov, mixed_cov, vectors)
-        slide(
-            kind, m, features, count, par, numbers[WEIGHT_DECAY], weights, online, of_outputs, (d_out, out, lent), d_signal,
-            d_noise,
-        )  # fmt: skip
+        outputs = (raw, same_x, cov, mixed_cov, vectors)
+        spare = (d_out, out, lent)
+        slide(kind, m, features, count, par, numbers[WEIGHT_DECAY], weights, online, outputs, spare, d_signal, d_noise)
     project_gradient(choice[HEAD_RULE], m, d_head)
     if numbers[HEAD_DECAY] > 0.0:
         decay_gradient(choice[HEAD_RULE], m, numbers[HEAD_DECAY], head, d_head)

@@ -47,7 +47,7 @@ def test_stop_gradient_on_the_online_side_leaves_the_second_neuron_on_the_strong
     assert moved["all"] == bare["all"] and moved["head_peak"] < 1e-12
     start = ensemble(Model(), 1000, SEEDS, training=Training(stop_gradient="online"), until=1e10)
     without = ensemble(Model(), 1000, SEEDS, training=Training(head="none"), until=1e10)
-    alike = (squared_cosines(one.model, *one.ends[:2]) > 0.5 for one in (start, without))
+    alike = [squared_cosines(one.model, *one.ends[:2]) > 0.5 for one in (start, without)]
     assert (alike[0] == alike[1]).all()
 
 

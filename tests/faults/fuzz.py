@@ -210,7 +210,7 @@ def mutated(base: list[str], names: list[str], draw: random.Random) -> list[str]
 
 def named(line: str, words: list[str]) -> bool:
     """Whether a line names an option or a value among the words, as it was typed or with its odd characters escaped."""
-    parts = [part for word in words for part in (word, *word.split("=", 1), *word.split(","))]
+    parts = [part for word in words for part in (word, *word.split("=", 1), *word.split(","), word.rpartition("=")[2])]
     parts += [os.path.expanduser(part) for part in parts if part.startswith("~")]
     typed = [" ".join(part.split()) for part in parts]
     flat = " ".join(line.split())

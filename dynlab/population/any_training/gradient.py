@@ -125,9 +125,14 @@ def losses(model: Model, training: Training, signal: Array, gram: Array, head: A
 
 @jit.kernel
 def switched_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the types
-    kind, par, choice, values, signal, norm, dot, wedge, eps, corner, target, target_norm, head, work, out
+    kind, par, choice, values, point, corner, goal, head, work, out
 ):
-    """`switched.switched_forces` at a point; fills out = (d_signal, d_noise, d_head) and returns the loss."""
+    """`switched.switched_forces` at a point; fills out = (d_signal, d_noise, d_head) and returns the loss.
+
+    point: (signal, norm, dot, wedge, eps); goal: (signal, norm) of the target.
+    """
+    signal, norm, dot, wedge, eps = point
+    target, target_norm = goal
     m, features = signal.shape
     side = np.sign(signal).astype(np.int64)
     target_side = np.sign(target).astype(np.int64)
@@ -211,12 +216,12 @@ def evaluate_float(
     """`evaluate` in float64 by the compiled kernel; what is not defined comes back as nan."""
     kind, par = activation_kind(model), parameter_vector(model)
     m, features = signal.shape
-    state = [np.array(part, dtype=np.float64, order="C") for part in (signal, norm, dot, wedge, np.arctan2(wedge, -dot))]
-    goal = [np.array(part, dtype=np.float64, order="C") for part in (target, target_norm)]
+    given = signal, norm, dot, wedge, np.arctan2(wedge, -dot), target, target_norm
+    parts = tuple(np.array(part, dtype=np.float64, order="C") for part in given)
     out = np.zeros((m, features)), np.zeros((m, m)), np.zeros((m, m))
     choice, values = choices(training), numbers(model, training)
     corner, work = free_corner(m), new_workspace(m, features)
-    loss = switched_kernel(kind, par, choice, values, *state, corner, *goal, head, work, out)
+    loss = switched_kernel(kind, par, choice, values, parts[:5], corner, parts[5:], head, work, out)
     return loss, *out
 
 

@@ -21,13 +21,14 @@ def take_sides(y, side):
         side[i] = 1 if y[i] > 0.0 else (-1 if y[i] < 0.0 else 0)
 
 
-def descend(system, y, side, limits, burst, status, record_at, records, events, tally, counts, scratch, buffers):
+def descend(system, y, side, limits, burst, status, record_at, records, found, scratch, buffers):
     """Take steps from y, overwritten by the end state; return the status.
 
     limits: (eta, number of steps). burst: number of steps after which it returns `UNDER_WAY`, to go on when it is called
-    again with that status. record_at (T,): increasing numbers of steps, records (T, n): the states after them. Others as in
-    `solver.follow`; times are steps times eta.
+    again with that status. record_at (T,): increasing numbers of steps, records (T, n): the states after them. found:
+    events, tally, counts. These and the others as in `solver.follow`; times are steps times eta.
     """
+    events, tally, counts = found
     eta, steps = limits
     velocity, carried, charge0, charge1, sizes = buffers[0][0], buffers[5], buffers[6], buffers[7], buffers[8]
     if status != _UNDER_WAY:

@@ -130,13 +130,13 @@ def _hidden_kernel(problem, starts, records, results, spare, first, burst):
         before = counts[k, EVALUATED]
         if descent[0] > 0.0:
             status[k] = _descend(
-                system, states[k], sides[k], descent, left, status[k], times[k], at_times[k], learnt[k], tally[k], counts[k],
-                scratch, buffers,
+                system, states[k], sides[k], descent, left, status[k], times[k], at_times[k],
+                (learnt[k], tally[k], counts[k]), scratch, buffers,
             )  # fmt: skip
         else:
             status[k] = _follow(
                 system, table, states[k], sides[k], (floors[k, 0], floors[k, 1]), (until, rtol, settle, most, squares[k]),
-                left, status[k], times[k], at_times[k], trace, learnt[k], tally[k], counts[k], control, scratch, buffers,
+                left, status[k], (times[k], at_times[k], trace), (learnt[k], tally[k], counts[k], control), scratch, buffers,
             )  # fmt: skip
         left -= counts[k, EVALUATED] - before + 1
         if status[k] != UNDER_WAY:

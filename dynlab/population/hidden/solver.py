@@ -191,8 +191,13 @@ def begin(system, y, side, limits, scratch, events, tally, control, buffers):
     note(system, 0.0, y, scratch, carried, events, tally)
 
 
-def arrive(system, table, y, side, unit, times, at_times, trace, loss, scratch, tally, counts, control, buffers):
-    """Move y to the step's end, or to the kink before it; record what was passed. Returns whether the step was cut."""
+def arrive(system, table, y, side, unit, records, loss, scratch, numbers, buffers):
+    """Move y to the step's end, or to the kink before it; record what was passed. Returns whether the step was cut.
+
+    records: (times, at_times, trace) of `follow`. numbers: its (tally, counts, control).
+    """
+    times, at_times, trace = records
+    tally, counts, control = numbers
     stages, point, new, _, margins = buffers[:5]
     found = scratch[4]
     h = control[LENGTH]
@@ -237,19 +242,18 @@ def arrive(system, table, y, side, unit, times, at_times, trace, loss, scratch, 
     return cut
 
 
-def follow(
-    system, table, y, side, caps, limits, burst, status, times, at_times, trace, events, tally, counts, control, scratch,
-    buffers,
-):  # fmt: skip
+def follow(system, table, y, side, caps, limits, burst, status, records, found, scratch, buffers):
     """Follow the flow from y, overwritten by the end state, to its rest or its end; return the status.
 
     system: (kind, m, M, K, par, used (m, M), (r_a, r)). table: of `flow`. side (M K,): signs of the signals. caps: floors of
     signals and head entries. limits: (until, rtol, stop at rest or on a limit cycle, largest number of steps, |w|^2 at the
     start). burst: number of evaluations after which it returns `UNDER_WAY`, to go on when it is called again with that
-    status. times, at_times (T, n): when to record and where to; on a limit cycle parts of one more period, in place of what
-    was asked for. trace (P, 1 + n): time and state after each step, as far as there is room. events (K,): time at which a
-    feature is first learnt, -1 for never. tally, counts, control: see above.
+    status. records: times, at_times (T, n), when to record and where to, on a limit cycle parts of one more period, in place
+    of what was asked for; trace (P, 1 + n), time and state after each step, as far as there is room. found: events (K,),
+    time at which a feature is first learnt, -1 for never; tally, counts, control: see above.
     """
+    times, at_times, _ = records
+    events, tally, counts, control = found
     _, rtol, stops, most, unit = limits
     stages, point, new, scale, _, carried, charge0, charge1, sizes, lengths, track = buffers
     if status != UNDER_WAY:
@@ -275,7 +279,7 @@ def follow(
         method = control[STABILISED]
         decay = fastest_decay(scale, stages, point, new) if method == 0.0 else 0.0
         last = control[LENGTH] >= until - t
-        cut = arrive(system, table, y, side, unit, times, at_times, trace, loss, scratch, tally, counts, control, buffers)
+        cut = arrive(system, table, y, side, unit, records, loss, scratch, (tally, counts, control), buffers)
         note(system, control[TIME], y, scratch, carried, events, tally)
         conserved_of(system, y, charge1, sizes)
         tally[DRIFTED] = max(tally[DRIFTED], drift_of(charge0, charge1, sizes))

@@ -1,6 +1,6 @@
 """Every kernel on pictures compiled for sm_90 without a device, for test_images_compile.py and by hand.
 
-    python -m tests.images.cuda.compile [part of a name]
+    python -m tests.images.cuda.compile [part of a name, or every N-th as /N]
 
 The cases of the simulator are run with arrays of the host, and what they would launch is compiled instead, once for each set
 of types. Prints a line of JSON for each kernel: registers, bytes of shared memory and of spills, or what went wrong.
@@ -90,9 +90,10 @@ def assembled(ptx: str) -> dict:
 
 def main() -> None:
     without_a_device()
-    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-    for name, (kernel, arguments) in launches().items():
-        if wanted in name:
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    wanted, _, every = word.partition("/")
+    for number, (name, (kernel, arguments)) in enumerate(launches().items()):
+        if wanted in name and number % int(every or 1) == 0:
             try:
                 found = assembled(kernel.ptx(arguments))
             except Exception as failure:
