@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import tokenize
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.tools.checkpoint import ARCHIVE_ERRORS
 from dynlab.tools.checks import SettingError, require
 from dynlab.tools.files import FolderError, expanded
 
@@ -29,21 +27,8 @@ if TYPE_CHECKING:
 
 TITLES = ("label", "labels", "class", "classes", "y", "target")  # of a column of labels that are words
 EXTRA = "python -m pip install 'dynlab-ssl[arrays]'"
-DAMAGED = (
-    ValueError,
-    EOFError,
-    OverflowError,
-    SyntaxError,
-    MemoryError,
-    AttributeError,
-    KeyError,
-    TypeError,
-    RuntimeError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+# Headers that no writer would write make NumPy's reader of them fail in further ways.
+DAMAGED = (*ARCHIVE_ERRORS, OverflowError, SyntaxError, MemoryError, AttributeError, TypeError, tokenize.TokenError)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,11 +75,11 @@ def _steps(name: str, value: Any) -> tuple[Array | OnDisk, ...]:
     fits = len(shape) in (2, 3) and min(shape) > 0
     require(fits, name, shape, "a matrix, a row for each input, or a stack of such (T, N, m)")
     n, m = shape[-2:]
-    mapped = isinstance(value, str | os.PathLike) and isinstance(_base(whole), np.memmap)
+    base = _base(whole)
+    mapped = isinstance(value, str | os.PathLike) and isinstance(base, np.memmap)
     if not mapped or not whole.flags.c_contiguous:
         return (whole,) if len(shape) == 2 else tuple(whole)
-    place, size = expanded(value), n * m * whole.dtype.itemsize
-    first = _offset(place)
+    place, first, size = expanded(value), int(base.offset), n * m * whole.dtype.itemsize
     return tuple(OnDisk(place, whole.dtype, first + t * size, (n, m)) for t in range(1 if len(shape) == 2 else shape[0]))
 
 
@@ -89,11 +88,6 @@ def _base(array: np.ndarray) -> Any:
     while not isinstance(array, np.memmap) and isinstance(array.base, np.ndarray):
         array = array.base
     return array
-
-
-def _offset(path: Path) -> int:
-    """Bytes of an npy file before its numbers."""
-    return int(np.load(path, mmap_mode="r", allow_pickle=False).offset)
 
 
 def _head(value: Any, outputs: int) -> Array:

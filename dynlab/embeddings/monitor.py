@@ -24,7 +24,7 @@ from dynlab.embeddings.diagnosis import look
 from dynlab.embeddings.forecast import on_the_way
 from dynlab.embeddings.given import host_array
 from dynlab.embeddings.standing import verdict_on
-from dynlab.images.verdict import METRIC_COLUMNS
+from dynlab.images.verdict import METRIC_COLUMNS, metric_line, metric_numbers
 from dynlab.images.worth.ranks import varying_between
 from dynlab.population.head_matrices import norm_and_asymmetry
 from dynlab.tools import show
@@ -121,9 +121,8 @@ class Monitor:
 
     def _write(self, found: dict[str, Any]) -> None:
         row = {name: found.get(name, math.nan) for name in METRIC_COLUMNS}
-        text = ",".join(str(x) if isinstance(x, int) else repr(float(x)) for x in row.values())
         plain = {name: _plain(value) for name, value in found.items()}
-        texts = (text + "\n", json.dumps(plain, allow_nan=False) + "\n")
+        texts = (metric_line(row), json.dumps(plain, allow_nan=False) + "\n")
         assert self._files is not None
         for file, line in zip(self._files, texts, strict=True):
             file.write(line)
@@ -285,7 +284,6 @@ def _pairs(place: Path) -> list[tuple[str, str]]:
 
 def _numbers(place: Path, row: str) -> dict[str, float]:
     try:
-        values = [float(cell) for cell in row.split(",")]
-        return dict(zip(METRIC_COLUMNS, values, strict=True))
+        return metric_numbers(row)
     except ValueError as error:
         raise FolderError(place / METRIC_FILE, f"is damaged ({error})") from None

@@ -35,6 +35,17 @@ METRIC_COLUMNS = ("step", "epoch", "lr", "loss", "rank", "correlation", "head_no
 MEASURES = ("rank", "correlation", "sd", "unit_sd", "entropy_mean", "entropy")
 
 
+def metric_line(values: Mapping[str, float]) -> str:
+    """A line of metrics.csv, its end included, of numbers by `METRIC_COLUMNS`: they can be read back to the bit."""
+    cells = (values[name] for name in METRIC_COLUMNS)
+    return ",".join(str(x) if isinstance(x, int) else repr(float(x)) for x in cells) + "\n"
+
+
+def metric_numbers(line: str) -> dict[str, float]:
+    """What a line of metrics.csv holds; ValueError for any other."""
+    return dict(zip(METRIC_COLUMNS, map(float, line.split(",")), strict=True))
+
+
 class NotFinite(ArithmeticError):
     """Training, or the features it led to, came to numbers that are not finite; the text says which."""
 

@@ -24,9 +24,10 @@ from numba.core.datamodel import models
 from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typeconv import Conversion
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, make_attribute_wrapper, overload, overload_attribute, register_model
+from numba.extending import intrinsic, register_model
 
 from dynlab.formulas import lanewise
+from dynlab.machine.shown_arrays import ShownArray, is_plain, made_known, opened, showing, splat
 
 LANE_COUNT = 8
 _BYTES = 8 * LANE_COUNT
@@ -35,20 +36,16 @@ _VECTOR, _WORDS, _BITS = (ir.VectorType(kind, LANE_COUNT) for kind in (_DOUBLE, 
 _intrinsic: Any = intrinsic  # whose first argument, the compiler's context, callers do not give
 
 
-def _is_plain(kind: object) -> bool:
-    return isinstance(kind, (types.Float, types.Integer, types.Boolean))
-
-
 class _Vector(types.Type):
     """Eight float64."""
 
     def can_convert_from(self, _context, other):
         """A plain number is one that all lanes have."""
-        return Conversion.promote if _is_plain(other) else None
+        return Conversion.promote if is_plain(other) else None
 
     def unify(self, _context, other):
         """What a variable is that holds this in one branch and `other` in another."""
-        return self if _is_plain(other) else None
+        return self if is_plain(other) else None
 
 
 class _Mask(types.Type):
@@ -63,15 +60,13 @@ class _Mask(types.Type):
         return self if isinstance(other, types.Boolean) else None
 
 
-class _Vectors(types.Type):
-    """An array of vectors, kept in a float64 array with one axis more."""
-
-    def __init__(self, rows: types.Array):
-        self.rows = rows
-        super().__init__(name=f"in_lanes({rows})")
+@made_known
+class _Vectors(ShownArray):
+    """An array of vectors."""
 
 
 VECTOR, MASK = _Vector("eight float64"), _Mask("eight conditions")
+_Vectors.entry = VECTOR
 
 
 @register_model(_Vector)
@@ -86,33 +81,17 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(manager, kind, _BITS)
 
 
-@register_model(_Vectors)
-class _VectorsModel(models.StructModel):
-    def __init__(self, manager, kind):
-        super().__init__(manager, kind, [("rows", kind.rows)])
-
-
-make_attribute_wrapper(_Vectors, "rows", "rows")
-
-
-def _spread(builder, value):
-    """The value in all lanes; of float64 or a bit."""
-    kind = ir.VectorType(value.type, LANE_COUNT)
-    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INDEX, 0))
-    places = ir.Constant(ir.VectorType(_INDEX, LANE_COUNT), [0] * LANE_COUNT)
-    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), places)
-
-
 @lower_cast(types.Float, _Vector)
 @lower_cast(types.Integer, _Vector)
 @lower_cast(types.Boolean, _Vector)
 def _from_plain(context, builder, kind, _vector, value):
-    return _spread(builder, context.cast(builder, value, kind, types.float64))
+    return splat(builder, context.cast(builder, value, kind, types.float64), LANE_COUNT)
 
 
 @lower_cast(types.Boolean, _Mask)
 def _from_condition(context, builder, kind, _mask, value):
-    return _spread(builder, context.cast(builder, value, kind, types.boolean) if kind is not types.boolean else value)
+    bit = context.cast(builder, value, kind, types.boolean) if kind is not types.boolean else value
+    return splat(builder, bit, LANE_COUNT)
 
 
 def _know(operation: Callable, takes: tuple, gives: types.Type, rule: Callable) -> None:
@@ -128,7 +107,7 @@ def _know(operation: Callable, takes: tuple, gives: types.Type, rule: Callable) 
             special = tuple(one for one in arguments if one in (VECTOR, MASK))
             known = len(arguments) == len(takes) and len(special) > 0
             for one, wanted in zip(arguments, takes, strict=False):
-                plain = _is_plain(one) if wanted is VECTOR else isinstance(one, types.Boolean)
+                plain = is_plain(one) if wanted is VECTOR else isinstance(one, types.Boolean)
                 known = known and (one is wanted or plain)
             return signature(gives, *takes) if known else None
 
@@ -191,7 +170,7 @@ class _PlainWhere(AbstractTemplate):
     key = lanewise.where
 
     def generic(self, arguments, _keywords):
-        plain = all(_is_plain(one) for one in arguments) and len(arguments) == 3
+        plain = all(is_plain(one) for one in arguments) and len(arguments) == 3
         return signature(types.float64, types.boolean, types.float64, types.float64) if plain else None
 
 
@@ -233,40 +212,13 @@ def _plain_any(_context, _builder, _signature, values):
     return values[0]
 
 
-def _members(kind: Any) -> list | None:
-    """The types in a tuple's type; None for any other type."""
-    return list(kind) if isinstance(kind, types.BaseTuple) else None  # type: ignore[call-overload]  # iterable where it is
-
-
-def _shown(kind: Any) -> types.Type:
-    """The type of what `in_lanes` makes of a type."""
-    members = _members(kind)
-    if members is not None:
-        return types.Tuple([_shown(one) for one in members])
-    if isinstance(kind, types.Array) and kind.dtype == types.float64:
-        return _Vectors(kind)
-    return kind
-
-
-def _show(context, builder, kind, value):
-    members = _members(kind)
-    if members is not None:
-        parts = cgutils.unpack_tuple(builder, value)
-        made = [_show(context, builder, one, part) for one, part in zip(members, parts, strict=True)]
-        return context.make_tuple(builder, _shown(kind), made)
-    if context.enable_nrt:
-        context.nrt.incref(builder, kind, value)
-    if not isinstance(_shown(kind), _Vectors):
-        return value
-    proxy = cgutils.create_struct_proxy(_shown(kind))(context, builder)
-    proxy.rows = value
-    return proxy._getvalue()
-
-
 @_intrinsic
 def in_lanes(_typing, rows):
     """The float64 array `rows` (..., LANE_COUNT), C-contiguous, made by `lane_array`, as an array (...) of vectors."""
-    return _shown(rows)(rows), lambda context, builder, _signature, arguments: _show(context, builder, rows, arguments[0])
+    return showing(_Vectors, rows)
+
+
+_Vectors.show = in_lanes
 
 
 def lane_array(*shape: int) -> np.ndarray:
@@ -277,42 +229,9 @@ def lane_array(*shape: int) -> np.ndarray:
     return room[first : first + count].reshape(*shape, LANE_COUNT)
 
 
-def _whole(array: Any, index: Any) -> types.Type | None:
-    """The type of an index (integers) that names one vector of the array, as it is looked up; None for any other."""
-    if not isinstance(array, _Vectors):
-        return None
-    axes = array.rows.ndim - 1
-    members = _members(index)
-    if members is not None and len(members) == axes and all(isinstance(one, types.Integer) for one in members):
-        return types.UniTuple(types.intp, axes)
-    return types.intp if isinstance(index, types.Integer) and axes == 1 else None
-
-
-@infer_global(operator.getitem)
-class _Reading(AbstractTemplate):
-    key = operator.getitem
-
-    def generic(self, arguments, _keywords):
-        index = _whole(*arguments)
-        return None if index is None else signature(VECTOR, arguments[0], index)
-
-
-@infer_global(operator.setitem)
-class _Writing(AbstractTemplate):
-    key = operator.setitem
-
-    def generic(self, arguments, _keywords):
-        array, index, value = arguments
-        index = _whole(array, index)
-        known = index is not None and (value is VECTOR or _is_plain(value))
-        return signature(types.none, array, index, VECTOR) if known else None
-
-
 def _place(context, builder, kind, array, index_type, index):
     """Pointer to the vector at an index."""
-    rows = cgutils.create_struct_proxy(kind)(context, builder, value=array).rows
-    made = context.make_array(kind.rows)(context, builder, rows)
-    indices = cgutils.unpack_tuple(builder, index) if isinstance(index_type, types.BaseTuple) else [index]
+    made, indices = opened(context, builder, kind, array, index_type, index)
     # The last axis is as long as a vector, and all are contiguous: offsets are products of lengths.
     shape = cgutils.unpack_tuple(builder, made.shape)
     at = indices[0]
@@ -345,7 +264,7 @@ class _Taking(AbstractTemplate):
         values, places = arguments
         if isinstance(values, _Vectors) and values.rows.ndim == 2 and places is VECTOR:
             return signature(VECTOR, values, VECTOR)
-        if isinstance(values, types.Array) and values.ndim == 1 and _is_plain(places):
+        if isinstance(values, types.Array) and values.ndim == 1 and is_plain(places):
             return signature(values.dtype, values, types.intp)
         return None
 
@@ -368,21 +287,3 @@ def _take_plain(context, builder, kinds, arguments):
     array = context.make_array(kinds.args[0])(context, builder, arguments[0])
     place = cgutils.get_item_pointer(context, builder, kinds.args[0], array, [arguments[1]])
     return builder.load(place)
-
-
-@overload(operator.getitem)
-def _overload_row(array, index):
-    """array[i] of an array of more than one axis."""
-    if isinstance(array, _Vectors) and array.rows.ndim > 2 and isinstance(index, types.Integer):
-        return lambda array, index: in_lanes(array.rows[index])
-    return None
-
-
-@overload(len)
-def _overload_len(array):
-    return (lambda array: len(array.rows)) if isinstance(array, _Vectors) else None
-
-
-@overload_attribute(_Vectors, "shape")
-def _overload_shape(array):
-    return lambda array: array.rows.shape[:-1]

@@ -30,13 +30,14 @@ from numba.core.datamodel import models
 from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typeconv import Conversion
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, make_attribute_wrapper, overload, overload_attribute, register_model
+from numba.extending import intrinsic, make_attribute_wrapper, overload, register_model
+
+from dynlab.machine.shown_arrays import ShownArray, is_plain, made_known, opened, showing, splat
 
 LANES = 8  # of the vector; the ninth derivative travels beside it
 DIRECTIONS = LANES + 1
 TANGENT_ENTRIES = DIRECTIONS + 1
 _DOUBLE, _VECTOR, _WORD = ir.DoubleType(), ir.VectorType(ir.DoubleType(), LANES), ir.IntType(64)
-_INDEX = ir.IntType(32)
 _intrinsic: Any = intrinsic  # whose first argument, the compiler's context, callers do not give
 
 
@@ -49,26 +50,20 @@ class _Number(types.Type):
 
     def can_convert_from(self, _context, other):
         """A plain number is one whose derivatives are 0."""
-        return Conversion.promote if _is_plain(other) else None
+        return Conversion.promote if is_plain(other) else None
 
     def unify(self, _context, other):
         """What a variable is that holds this in one branch and `other` in another."""
-        return self if _is_plain(other) else None
+        return self if is_plain(other) else None
 
 
-class _Array(types.Type):
-    """An array of such numbers, kept in a float64 array with one axis more."""
-
-    def __init__(self, rows: types.Array):
-        self.rows = rows
-        super().__init__(name=f"with_tangents({rows})")
-
-
-def _is_plain(kind: object) -> bool:
-    return isinstance(kind, (types.Float, types.Integer, types.Boolean))
+@made_known
+class _Array(ShownArray):
+    """An array of such numbers."""
 
 
 LANES_TYPE, NUMBER = _Lanes("lanes of tangents"), _Number("number with tangents")
+_Array.entry = NUMBER
 
 
 @register_model(_Lanes)
@@ -83,14 +78,7 @@ class _NumberModel(models.StructModel):
         super().__init__(manager, kind, [("value", types.float64), ("lanes", LANES_TYPE), ("last", types.float64)])
 
 
-@register_model(_Array)
-class _ArrayModel(models.StructModel):
-    def __init__(self, manager, kind):
-        super().__init__(manager, kind, [("rows", kind.rows)])
-
-
 make_attribute_wrapper(_Number, "value", "real")
-make_attribute_wrapper(_Array, "rows", "rows")
 
 
 def _parts(context, builder, number):
@@ -105,9 +93,7 @@ def _number(context, builder, value, lanes, last):
 
 def _spread(builder, value):
     """The value in all lanes."""
-    first = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_INDEX, 0))
-    places = ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES)
-    return builder.shuffle_vector(first, ir.Constant(_VECTOR, ir.Undefined), places)
+    return splat(builder, value, LANES)
 
 
 def _sum(b, x, y):
@@ -178,7 +164,7 @@ def _know(operation: Callable, rules: tuple[Callable, ...]) -> None:
 
         def generic(self, arguments, _keywords):
             kinds = tuple(NUMBER if one is NUMBER else types.float64 for one in arguments)
-            known = len(kinds) == 2 and NUMBER in kinds and all(one is NUMBER or _is_plain(one) for one in arguments)
+            known = len(kinds) == 2 and NUMBER in kinds and all(one is NUMBER or is_plain(one) for one in arguments)
             return signature(NUMBER, *kinds) if known else None
 
     infer_global(operation)(_Typing)
@@ -234,7 +220,7 @@ def _chain(_typing, x, value, slope):
 @overload(operator.pow)
 def _overload_pow(x, power):
     """x^power for a plain power."""
-    if x is NUMBER and _is_plain(power):
+    if x is NUMBER and is_plain(power):
         return lambda x, power: _chain(x, x.real**power, power * x.real ** (power - 1.0))
     return None
 
@@ -281,78 +267,18 @@ for _plain, _made in (
     _overload_function(_plain, _made)
 
 
-def _members(kind: Any) -> list | None:
-    """The types in a tuple's type; None for any other type."""
-    return list(kind) if isinstance(kind, types.BaseTuple) else None  # type: ignore[call-overload]  # iterable where it is
-
-
-def _shown(kind: Any) -> types.Type:
-    """The type of what `with_tangents` makes of a type."""
-    members = _members(kind)
-    if members is not None:
-        return types.Tuple([_shown(one) for one in members])
-    if isinstance(kind, types.Array) and kind.dtype == types.float64:
-        return _Array(kind)
-    return kind
-
-
-def _show(context, builder, kind, value):
-    members = _members(kind)
-    if members is not None:
-        parts = cgutils.unpack_tuple(builder, value)
-        made = [_show(context, builder, one, part) for one, part in zip(members, parts, strict=True)]
-        return context.make_tuple(builder, _shown(kind), made)
-    if context.enable_nrt:
-        context.nrt.incref(builder, kind, value)
-    if not isinstance(_shown(kind), _Array):
-        return value
-    proxy = cgutils.create_struct_proxy(_shown(kind))(context, builder)
-    proxy.rows = value
-    return proxy._getvalue()
-
-
 @_intrinsic
 def with_tangents(_typing, rows):
     """The float64 array `rows` (..., TANGENT_ENTRIES), C-contiguous, as an array (...) of numbers with tangents."""
-    return _shown(rows)(rows), lambda context, builder, _signature, arguments: _show(context, builder, rows, arguments[0])
+    return showing(_Array, rows)
 
 
-def _whole(array: Any, index: Any) -> types.Type | None:
-    """The type of an index (integers) that names one number of the array, as it is looked up; None for any other."""
-    if not isinstance(array, _Array):
-        return None
-    axes = array.rows.ndim - 1
-    members = _members(index)
-    if members is not None and len(members) == axes and all(isinstance(one, types.Integer) for one in members):
-        return types.UniTuple(types.intp, axes)
-    return types.intp if isinstance(index, types.Integer) and axes == 1 else None
-
-
-@infer_global(operator.getitem)
-class _Reading(AbstractTemplate):
-    key = operator.getitem
-
-    def generic(self, arguments, _keywords):
-        index = _whole(*arguments)
-        return None if index is None else signature(NUMBER, arguments[0], index)
-
-
-@infer_global(operator.setitem)
-class _Writing(AbstractTemplate):
-    key = operator.setitem
-
-    def generic(self, arguments, _keywords):
-        array, index, value = arguments
-        index = _whole(array, index)
-        known = index is not None and (value is NUMBER or _is_plain(value))
-        return signature(types.none, array, index, NUMBER) if known else None
+_Array.show = with_tangents
 
 
 def _places(context, builder, kind, array, index_type, index):
     """Pointers to the value, the lanes and the last derivative of the number at an index."""
-    rows = cgutils.create_struct_proxy(kind)(context, builder, value=array).rows
-    made = context.make_array(kind.rows)(context, builder, rows)
-    indices = cgutils.unpack_tuple(builder, index) if isinstance(index_type, types.BaseTuple) else [index]
+    made, indices = opened(context, builder, kind, array, index_type, index)
     first = cgutils.get_item_pointer(context, builder, kind.rows, made, [*indices, ir.Constant(_WORD, 0)])
     lanes = builder.bitcast(builder.gep(first, [ir.Constant(_WORD, 1)]), _VECTOR.as_pointer())
     return first, lanes, builder.gep(first, [ir.Constant(_WORD, TANGENT_ENTRIES - 1)])
@@ -376,24 +302,6 @@ def _write(context, builder, kinds, arguments):
     builder.store(parts.lanes, lanes).align = 8
     builder.store(parts.last, last)
     return context.get_dummy_value()
-
-
-@overload(operator.getitem)
-def _overload_row(array, index):
-    """array[i] of an array of more than one axis."""
-    if isinstance(array, _Array) and array.rows.ndim > 2 and isinstance(index, types.Integer):
-        return lambda array, index: with_tangents(array.rows[index])
-    return None
-
-
-@overload(len)
-def _overload_len(array):
-    return (lambda array: len(array.rows)) if isinstance(array, _Array) else None
-
-
-@overload_attribute(_Array, "shape")
-def _overload_shape(array):
-    return lambda array: array.rows.shape[:-1]
 
 
 @numba.njit(error_model="numpy", nogil=True)

@@ -26,7 +26,7 @@ from dynlab.population.choices import default_end
 from dynlab.population.order_parameters import OrderParameters, draw_order_parameters
 from dynlab.population.outcomes import OUTCOMES
 from dynlab.population.scaling import horizon
-from dynlab.settings.model import Model
+from dynlab.settings.model import LATER, Model
 from dynlab.settings.training import Training
 
 if TYPE_CHECKING:
@@ -39,12 +39,6 @@ BLOCK = 16  # starts drawn from one generator
 def sources_key() -> str:
     """Hash of the sources that decide the numbers of a point: the physics, and how starts are drawn."""
     return hashlib.sha256(physics_key().encode() + closure.digest_of(__name__)).hexdigest()
-
-
-# Of `Model`: what has always been part of the key from which a point's starts are drawn.
-MODEL_SETTINGS_OF_KEYS = (
-    "strong", "weak", "patches", "feature_patches", "noise", "activation", "neurons", "mask", "strengths",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ class MapPoint:
         Settings that the model has since got count only where they are not the defaults: a map keeps its starts.
         """
         given, plain = asdict(self.model), asdict(Model(strengths=self.model.strengths))
-        kept = {name: value for name, value in given.items() if name in MODEL_SETTINGS_OF_KEYS or value != plain[name]}
+        kept = {name: value for name, value in given.items() if name not in LATER or value != plain[name]}
         text = json.dumps(asdict(self) | {"model": kept}, sort_keys=True)
         return [seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"), block]
 

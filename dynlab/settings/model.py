@@ -16,7 +16,8 @@ ACTIVATION_NAMES = ("relu", "cubic", "relu3", "linear")
 MASKS = ("half", "independent")
 READOUTS = ("own", "shared", "fixed")
 BIASES = ("none", "trained")
-LATER = ("hidden", "readout", "probabilities", "correlation", "bias")  # settings that records of older versions do not have
+# Settings that the first version did not have: its records lack them, and maps keep its starts where they are the defaults.
+LATER = ("hidden", "readout", "probabilities", "correlation", "bias")
 SINGULAR = 1e-12  # square of the part of a feature that the others do not span, below which they are dependent
 SUM_SLACK = 1e-9  # by which probabilities, written in decimals, may miss the sum 1
 

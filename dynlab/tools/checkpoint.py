@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ KEPT = 2
 PATTERN = "step-*.npz"
 SETTINGS = "settings"
 DIGEST = 32  # bytes of a checksum
+# What the readers of zip and npy raise where a file is damaged; RuntimeError: it looks encrypted.
+ARCHIVE_ERRORS = (ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 class CheckpointError(OneLine, OSError):

@@ -63,6 +63,7 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.images.ops": ("commands/test_pretrain.py", "the layers of a device, by its name"),
     "dynlab.images.worth.ranks": ("embeddings/test_diagnosis.py", "ranks and constant outputs, against loops"),
     "dynlab.machine.fork": ("images/worth/test_evaluation.py", "features of a run, in processes that were forked"),
+    "dynlab.machine.shown_arrays": ("machine/test_lanes.py", "arrays of vectors, read and written"),
     "dynlab.population.any_training.events": (
         "population/any_training/test_flow.py",
         "times of what is learnt",

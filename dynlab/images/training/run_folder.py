@@ -13,11 +13,8 @@ from __future__ import annotations
 import io
 import json
 import shlex
-import struct
 import sys
 import time
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +24,7 @@ import numpy as np
 
 from dynlab.images.ops import ops_of
 from dynlab.images.settings import Pretraining
-from dynlab.images.verdict import METRIC_COLUMNS, NotFinite, middle, poor, verdict_of
+from dynlab.images.verdict import METRIC_COLUMNS, NotFinite, metric_line, metric_numbers, middle, poor, verdict_of
 from dynlab.machine.device import Device, chosen
 from dynlab.tools import checkpoint, plots, show
 from dynlab.tools.checks import SettingError
@@ -41,8 +38,6 @@ if TYPE_CHECKING:
     from dynlab.images.training.train import Trainer
 
 KEPT = 3
-# What the readers of zip and npy raise where a file is damaged; RuntimeError: it looks encrypted.
-ARCHIVE_ERRORS = (ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 WARNED = ("collapsed", "diverged")  # verdicts that are told while a run goes on, once
 CHECKPOINTS, METRICS, TIMES, RUN, WEIGHTS = "checkpoints", "metrics.csv", "times.csv", "run.json", "weights.npz"
 
@@ -199,7 +194,7 @@ class Run:
             self.step = self.first = int(state.pop("step"))
             self.lines = bytes(state.pop("metrics")).decode().splitlines(keepends=True)
             self.trainer.restore(state)
-            self.known = [_numbers(line) for line in self.lines[1:]]
+            self.known = [metric_numbers(line) for line in self.lines[1:]]
             so_far = (self.known[: n + 1] for n in range(len(self.known)))
             self.warned = any(verdict_of(self.settings, lines) in WARNED for lines in so_far)
             _say(self.quiet, f"going on from step {self.step} of {self.total}")
@@ -266,9 +261,9 @@ class Run:
     def _add(self, found: dict, knn: float, metrics: TextIO, times: TextIO) -> None:
         """A line of metrics, on the disk before the training goes on."""
         found = {"step": self.step, "epoch": self.step / self.epoch_steps, **found, "knn": knn}
-        line = ",".join(_cell(found[name]) for name in METRIC_COLUMNS) + "\n"
+        line = metric_line(found)
         self.lines.append(line)
-        self.known.append(_numbers(line))
+        self.known.append(metric_numbers(line))
         for file, text in ((metrics, line), (times, f"{self.step},{time.perf_counter() - self.started:.3f}\n")):
             file.write(text)
             file.flush()
@@ -337,17 +332,8 @@ def read_weights(place: Path) -> dict:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (*ARCHIVE_ERRORS, OSError) as error:
+    except (*checkpoint.ARCHIVE_ERRORS, OSError) as error:
         raise FolderError(path, f"cannot be read ({error})") from None
-
-
-def _numbers(line: str) -> dict[str, float]:
-    """A line of metrics."""
-    return dict(zip(METRIC_COLUMNS, map(float, line.split(",")), strict=True))
-
-
-def _cell(value: float) -> str:
-    return str(value) if isinstance(value, int) else repr(float(value))
 
 
 def _say(quiet: bool, line: str) -> None:

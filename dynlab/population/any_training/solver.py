@@ -18,14 +18,20 @@ from dynlab.population.any_training.events import note_events, note_start, recor
 from dynlab.population.any_training.kinks import after_kink, first_kink, has_kinks, holds
 from dynlab.population.pair.integrate import all_finite
 from dynlab.population.pair.solver import interpolate
+from dynlab.population.pair.step_control import (
+    LAST_ERROR,
+    LAST_LENGTH,
+    RUNNING,
+    STEP_LENGTH,
+    factor_by,
+    predicted_factor,
+)
 from dynlab.population.status import NOT_FINITE, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
-from dynlab.population.stepping import GROW, SAFETY, SHRINK
 
 MOST_REJECTED = 60
-RUNNING = -1
 STEPS, REJECTED = 0, 1  # of counts
-# Of the control: length of the step, that of the last one and its error, what `to_arc` says, and how many were rejected.
-STEP_LENGTH, LAST_LENGTH, LAST_ERROR, KAPPA, IN_A_ROW = 0, 1, 2, 3, 4
+# Of the control, behind the entries that `step_control.predicted_factor` takes: what `to_arc` says, how many were rejected.
+KAPPA, IN_A_ROW = 3, 4
 FIRST_LENGTH = 0.01
 # A neuron whose weights' logarithms are all below this has vanished. Where the loss does not depend on its length, forces
 # grow like the inverse square of that, and further down their rounding is motion; without normalisation all that is left is
@@ -209,17 +215,10 @@ def arrive(system, table, z, side, weights, buffers):
     return top, which, linearise(system, buffers.last, side, buffers)
 
 
-def change_of(error):
-    """The factor by which an error asks the length of the step to change."""
-    if error < 1e30:
-        return max(SHRINK, min(GROW, SAFETY / max(error, 1e-10) ** 0.2))
-    return SHRINK
-
-
 def turn_back(counts, error, control):
     """After a step that is rejected: `RUNNING`, or the status with which to give up."""
     counts[REJECTED] += 1
-    control[STEP_LENGTH] = control[STEP_LENGTH] * min(change_of(error), 0.9)
+    control[STEP_LENGTH] = control[STEP_LENGTH] * min(factor_by(error), 0.9)
     control[IN_A_ROW] += 1.0
     if control[IN_A_ROW] > MOST_REJECTED:
         return UNDERFLOW if error < 1e30 else NOT_FINITE
@@ -227,14 +226,9 @@ def turn_back(counts, error, control):
 
 
 def next_length(error, control):
-    """Set the length of the next step after one of this error: predictive control (Gustafsson, ACM TOMS 20, 1994)."""
+    """Set the length of the next step after one of this error."""
     h = control[STEP_LENGTH]
-    change = change_of(error)
-    error = max(error, 1e-4)
-    trend = SAFETY * (h / control[LAST_LENGTH]) * (control[LAST_ERROR] / (error * error)) ** 0.2
-    control[LAST_LENGTH] = h
-    control[LAST_ERROR] = error
-    change = min(change, max(trend, SHRINK))
+    change = predicted_factor(error, factor_by(error), control)
     control[STEP_LENGTH] = min(h * (min(change, 1.0) if control[IN_A_ROW] > 0.0 else change), LONGEST)
     control[IN_A_ROW] = 0.0
 

@@ -11,6 +11,7 @@ Rounds that come back, but drift by more than `ALIKE` each, are the rule: they m
 after some. `last_period` tells them.
 """
 
+from dynlab.population.hidden.kinks import hermite
 from dynlab.population.hidden.measures import greatest_size
 
 NEAR = 0.2  # of what a part of z went through: a round
@@ -83,10 +84,8 @@ def beside(system, numbers, origin, toward, place):
 
 def between(h, theta, old, old_velocity, y, velocity, out):
     """Hermite's cubic at theta in [0, 1] of a step of length h."""
-    rest = 1.0 - theta
     for i in range(len(y)):
-        value = rest * rest * (1.0 + 2.0 * theta) * old[i] + theta * theta * (3.0 - 2.0 * theta) * y[i]
-        out[i] = value + theta * rest * h * (rest * old_velocity[i] - theta * velocity[i])
+        out[i] = hermite(theta, h, old[i], y[i], old_velocity[i], velocity[i], 0.0)
 
 
 def take_reference(system, t, y, velocity, head_floor, track):

@@ -34,16 +34,20 @@ def least_speed(system, y, f, t, unit):
     return LEAVES * largest_of_feature(system, y, f) / max(t, SOONEST * unit)
 
 
+def hermite(theta, h, begin, end, begin_slope, end_slope, bump):
+    """At theta in [0, 1] of a step of length h: Hermite's cubic, and h theta^2 (1 - theta)^2 times a bump."""
+    rest = 1.0 - theta
+    value = rest * rest * (1.0 + 2.0 * theta) * begin + theta * theta * (3.0 - 2.0 * theta) * end
+    return value + theta * rest * h * (rest * begin_slope - theta * end_slope + theta * rest * bump)
+
+
 def state_within(dense, theta, h, y, new, stages, out):
     """The state at theta in [0, 1] of the step from y to new."""
-    rest = 1.0 - theta
     for i in range(len(y)):
         bump = 0.0
         for j in range(STAGES):
             bump += dense[j] * stages[j, i]
-        value = rest * rest * (1.0 + 2.0 * theta) * y[i] + theta * theta * (3.0 - 2.0 * theta) * new[i]
-        slope = rest * stages[0, i] - theta * stages[STAGES - 1, i]
-        out[i] = value + theta * rest * h * (slope + theta * rest * bump)
+        out[i] = hermite(theta, h, y[i], new[i], stages[0, i], stages[STAGES - 1, i], bump)
 
 
 def first_crossing(system, dense, h, y, new, stages, side, point):

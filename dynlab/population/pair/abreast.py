@@ -124,16 +124,21 @@ def fill(problem, queue, results, lanes):
     if not filled:
         return
     points, sides, weights, slopes, columns, across, told = in_lanes((z, side, arc, new_rates, new_jac, normal, ends))
-    flow_jacobian(system, points, sides, CLOSED, TWINS, slopes, columns)
-    told[FINITE] = where(all_finite(size(axes, z), slopes, columns), 1.0, 0.0)
-    speed, slope, in_time = arc_system(axes, weights, slopes, columns, across, False)
-    told[SPEED_THERE] = speed
-    told[SLOPE_THERE] = slope
-    told[IN_TIME_THERE] = where(in_time, 1.0, 0.0)
+    linearise_lanes(system, axes, points, sides, weights, slopes, columns, across, told)
     for lane in range(LANE_COUNT):
         if ends[GOOD, lane] > 0.0:
             begin_lane(system, queue, results, lanes, lane)
     adopt(size(axes, z), told[GOOD] > 0.0, in_lanes(rates), in_lanes(jac), slopes, columns)
+
+
+def linearise_lanes(system, axes, z, side, arc, rates, jac, normal, ends):
+    """Rates and Jacobian at a point of each lane, in arc length, and what there is to be known of them."""
+    flow_jacobian(system, z, side, CLOSED, TWINS, rates, jac)
+    ends[FINITE] = where(all_finite(size(axes, z), rates, jac), 1.0, 0.0)
+    speed, slope, in_time = arc_system(axes, arc, rates, jac, normal, False)
+    ends[SPEED_THERE] = speed
+    ends[SLOPE_THERE] = slope
+    ends[IN_TIME_THERE] = where(in_time, 1.0, 0.0)
 
 
 def begin_lane(system, queue, results, lanes, lane):
@@ -224,12 +229,7 @@ def try_steps(problem, lanes):
     ends[ERROR] = step_error(system[0], system[1], system[2], rtol, floors, z, new, stages)
     for i in range(n):
         last[i] = new[i]
-    flow_jacobian(system, new, side, CLOSED, TWINS, new_rates, new_jac)
-    ends[FINITE] = where(all_finite(n, new_rates, new_jac), 1.0, 0.0)
-    speed, slope, in_time = arc_system(axes, arc, new_rates, new_jac, normal, False)
-    ends[SPEED_THERE] = speed
-    ends[SLOPE_THERE] = slope
-    ends[IN_TIME_THERE] = where(in_time, 1.0, 0.0)
+    linearise_lanes(system, axes, new, side, arc, new_rates, new_jac, normal, ends)
 
 
 def time_steps(problem, lanes):

@@ -37,9 +37,9 @@ for _part in _parts:
 # Calls with that many arguments cost as much as the work, in the innermost loop or where there is one caller only.
 _names = (
     ("flow_rates", "rates_by", "factor", "substitute", "tie_rates"), ("log_speed", "elapsed"),
-    ("pace_by_ends", "well_timed", "choose_length"),
+    ("pace_by_ends", "well_timed", "choose_length", "predicted_factor"),
     ("begin", "advance", "resting", "vanishes", "attempt", "reach", "timed", "take", "go_on"),
-    ("judge",),
+    ("judge", "linearise_lanes"),
 )  # fmt: skip
 _inlined = [
     getattr(_part, _name)

@@ -117,15 +117,22 @@ def turn_page(speed1, slope1, in_time1, control):
     control[FRESH] = 1.0
 
 
-def choose_length(error, factor, control):
-    """The next step's length. factor: from the error alone."""
+def predicted_factor(error, factor, control):
+    """The next length's factor by the trend of the error, not by its last value alone: predictive control (Gustafsson, ACM
+    TOMS 20, 1994). factor: from the error alone. The step is the last one from now on.
+    """
     h, last_h, last_error = control[STEP_LENGTH], control[LAST_LENGTH], control[LAST_ERROR]
-    # Predictive control (Gustafsson, ACM TOMS 20, 1994): the trend of the error counts, not its last value alone.
     error = max(error, 1e-4)
     trend = SAFETY * (h / last_h) * (last_error / (error * error)) ** 0.2
     control[LAST_LENGTH] = h
     control[LAST_ERROR] = error
-    factor = min(factor, max(trend, SHRINK))
+    return min(factor, max(trend, SHRINK))
+
+
+def choose_length(error, factor, control):
+    """The next step's length. factor: from the error alone."""
+    h = control[STEP_LENGTH]
+    factor = predicted_factor(error, factor, control)
     control[STEP_LENGTH] = h * (min(factor, 1.0) if control[HELD_BACK] > 0.0 else factor)
     control[HELD_BACK] = 0.0
 
