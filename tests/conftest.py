@@ -1,7 +1,9 @@
 """Profiles of hypothesis, and what a run of the tests says at its end.
 
 Hypothesis: "ci" (the default) draws the same examples every time; "explore" searches further, with DYNLAB_EXAMPLES
-examples a test. Choose with the environment variable HYPOTHESIS_PROFILE.
+examples a test. Choose with the environment variable HYPOTHESIS_PROFILE. Hypothesis also draws constants that it reads in
+the sources which happen to be loaded and are not installed; here it does not, so that a test draws the same examples in a
+clone and beside an installed wheel, alone and after others (tests/architecture/test_draws.py).
 
 DYNLAB_TIMES=1 prints the seconds of the tests of each folder. DYNLAB_MOST_SKIPPED=N fails a run that skips more than N
 tests: what is skipped everywhere is tested nowhere.
@@ -12,6 +14,7 @@ import signal
 from collections import Counter
 
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 # A shell starts what it runs in the background with interrupts ignored, and so would be what a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,6 +25,7 @@ settings.register_profile(
     "explore", deadline=None, max_examples=int(os.environ.get("DYNLAB_EXAMPLES", "2000")), print_blob=True,
     suppress_health_check=slow,
 )  # fmt: skip
+providers.is_local_module_file = lambda path: False
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

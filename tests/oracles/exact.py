@@ -231,8 +231,13 @@ def population_loss(model, online, target, head, counts: Counts | None = None, d
         return sum(loss_terms(model, _numbers(online), _numbers(target), _numbers(head), counts))
 
 
-def population_gradient(model, weights, head, counts=None, digits: int = DIGITS, stop_gradient: bool = True):
-    """Loss, gradient of the weights (m, d) and of the head (m, m), zero diagonal; arrays of mpf."""
+def population_gradient(
+    model, weights, head, counts=None, digits: int = DIGITS, stop_gradient: bool = True, absolute: bool = False
+):
+    """Loss, gradient of the weights (m, d) and of the head (m, m), zero diagonal; arrays of mpf.
+
+    With `absolute` the terms of the derivatives are added as absolute values: how large what cancels is.
+    """
     with mp.workdps(digits):
         tape: list[Node] = []
         online = [[Node(x, tape) for x in row] for row in _numbers(weights)]
@@ -240,7 +245,7 @@ def population_gradient(model, weights, head, counts=None, digits: int = DIGITS,
         nodes = [[entry[j][r] if j == r else Node(entry[j][r], tape) for r in range(m)] for j in range(m)]
         target = _numbers(weights) if stop_gradient else online
         total = sum(loss_terms(model, online, target, nodes, counts))
-        differentiate(total)
+        differentiate(total, absolute)
         d_weights = np.array([[node.adjoint for node in row] for row in online], object)
         d_head = np.array([[getattr(x, "adjoint", mpf(0)) for x in row] for row in nodes], object)
         return total.value, d_weights, d_head

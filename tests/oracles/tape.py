@@ -81,8 +81,12 @@ def dot(coefficients, terms):
     return Node(total, tape, tuple(parents)) if parents else total
 
 
-def differentiate(result: Node) -> None:
-    """Set the adjoint of every node to d result / d node, in one sweep back over the tape."""
+def differentiate(result: Node, absolute: bool = False) -> None:
+    """Set the adjoint of every node to d result / d node, in one sweep back over the tape.
+
+    With `absolute` the derivative's terms, one for every path from the node to the result, are added as absolute values:
+    what rounding each of them by an ulp can make of the sum, in ulps.
+    """
     zero = mpf(0)
     for node in result.tape:
         node.adjoint = zero
@@ -91,4 +95,5 @@ def differentiate(result: Node) -> None:
         weight = node.adjoint
         if weight:
             for parent, slope in node.parents:
-                parent.adjoint += weight if slope is None else weight * slope
+                term = weight if slope is None else weight * slope
+                parent.adjoint += abs(term) if absolute else term
