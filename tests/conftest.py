@@ -29,9 +29,12 @@ providers.is_local_module_file = lambda path: False
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-# Files that take long, the longest first: a worker that begins one of them last would be waited for by the others.
+# Files that take long, the longest first: a worker that begins one of them last would be waited for by the others. Each
+# worker begins with one of the first, and the others in turn follow: they compile different kernels (of pictures, of any
+# training, for CUDA, of the pair, of samples), so that none is compiled twice. Faults need them all, and come later.
 FIRST = (
-    "machine/gpu/test_compile.py", "faults/", "images/cuda/", "figures/", "maps/", "population/any_training/", "samples/",
+    "images/cuda/test_simulator.py", "population/any_training/test_stability.py", "machine/gpu/test_compile.py",
+    "images/cuda/test_compile.py", "figures/", "samples/", "images/", "faults/", "machine/gpu/", "maps/", "population/",
 )  # fmt: skip
 
 

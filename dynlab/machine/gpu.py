@@ -17,6 +17,7 @@ and the same sources give the same bits, up to the functions of libm (exp, log, 
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import types
 from contextlib import contextmanager
@@ -36,6 +37,10 @@ except ImportError:  # numba without its own target
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)  # type: ignore[attr-defined]  # numba makes it from the environment
 COMPILED = not SIMULATED and getattr(cuda, "implementation", "") == "NVIDIA"  # else functions stay as they are
 INSTALL = "pip install 'dynlab-ssl[cuda]'"
+if SIMULATED:
+    # The simulator asks its threads in a loop whether they wait, and keeps them from running while it does: 5 ms at a turn,
+    # as Python has it. With short turns the tests of kernels take 0.4 of the time.
+    sys.setswitchinterval(1e-4)
 _state = threading.local()
 
 
