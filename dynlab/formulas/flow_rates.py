@@ -34,7 +34,7 @@ from dynlab.formulas.activations import (
     self_covariance,
     variance_ratio,
 )
-from dynlab.formulas.components import ACROSS, HEAD_RATE, NOISE_PATCHES, SAME, SIGMA, STRENGTHS
+from dynlab.formulas.components import ACROSS, HEAD_RATE, NOISE_PATCHES, S1, S2, S3, SAME, SIGMA, STRENGTHS
 from dynlab.formulas.expansions import REGISTERED
 from dynlab.formulas.objective import forces
 from dynlab.formulas.pair import odd_forces, rectified_forces
@@ -146,7 +146,9 @@ def rectified_pair(kind, par, responses, side, noise, e1, e2):
 
 def rectified_counts(par):
     """The counts that `pair.rectified_forces` takes, from the parameters of two features."""
-    return par[0], par[1], par[2], par[3], par[4], par[5], par[STRENGTHS + 2], par[STRENGTHS + 4]
+    return (
+        par[SAME], par[ACROSS], par[NOISE_PATCHES], par[S1], par[S2], par[S3], par[STRENGTHS + 2], par[STRENGTHS + 4],
+    )  # fmt: skip
 
 
 def pair_kink(kind, par, z, side, i):

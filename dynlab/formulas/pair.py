@@ -19,6 +19,10 @@ weights c_1, c_1, c_2, c_2 of the states, which are 1 if both features are alike
 
 from math import sqrt
 
+from dynlab.formulas.components import NOISE_PATCHES
+
+ROOT_1, ROOT_2 = 6, 7  # of counts: the root weights, behind the six of `masks.count_moments`
+
 
 def odd_neuron(x1, x2, y1, y2, det, cxx, cxy, cyy, e, same, across, noise):
     """One neuron x with partner y, det = x1 y2 - x2 y1: (rho, dL/dF_1, dL/dF_2, radial_x, radial_y, dL/dC_xy, dL/de).
@@ -169,7 +173,7 @@ def rectified_neuron(x, y, mx, my, own, cxx, cxy, cyy, tilt, e, dets, sign, coun
     log|w~| / q.
     """
     raw, centred, between = dets
-    noise = counts[2]
+    noise = counts[NOISE_PATCHES]
     f1, f2, f3, f4 = x[0] + e * y[0], x[1] + e * y[1], x[2] + e * y[2], x[3] + e * y[3]
     mf = mx + e * my
     online = rectified_moments((f1, f2, f3, f4), mf, counts)
@@ -216,7 +220,7 @@ def rectified_forces(x, y, mx, my, cxx, cxy, cyy, tilt, e1, e2, counts):
     """
     own = rectified_moments(x, mx, counts)
     other = rectified_moments(y, my, counts)
-    dets = pair_determinants(x, mx, y, my, counts[6], counts[7])
+    dets = pair_determinants(x, mx, y, my, counts[ROOT_1], counts[ROOT_2])
     rho1, p, px, py, v1, h1 = rectified_neuron(x, y, mx, my, own, cxx, cxy, cyy, tilt, e1, dets, 1.0, counts)
     rho2, q, qy, qx, v2, h2 = rectified_neuron(y, x, my, mx, other, cyy, cxy, cxx, tilt, e2, dets, -1.0, counts)
     return (

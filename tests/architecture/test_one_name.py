@@ -181,6 +181,24 @@ def test_no_module_hides_what_it_holds():
     assert stems & set(hidden.split()) == set()
 
 
+RECORDS = {"par", "counts", "limits", "control", "tally", "marks", "snapshots"}
+
+
+def by_number(tree):
+    """(line, name) where a number of a record of the solvers is read by a bare place: `par[7]`, `counts[i, 2]`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in RECORDS:
+            places = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            if any(isinstance(place, ast.Constant) and isinstance(place.value, int) for place in places):
+                yield node.lineno, node.value.id
+
+
+def test_numbers_of_records_are_read_by_their_names():
+    rooms = ("formulas.", "population.", "samples.", "ensembles.")
+    assert [(m, *one) for m, tree in sources.trees().items() if m.startswith(rooms) for one in by_number(tree)] == []
+    assert list(by_number(ast.parse("a = par[7]\ncounts[i, 2] += 1\npar[SIGMA]\nmarks[k]\n"))) == [(1, "par"), (2, "counts")]
+
+
 MADE = {
     "a": "LIMIT = 3\n\n\ndef size(x): ...\n",
     "b": "from dynlab.a import LIMIT, size\n\n\ndef make(): ...\n",

@@ -7,9 +7,10 @@ from dynlab.formulas.head_rules import trains
 from dynlab.formulas.switched import HEAD_RULE
 from dynlab.formulas.switched_flow_rates import head_start
 from dynlab.population.pair.solver import interpolate
-from dynlab.population.stepping import DOMINANT
+from dynlab.population.stepping import DOMINANT, FIRST, PEAK, SECOND
 
 PEAK_POINTS = 4
+NOTED, TRACED = 2, 3  # of counts, behind those of the solver: clock readings passed, points of the trace
 
 
 def squared_cosine(kind, m, features, z, j, f):
@@ -100,15 +101,15 @@ def note_learnt(system, table, z, top, f, events, buffers):
                 low = middle
         interpolate(table, high, z, new, stages, point)
         learnt[f] = point[n - 1]
-        row = 0
-        if marks[0] > -1e300:
-            row = 1
-            if point[n - 1] < marks[0]:
-                marks[1] = marks[0]
+        row = FIRST
+        if marks[FIRST] > -1e300:
+            row = SECOND
+            if point[n - 1] < marks[FIRST]:
+                marks[SECOND] = marks[FIRST]
                 for i in range(n):
-                    snapshots[1, i] = snapshots[0, i]
-                row = 0
-        if row == 0 or not marks[1] > -1e300:
+                    snapshots[SECOND, i] = snapshots[FIRST, i]
+                row = FIRST
+        if row == FIRST or not marks[SECOND] > -1e300:
             marks[row] = point[n - 1]
             for i in range(n):
                 snapshots[row, i] = point[i]
@@ -125,25 +126,25 @@ def note_events(system, table, z, top, events, buffers):
         size = off_diagonal(system.m, system.features, system.choice, point)
         if size > events.peak[0]:
             events.peak[0] = size
-            events.marks[2] = point[n - 1]
+            events.marks[PEAK] = point[n - 1]
             for i in range(n):
-                events.snapshots[2, i] = point[i]
+                events.snapshots[PEAK, i] = point[i]
 
 
 def record(table, z, top, asked, counts, buffers):
     """The states at the clock readings asked for that the step passes. counts: see `solver.advance`."""
     new, stages, last, point = buffers.new, buffers.stages, buffers.last, buffers.point
     n = len(z)
-    while counts[2] < len(asked.times) and asked.times[counts[2]] <= last[n - 1]:
-        theta_of(asked.times[counts[2]], table, z, new, stages, top, point)
+    while counts[NOTED] < len(asked.times) and asked.times[counts[NOTED]] <= last[n - 1]:
+        theta_of(asked.times[counts[NOTED]], table, z, new, stages, top, point)
         for i in range(n):
-            asked.at_times[counts[2], i] = point[i]
-        counts[2] += 1
+            asked.at_times[counts[NOTED], i] = point[i]
+        counts[NOTED] += 1
 
 
 def trace(z, asked, counts):
     """Keep the state after the step, as far as there is room."""
-    if counts[3] < len(asked.trace):
+    if counts[TRACED] < len(asked.trace):
         for i in range(len(z)):
-            asked.trace[counts[3], i] = z[i]
-        counts[3] += 1
+            asked.trace[counts[TRACED], i] = z[i]
+        counts[TRACED] += 1

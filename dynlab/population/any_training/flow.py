@@ -283,13 +283,14 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
         )  # fmt: skip
     rest = signal_growth(model, system, z, side, scratch) <= REST * growth
     times_of = lambda clock: np.where(np.isfinite(clock), np.exp(clock) - offsets[:, None], np.nan)  # noqa: E731
-    traced = asked.trace[: counts[-1, 3]]
+    traced = asked.trace[: counts[-1, events.TRACED]]
     return SwitchedResult(
         starts, decode(model, training, z, side), times_of(seen.marks),
         decode(model, training, seen.snapshots, side[:, None]),
         decode(model, training, asked.at_times, side[:, None]),
         (np.exp(traced[:, -1]) - offsets[-1], *decode(model, training, traced, side[-1])),
-        times_of(seen.learnt), seen.peak[:, 0], losses, np.exp(z[:, -1]) - offsets, counts[:, 0], counts[:, 1], status, rest,
+        times_of(seen.learnt), seen.peak[:, 0], losses, np.exp(z[:, -1]) - offsets,
+        counts[:, solver.STEPS], counts[:, solver.REJECTED], status, rest,
     )  # fmt: skip
 
 

@@ -216,7 +216,7 @@ def _run(
         results = learnt, tally, counts, status
         first = _hidden_kernel(problem, begun, (asked, at_times, trace), results, spare, first, burst)
     found: dict[str, Any] = dict(zip(EVENTS, tally.T, strict=True))
-    found |= {"steps": counts[:, 0], "rejected": counts[:, 1], "status": status}
+    found |= {"steps": counts[:, solver.TAKEN], "rejected": counts[:, solver.REFUSED], "status": status}
     points = trace[: counts[-1, TRACED]]
     return HiddenResult(
         ends=decode(model, y), at_times=decode(model, at_times), learnt=np.where(learnt < 0.0, np.nan, learnt),

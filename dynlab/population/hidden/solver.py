@@ -35,6 +35,10 @@ from dynlab.formulas.dopri5 import STAGES
 from dynlab.population.hidden.cycles import last_period, look_for_round
 from dynlab.population.hidden.kinks import first_crossing, first_release, settle_sides, state_within
 from dynlab.population.hidden.measures import (
+    DRIFTED,
+    ENDED,
+    LOSS,
+    PERIOD,
     conserved_of,
     drift_of,
     error_scales,
@@ -62,11 +66,8 @@ LOOK = 20  # steps between estimates of the fastest decay
 # Entries of control: time, length of the next step, last error, whether the stabilised method is used, spectral radius,
 # steps since it was estimated, steps in a row for which the other method would do, rejections in a row, the end.
 TIME, LENGTH, LAST_ERROR, STABILISED, RHO, AGE, AT_LIMIT, IN_A_ROW, UPTO = range(9)
-# Entries of tally: largest head entry, its time, end time, drift of the conserved quantities, loss, time of a round or 0,
-# row of the largest head entry.
-PEAK, PEAK_TIME, ENDED, DRIFTED, LOSS, PERIOD, PEAK_ROW = range(7)
 # Entries of counts: steps, rejected, times recorded, trace points, evaluations.
-TAKEN, REJECTED, RECORDED, TRACED, EVALUATED = range(5)
+TAKEN, REFUSED, RECORDED, TRACED, EVALUATED = range(5)
 UNDER_WAY = -1  # a run that goes on in the next burst
 
 
@@ -167,7 +168,7 @@ def next_length(error, control):
 
 def rejected(error, control, counts):
     """Shorten the step after one that failed."""
-    counts[REJECTED] += 1
+    counts[REFUSED] += 1
     control[IN_A_ROW] += 1.0
     control[AGE] = LOOK
     order = 0.2 if control[STABILISED] == 0.0 else 1.0 / 3.0
@@ -177,16 +178,17 @@ def rejected(error, control, counts):
 def begin(system, y, side, limits, scratch, events, tally, control, buffers):
     """Velocity, sides and conserved quantities at the start."""
     stages, _, _, _, margins, carried, charge0, _, sizes, lengths, track = buffers
+    until, _, _, _, unit = limits
     for k in range(len(control)):
         control[k] = 0.0
     track[0][1] = -1.0  # no round is begun (`cycles`)
-    control[UPTO] = limits[0]
-    control[LENGTH] = min(FIRST_STEP * limits[4], limits[0])
+    control[UPTO] = until
+    control[LENGTH] = min(FIRST_STEP * unit, until)
     control[LAST_ERROR] = 1.0
     conserved_of(system, y, charge0, sizes)
     readout_lengths(system, y, lengths)
     tally[LOSS] = rates(system, y, side, scratch, stages[0])
-    if system[0] == RELU and settle_sides(system, y, 0.0, limits[4], scratch[4], side, margins):
+    if system[0] == RELU and settle_sides(system, y, 0.0, unit, scratch[4], side, margins):
         tally[LOSS] = rates(system, y, side, scratch, stages[0])
     note(system, 0.0, y, scratch, carried, events, tally)
 
@@ -259,7 +261,7 @@ def follow(system, table, y, side, caps, limits, burst, status, records, found, 
     if status != UNDER_WAY:
         begin(system, y, side, limits, scratch, events, tally, control, buffers)
     upto = counts[EVALUATED] + burst
-    while counts[TAKEN] + counts[REJECTED] < most:
+    while counts[TAKEN] + counts[REFUSED] < most:
         if counts[EVALUATED] >= upto:
             return UNDER_WAY
         t = control[TIME]

@@ -257,6 +257,7 @@ def time_steps(problem, lanes):
 def judge(problem, queue, records, results, lanes, lane):
     """Whether the step of a lane is good, as `integrate.advance` decides; if it is, what happened in it."""
     system, axes, table, limits = problem
+    until, rtol, _, _ = limits
     which, cursor, fields = lanes
     ends = fields[4]
     i = which[lane]
@@ -277,7 +278,7 @@ def judge(problem, queue, records, results, lanes, lane):
             gap = gap_by(ends[SQUARE, lane], pace)
             pace, step_time = bent(pace, gap)
         accepted, factor = well_timed(
-            ends[CHANGE, lane], ends[SPEED_THERE, lane], gap, step_time, limits[1], factor, True, clock, control
+            ends[CHANGE, lane], ends[SPEED_THERE, lane], gap, step_time, rtol, factor, True, clock, control
         )
     if not accepted:
         ends[GOOD, lane] = 0.0
@@ -292,7 +293,7 @@ def judge(problem, queue, records, results, lanes, lane):
     spare = (CLOSED, TWINS, buffers)
     own = records_of_start(records, i, len(queue[0]))
     if take(one, z, queue[1][i], 1.0, pace, step_time, own, events_of(results, i), spare):
-        end_lane(queue, records, results, lanes, lane, UNTIL, limits[0])
+        end_lane(queue, records, results, lanes, lane, UNTIL, until)
         return
     turn_page(ends[SPEED_THERE, lane], ends[SLOPE_THERE, lane], ends[IN_TIME_THERE, lane] > 0.0, control)
     choose_length(error, factor, control)

@@ -25,6 +25,7 @@ from dynlab.machine.gpu import cuda
 from dynlab.population import gradient
 from dynlab.population.choices import closed_form
 from dynlab.population.pair import at_rest, clock, events, integrate, kinks, solver, step_control
+from dynlab.population.pair.events import REJECTED, STEPS
 from dynlab.population.pair.flow import MAX_STEPS, FlowResult, by_units, layout_of, result_of, scales
 from dynlab.population.scaling import in_strength_units
 from dynlab.population.stepping import method_table
@@ -128,7 +129,7 @@ def _follow_queue(kind, matrix, scratch, complex_scratch, pars, table, limits, s
             state = _begin(problem, z, side, noted, spare)
             idle = False
         else:
-            stop_at = min(counts[0] + counts[1] + burst, max_steps)
+            stop_at = min(counts[STEPS] + counts[REJECTED] + burst, max_steps)
             records = (times, at_times[i], trace_time, trace, per_step)
             state = _advance(problem, z, side, stop_at, records, noted, spare)
         if state != RUNNING:

@@ -232,6 +232,7 @@ def _flow_kernel(problem, starts, records, results, spare, first, burst):
     status).
     """
     system, axes, table, limits = problem
+    _, _, _, most = limits
     z, sides, arcs, floors = starts
     times, at_times, trace_time, trace, per_step = records
     learnt, marks, snapshots, tally, counts, status = results
@@ -246,7 +247,7 @@ def _flow_kernel(problem, starts, records, results, spare, first, burst):
         if status[i] != RUNNING:
             state = _begin(one, z[i], sides[i], noted, spare)
         if state == RUNNING:
-            state = _advance(one, z[i], sides[i], min(before + left, limits[3]), wanted, noted, spare)
+            state = _advance(one, z[i], sides[i], min(before + left, most), wanted, noted, spare)
         status[i] = state
         left -= counts[i, STEPS] + counts[i, REJECTED] - before + 1
         if state != RUNNING:
@@ -414,6 +415,7 @@ def result_of(z, side, at_times, trace_time, trace, learnt, marks, snapshots, ta
     traced = counts[-1, events.TRACED]
     rest = status == AT_REST
     return FlowResult(
-        z, side, at_times, trace_time[:traced], trace[:traced], learnt, marks, snapshots, tally[:, 0], tally[:, 1],
-        tally[:, 2], counts[:, 0], counts[:, 1], np.where(rest, UNTIL, status), rest,
+        z, side, at_times, trace_time[:traced], trace[:traced], learnt, marks, snapshots, tally[:, events.PEAK_VALUE],
+        tally[:, events.DRIFT], tally[:, events.END], counts[:, events.STEPS], counts[:, events.REJECTED],
+        np.where(rest, UNTIL, status), rest,
     )  # fmt: skip

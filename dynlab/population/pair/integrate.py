@@ -14,6 +14,7 @@ What belongs together is handed on together, as tuples:
 from math import log
 
 from dynlab.formulas.activations import RELU, is_steep
+from dynlab.formulas.components import HEAD_RATE
 from dynlab.population.pair.at_rest import invariants, settled, smallest_output, still
 from dynlab.population.pair.clock import add_time, bent, gap_by, square_speed, theta_at
 from dynlab.population.pair.events import (
@@ -113,7 +114,7 @@ def note_start(system, z, side, clock, charge0, events):
     learnt, marks, snapshots, tally, _ = events
     clock[0] = 0.0
     clock[1] = 0.0
-    invariants(kind, m, features, par[7], z, charge0)
+    invariants(kind, m, features, par[HEAD_RATE], z, charge0)
     for f in range(features):
         learnt[f] = 0.0 if best_cosine(kind, m, features, z, side, f) > DOMINANT else -1.0
         if learnt[f] == 0.0:
@@ -302,7 +303,7 @@ def take(problem, z, side, top, pace, step_time, records, events, spare):
         record(table, step, cut, clock, timing, records, counts, point)
     for i in range(n):
         z[i] = last[i]
-    invariants(kind, m, features, par[7], z, charge1)
+    invariants(kind, m, features, par[HEAD_RATE], z, charge1)
     for j in range(m):
         tally[DRIFT] = max(tally[DRIFT], abs(charge1[j] - charge0[j]) / charge0[j])
     if not stop:
