@@ -3,7 +3,8 @@
 Parts: gradients, trajectories, ensembles, switches, samples, augmentation, images, start-up. Each checks its results before
 it times them; what is wrong is said, not timed, and makes the exit status 1. A part replaces its own results in the file and
 leaves the other parts' alone; each carries the machine and the versions that it ran on. With --quick nothing is kept unless
---out names a file. --table prints the results as Markdown; with --write it goes into its page, between the markers.
+--out names a file. --table prints the results as Markdown; with --write it goes into its page, between the markers, and
+figures/speed.png is drawn anew.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from importlib import import_module
 from pathlib import Path
 
 import dynlab
-from benchmarks import table
+import figures
+from benchmarks import picture, table
 from benchmarks.machine import machine, refusals
 
 PARTS = ("gradients", "trajectories", "ensembles", "switches", "samples", "augmentation", "images", "start-up")
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = Path(dynlab.__file__).parent / "docs" / "benchmarks.md"
+FIGURES = Path(figures.__file__).parent
 
 
 def runner(part: str) -> Callable[[bool], dict | list]:
@@ -73,7 +76,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: a look, not kept without --out")
     parser.add_argument("--out", type=Path, help=f"results as JSON (default: benchmarks/{RESULTS.name})")
     parser.add_argument("--table", action="store_true", help="run nothing, print the results as Markdown")
-    parser.add_argument("--write", action="store_true", help="with --table: replace the table of the page")
+    parser.add_argument("--write", action="store_true", help="with --table: replace the table of the page, draw the picture")
     arguments = parser.parse_args(words)
     unknown = [part for part in arguments.parts if part not in PARTS]
     if unknown:
@@ -81,10 +84,12 @@ def main(words: list[str] | None = None) -> int:
     if arguments.write and not arguments.table:
         parser.error("--write: goes with --table")
     if arguments.table:
-        text = table.markdown(read(arguments.out or RESULTS))
+        results = read(arguments.out or RESULTS)
+        text = table.markdown(results)
         print(text)
         if arguments.write:
             table.write(PAGE, text)
+            picture.write(FIGURES, results)
         return 0
     out = arguments.out or (None if arguments.quick else RESULTS)
     refused = run(arguments.parts or list(PARTS), arguments.quick, out)

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import gradients as gradients_part
-from benchmarks import machine, table, trajectories
+from benchmarks import machine, picture, table, trajectories
 from dynlab import Model
 from dynlab.population.pair import flow
 from dynlab.population.status import UNDERFLOW
@@ -200,3 +200,21 @@ def test_the_table_goes_between_the_markers(tmp_path):
 def test_the_page_shows_the_results():
     text = command.PAGE.read_text(encoding="utf-8")
     assert text.split(table.BEGIN)[1].split(table.END)[0].strip("\n") == table.markdown(command.read(command.RESULTS))
+
+
+def test_the_picture_shows_the_results():
+    """And says of whom: the numbers in its metadata are those of the file, peers that failed or were wrong left out."""
+    results = command.read(command.RESULTS)
+    rows = list(picture.ratios(results))
+    assert {row.peer for row in rows} >= {"JAX", "SciPy LSODA", "PyTorch"} and all(
+        row.low <= row.median <= row.high for row in rows
+    )
+    axes = picture.draw(results).axes[0]
+    drawn = sorted(x for part in axes.containers for x in part.lines[0].get_xdata())
+    assert drawn == sorted(row.median for row in rows)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(dict.fromkeys(row.work for row in rows))
+    shown = json.dumps({f"{row.work}: {row.peer}": [row.median, row.low, row.high] for row in rows}, sort_keys=True)
+    assert shown.encode() in (command.FIGURES / "speed.png").read_bytes()
+    (row,) = [row for row in results["trajectories"]["results"] if (row["dim"], row["until"]) == picture.SHOWN]
+    row["solvers"]["SciPy BDF"]["failed"] = 0.1
+    assert {row.peer for row in rows} - {row.peer for row in picture.ratios(results)} == {"SciPy BDF"}
