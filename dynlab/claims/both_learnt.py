@@ -179,7 +179,7 @@ def _starts(runs, all_points) -> list[Record]:
         ),
         Record(
             7,
-            "failing starts foretold",
+            "failing starts predicted",
             "the same among the starts that do merge",
             1.0,
             *found,

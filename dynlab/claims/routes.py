@@ -186,7 +186,7 @@ def _routes(cells) -> list[Record]:
         Record(
             NUMBER,
             "peak on both routes",
-            f"median relative error of the foretold peak of the head, newly rescued starts, d >= {LARGE:.0e}",
+            f"median relative error of the predicted peak of the head, newly rescued starts, d >= {LARGE:.0e}",
             0.0,
             *off,
             within(*off[1:], most=0.01),

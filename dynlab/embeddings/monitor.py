@@ -49,7 +49,7 @@ class Monitor:
 
     Parameters
     ----------
-    folder : new or empty, or that of a monitor before, whose records are gone on with (which is said on standard error).
+    folder : new or empty, or that of a monitor before, whose records are continued (which is said on standard error).
     quiet : whether to say nothing there; the warning is given all the same.
 
     One process at a time holds the folder; `close`, the end of a `with` block or of the process let it go. Raises
@@ -278,7 +278,7 @@ def _pairs(place: Path) -> list[tuple[str, str]]:
         rows = (place / METRIC_FILE).read_text(encoding="utf-8").splitlines(keepends=True)[1:]
         records = (place / RECORD_FILE).read_text(encoding="utf-8").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise FolderError(place, f"cannot be gone on with ({error})") from None
+        raise FolderError(place, f"cannot be continued ({error})") from None
     return [pair for pair in zip(rows, records, strict=False) if all(line.endswith("\n") for line in pair)]
 
 

@@ -1,6 +1,7 @@
-"""What the whole check says at the end of the tests: time by folders, and a run that skips too many of them fails."""
+"""What the whole check says at the end: time by folders, too many skipped tests; and that no test hangs on the clock."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from tests import ROOT
 from tests.waiting import HANGS
 
+FILES = sorted((ROOT / "tests").rglob("*.py"))
 TESTS = """
 import pytest
 
@@ -57,3 +59,17 @@ def test_the_number_stands_in_the_check():
     """In one place, and the test command of README runs under it."""
     text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert text.count("DYNLAB_MOST_SKIPPED=") == 1 and "DYNLAB_TIMES=1" in text
+
+
+# Who may sleep: between two looks at another process, or to bring threads out of order. No test asserts what a clock says.
+SLEEPS = {
+    "waiting.py": 1, "faults/processes.py": 2, "machine/test_cache_processes.py": 1, "maps/test_map.py": 1,
+}  # fmt: skip
+
+
+def test_no_test_hangs_on_the_clock():
+    texts = {path.relative_to(ROOT / "tests").as_posix(): path.read_text(encoding="utf-8") for path in FILES}
+    sleeping = {name: n for name, text in texts.items() if (n := len(re.findall(r"(?<!\w)time\.sleep\(", text)))}
+    assert sleeping == SLEEPS
+    timed = [name for name, text in texts.items() if re.search(r"assert[^\n]*(perf_counter|monotonic|process_time)\(", text)]
+    assert timed == ["faults/processes.py"]  # a command that hangs

@@ -64,7 +64,7 @@ def test_the_routes_part_at_a_slip_of_one():
 
 @given(cases(dims=(10**6, 10**7, 10**8), rates=(1e-6, 1e-7, 1e-8, 1e-5)))
 @settings(max_examples=60)
-def test_claim_11_both_routes_of_a_start_are_foretold(case):
+def test_claim_11_both_routes_of_a_start_are_predicted(case):
     """How far the head goes, and whether the start is rescued, on whichever route it takes."""
     told = case.fate
     # A borrower that wins the second feature by its own race has an infinite lead.

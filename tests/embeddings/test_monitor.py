@@ -1,4 +1,4 @@
-"""The monitor: its records against the diagnosis, one warning, and folders that are gone on with, taken or damaged."""
+"""The monitor: its records against the diagnosis, one warning, and folders that are continued, taken or damaged."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def judged(stopped: bool) -> list[str]:
     if stopped:
         again = fuzz.call(COMMANDS["pretrain"], ["--resume", "--out", OUT, "--quiet"])
         if again.status not in (0, 1) or again.trouble:  # from the last finite checkpoint, with another `every`
-            wrong.append(f"gone on with: {again.status} {again.errors} {again.trouble}")
+            wrong.append(f"continued: {again.status} {again.errors} {again.trouble}")
         measured = fuzz.call(TABLE["evaluate"], [OUT, "--of", "z", "--quiet"])
         if again.status == 1 and (measured.status not in (1, 2) or measured.errors.count("\n") != 1):
             wrong.append(f"evaluate: {measured.status} {measured.errors} {measured.trouble}")

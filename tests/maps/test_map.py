@@ -341,10 +341,12 @@ def test_progress_takes_the_total_of_each_round(monkeypatch):
         def isatty(self):
             return True
 
+    now = [0.0]
     monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
     with progress(0, "trajectories") as show:
         for done, total in ((5, 50), (50, 50), (3, 30)):
-            time.sleep(0.12)
+            now[0] += 0.12
             show(done, total)
         text = sys.stderr.getvalue()
     assert "0/50" in text and "50/50" in text and "0/30" in text and re.search(r"\d\d:\d\d<", text)

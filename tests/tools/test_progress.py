@@ -15,11 +15,13 @@ from tests.waiting import HANGS
 
 SCRIPT = """
 import sys, time
+now = [0.0]
+time.time = time.monotonic = lambda: now[0]
 from dynlab.tools import progress
 progress.SECONDS = SECONDS_BETWEEN
 with progress.progress(100, "trajectories", quiet=len(sys.argv) > 1) as show:
     for done in (10, 40, 100):
-        time.sleep(0.15)
+        now[0] += 0.15
         show(done)
 print("tqdm" in sys.modules)
 """
