@@ -113,10 +113,12 @@ def coverage(given: argparse.Namespace) -> Result:
         return Result(SKIPPED, "the package coverage is not installed (python -m pip install coverage)")
     from tests.thorough import coverage_table
 
-    files = [file for file in coverage_table.all_files() if given.files in file]
-    found, cannot = coverage_table.table(files)
+    every = coverage_table.all_folders() if given.folders else coverage_table.all_files()
+    files = [file for file in every if given.files in file]
+    found, cannot = coverage_table.table(files, lambda line: print(f"  {line}", flush=True), given.seconds)
     ran, lines = sum(len(one.ran) for one in found.values()), sum(len(one.lines) for one in found.values())
-    counts = f"{ran} of {lines} lines of functions ran; {len(files)} files of tests, {len(cannot)} not to their end"
+    counts = f"{ran} of {lines} lines of functions ran; {len(files)} {'folders' if given.folders else 'files'} of tests, "
+    counts += f"{len(cannot)} not to their end"
     counts += f" (those with {given.files!r} in their path)" if given.files else ""
     return Result(PASSED, counts, tuple(coverage_table.rows(found, cannot)))
 
@@ -153,6 +155,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--examples", type=int, default=2000, help="of explore, a test (default: %(default)s)")
     made.add_argument("--minutes", type=float, default=600.0, help="begin no further fault of a module after so many")
     made.add_argument("--files", default="", help="of coverage and explore: files of tests whose path holds this")
+    made.add_argument(
+        "--folders", action="store_true", help="of coverage: a process for each folder of tests, not each file"
+    )
+    made.add_argument(
+        "--seconds", type=int, default=60, help="of coverage: of the processor, a process (default: %(default)s)"
+    )
     made.add_argument("--quick", action="store_true", help="of processors: fewer tests")
     made.add_argument("--kinds", help="of processors: kinds, separated by ';'")
     return made

@@ -2,10 +2,10 @@
 
     python -m tests.thorough.coverage_table [FILE ...]
 
-Each file of tests runs in a process of its own under `coverage`, with NUMBA_DISABLE_JIT=1 and for at most so many seconds
-of the processor; lines that importing dynlab runs are not counted. Processes that tests start are not seen. Without the
-compiler loops take hundreds of times longer and divisions by zero raise, so that some tests fail or do not end: what they
-ran until then counts, and the files are named.
+Each file of tests (or each folder of them: quicker, and tells less) runs in a process of its own under `coverage`, with
+NUMBA_DISABLE_JIT=1, for at most so many seconds of the processor and a tenth of them a test; lines that importing dynlab
+runs are not counted. Processes that tests start are not seen. Without the compiler loops take hundreds of times longer and
+divisions by zero raise, so that some tests fail or do not end: what they ran until then counts, and the files are named.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import dynlab
 from tests import ROOT
 
 PACKAGE = Path(dynlab.__file__).parent
-SECONDS = 60  # of the processor, for a file
+SECONDS = 60  # of the processor, for a process
 STOPPED = 99  # the exit status then
 # Numba hands functions back as they are; some are asked for what a compiled one has.
 PLAIN = """
@@ -35,6 +35,8 @@ def plain(function=None, **options):
     function.targetoptions, function.py_func, function.signatures = {}, function, []
     return function
 numba.njit = plain
+from dynlab.machine import parts
+parts.part = plain
 """
 IMPORT = """
 import importlib, pathlib, sys, dynlab
@@ -46,15 +48,28 @@ for path in sorted(pathlib.Path(dynlab.__file__).parent.rglob("*.py")):
         except Exception as error:
             print(".".join(parts), type(error).__name__, error)
 """
-# coverage writes when the process ends; at the limit of the processor's time it is made to end in order.
+# coverage writes when the process ends; at the limit of the processor's time it is made to end in order. A test that takes
+# too long fails.
 RUN = """
-import signal, sys, pytest
+import resource, signal, sys, pytest
 stopped = []
+class TooLong(BaseException): pass
+class Limit:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        signal.setitimer(signal.ITIMER_PROF, resource.getrlimit(resource.RLIMIT_CPU)[0] / 10)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+def late(*_):
+    raise TooLong
+signal.signal(signal.SIGPROF, late)
 def stop(*_):
     stopped.append(True)
     raise KeyboardInterrupt
 signal.signal(signal.SIGXCPU, stop)
-status = pytest.main(sys.argv[1:])
+status = pytest.main(sys.argv[1:], plugins=[Limit()])
 sys.exit(STOPPED if stopped else status)
 """
 
@@ -68,11 +83,11 @@ class Reached:
     files: list[str] = field(default_factory=list)
 
 
-def measured(folder: Path, name: str, words: list[str]) -> tuple[dict[str, set[int]], int]:
+def measured(folder: Path, name: str, words: list[str], seconds: int = SECONDS) -> tuple[dict[str, set[int]], int]:
     """{source: lines that ran} of a command under coverage, with the compiler off; and its exit status."""
     data = folder / name
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "COVERAGE_FILE": str(data), "PYTHONPATH": str(ROOT)}
-    limit = lambda: resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 20))  # noqa: E731
+    limit = lambda: resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 20))  # noqa: E731
     command = [sys.executable, "-m", "coverage", "run", f"--source={PACKAGE}", *words]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, preexec_fn=limit)
     from coverage import CoverageData
@@ -83,8 +98,8 @@ def measured(folder: Path, name: str, words: list[str]) -> tuple[dict[str, set[i
     return {source: set(found.lines(source) or ()) for source in found.measured_files()}, done.returncode
 
 
-def table(files: list[str], told=print) -> tuple[dict[str, Reached], dict[str, str]]:
-    """{module: what is reached of it} and {file of tests: why it was not run to its end}."""
+def table(files: list[str], told=print, seconds: int = SECONDS) -> tuple[dict[str, Reached], dict[str, str]]:
+    """{module: what is reached of it} and {file of tests: why it was not run to its end}. files: or folders of them."""
     from coverage import Coverage
 
     with tempfile.TemporaryDirectory() as place:
@@ -101,8 +116,9 @@ def table(files: list[str], told=print) -> tuple[dict[str, Reached], dict[str, s
                 found[module] = Reached(inside)
         cannot = {}
         for number, file in enumerate(files):
-            words = [str(folder / "run.py"), file, "-q", "-n", "0", "-p", "no:cacheprovider", "--tb=no"]
-            ran, status = measured(folder, f"data{number}", words)
+            given = files_of(file) if (ROOT / file).is_dir() else [file]
+            words = [str(folder / "run.py"), *given, "-q", "-n", "0", "-p", "no:cacheprovider", "--tb=no"]
+            ran, status = measured(folder, f"data{number}", words, seconds)
             for source, lines in ran.items():
                 module = ".".join(Path(source).relative_to(PACKAGE.parent).with_suffix("").parts)
                 if module in found and lines & found[module].lines:
@@ -111,7 +127,7 @@ def table(files: list[str], told=print) -> tuple[dict[str, Reached], dict[str, s
             if status == 1:
                 cannot[file] = "some tests fail without the compiler"
             elif status in (STOPPED, -signal.SIGXCPU, -signal.SIGKILL):
-                cannot[file] = f"stopped after {SECONDS} s of the processor"
+                cannot[file] = f"stopped after {seconds} s of the processor"
             elif status == 2:
                 cannot[file] = "cannot be loaded without the compiler"
             elif status not in (0, 5):
@@ -125,19 +141,29 @@ def rows(found: dict[str, Reached], cannot: dict[str, str]) -> list[str]:
     from tests.architecture import named
 
     names = named.table()
-    lines = ["| module | lines of its functions that ran | named by | ran under |", "|---|---|---|---|"]
+    lines = ["| module | lines of its functions that ran | named by | files or folders it ran under |", "|---|---|---|---|"]
     for module, one in sorted(found.items()):
         by, files = names.get(module, []), one.files
         share = f"{len(one.ran)} of {len(one.lines)}"
         through = named.THROUGH.get(module)
         shown = f"{len(by)} files, {by[0]}" if by else f"none; through {through[0]}" if through else "none"
-        lines.append(f"| {module.removeprefix('dynlab.')} | {share} | {shown} | {len(files)} files |")
+        lines.append(f"| {module.removeprefix('dynlab.')} | {share} | {shown} | {len(files)} |")
     return lines + [""] + [f"* {file}: {why}" for file, why in sorted(cannot.items())]
 
 
 def all_files() -> list[str]:
     """Every file of tests, by its path."""
     return [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+
+
+def all_folders() -> list[str]:
+    """Every folder that holds files of tests."""
+    return sorted({file.rpartition("/")[0] for file in all_files()})
+
+
+def files_of(folder: str) -> list[str]:
+    """The files of tests that lie in a folder itself."""
+    return [file for file in all_files() if file.rpartition("/")[0] == folder]
 
 
 if __name__ == "__main__":
