@@ -195,3 +195,15 @@ class Undocumented:
 def test_what_is_missing_is_seen(name, fault):
     assert faults(getattr(Undocumented, name), False) == ([] if fault is None else [fault])
     assert "has no section Parameters" in faults(Undocumented.unnamed, True)
+
+
+def test_claims_and_layers_of_networks_say_what_they_are():
+    """A claim's `points` and `judge`, which ensembles it asks for and what it tells; the nodes of networks."""
+    from dynlab import claims
+    from dynlab.images.networks import nodes
+
+    of_claims = [(module.__name__, getattr(module, name)) for module in claims.MODULES for name in ("points", "judge")]
+    classes = {name: thing for name, thing in vars(nodes).items() if inspect.isclass(thing) and not name.startswith("_")}
+    of_nodes = [(name, thing) for name, thing in classes.items() if thing.__module__ == nodes.__name__]
+    assert len(of_claims) >= 20 and len(of_nodes) >= 8
+    assert [name for name, thing in of_claims + of_nodes if len(own_docstring(thing).split()) < 5] == []
