@@ -7,7 +7,8 @@
 `train` leaves a file a run: z of every tenth training batch (T, 2 BATCH, 64), both views, the head's matrix and the loss
 at the same steps, z of test pictures at the end, and the fate. The fate is judged without any verdict, by linear probes on z
 and on z of the same network before training (the random encoder's), both tested on the 10000 test pictures: collapsed where
-the first is not above the second. It may be interrupted and called again, and by a second process with --backwards.
+the first is not above the second; and a second time by nearest neighbours (cosine, 20 of them, each of 2000 test pictures
+among the others). It may be interrupted and called again, and by a second process with --backwards.
 
 Runs: encoder demo on CIFAR-10 and Fashion-MNIST, every loss, and for the similarity every head, both normalisations, both
 targets, with and without stop-gradient, at rates from 1e-4 to 1e-1, two seeds. The order is shuffled, so that what is done
@@ -36,6 +37,7 @@ STEPS, EVERY, LIMIT, BATCH, PROJECTOR = 400, 10, 8192, 128, (128, 64)
 SEEDS, SETS = (0, 1), ("cifar10", "fashion-mnist")
 CHOSEN_BY = 8, 17  # runs, from the front and from the back of the order, that the rule of the warning was chosen by
 KEPT = 2000  # test pictures whose z is kept
+NEIGHBOURS = 20
 HEADS = ("none", "off-diagonal", "linear", "mlp")
 PAGE = Path(dynlab.__file__).parent / "docs" / "diagnose.md"
 BEGIN, END = "<!-- begin fates -->", "<!-- end fates -->"
@@ -122,7 +124,9 @@ def train(place: Path, data: Path, seconds: float, backwards: bool = False) -> N
         some, test = pictures[settings.dataset]
         known = place / f"random_{settings.dataset}_{settings.seed}.json"
         if not known.exists():
-            known.write_text(json.dumps(probed(settings, None, some, test)[0]), encoding="utf-8")
+            count, z = probed(settings, None, some, test)
+            np.save(known.with_suffix(".npy"), z[:KEPT])
+            known.write_text(json.dumps(count), encoding="utf-8")
         before[name] = json.loads(known.read_text(encoding="utf-8"))
         with np.errstate(all="ignore"):
             record, weights = followed(settings, some)
@@ -161,12 +165,41 @@ def judged(path: Path) -> dict[str, Any]:
     alive = [i for i, bad in enumerate(poor) if not bad]
     fell = steps[(alive[-1] + 1) if alive else 0] if poor[-1] else None
     verdict = dynlab.diagnose(held["test"]).verdict if finite else "diverged"
-    return {"name": path.stem, "settings": settings, "verdict": verdict, "warned": warned, "fell": fell, **fate}
+    near = None
+    if finite:
+        before = np.load(path.with_name(f"random_{settings['dataset']}_{settings['seed']}.npy"))
+        near = [neighbours_right(z, held["labels"]) for z in (held["test"], before)]
+    return {
+        "name": path.stem,
+        "settings": settings,
+        "verdict": verdict,
+        "warned": warned,
+        "fell": fell,
+        "near": near,
+        **fate,
+    }
+
+
+def neighbours_right(z: np.ndarray, labels: np.ndarray) -> int:
+    """How many rows the vote of their nearest others, by cosine, puts into their own class; of equal votes the first."""
+    long = np.linalg.norm(z.astype(np.float64), axis=1, keepdims=True)
+    unit = z / np.where(long > 0.0, long, 1.0)
+    alike = unit @ unit.T
+    np.fill_diagonal(alike, -np.inf)
+    nearest = np.argpartition(-alike, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+    votes = np.zeros((len(z), int(labels.max()) + 1), np.int64)
+    np.add.at(votes, (np.arange(len(z))[:, None], labels[nearest]), 1)
+    return int((votes.argmax(1) == labels).sum())
 
 
 def sure(one: dict[str, Any]) -> int:
     """1 where the probe on z is above the random encoder's beyond chance (95 %), -1 where it is below, 0 between."""
-    p, q, n = one["probe"] / one["total"], one["random"] / one["total"], one["total"]
+    return beyond_chance(one["probe"], one["random"], one["total"])
+
+
+def beyond_chance(right: int, other: int, n: int) -> int:
+    """1 where the first of two counts of n is larger beyond chance (95 %), -1 where it is smaller, 0 between."""
+    p, q = right / n, other / n
     error = Z95 * np.sqrt((p * (1 - p) + q * (1 - q)) / n)
     return int(p - q > error) - int(p - q < -error)
 
@@ -185,14 +218,19 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         f"{len(rows)} runs of {len(runs())} planned, {len(rows) - len(known)} of them diverged. Collapsed by the probe: "
         f"{sum(one['probe'] <= one['random'] for one in known)}, surely so {below}; surely better than "
         f"before training: {above}; between: {between}.", "",
-        "| verdict at the end | runs | probe on z not above the random encoder's | surely below | surely above | between |",
-        "|---|---|---|---|---|---|",
+        "| verdict at the end | runs | probe on z not above the random encoder's | surely below | surely above | between "
+        "| kNN on z not above | surely below | surely above |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for verdict in ("collapsed", "one direction", "unclear", "healthy"):
         some = [one for one in known if one["verdict"] == verdict]
         if some:
-            counts = [sum(sure(one) == which for one in some) for which in (-1, 1, 0)]
+            counts: list[object] = [sum(sure(one) == which for one in some) for which in (-1, 1, 0)]
             fate = sum(one["probe"] <= one["random"] for one in some)
+            pairs = [one["near"] for one in some]
+            near = [beyond_chance(after, before, KEPT) for after, before in pairs]
+            low = sum(after <= before for after, before in pairs)
+            counts += [share(low, len(some)), near.count(-1), near.count(1)]
             out.append(f"| {verdict} | {len(some)} | {share(fate, len(some))} | " + " | ".join(map(str, counts)) + " |")
     return [*out, "", *warnings_table(rows)]
 

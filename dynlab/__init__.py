@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
     from dynlab.embeddings.monitor import Monitor as Monitor
     from dynlab.ensembles.ensemble import Ensemble as Ensemble
     from dynlab.ensembles.ensemble import ensemble as ensemble
+    from dynlab.images.own_parts import register_encoder as register_encoder
+    from dynlab.images.own_parts import register_loss as register_loss
     from dynlab.linear.gradient_flow import simulate_linear as simulate_linear
     from dynlab.linear.model import LinearModel as LinearModel
     from dynlab.population.any_training.gradient import training_gradient as training_gradient
@@ -44,6 +46,8 @@ _HOMES = {
     "Ensemble": "dynlab.ensembles.ensemble",
     "register_activation": "dynlab.settings.registration",
     "activations": "dynlab.settings.registration",
+    "register_encoder": "dynlab.images.own_parts",
+    "register_loss": "dynlab.images.own_parts",
     "LinearModel": "dynlab.linear.model",
     "simulate_linear": "dynlab.linear.gradient_flow",
     "diagnose": "dynlab.embeddings.diagnosis",

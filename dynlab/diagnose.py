@@ -87,7 +87,7 @@ def parser() -> Parser:
     p = Parser(
         prog=PROGRAM,
         description="Say whether embeddings have collapsed, by what numbers, and what to change first. Files are npy, npz, "
-        "csv, and with the extra arrays parquet and safetensors.",
+        "csv, safetensors, and with the extra arrays parquet.",
         epilog="example: dynlab diagnose z.npy --head E.npy",
     )
     p.add_argument("z", help="embeddings (N, m), a row for each input, or a stack of steps (T, N, m)", metavar="Z")

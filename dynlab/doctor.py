@@ -4,7 +4,8 @@
     python -m dynlab.doctor --clear-cache old
 
 The first prints a line for each; the exit status is 0 whatever is found. The second removes compiled kernels of other
-versions than this one, or all of them (--clear-cache alone), and nothing that it did not write.
+versions than this one, or all of them (--clear-cache alone) and the pictures of `--dataset folder` that were decoded, and
+nothing that it did not write.
 """
 
 from __future__ import annotations
@@ -95,12 +96,15 @@ def cache_found() -> str:
 
 
 def clear_cache(which: str) -> None:
-    """Remove compiled kernels, `which` of WHICH; say how much that was, and what else was found and left."""
+    """Remove compiled kernels, `which` of WHICH, and with all of them decoded pictures; say how much, and what was left."""
+    from dynlab.images.data import picture_folder
     from dynlab.machine import cache
 
     choice("clear_cache", which, WHICH)
     files, size, left = cache.clear(old=which == "old")
-    print(f"removed {files} files, {_size(size)}, from {cache.cache_root().absolute()}")
+    more, bytes_ = picture_folder.clear_cached() if which == "all" else (0, 0)
+    print(f"removed {files + more} files, {_size(size + bytes_)}, from {cache.cache_root().absolute()}")
+    left = [path for path in left if path != picture_folder.cached_folder() or (which == "all" and path.exists())]
     for path in left:
         print(f"left, not the cache's: {path}")
 

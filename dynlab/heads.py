@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched
+from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
 from dynlab.images.comparison.runs import (
     DEFAULT,
     ENTRIES,
@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings, call: Call) -> list[str]:
     """Make the runs that are missing, measure them, write table and figures, print; a line for each that diverged."""
     from dynlab.images.comparison import tables
+    from dynlab.images.data.own_pictures import picture_side
     from dynlab.images.ops import ops_of
     from dynlab.images.worth import representations
     from dynlab.tools.files import FolderError, json_text, write_csv, write_whole
@@ -62,7 +63,10 @@ def run(settings: Settings, call: Call) -> list[str]:
     if settings.out.exists() and not settings.out.is_dir():
         raise FolderError(settings.out, "holds a file; must be a folder")
     fetched(settings.base.dataset, settings.data, settings.download, settings.quiet)
-    data = representations.labelled(settings.base.dataset, settings.data, None, settings.verify)
+    base = settings.base
+    data = representations.labelled(base.dataset, settings.data, None, settings.verify, side=picture_side(base))
+    for part in data:
+        say_how_taken(part, settings.quiet)
     diverged: dict[tuple[str, str, int], str] = {}
     rows = [row for entry in entries(settings) for row in measured(settings, entry, data, diverged)]
     rows += [row for seed in range(settings.seeds) for row in random_rows(settings, seed, data)]
@@ -89,7 +93,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     given = {name: number_of(value) for name, value in vars(arguments).items()}
     recipe = choice("recipe", arguments.recipe, RECIPES)
     short: dict[str, Any] = SHORT.get(recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
-    names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed")
+    names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed", "side")
     base = pretraining(recipe, **{name: given[name] for name in names if given[name] is not None})
     base = replace(base, head="none", head_start="identity", head_hidden=None, knn_every=0)
     chosen = short["heads"] if arguments.heads is None else words_of("heads", arguments.heads, ENTRIES)
@@ -127,7 +131,7 @@ def parser() -> Parser:
     p.option("--seeds", "runs of each (default 3; demo: 1)")
     for name, what in (("dataset", "pictures"), ("encoder", "network"), ("schedule", "of the learning rate")):
         p.option(f"--{name}", f"{what}, instead of the recipe's", metavar="NAME")
-    for name in ("limit", "batch", "epochs", "steps", "lr", "seed"):
+    for name in ("limit", "batch", "epochs", "steps", "lr", "seed", "side"):
         p.option(f"--{name}", "instead of the recipe's")
     p.option("--out", "folder of the runs (default: one named by recipe and pictures under runs/)", metavar="DIR")
     add_files(p)

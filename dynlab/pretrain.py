@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched
+from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
 from dynlab.machine.device import chosen
 from dynlab.tools.checks import SettingError, choice, integer, require, threads
@@ -24,7 +24,7 @@ from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.pretrain"
 HELP = {
-    "dataset": ("of cifar10, cifar100, stl10, mnist, fashion-mnist", "NAME"),
+    "dataset": ("of cifar10, cifar100, stl10, mnist, fashion-mnist, or your own: folder, arrays", "NAME"),
     "limit": ("use this many of the training pictures (default: all)", "N"),
     "encoder": ("of patch, demo, convnet, resnet18", "NAME"),
     "projector": ("widths of the projector, the last one the number of outputs", "W,W"),
@@ -55,6 +55,7 @@ HELP = {
     "seed": ("of the start, the order of the pictures and the views", "N"),
     "record": ("steps between lines of metrics.csv", "N"),
     "knn_every": ("epochs between accuracies of nearest neighbours; 0: never", "N"),
+    "side": ("pixels of a side that pictures of folder are brought to (default: those of a view, 32 at least)", "N"),
 }
 
 
@@ -85,7 +86,7 @@ def run(call: Call) -> list[str]:
     usual = f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}"
     place = expanded(arguments.out or usual)
 
-    from dynlab.images.data import datasets
+    from dynlab.images.data import own_pictures
     from dynlab.images.training import run_folder
 
     if arguments.resume and run_folder.finished(place, arguments.quiet):
@@ -94,7 +95,11 @@ def run(call: Call) -> list[str]:
     data = expanded(arguments.data or own or "data")
     fetched(settings.dataset, data, arguments.download, arguments.quiet)
     split = "unlabelled" if settings.dataset == "stl10" else "train"
-    pictures = datasets.load(settings.dataset, data, split, verify=not arguments.no_verify)
+    pictures = own_pictures.pictures_of(
+        settings.dataset, data, split, side=own_pictures.picture_side(settings), verify=not arguments.no_verify,
+        quiet=arguments.quiet,
+    )  # fmt: skip
+    say_how_taken(pictures, arguments.quiet)
     return run_folder.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
         device=device, quiet=arguments.quiet,
@@ -141,7 +146,11 @@ def parser() -> Parser:
         description="Pretrain an encoder on pictures without labels, and watch it collapse or not.",
         epilog="example: dynlab pretrain --recipe demo --data data --head none --out runs/collapse",
     )
-    p.option("--data", "folder with the pictures' files (default data; with --resume the run's)", metavar="DIR")
+    p.option(
+        "--data",
+        "folder with the pictures' files, of arrays also a file (default data; with --resume the run's)",
+        metavar="DIR",
+    )
     p.option("--recipe", f"settings to start from, of {', '.join(RECIPES)}", metavar="NAME")
     defaults = {f.name: f.default for f in fields(Pretraining)}
     for name, (what, metavar) in HELP.items():

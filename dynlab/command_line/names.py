@@ -12,6 +12,7 @@ COMMANDS = {
     "compare": ("dynlab.compare", "minibatch training against the exact theory"),
     "pretrain": ("dynlab.pretrain", "pretrain an encoder on pictures"),
     "evaluate": ("dynlab.evaluate", "what a pretrained encoder is worth"),
+    "export": ("dynlab.export", "the weights of a pretrained run with the names that PyTorch has"),
     "heads": ("dynlab.heads", "all heads under one budget, on pictures"),
     "diagnose": ("dynlab.diagnose", "embeddings of any framework: have they collapsed, and what to change"),
     "explain": ("dynlab.explain", "say in words what happened in a run, and what moves it"),

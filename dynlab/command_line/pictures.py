@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dynlab.command_line.parser import Parser
+from dynlab.images.settings import OWN_PICTURES
 from dynlab.tools.checks import require
+
+if TYPE_CHECKING:
+    from dynlab.images.data.datasets import ImageSet
+
+NAMED = 5  # files that could not be read, of those that are counted
 
 
 def add_files(p: Parser) -> None:
@@ -30,6 +38,21 @@ def check_folders(arguments: argparse.Namespace, *names: str) -> None:
 def fetched(dataset: str, data: Path, wanted: bool, quiet: bool) -> None:
     """The files of a set of pictures in the folder `data`, from their official address, where that is wanted."""
     if wanted:
+        require(
+            dataset not in OWN_PICTURES, "download", True, f"left out with --dataset {dataset}, whose pictures are yours"
+        )
         from dynlab.images.data.download import fetch
 
         fetch(dataset, data, quiet=quiet)
+
+
+def say_how_taken(data_set: ImageSet, quiet: bool) -> None:
+    """Say on standard error how pictures of one's own were taken, unless quiet, and in any case which could not be read."""
+    bad = data_set.left_out
+    lines = [] if quiet else list(data_set.notes)
+    if bad:
+        more = f", and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        total = len(bad) + len(data_set)
+        lines.append(f"{len(bad)} of {total} files cannot be read and are skipped: {', '.join(bad[:NAMED])}{more}")
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)

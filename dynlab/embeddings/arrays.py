@@ -1,4 +1,4 @@
-"""Arrays from files: npy, npz, csv; parquet and safetensors where their packages are installed.
+"""Arrays from files: npy, npz, csv, safetensors; parquet where its package is installed.
 
 Of a file with several arrays the one is taken that has the asked name (z, head, target, labels). An npy file is never in
 memory as a whole: `OnDisk` reads the rows that are asked for. A csv file may have a line of names; a parquet
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import tokenize
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,17 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab.tools.checkpoint import ARCHIVE_ERRORS
 from dynlab.tools.checks import SettingError, require
+from dynlab.tools.damage import DAMAGED
 from dynlab.tools.files import FolderError, expanded
+from dynlab.tools.tensor_file import read_tensors
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TITLES = ("label", "labels", "class", "classes", "y", "target")  # of a column of labels that are words
 EXTRA = "python -m pip install 'dynlab-ssl[arrays]'"
-# Headers that no writer would write make NumPy's reader of them fail in further ways.
-DAMAGED = (*ARCHIVE_ERRORS, OverflowError, SyntaxError, MemoryError, AttributeError, TypeError, tokenize.TokenError)
 
 
 @dataclass(frozen=True)
@@ -177,15 +175,8 @@ def _parquet(name: str, path: Path) -> np.ndarray:
 
 
 def _safetensors(name: str, path: Path) -> np.ndarray:
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError:
-        raise SettingError(name, str(path), f"used with the extra arrays: {EXTRA}") from None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return np.asarray(file.get_tensor(_chosen_key(name, path, list(file.keys()))))
-    except SafetensorError as error:
-        raise ValueError(error) from None
+    tensors = read_tensors(path)
+    return tensors[_chosen_key(name, path, list(tensors))]
 
 
 READERS: dict[str, Callable[[str, Path], Any]] = {

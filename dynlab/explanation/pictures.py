@@ -17,7 +17,7 @@ from dynlab.embeddings.head_phase import MEANING, lent_share, trend_of
 from dynlab.explanation import sentences
 from dynlab.explanation.recorded import table_of
 from dynlab.explanation.words import TEXT_WIDTH, wrapped
-from dynlab.images.settings import Pretraining
+from dynlab.images.settings import Pretraining, has_target
 from dynlab.images.training.run_folder import METRICS
 from dynlab.images.verdict import DIP, METRIC_COLUMNS, middle, output_count, poor, verdict_of
 from dynlab.tools.checks import SettingError
@@ -243,8 +243,9 @@ def _headline(finding: PictureFinding) -> str:
 def _head_words(finding: PictureFinding) -> list[str]:
     """What the head does, in the terms of the theory."""
     name = finding.settings.head
-    if finding.settings.loss != "similarity":
-        return [f"  {WITHOUT_HEAD[finding.settings.loss]}"]
+    if not has_target(finding.settings.loss):
+        own = f"The loss {finding.settings.loss} is registered from outside, and has no head."
+        return [f"  {WITHOUT_HEAD.get(finding.settings.loss, own)}"]
     if name == "none":
         return ["  There is no head: nothing can be borrowed, so nothing makes the next feature the faster one."]
     if not math.isfinite(finding.head_norm):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import numba
+import numpy as np
 
 from dynlab.machine.device import Device, chosen
 
@@ -25,3 +27,10 @@ def ops_of(device: str | Device, threads: int | None = None) -> ModuleType:
     from dynlab.images import layers
 
     return layers
+
+
+def in_place(ops: ModuleType, host: np.ndarray) -> Any:
+    """An array that is only read, where `ops` computes: itself on the CPU, so that one mapped from a file stays there."""
+    from dynlab.images import layers
+
+    return host if ops is layers and host.flags.c_contiguous else ops.to_device(host)

@@ -11,7 +11,9 @@ from dynlab.settings.training import STOP_GRADIENTS, TARGETS
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, choice, integer, memory, real, require
 
-DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist")
+OWN_PICTURES = ("folder", "arrays")  # sets of the user's own (`dynlab.images.data.own_pictures`)
+DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist", *OWN_PICTURES)
+LEAST_SIDE, MOST_SIDE, USUAL_SIDE = 8, 1024, 32  # pixels that pictures from files are brought to
 ENCODERS = ("patch", "demo", "convnet", "resnet18")
 PICTURE_HEADS = (*head_rules.MATRIX_HEADS, "mlp")
 LOSSES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
@@ -21,6 +23,9 @@ PROJECTOR_NORMS = ("none", "batch")
 PICTURE_OPTIMISERS = ("sgd", "adam", "lars")
 SCHEDULES = ("constant", "cosine", "step")
 TRAINED = 12  # bytes for each weight: itself, its gradient and what an optimiser keeps of it
+# What `dynlab.images.own_parts` has registered in this process, by name.
+OWN_ENCODERS: dict[str, Any] = {}
+OWN_LOSSES: dict[str, Any] = {}
 REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")  # what is measured of a run
 
 
@@ -36,14 +41,15 @@ class Pretraining:
     Parameters
     ----------
     dataset, limit : the training pictures, and how many of them (None: all).
-    encoder : "patch", "demo", "convnet" or "resnet18" (`dynlab.images.networks.encoders`).
+    encoder : "patch", "demo", "convnet" or "resnet18" (`dynlab.images.networks.encoders`), or a registered one.
     projector : widths of its layers, the last one the number m of outputs; () for none.
     projector_norm : what follows its last layer: "none", or "batch", a batch norm without affine map (SimSiam's).
     head : "none", "off-diagonal", "linear", "symmetric", "directpred", "directcopy" (`dynlab.formulas.head_rules`), or
     "mlp".
     head_start : "identity" or "random", where the entries that train start (mlp: always random).
     head_hidden : hidden units of "mlp" (None: as many as outputs).
-    loss : "similarity" (BYOL, SimSiam), "barlow-twins", "vicreg", "dino", "simclr".
+    loss : "similarity" (BYOL, SimSiam), "barlow-twins", "vicreg", "dino", "simclr", or a registered one
+        (`dynlab.images.own_parts`).
     normalisation : of the outputs in "similarity": "batch" (each output standardised over the batch, as in the theory) or
         "length" (each row divided by its length, as in BYOL and SimSiam).
     stop_gradient, target, target_momentum : as in the theory; momentum of the moving average a step.
@@ -57,6 +63,7 @@ class Pretraining:
     augmentation : name of a set of `dynlab.images.data.augment`.
     seed : of the start, of the order of the pictures and of the views.
     record, knn_every : steps between lines of metrics.csv, epochs between kNN accuracies (0: never).
+    side : pixels of a side that pictures of dataset "folder" are brought to (None: those of a view, 32 at least).
 
     Raises SettingError: one line with the setting, its value and what is allowed.
     """
@@ -92,12 +99,14 @@ class Pretraining:
     seed: int = 0
     record: int = 25
     knn_every: int = 5
+    side: int | None = None
 
     def __post_init__(self) -> None:
         words = {
-            "dataset": DATASETS, "encoder": ENCODERS, "projector_norm": PROJECTOR_NORMS, "head": PICTURE_HEADS,
-            "head_start": HEAD_STARTS, "loss": LOSSES, "normalisation": PICTURE_NORMALISATIONS,
-            "stop_gradient": STOP_GRADIENTS, "target": TARGETS, "optimiser": PICTURE_OPTIMISERS, "schedule": SCHEDULES,
+            "dataset": DATASETS, "encoder": (*ENCODERS, *OWN_ENCODERS), "projector_norm": PROJECTOR_NORMS,
+            "head": PICTURE_HEADS, "head_start": HEAD_STARTS, "loss": (*LOSSES, *OWN_LOSSES),
+            "normalisation": PICTURE_NORMALISATIONS, "stop_gradient": STOP_GRADIENTS, "target": TARGETS,
+            "optimiser": PICTURE_OPTIMISERS, "schedule": SCHEDULES,
         }  # fmt: skip
         for name, allowed in words.items():
             choice(name, getattr(self, name), allowed)
@@ -137,10 +146,17 @@ class Pretraining:
 
     def _check_together(self) -> None:
         """Refuse combinations that have no meaning, saying why."""
+        if self.side is not None:
+            object.__setattr__(self, "side", integer("side", self.side, at_least=LEAST_SIDE, at_most=MOST_SIDE))
+            why = f'None with dataset "{self.dataset}", whose pictures have a size'
+            require(self.dataset == "folder", "side", self.side, why)
         some = bool(self.projector) or self.projector_norm == "none"
         require(some, "projector_norm", self.projector_norm, '"none" without a projector')
         average = self.target == "average"
-        if self.loss != "similarity":
+        if self.loss in OWN_LOSSES and has_target(self.loss):
+            why = f'"target" with loss "{self.loss}", which has no gradient for that side'
+            require(self.stop_gradient == "target", "stop_gradient", self.stop_gradient, why)
+        if not has_target(self.loss):
             require(self.head == "none", "head", self.head, f'"none" with loss "{self.loss}", which has no head')
             why = f'with loss "{self.loss}"'
             allowed = "average" if self.loss == "dino" else "same"
@@ -167,8 +183,14 @@ class Pretraining:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
     def plain(self) -> dict:
-        """All settings as JSON can hold them."""
-        return asdict(self) | {"projector": list(self.projector)}
+        """All settings as JSON can hold them; without `side` where it is not given, as before there was one."""
+        held = asdict(self) | {"projector": list(self.projector)}
+        return held if self.side is not None else {name: value for name, value in held.items() if name != "side"}
+
+
+def has_target(loss: str) -> bool:
+    """Whether a loss draws the online outputs, behind a head, towards a target's: similarity, and losses registered so."""
+    return loss == "similarity" or bool(getattr(OWN_LOSSES.get(loss), "towards", False))
 
 
 # What a recipe sets; everything else stays at its default and every option can still be given.
@@ -206,7 +228,7 @@ def pretraining(recipe: str | None = None, **given: Any) -> Pretraining:
     """
     base = {} if recipe is None else RECIPES[choice("recipe", recipe, RECIPES)]
     settings = {**base, **given}
-    if settings.get("loss", "similarity") != "similarity":
+    if not has_target(settings.get("loss", "similarity")):
         dino = settings["loss"] == "dino"
         only = {
             "head": "none",

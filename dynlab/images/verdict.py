@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dynlab.images.settings import Pretraining
+from dynlab.images.settings import OWN_ENCODERS, Pretraining
 
 FEW, ALIKE = 2.0, 0.8
 LAST, DIP = 5, 100
@@ -110,4 +110,5 @@ def output_count(settings: Pretraining) -> int:
     """The number m of outputs; of a run without projector that of the encoder."""
     if settings.projector:
         return settings.projector[-1]
-    return {"patch": 64, "demo": 128, "convnet": 256, "resnet18": 512}[settings.encoder]
+    own = OWN_ENCODERS.get(settings.encoder)
+    return own.outputs if own else {"patch": 64, "demo": 128, "convnet": 256, "resnet18": 512}[settings.encoder]

@@ -17,8 +17,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reports",),
     ("command_line",),
     (  # the commands, and the names that `import dynlab` offers
-        "__init__", "__main__", "ablate", "compare", "diagnose", "docs", "doctor", "evaluate", "explain", "figures", "heads",
-        "phase", "portrait", "pretrain", "run", "simulation", "theorem",
+        "__init__", "__main__", "ablate", "compare", "diagnose", "docs", "doctor", "evaluate", "explain", "export",
+        "figures", "heads", "phase", "portrait", "pretrain", "run", "simulation", "theorem",
     ),
 )  # fmt: skip
 

@@ -57,6 +57,7 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.images.cuda.rows": _KERNEL,
     "dynlab.images.cuda.updates": _KERNEL,
     "dynlab.images.cuda.slices": _KERNEL,
+    "dynlab.images.data.held_out": ("images/data/test_own_pictures.py", "splits and classes of folders and arrays"),
     "dynlab.images.layers.products": ("images/layers/test_layers.py", "matmul and convolutions, against loops"),
     "dynlab.images.layers.tiles": ("images/layers/test_layers.py", "matmul and convolutions, against loops"),
     "dynlab.images.networks.workspace": ("images/networks/test_network.py", "buffers that do not grow from step to step"),
@@ -88,6 +89,7 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.reports.samples": ("samples/test_commands.py", "what run --method sgd and compare print"),
     "dynlab.samples.runs": ("samples/test_commands.py", "run --method sgd"),
     "dynlab.settings.registration_checks": ("settings/registration/test_registration.py", "refusals of wrong claims"),
+    "dynlab.tools.damage": ("embeddings/test_arrays.py", "damaged files"),
     "dynlab.tools.provenance": ("commands/test_run.py", "the end of run.json"),
     "dynlab.tools.types": ("settings/test_settings.py", "types alone"),
     # No import leads to these.

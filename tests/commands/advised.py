@@ -97,6 +97,14 @@ FOLLOWED = {
     "images/worth/test_evaluation.py": {
         "test_a_process_forked_after_threads_were_used_is_told_to_be_spawned": ["start processes by the method spawn"],
     },
+    "commands/test_own_pictures.py": {
+        "test_what_is_said_otherwise_does": ["left out with --dataset {}", "; DYNLAB_CACHE_DIR names another"],
+    },
+    "commands/test_export.py": {
+        "test_what_is_said_otherwise_does": [
+            "left out with RUN, which", "left out with --weights", "name of the network that --",
+        ],
+    },
     "commands/test_every_advice.py": {
         "test_a_run_that_was_given_up_ends_with_a_larger_tolerance_or_another_method": ["use a larger rtol or atol"],
         "test_a_level_is_given_with_refine": ["given with refine for this measure"],

@@ -13,6 +13,7 @@ from dynlab import SettingError
 from dynlab.embeddings import given, passes
 from dynlab.embeddings.arrays import OnDisk, read_array
 from dynlab.tools.files import FolderError
+from tests import naive_tensors
 
 Z = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
 
@@ -30,8 +31,7 @@ def lists(path):
 
 
 def tensors(path):
-    saving = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed (extra arrays)")
-    saving.save_file({"z": Z, "other": Z[:1]}, path)
+    naive_tensors.write(path, {"z": Z, "other": Z[:1]})
 
 
 WRITTEN = {
@@ -98,6 +98,16 @@ BAD = {
     "empty": ("z.csv", lambda path: path.write_text(""), "z.csv: is empty"),
     "words": ("z.csv", lambda path: path.write_text("a,b\n1,2\n3,x\n"), "must be numbers alone: column b holds others"),
     "bytes": ("z.csv", lambda path: path.write_bytes(b"\xff\xfe\x00\x01"), "z.csv: cannot be read"),
+    "no tensors": (
+        "z.safetensors",
+        lambda path: path.write_bytes(b"1234567"),
+        "z.safetensors: cannot be read (no safetensors",
+    ),
+    "several tensors": (
+        "z.safetensors",
+        lambda path: naive_tensors.write(path, {"a": Z, "b": Z}),
+        "must be a file with one array, or with one that is called z: it holds a, b",
+    ),
     "a folder": ("z.npy", lambda path: path.mkdir(), "z.npy: cannot be read"),
 }
 
@@ -117,7 +127,7 @@ def test_labels_have_one_column(tmp_path):
         read_array("labels", tmp_path / "y.csv")
 
 
-@pytest.mark.parametrize(("suffix", "package"), [("parquet", "pyarrow"), ("safetensors", "safetensors")])
+@pytest.mark.parametrize(("suffix", "package"), [("parquet", "pyarrow")])
 def test_a_package_that_is_not_there_is_told_by_its_extra(tmp_path, monkeypatch, suffix, package):
     (tmp_path / f"z.{suffix}").write_bytes(b"something")
     monkeypatch.setitem(sys.modules, package, None)

@@ -41,6 +41,7 @@ class ImageSet:
     """pictures uint8 (n, h, w, c), contiguous; labels int64 (n,) or None; name of the set; names of its classes.
 
     folds : int64 (10, 1000), the rows of STL-10's training split on which its ten probes are trained; None elsewhere.
+    notes, left_out : of pictures of one's own: lines on how they were taken; files that could not be read, with the reason.
     """
 
     pictures: np.ndarray
@@ -48,6 +49,8 @@ class ImageSet:
     name: str
     classes: tuple[str, ...]
     folds: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pictures)

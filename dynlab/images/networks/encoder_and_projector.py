@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dynlab.images.data.augment import PRESETS
 from dynlab.images.networks import encoders
 from dynlab.images.networks.network import Network
-from dynlab.images.settings import Pretraining
+from dynlab.images.own_parts import OwnNetwork
+from dynlab.images.settings import OWN_ENCODERS, Pretraining
 from dynlab.tools.checks import SettingError
 
 PARTS = ("encoder", "projector")
@@ -24,7 +27,10 @@ class Networks:
     def __init__(self, settings: Pretraining, channels: int, ops, dtype: str = "float32", side: int | None = None):
         self.ops = ops
         size = PRESETS[settings.augmentation].size if side is None else side
-        self.encoder = Network(encoders.encoder(settings.encoder), (size, size, channels), ops, dtype)
+        shape, own = (size, size, channels), OWN_ENCODERS.get(settings.encoder)
+        self.encoder: Any = OwnNetwork(own, shape, ops, dtype) if own else Network(
+            encoders.encoder(settings.encoder), shape, ops, dtype
+        )  # fmt: skip
         self.projector = None
         if settings.projector:
             layers = encoders.projector(settings.projector, settings.projector_norm == "batch")
@@ -72,3 +78,14 @@ class Networks:
         for name, network in self.parts().items():
             for kind in KINDS:
                 self.ops.copy(getattr(other.parts()[name], kind), getattr(network, kind))
+
+
+def networks_with(settings: Pretraining, weights: dict, ops) -> Networks | None:
+    """The networks of a run with its weights; None where they fit pictures neither of three channels nor of one."""
+    for channels in (3, 1):
+        made = Networks(settings, channels, ops)
+        given = weights.get("encoder_parameters")
+        if given is not None and given.shape == made.encoder.parameters.shape:
+            made.load(weights)
+            return made
+    return None

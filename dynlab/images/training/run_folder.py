@@ -156,6 +156,7 @@ def pretrain(
         trainer = Trainer(settings, data_set, ops)
         run = Run(folder, settings, trainer, every, quiet, started)
         facts = {"command": command, "data": str(expanded(data).absolute()) if str(data) else "", "pictures": trainer.count}
+        facts |= {"left_out": list(data_set.left_out)} if data_set.left_out else {}
         run.begin(resume, facts | {"content": data_set.content(settings.limit), "device": device.words})
         stopped = run.go_on()
         run.end(draw, stopped)

@@ -15,7 +15,9 @@ from dynlab.images import losses
 from dynlab.images.data.augment import preset
 from dynlab.images.networks import head
 from dynlab.images.networks.encoder_and_projector import Networks
-from dynlab.images.settings import Pretraining
+from dynlab.images.ops import in_place
+from dynlab.images.own_parts import OwnLoss
+from dynlab.images.settings import OWN_LOSSES, Pretraining
 from dynlab.images.training import optimise
 from dynlab.images.verdict import NotFinite
 from dynlab.images.worth import accuracy, spectrum
@@ -41,14 +43,14 @@ class Trainer:
         self.labels = None if data_set.labels is None else data_set.labels[chosen]
         self.count = len(self.host_pictures)
         self.epoch_steps, self.total = settings.epoch_steps(self.count), settings.total_steps(self.count)
-        self.pictures = ops.to_device(self.host_pictures)
+        self.pictures = in_place(ops, self.host_pictures)
         channels, rows = self.host_pictures.shape[3], 2 * settings.batch
         self.networks = Networks(settings, channels, ops, dtype)
         self.judge: Networks | None = None  # the same networks for whole pictures, once they are asked for
         self.target = Networks(settings, channels, ops, dtype) if settings.target == "average" else None
         m = self.networks.outputs
         self.head = make_head(settings, m, ops, dtype)
-        self.objective = losses.make(settings.loss, losses_of(settings), ops, rows, m, dtype)
+        self.objective = make_objective(settings, ops, rows, m, dtype)
         self.decorrelation = None
         if settings.decorrelation > 0.0:
             self.decorrelation = losses.Decorrelation(settings.decorrelation, ops, rows, m, dtype)
@@ -184,6 +186,14 @@ class Trainer:
 def losses_of(settings: Pretraining) -> dict:
     """The numbers of the objective."""
     return {name: getattr(settings, name) for name in ("normalisation", "stop_gradient", "temperature")}
+
+
+def make_objective(settings: Pretraining, ops, rows: int, outputs: int, dtype: str = "float32") -> losses.Objective:
+    """The objective of the settings, built in or registered."""
+    own, numbers = OWN_LOSSES.get(settings.loss), losses_of(settings)
+    if own is None:
+        return losses.make(settings.loss, numbers, ops, rows, outputs, dtype)
+    return OwnLoss(own, losses.LossSettings.of(numbers), ops, rows, outputs, dtype)
 
 
 def make_head(settings: Pretraining, outputs: int, ops, dtype: str = "float32"):

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab.images import losses
-from dynlab.images.data import datasets
+from dynlab.images.data import own_pictures
 from dynlab.images.data.augment import PRESETS, evaluation_view, preset
 from dynlab.images.networks.encoder_and_projector import Networks
-from dynlab.images.settings import REPRESENTATIONS, Pretraining
+from dynlab.images.settings import REPRESENTATIONS, USUAL_SIDE, Pretraining
 from dynlab.images.verdict import NotFinite
 from dynlab.images.worth import accuracy, spectrum
 from dynlab.images.worth.knn import knn
@@ -185,12 +185,15 @@ def features_of(
     return np.concatenate(inside), np.concatenate(outside)
 
 
-def labelled(dataset: str, folder: str | Path, limit: int | None = None, verify: bool = True) -> tuple[ImageSet, ImageSet]:
+def labelled(
+    dataset: str, folder: str | Path, limit: int | None = None, verify: bool = True, *, side: int = USUAL_SIDE
+) -> tuple[ImageSet, ImageSet]:
     """(train, test) with labels: what neighbours and the probe learn from, at most `limit` pictures, and are asked.
 
-    dataset: name. folder: where its files are. verify: whether they are compared with known md5 sums.
+    dataset: name. folder: where its files are. verify: whether they are compared with known md5 sums. side: pixels of a side
+    that pictures from files are brought to.
     """
-    train, test = (datasets.load(dataset, folder, split, verify=verify) for split in ("train", "test"))
+    train, test = own_pictures.for_worth(dataset, folder, side=side, verify=verify)
     if limit is not None and limit < len(train):
         labels = None if train.labels is None else train.labels[:limit]
         train = replace(train, pictures=train.pictures[:limit], labels=labels, folds=None)

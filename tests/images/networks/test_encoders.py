@@ -64,9 +64,14 @@ def difference(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-@pytest.mark.parametrize(("name", "rows", "size"), [("demo", 16, 24), ("resnet18", 4, 16)])
-def test_parity_with_pytorch(name, rows, size):
+def test_parity_with_pytorch():
     torch_networks = pytest.importorskip("benchmarks.torch_networks", reason="parity is with PyTorch (extra bench)")
+    for name, rows, size in (("demo", 16, 24), ("resnet18", 4, 16)):
+        parity(torch_networks, name, rows, size)
+
+
+def parity(torch_networks, name, rows, size):
+    """Outputs and gradients of a network and of its twin in PyTorch."""
     torch = torch_networks.torch
     net = Network(encoders.encoder(name), (size, size, 3), layers)
     net.initialise(0)
