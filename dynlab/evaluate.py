@@ -82,8 +82,7 @@ def _measure(settings: Settings, call: Call, place: Path) -> None:
     fetched(pretraining.dataset, settings.data, settings.download, settings.quiet)
     side = picture_side(pretraining)
     train, test = representations.labelled(pretraining.dataset, settings.data, settings.limit, settings.verify, side=side)
-    for part in (train, test):
-        say_how_taken(part, settings.quiet)
+    say_how_taken((train, test), settings.quiet)
     if foreign is not None:
         weights = _taken_over(settings, weights, train.pictures.shape[3], ops)
     said = now_and_then(settings.quiet, SECONDS)

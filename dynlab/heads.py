@@ -65,8 +65,7 @@ def run(settings: Settings, call: Call) -> list[str]:
     fetched(settings.base.dataset, settings.data, settings.download, settings.quiet)
     base = settings.base
     data = representations.labelled(base.dataset, settings.data, None, settings.verify, side=picture_side(base))
-    for part in data:
-        say_how_taken(part, settings.quiet)
+    say_how_taken(data, settings.quiet)
     diverged: dict[tuple[str, str, int], str] = {}
     rows = [row for entry in entries(settings) for row in measured(settings, entry, data, diverged)]
     rows += [row for seed in range(settings.seeds) for row in random_rows(settings, seed, data)]

@@ -99,7 +99,7 @@ def run(call: Call) -> list[str]:
         settings.dataset, data, split, side=own_pictures.picture_side(settings), verify=not arguments.no_verify,
         quiet=arguments.quiet,
     )  # fmt: skip
-    say_how_taken(pictures, arguments.quiet)
+    say_how_taken((pictures,), arguments.quiet)
     return run_folder.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
         device=device, quiet=arguments.quiet,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,13 +47,14 @@ def fetched(dataset: str, data: Path, wanted: bool, quiet: bool) -> None:
         fetch(dataset, data, quiet=quiet)
 
 
-def say_how_taken(data_set: ImageSet, quiet: bool) -> None:
+def say_how_taken(parts: Sequence[ImageSet], quiet: bool) -> None:
     """Say on standard error how pictures of one's own were taken, unless quiet, and in any case which could not be read."""
-    bad = data_set.left_out
-    lines = [] if quiet else list(data_set.notes)
-    if bad:
-        more = f", and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        total = len(bad) + len(data_set)
-        lines.append(f"{len(bad)} of {total} files cannot be read and are skipped: {', '.join(bad[:NAMED])}{more}")
-    for line in lines:
+    lines = [] if quiet else [note for part in parts for note in part.notes]
+    for part in parts:
+        bad = part.left_out
+        if bad:
+            more = f", and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+            total = len(bad) + len(part)
+            lines.append(f"{len(bad)} of {total} files cannot be read and are skipped: {', '.join(bad[:NAMED])}{more}")
+    for line in dict.fromkeys(lines):
         print(line, file=sys.stderr, flush=True)

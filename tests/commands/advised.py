@@ -97,6 +97,11 @@ FOLLOWED = {
     "images/worth/test_evaluation.py": {
         "test_a_process_forked_after_threads_were_used_is_told_to_be_spawned": ["start processes by the method spawn"],
     },
+    "images/test_own_parts.py": {
+        "test_names_and_what_goes_together": [
+            "another: other functions are registered", "another: another function is registered", "another: {} are built in",
+        ],
+    },
     "commands/test_own_pictures.py": {
         "test_what_is_said_otherwise_does": ["left out with --dataset {}", "; DYNLAB_CACHE_DIR names another"],
     },
