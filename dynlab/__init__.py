@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
     from dynlab.population.trajectory import Trajectory as Trajectory
     from dynlab.samples.minibatch import minibatch_gradient as minibatch_gradient
     from dynlab.settings.model import Model as Model
+    from dynlab.settings.optimisation import Optimisation as Optimisation
     from dynlab.settings.registration import activations as activations
     from dynlab.settings.registration import register_activation as register_activation
     from dynlab.settings.training import Training as Training
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
 _HOMES = {
     "Model": "dynlab.settings.model",
     "Training": "dynlab.settings.training",
+    "Optimisation": "dynlab.settings.optimisation",
     "SettingError": "dynlab.tools.checks",
     "training_gradient": "dynlab.population.any_training.gradient",
     "OrderParameters": "dynlab.population.order_parameters",

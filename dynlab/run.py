@@ -18,10 +18,12 @@ from dynlab.command_line.options import (
     add_hidden,
     add_model,
     add_output,
+    add_steps,
     add_switches,
     announce,
     models_of,
     start_of,
+    steps_of,
     training_of,
 )
 from dynlab.command_line.parser import Parser, number_of, run_command
@@ -84,12 +86,15 @@ def check(arguments: argparse.Namespace) -> Settings:
     until = given["until"]
     require(arguments.out != "", "out", "", "the name of a folder")
     method = choice("method", given["method"], (*METHODS, "sgd"))
+    eta, optimisation = steps_of(given, method)
     return Settings(
         models=models,
         **start_of(given, models[0], MOST_SEEDS),
         training=training,
         until=None if until is None else real("until", until, above=0.0, at_most=LATEST),
         method=method,
+        eta=eta,
+        optimisation=optimisation,
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
         threads=threads(given["threads"]),
         device=device_for(arguments.device, models, training, method),
@@ -121,6 +126,7 @@ def parser() -> Parser:
     p.option("--until", "time of training, steps x learning rate (default: until nothing moves)", metavar="TIME")
     sampled = "or sgd, on minibatches (its options: --method sgd --help)"
     p.option("--method", f"of {', '.join(METHODS)}, {sampled}", "flow", "NAME")
+    add_steps(p)
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
     p.option("--threads", "threads to compute with (default: all cores)")
     add_device(p)

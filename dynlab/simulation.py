@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab.machine.device import Device
 from dynlab.population import simulate as exact
-from dynlab.population.choices import checked_times
+from dynlab.population.choices import check_optimisation, checked_times
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.trajectory import Trajectory
 from dynlab.settings.training import ETA_HEAD, METHODS, PAPER_HEADS, Training
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from dynlab.settings.model import Model
+    from dynlab.settings.optimisation import Optimisation
 
 
 SAMPLED = "sgd"  # the third method of `simulate`: minibatches of the data, in `dynlab.samples`
@@ -35,7 +36,8 @@ def simulate(
     times: ArrayLike | None = None,
     training: Training | None = None,
     device: str | Device = "cpu",
-    **samples: Any,
+    optimisation: Optimisation | None = None,
+    **options: Any,
 ) -> Trajectory:
     """Train from `start` on the exact population gradient, or with method "sgd" on minibatches of samples.
 
@@ -48,9 +50,12 @@ def simulate(
     until : end time. Flow, None: until nothing can change any more, at most `horizon`. Descent, None: steps * eta.
     method : "flow", dw/dt = -dL/dw by the stiff solver of `dynlab.population.pair.solver`; or "descent", the exact map of
         gradient-descent steps, w <- w - eta dL/dw, E <- E - eta eta_head dL/dE; or "sgd", such steps on minibatches, with
-        `eta`, `steps`, `times` and the options of `dynlab.samples.train.follow` (batch, dim, seed, optimiser, ...).
+        `eta`, `steps`, `times` and as **options those of `dynlab.samples.train.follow` (batch, dim, seed, optimiser, ...).
     rtol : relative tolerance of each step of the flow, in [1e-12, 1e-2].
     eta, steps : learning rate of the encoder and number of steps, for descent (steps None: until / eta, or 200000).
+    optimisation : Optimisation, for descent: momentum, Adam, schedules of the rates (None: plain steps at constant rates).
+        With "adam" **options are dim, the dimension of the weights that it moves (default 1000, at most 4096), and seed and
+        number, of the frame in which their noise parts lie; all else moves alike in any dimension and frame.
     training : Training, every switch of the mechanism; head and eta_head are then its own. None: the paper's.
     device : "cpu", "cuda" or "auto", as in `dynlab.ensemble`: for minibatches, and for the flow, of which a device has one
         thread do a single trajectory.
@@ -63,14 +68,23 @@ def simulate(
     Raises SettingError (a ValueError of one line) for values that are not allowed.
     """
     if method == SAMPLED:
-        samples = samples | {"device": device}
-        return _sampled(model, start, training, head, eta_head, until, eta, steps, times, samples)
+        told = (
+            "optimisation",
+            optimisation,
+            'left out for method "sgd", whose optimiser and momentum are options of their own',
+        )
+        require(optimisation is None, *told)
+        options = options | {"device": device}
+        return _sampled(model, start, training, head, eta_head, until, eta, steps, times, options)
     choice("method", method, (*METHODS, SAMPLED))
-    for name, value in samples.items():
-        raise SettingError(name, value, f'left out for method "{method}"')
+    axes = ("dim", "seed", "number") if check_optimisation(optimisation, method).optimiser == "adam" else ()
+    for name, value in options.items():
+        if name not in axes:
+            only = " without adam" if name in ("dim", "seed", "number") and method == "descent" else ""
+            raise SettingError(name, value, f'left out for method "{method}"{only}')
     return exact.simulate(
         model, start, head, eta_head, until, method, rtol=rtol, eta=eta, steps=steps, times=times, training=training,
-        device=device,
+        device=device, optimisation=optimisation, **options,
     )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def _of_record(found: dict, program: str, path: str) -> dict:
 
 def _head_rate(found: dict, options: dict, path: str) -> dict:
     """The option eta-head of a run whose record is older than its present meaning; nothing for any other."""
-    from dynlab.ensembles.main_run import DESCENT_ETA
+    from dynlab.settings.optimisation import DESCENT_ETA
     from dynlab.settings.training import recorded_ratio, records_own_rate
 
     settings = found.get("settings")

@@ -43,7 +43,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     from dynlab.machine.rng import WORD
     from dynlab.samples.gradient import PRECISIONS, check_batch, check_memory
-    from dynlab.samples.optimisers import OPTIMISERS
+    from dynlab.settings.optimisation import OPTIMISERS
 
     given = {name: number_of(text) for name, text in vars(arguments).items()}
     models = models_of(given, arguments.activation.split(","))

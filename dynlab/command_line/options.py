@@ -11,8 +11,10 @@ from dynlab.command_line.parser import Parser, number_of
 from dynlab.formulas.head_rules import MATRIX_HEADS
 from dynlab.machine.device import DEVICES, Device
 from dynlab.settings.model import ACTIVATION_NAMES, MASKS, Model
+from dynlab.settings.optimisation import DESCENT_ETA, OPTIMISERS, Optimisation
 from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, TARGETS, Training
-from dynlab.tools.checks import choice, integer
+from dynlab.tools.checks import choice, integer, real, require
+from dynlab.tools.schedules import SCHEDULES
 
 MODEL_OPTIONS = ("strong", "weak", "noise", "patches", "feature_patches", "mask")
 HIDDEN_OPTIONS = ("hidden", "readout")
@@ -92,6 +94,28 @@ def add_hidden(p: Parser) -> None:
     rule = "own or shared units with a readout a that trains, or fixed (default: fixed for one unit, else own)"
     p.option("--readout", rule, metavar="RULE")
     p.option("--readout-rate", "learning rate of the readout in units of that of the weights", "1", "RATE")
+
+
+def add_steps(p: Parser) -> None:
+    """Add the options of exact descent: learning rate, optimiser, schedules. Values stay words, `steps_of` turns them."""
+    plain = Optimisation()
+    p.option("--eta", f"learning rate of descent (default {DESCENT_ETA:g})", metavar="RATE")
+    p.option("--optimiser", f"of descent, of {', '.join(OPTIMISERS)} (adam: dim at most 4096)", plain.optimiser, "NAME")
+    p.option("--momentum", "of momentum", f"{plain.momentum:g}", "BETA")
+    p.option("--schedule", f"of descent's learning rates, of {', '.join(SCHEDULES)}", plain.schedule, "NAME")
+    p.option("--head-schedule", "of the head's learning rate (default: the same)", metavar="NAME")
+    p.option("--warm-up", "steps of descent in which its rates first rise linearly", str(plain.warm_up), "N")
+
+
+def steps_of(given: Mapping[str, Any], method: str) -> tuple[float, Optimisation]:
+    """Learning rate and optimisation of parsed options; SettingError where the method takes no steps."""
+    names = ("optimiser", "momentum", "schedule", "head_schedule", "warm_up")
+    optimisation = Optimisation(**{name: given[name] for name in names})
+    if method == "flow":
+        require(given["eta"] is None, "eta", given["eta"], 'left out for method "flow", which takes no steps')
+        for name, value in optimisation.changed().items():
+            require(False, name, value, 'left out for method "flow", which takes no steps')
+    return real("eta", DESCENT_ETA if given["eta"] is None else given["eta"], above=0.0), optimisation
 
 
 def add_device(p: Parser) -> None:

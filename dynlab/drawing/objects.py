@@ -71,7 +71,8 @@ def _caption(run: Trajectory) -> str:
     if given.get("method") == "sgd":
         words += [f"batches of {given['batch']}, dim {given['dim']}", f"$\\eta$ = {given['eta']:g}"]
     elif given.get("method") == "descent":
-        words += [f"exact descent, $\\eta$ = {given['eta']:g}"]
+        by = given.get("optimisation", {}).get("optimiser", "")
+        words += [f"exact descent{f' by {by}' if by else ''}, $\\eta$ = {given['eta']:g}"]
     else:
         words += ["exact flow"]
     return ", ".join(words)

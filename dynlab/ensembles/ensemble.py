@@ -16,7 +16,8 @@ from dynlab.ensembles import hidden
 from dynlab.machine.device import Device
 from dynlab.population import descent, invariants, moments
 from dynlab.population.any_training.flow import run_switched
-from dynlab.population.choices import as_followed, check_training, closed_form, default_end
+from dynlab.population.choices import as_followed, check_optimisation, check_training, closed_form, default_end
+from dynlab.population.dense import dense_descent
 from dynlab.population.flow_device import of_flow
 from dynlab.population.moments import MERGED
 from dynlab.population.outcomes import named_outcomes, outcome_names, squared_cosines
@@ -26,6 +27,7 @@ from dynlab.population.status import STATUS_NAMES, SUCCESS
 from dynlab.population.stepping import PEAK
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import Model
+from dynlab.settings.optimisation import Optimisation
 from dynlab.settings.training import ETA_HEAD, LATEST, Training
 from dynlab.tools import plots, show
 from dynlab.tools.checks import SettingError, available_threads, integer, memory, real, require
@@ -152,6 +154,7 @@ def ensemble(
     eta: float = 0.05,
     training: Training | None = None,
     device: str | Device = "cpu",
+    optimisation: Optimisation | None = None,
 ) -> Ensemble:
     """Train from many random starts on the exact population gradient.
 
@@ -164,6 +167,7 @@ def ensemble(
     head, eta_head, until, rtol, method, eta : as in `dynlab.simulate`; until None for the flow: until nothing can change any
         more, at most `dynlab.population.scaling.horizon`; for descent: `descent.DEFAULT_STEPS` steps.
     training : Training, every switch of the mechanism; head and eta_head are then its own. None: the paper's.
+    optimisation : Optimisation, for descent: momentum, Adam (whose weights have dim <= 4096), schedules. None: plain steps.
     threads : number of threads (None: all that are available). Results are the same bits for any number.
     device : "cpu"; "cuda"; or "auto", cuda where there is one that can do this, else cpu. settings["device"] says in words
         what was chosen. On a device results agree with the CPU's to the solver's tolerance; starts are drawn on the CPU.
@@ -173,6 +177,7 @@ def ensemble(
     Raises SettingError for values that are not allowed.
     """
     training = check_training(model, training, head, eta_head, method)
+    how = check_optimisation(optimisation, method)
     rate = training.head_rate
     rows = "hidden units" if model.layered else "neurons"
     dim = integer("dim", dim, at_least=model.features + model.units, why=f"features + {rows}")
@@ -186,8 +191,13 @@ def ensemble(
     end = default_end(model, dim, method, eta, training.start_scale)
     end = end if until is None else real("until", until, above=0.0, at_most=LATEST)
     steps = descent.steps_until(end, eta) if method == "descent" else 0
+    dense = method == "descent" and not (how.is_plain and training.is_papers)
+    if dense:
+        dense_descent.check_dense(model, training, how, dim)
 
     def task(some: np.ndarray) -> Any:
+        if dense:
+            return dense_descent.run_piece(model, training, how, dim, seed, some, eta, steps)
         if model.layered:
             stepped = (eta, steps) if method == "descent" else None
             return hidden.run_piece(model, training, dim, seed, some, (end, rtol, settle), stepped)
@@ -206,6 +216,8 @@ def ensemble(
     settings = {"head": training.head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": training.eta_head}
     settings |= {"until": float(end), "method": method} | told
     settings |= {"rtol": rtol} if method == "flow" else {"eta": eta, "head_rate": rate * eta}
+    if not how.is_plain:
+        settings["optimisation"] = how.changed()
     if not training.is_papers:
         settings["training"] = training.changed()
     if at.asked != "cpu":
@@ -214,6 +226,8 @@ def ensemble(
         frame = hidden.frame(model, training, numbers, parts, settle)
     else:
         frame = _frame(model, numbers, rate, parts, settle)
+        if not how.is_plain:  # the bound is the flow's
+            frame["head_bound"] = np.nan
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
 
 

@@ -6,20 +6,18 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynlab.machine.device import Device
 from dynlab.population.flow_device import of_flow
 from dynlab.settings.model import Model
+from dynlab.settings.optimisation import Optimisation
 from dynlab.settings.training import Training
 from dynlab.tools.files import expanded
 
 if TYPE_CHECKING:
     from dynlab.ensembles.ensemble import Ensemble
     from dynlab.population.trajectory import Trajectory
-
-
-DESCENT_ETA = 0.05  # learning rate of the exact descent
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,8 @@ class Settings:
     training: Training
     until: float | None
     method: str
+    eta: float  # learning rate of descent
+    optimisation: Optimisation
     rtol: float
     threads: int
     device: Device
@@ -117,7 +117,8 @@ def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int],
         until=settings.until,
         method=settings.method,
         rtol=settings.rtol,
-        eta=DESCENT_ETA,
+        eta=settings.eta,
+        optimisation=settings.optimisation if settings.method == "descent" else None,
         threads=settings.threads,
         device=settings.device,
         progress=show,
@@ -130,6 +131,9 @@ def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) ->
 
     row = representative(ensembles)
     start = draw_start(model, settings.dim, settings.seed, row, settings.training.start_scale)
+    steps: dict[str, Any] = {"optimisation": settings.optimisation} if settings.method == "descent" else {}
+    if settings.optimisation.optimiser == "adam":  # in the frame of that start
+        steps |= {"dim": settings.dim, "seed": settings.seed, "number": row}
     trajectories = {
         head: simulate(
             model,
@@ -138,7 +142,8 @@ def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) ->
             until=settings.until,
             method=settings.method,
             rtol=settings.rtol,
-            eta=DESCENT_ETA,
+            eta=settings.eta,
+            **steps,
         )
         for head in ensembles
     }

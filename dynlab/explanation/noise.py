@@ -43,9 +43,9 @@ class GradientNoise:
 
 def gradient_noise(run: RecordedRun, index: int) -> GradientNoise | None:
     """Measured on `BATCHES` fresh batches at a record, the noise parts in a random frame; None where a loss is undefined."""
+    from dynlab.population.dense.dense_descent import dense_start
     from dynlab.samples.gradient import Source
     from dynlab.samples.minibatch import minibatch_class
-    from dynlab.samples.train import dense_start
 
     if run.batch is None:
         raise ValueError(f"{run!r}: has no batches, whose noise could be measured")

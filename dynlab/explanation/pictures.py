@@ -20,6 +20,7 @@ from dynlab.explanation.words import TEXT_WIDTH, wrapped
 from dynlab.images.settings import Pretraining, has_target
 from dynlab.images.training.run_folder import METRICS
 from dynlab.images.verdict import DIP, METRIC_COLUMNS, middle, output_count, poor, verdict_of
+from dynlab.population.head_matrices import FROM_CORRELATION
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
 
@@ -163,7 +164,7 @@ def causes(settings: Pretraining) -> list[Cause]:
     if settings.head == "none":
         fact = "there is no head: in the table of heads this collapsed in every seed (rank 1.0, probe .38), and with the "
         found.append(Cause(fact + "off-diagonal head none did (rank 19, probe .68)", {"head": "off-diagonal"}))
-    if settings.head in ("directpred", "directcopy") and settings.target == "same":
+    if settings.head in FROM_CORRELATION and settings.target == "same":
         name = {"directpred": "DirectPred", "directcopy": "DirectCopy"}[settings.head]
         fact = f"{name} was published with a moving-average target and collapses without one (DirectPred, encoder demo, "
         fact += "three seeds: rank 1.0 to 1.8 from step 50 on; with it 14 to 16 after 1501 steps)"
@@ -250,7 +251,7 @@ def _head_words(finding: PictureFinding) -> list[str]:
         return ["  There is no head: nothing can be borrowed, so nothing makes the next feature the faster one."]
     if not math.isfinite(finding.head_norm):
         return [f"  The head ({name}) is no matrix, so its phases cannot be told by a norm."]
-    if name in ("directpred", "directcopy"):
+    if name in FROM_CORRELATION:
         return [f"  The head ({name}) is set from the correlations of z, not trained: it goes through no phases."]
     meaning = MEANING[finding.trend]
     head = sentences.PICTURES_HEAD.format(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynlab.ensembles.main_run import DESCENT_ETA
 from dynlab.settings.model import LATER, Model
+from dynlab.settings.optimisation import DESCENT_ETA
 from dynlab.settings.training import Training, recorded_ratio
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
@@ -28,7 +28,8 @@ class RecordedRun:
     model, training : settings. rate : of the head, in units of eta. method : "flow", "descent" or "sgd". eta : learning rate
     (1 for the flow); times are those of the flow, steps times eta. dim, seed : of the starts. number : of this start in
     their stream.
-    time (n,), loss (n,), signal (n, 2, 2), gram (n, 2, 2), head (n, 2, 2). batch, optimiser, data : of "sgd".
+    time (n,), loss (n,), signal (n, 2, 2), gram (n, 2, 2), head (n, 2, 2). batch, data : of "sgd". optimiser : "sgd" for
+    plain steps, else how steps are taken, in words.
     marks : times of events that are known better than from the records. summary : row of summary.csv, None for "sgd".
     ended : how the solver ended, "" where that is not recorded. until : the end time asked for, None for until rest.
     """
@@ -130,9 +131,10 @@ def _main_runs(place: Path, record: dict, activation: str | None, head: str | No
     names = {field.name for field in dataclasses.fields(Model)} - {"activation"}
     # Settings that came later are their defaults in older records.
     shapes = {name: settings[name] for name in names if name in settings or name not in LATER}
-    eta = DESCENT_ETA if settings["method"] == "descent" else 1.0
+    eta = settings.get("eta", DESCENT_ETA) if settings["method"] == "descent" else 1.0
     training = _training({"eta_head": recorded_ratio(settings, eta, str(place))} | settings.get("training", {}))
     table, summary, seeds = (whole_table(place / name) for name in ("trajectory.csv", "summary.csv", "ensemble.csv"))
+    how = settings.get("optimisation", {})  # what differs from plain descent
     runs = []
     for (one, rule), rows in asked_for(table, activation, head):
         trained = dataclasses.replace(training, head=rule)
@@ -144,7 +146,7 @@ def _main_runs(place: Path, record: dict, activation: str | None, head: str | No
                 method=settings["method"], eta=eta, dim=int(settings["dim"]), seed=int(settings["seed"]), number=number,
                 **_arrays(rows), marks={name: float(row[f"time_{name}"]) for name in ("first", "second", "peak")},
                 summary=row_of(summary, one, rule, "summary.csv"), seeds=int(settings["seeds"]), ended=str(row["status"]),
-                until=settings["until"],
+                until=settings["until"], optimiser=", ".join(str(value) for value in how.values()) or "sgd",
             )
         )  # fmt: skip
     return runs

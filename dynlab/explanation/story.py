@@ -10,6 +10,7 @@ import numpy as np
 from dynlab.explanation import sentences
 from dynlab.explanation.diagnosis import Diagnosis, Moment, gains
 from dynlab.explanation.words import FEATURE_NAMES, degree, direction, signal, unit, when
+from dynlab.population.head_matrices import FROM_CORRELATION
 
 MEANT = {"T_1": "first feature learnt", "T_2": "head at its peak", "T_3": "second feature learnt", "T_4": "head back"}
 MUCH = 10.0  # times learning, from which on borrowing is what makes a feature grow
@@ -180,7 +181,7 @@ def alone(finding: Diagnosis) -> str:
     o = who.borrower
     rule = finding.run.training.head
     text = f"  Then nobody lends: neuron {o + 1} learns by itself."
-    if rule in ("directpred", "directcopy"):
+    if rule in FROM_CORRELATION:
         text = f"  The head is set from the outputs' correlations ({rule}), so what it lends follows what is learnt."
     if finding.alone <= finding.now.time:
         taken = int(finding.cosines[o].argmax())

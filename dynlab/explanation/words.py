@@ -46,6 +46,8 @@ def title(finding: Diagnosis) -> str:
     parts = [f"strong {model.strong:g}", f"weak {model.weak:g}{equal}{show.feature_words(model)}", f"dim {run.dim:g}"]
     if run.training.head != "none":
         parts.append(f"eta_head {run.training.eta_head:g}")
+    if run.method == "descent" and run.optimiser != "sgd":
+        parts += [run.optimiser, f"eta {run.eta:g}"]
     if run.sampled:
         parts += [f"batch {run.batch}", f"lr {run.eta:g}"] + ([run.optimiser] if run.optimiser != "sgd" else [])
     changed = run.training.changed()

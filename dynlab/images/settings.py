@@ -10,6 +10,7 @@ from dynlab.formulas import head_rules
 from dynlab.settings.training import STOP_GRADIENTS, TARGETS
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, choice, integer, memory, real, require
+from dynlab.tools.schedules import SCHEDULES
 
 OWN_PICTURES = ("folder", "arrays")  # sets of the user's own (`dynlab.images.data.own_pictures`)
 DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist", *OWN_PICTURES)
@@ -21,7 +22,6 @@ PICTURE_NORMALISATIONS = ("batch", "length")
 HEAD_STARTS = ("identity", "random")
 PROJECTOR_NORMS = ("none", "batch")
 PICTURE_OPTIMISERS = ("sgd", "adam", "lars")
-SCHEDULES = ("constant", "cosine", "step")
 TRAINED = 12  # bytes for each weight: itself, its gradient and what an optimiser keeps of it
 # What `dynlab.images.own_parts` has registered in this process, by name.
 OWN_ENCODERS: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.scaling import horizon
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import Model, without_bias, without_correlation
+from dynlab.settings.optimisation import Optimisation
 from dynlab.settings.training import ETA_HEAD, METHODS, PAPER_HEADS, Training
 from dynlab.tools.checks import SettingError, choice, real, require
 
@@ -44,8 +45,16 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
         flat = method == "descent" or ACTIVATIONS[model.activation].degree == 1
         why = "of degree 1 (relu, linear) for a flow with hidden units; descent is exact for all"
         require(flat, "activation", model.activation, why)
-    require(method == "flow" or training.is_papers, "method", method, '"flow" with switches other than the paper\'s')
     return training
+
+
+def check_optimisation(optimisation: Optimisation | None, method: str) -> Optimisation:
+    """How steps are taken: `optimisation`, or plain descent. SettingError where the method takes none."""
+    if optimisation is None:
+        return Optimisation()
+    require(isinstance(optimisation, Optimisation), "optimisation", optimisation, "an Optimisation")
+    require(method == "descent", "optimisation", optimisation, f'left out for method "{method}"')
+    return optimisation
 
 
 def closed_form(model: Model, training: Training) -> bool:

@@ -9,6 +9,8 @@ from dynlab.formulas.head_rules import RESOLVED, RHO, head_of_correlation, rule_
 if TYPE_CHECKING:
     import numpy as np
 
+FROM_CORRELATION = ("directpred", "directcopy")  # the rules that make the head of the outputs' correlation
+
 
 def from_correlation(head: str, correlation, eps: float = 0.1) -> np.ndarray:
     """E (m, m) of DirectPred or DirectCopy for a correlation E f f^T (m, m), symmetric and positive semidefinite."""

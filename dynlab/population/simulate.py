@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.formulas.head_rules import TRAINED
 from dynlab.machine.device import CPU, Device
 from dynlab.population import descent, moments
 from dynlab.population.any_training import gradient
 from dynlab.population.any_training.flow import run_switched
-from dynlab.population.choices import as_followed, check_training, checked_times, closed_form, own_horizon
+from dynlab.population.choices import (
+    as_followed,
+    check_optimisation,
+    check_training,
+    checked_times,
+    closed_form,
+    own_horizon,
+)
+from dynlab.population.dense import dense_descent
 from dynlab.population.flow_device import of_flow
 from dynlab.population.hidden import trajectory as hidden
 from dynlab.population.order_parameters import OrderParameters
@@ -25,8 +34,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from dynlab.settings.model import Model
+    from dynlab.settings.optimisation import Optimisation
     from dynlab.tools.types import Array
 
+DIM = 1000  # of the weights that Adam moves, where none is given
 TRACE_POINTS = 4  # recorded points for each step of the solver
 
 
@@ -50,9 +61,14 @@ def simulate(
     times: ArrayLike | None = None,
     training: Training | None = None,
     device: str | Device = CPU,
+    optimisation: Optimisation | None = None,
+    dim: int = DIM,
+    seed: int = 0,
+    number: int = 0,
 ) -> Trajectory:
     """Train from `start` on the exact population gradient: `dynlab.simulate`, which has the parameters, but for "sgd"."""
     training = check_training(model, training, head, eta_head, method)
+    how = check_optimisation(optimisation, method)
     device = of_flow(device, [(model, training)], method)
     rate = training.head_rate
     check_start(model, start)
@@ -69,6 +85,8 @@ def simulate(
             steps = descent.DEFAULT_STEPS if until is None else descent.steps_until(until, eta)
         steps = integer("steps", steps, at_least=1)
         settings |= {"eta": eta, "head_rate": rate * eta, "steps": steps, "until": steps * eta}
+        if not (how.is_plain and training.is_papers):
+            return _dense(model, training, start, how, eta, steps, times, (dim, seed, number), settings)
         if model.layered:
             settings |= {"readout_rate": training.readout_rate}
             return hidden.follow_steps(model, training, start, eta, steps, times, settings)
@@ -89,6 +107,22 @@ def simulate(
             settings["training"] = training.changed()
         return _switched(model, training, start, end, until is None, rtol, times, settings)
     return _flow(model, start, rate, end, until is None, rtol, times, settings, device.where)
+
+
+def _dense(
+    model: Model, training: Training, start: OrderParameters, how: Optimisation, eta: float, steps: int, times: Array,
+    frame: tuple[int, int, int], settings: dict,
+) -> Trajectory:  # fmt: skip
+    """Descent by another optimiser or training than the paper's, on dense weights."""
+    identity = (start.head == np.eye(model.neurons)).all()
+    require(identity or training.head in TRAINED, "start", "a head", f'the identity with head "{training.head}"')
+    dense_descent.check_dense(model, training, how, frame[0])
+    for name, value in zip(("seed", "number"), frame[1:], strict=True):
+        integer(name, value, at_least=0)
+    settings |= dense_descent.told(training, how, frame)
+    return dense_descent.follow_dense(
+        model, training, start, how, eta=eta, steps=steps, times=times, frame=frame, settings=settings
+    )
 
 
 def _ended(result: Any, settle: bool) -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dynlab.ensembles.main_run import DESCENT_ETA
 from dynlab.population.moments import LEARNT, MERGED
 from dynlab.population.status import remedy
 from dynlab.tools import show
@@ -167,7 +166,8 @@ def _learnt_both(run: Ensemble) -> np.ndarray:
 def _peak_or_direction(run: Ensemble) -> str:
     """How far the paper's head went where it helped, else how often every neuron holds the strong feature."""
     frame = run.frame
-    if _learnt_both(run).mean() > 0.5 and run.settings["head"] == "off-diagonal":
+    bounded = np.isfinite(frame["head_bound"]).any()
+    if _learnt_both(run).mean() > 0.5 and run.settings["head"] == "off-diagonal" and bounded:
         share = percent(frame["head_peak"].median() / frame["head_bound"].median())
         end = three_digits(frame["head_end"].median())
         return f"At its peak it reaches {share} of its bound, at the end it is {end} away from the identity (medians)."
@@ -233,10 +233,19 @@ def _heading(settings: Settings) -> list[str]:
     return [
         f"strong {model.strong:g}, weak {model.weak:g}{feature_words(model)}, noise {model.noise:g}, feature on "
         f"{model.feature_patches} of {model.patches} patches, dim {settings.dim:g}",
-        f"{settings.method}, eta_head {settings.training.eta_head:g}{_switches(settings)}, "
+        f"{settings.method}{_steps(settings)}, eta_head {settings.training.eta_head:g}{_switches(settings)}, "
         f"{settings.seeds} seeds "
         "(shares with 95 % intervals, otherwise medians)",
     ]
+
+
+def _steps(settings: Settings) -> str:
+    """How the steps of descent are taken, in words."""
+    if settings.method != "descent":
+        return ""
+    changed = settings.optimisation.changed()
+    by = f" by {changed.pop('optimiser')}" if "optimiser" in changed else ""
+    return f"{by}, eta {settings.eta:g}" + "".join(f", {name.replace('_', '-')} {value}" for name, value in changed.items())
 
 
 def _switches(settings: Settings) -> str:
@@ -269,8 +278,11 @@ def _record(settings: Settings, results: Sequence[ActivationRuns], call: Call) -
     plain = asdict(settings)
     training, plain["device"] = plain.pop("training"), settings.device.asked
     plain["eta_head"] = training["eta_head"]
+    eta = plain.pop("eta")
+    del plain["optimisation"]
     if settings.method == "descent":
-        plain["head_rate"] = settings.training.eta_head * DESCENT_ETA
+        plain |= {"eta": eta, "head_rate": settings.training.eta_head * eta}
+        plain |= {} if settings.optimisation.is_plain else {"optimisation": settings.optimisation.changed()}
     if not settings.training.is_papers:
         plain["training"] = settings.training.changed()
     model = plain.pop("models")[0] | {"activation": [model.activation for model in settings.models]}

@@ -26,7 +26,7 @@ import numpy as np
 
 from dynlab.formulas import head_rules
 from dynlab.machine import rng
-from dynlab.population.head_matrices import from_correlation, moving_correlation
+from dynlab.population.head_matrices import FROM_CORRELATION, from_correlation, moving_correlation
 from dynlab.population.order_parameters import onto_axes, signals_of
 from dynlab.samples import kernels, objective
 from dynlab.settings.model import without_bias
@@ -273,7 +273,7 @@ class Minibatch:
     def _head(self, moments: objective.Moments, head: Array, correlation: Array | None) -> tuple[Array, Array | None]:
         """The head of rules that make it, from the moving correlation of the online outputs, this batch's included."""
         training = self.training
-        if training.head not in ("directpred", "directcopy"):
+        if training.head not in FROM_CORRELATION:
             return head, correlation
         now = sum(moments.raw(x, x) for x, _ in self.layout.directions) / len(self.layout.directions)
         correlation = moving_correlation(correlation, now)

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-OPTIMISERS = ("sgd", "momentum", "adam")
-BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8
+from dynlab.settings.optimisation import BETA_1, BETA_2, EPS, OPTIMISERS
 
 
 def new_memory(optimiser: str, shape) -> np.ndarray:

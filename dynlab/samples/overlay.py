@@ -18,6 +18,7 @@ from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.simulate import simulate
 from dynlab.population.trajectory import Trajectory
 from dynlab.samples.train import follow
+from dynlab.settings.optimisation import Optimisation
 from dynlab.settings.training import Training
 from dynlab.tools import plots, show
 from dynlab.tools.checks import SettingError
@@ -68,14 +69,17 @@ def overlay(
         for seed in range(seeds):
             more = options | (told(batch, seed) if told else {})
             runs[batch].append(follow(model, training, start, eta=eta, steps=steps, batch=batch, seed=seed, **more))
-    return Overlay(exact_descent(model, training, start, eta, steps), runs)
+    alike = {name: options[name] for name in ("optimiser", "momentum", "dim") if name in options}
+    return Overlay(exact_descent(model, training, start, eta, steps, **alike), runs)
 
 
-def exact_descent(model, training, start, eta, steps) -> Trajectory | None:
-    """The theory's run with the same steps; None where it has none, or overflows."""
+def exact_descent(model, training, start, eta, steps, optimiser="sgd", momentum=0.9, dim=1000) -> Trajectory | None:
+    """The theory's run with the same steps, by Adam in the frame of seed 0; None where it has none, or overflows."""
     try:
         with np.errstate(all="ignore"):
-            run = simulate(model, start, method="descent", eta=eta, steps=steps, training=training)
+            how = Optimisation(optimiser, momentum if optimiser == "momentum" else 0.9)
+            axes = {"dim": dim} if optimiser == "adam" else {}
+            run = simulate(model, start, method="descent", eta=eta, steps=steps, training=training, optimisation=how, **axes)
     except SettingError:
         return None
     return run if run.success else None

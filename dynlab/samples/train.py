@@ -12,16 +12,18 @@ import numpy as np
 from dynlab.formulas import head_rules
 from dynlab.machine import rng
 from dynlab.machine.device import Device
-from dynlab.population.descent import RECORDS, noise_rows
-from dynlab.population.order_parameters import OrderParameters, on_axes, signals_of
+from dynlab.population.dense.dense_descent import dense_start
+from dynlab.population.descent import RECORDS
+from dynlab.population.order_parameters import OrderParameters, signals_of
 from dynlab.population.stepping import DOMINANT
 from dynlab.population.trajectory import Trajectory
 from dynlab.samples import progress_lines
 from dynlab.samples.gradient import Minibatch, MinibatchResult, Source, check_batch, check_memory
 from dynlab.samples.minibatch import minibatch_class, of_samples
-from dynlab.samples.optimisers import OPTIMISERS, new_memory, stride
+from dynlab.samples.optimisers import new_memory, stride
 from dynlab.settings.activation_records import definition
 from dynlab.settings.model import without_hidden
+from dynlab.settings.optimisation import OPTIMISERS
 from dynlab.settings.training import Training
 from dynlab.tools import checkpoint
 from dynlab.tools.checks import choice, integer, real, require
@@ -70,13 +72,6 @@ class Records:
         self.gram.append(noise @ noise.T)
         self.head.append(head.copy())
         self.loss.append(loss)
-
-
-def dense_start(model: Model, start: OrderParameters, dim: int, seed: int) -> np.ndarray:
-    """Weights (m, d) with the signals and the noise Gram matrix of `start`, the noise parts in a random frame."""
-    m, spread = model.neurons, dim - model.features
-    frame, _ = np.linalg.qr(np.random.default_rng((seed, 0)).standard_normal((spread, m)))
-    return np.hstack([on_axes(model, start.signal), noise_rows(start.noise_gram) @ frame.T])
 
 
 def follow(

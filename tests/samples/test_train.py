@@ -13,12 +13,13 @@ import pytest
 
 import dynlab
 from dynlab import Model, Trajectory
+from dynlab.population.dense.dense_descent import dense_start
 from dynlab.population.moments import MERGED
 from dynlab.population.starts import draw_start
 from dynlab.samples import progress_lines
 from dynlab.samples.minibatch import minibatch_gradient
 from dynlab.samples.overlay import distance, exponent
-from dynlab.samples.train import dense_start, follow
+from dynlab.samples.train import follow
 from dynlab.settings.training import Training
 from dynlab.tools import checkpoint
 from tests import ROOT

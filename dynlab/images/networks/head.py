@@ -19,10 +19,9 @@ from dynlab.images.networks.network import Network, start_values
 from dynlab.images.networks.rotations import psd_spectrum
 from dynlab.images.settings import HEAD_STARTS, PICTURE_HEADS
 from dynlab.population import head_matrices
-from dynlab.population.head_matrices import moving_correlation
+from dynlab.population.head_matrices import FROM_CORRELATION, moving_correlation
 from dynlab.tools.checks import choice, integer, real, require
 
-FROM_CORRELATION = ("directpred", "directcopy")
 STREAM = 2  # of the random numbers of `dynlab.images.networks.network`, where a head starts
 
 

@@ -23,6 +23,7 @@ from dynlab.images.verdict import NotFinite
 from dynlab.images.worth import accuracy, spectrum
 from dynlab.images.worth.knn import knn
 from dynlab.images.worth.representations import features_of, networks_of
+from dynlab.tools.schedules import schedule_factor
 
 KNN_BANK, KNN_QUERIES = 10_000, 2_000  # pictures of the training set that the accuracy on the way uses
 ORDER = 1  # stream of numpy's generator that orders the pictures of an epoch
@@ -95,7 +96,7 @@ class Trainer:
         """The learning rate of a step."""
         s = self.settings
         warm_up = min(round(s.warm_up * self.epoch_steps), self.total)
-        return s.lr * optimise.schedule_factor(s.schedule, step, self.total, warm_up)
+        return s.lr * schedule_factor(s.schedule, step, self.total, warm_up)
 
     def measure(self, step: int) -> dict[str, float]:
         """Rate and loss of the step just made, spectrum and size of its z, norm and asymmetry of the head after it.

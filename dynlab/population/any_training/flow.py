@@ -13,7 +13,7 @@ from dynlab.machine.tangents import TANGENT_ENTRIES
 from dynlab.population.any_training import equations, events, gradient, kinks, solver
 from dynlab.population.any_training.records import Asked, Buffers, Events, Limits, Scratch, System, Weights
 from dynlab.population.gradient import parameter_vector
-from dynlab.population.head_matrices import from_correlation
+from dynlab.population.head_matrices import FROM_CORRELATION
 from dynlab.population.pair import flow
 from dynlab.population.pair.flow import stopped
 from dynlab.population.stepping import HEAD_FLOOR, method_table
@@ -194,15 +194,8 @@ def decode(model, training: Training, z, side):
 
 def _heads(model, training, z, signal, gram):
     """E of every state."""
-    m = model.neurons
-    if training.head in ("directpred", "directcopy"):
-        flat = [part.reshape(-1, *part.shape[-2:]) for part in (signal, gram)]
-        made = [
-            from_correlation(training.head, correlation, training.directpred_eps)
-            if np.isfinite(correlation).all() else np.full((m, m), np.nan)
-            for correlation in gradient.correlations(model, *flat)
-        ]  # fmt: skip
-        return np.array(made).reshape(gram.shape)
+    if training.head in FROM_CORRELATION:
+        return gradient.made_heads(model, training, signal, gram)
     head = np.tile(gradient.start_head(model, training), (*z.shape[:-1], 1, 1))
     mask = trained_mask(model, training)
     if mask.any():

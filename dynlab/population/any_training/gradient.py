@@ -30,6 +30,7 @@ from dynlab.population.gradient import (
     noise_gradient,
     parameter_vector,
 )
+from dynlab.population.head_matrices import from_correlation
 from dynlab.population.order_parameters import check_weights, matrix, onto_axes, signals_of
 from dynlab.settings.model import without_bias
 from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
@@ -106,6 +107,18 @@ def correlations(model: Model, signal: Array, gram: Array) -> np.ndarray:
     variance, _ = moments.output_moments(model, signal, gram)
     mean = moments.output_means(model, signal, gram)
     return variance + mean[..., :, None] * mean[..., None, :]
+
+
+def made_heads(model: Model, training: Training, signal: Array, gram: Array) -> np.ndarray:
+    """E (..., m, m) of "directpred" and "directcopy" at states signal (..., m, K), noise Gram (..., m, m)."""
+    m = model.neurons
+    flat = [part.reshape(-1, *part.shape[-2:]) for part in (signal, gram)]
+    made = [
+        from_correlation(training.head, correlation, training.directpred_eps)
+        if np.isfinite(correlation).all() else np.full((m, m), np.nan)
+        for correlation in correlations(model, *flat)
+    ]  # fmt: skip
+    return np.array(made).reshape(gram.shape)
 
 
 def losses(model: Model, training: Training, signal: Array, gram: Array, head: Array) -> np.ndarray:

@@ -46,6 +46,7 @@ import numpy as np
 from dynlab.formulas import activations, components, decorrelation, head_rules, objective, sliding, switched
 from dynlab.population.any_training.gradient import choices, free_corner, new_workspace, numbers, start_head
 from dynlab.population.gradient import activation_kind, parameter_vector
+from dynlab.population.head_matrices import FROM_CORRELATION
 from dynlab.settings.activation_records import ACTIVATIONS, require_built_in
 from dynlab.settings.model import without_correlation
 from dynlab.tools.checks import require
@@ -110,7 +111,7 @@ def by_direction(training) -> bool:
     """Whether each neuron's scale can be taken out: the loss does not depend on it, given that the head follows."""
     if training.objective == "vicreg" or training.normalisation in ("length", "none"):
         return False
-    return training.head not in ("fixed", "directpred", "directcopy")
+    return training.head not in ("fixed", *FROM_CORRELATION)
 
 
 class Field:

@@ -153,18 +153,6 @@ def test_a_tensor_without_norm_keeps_the_rate():
     assert updates.trust_ratio(0.01, 2.0, 0.3, 0.1) == pytest.approx(0.01 * 2.0 / 0.5)
 
 
-def test_schedules():
-    steps = 100
-    cosine = [optimise.schedule_factor("cosine", i, steps) for i in range(steps)]
-    assert cosine[0] == 1.0 and cosine[50] == pytest.approx(0.5) and cosine == sorted(cosine, reverse=True)
-    assert optimise.schedule_factor("cosine", steps, steps, last=0.1) == pytest.approx(0.1)
-    assert [optimise.schedule_factor("constant", i, steps) for i in (0, 99)] == [1.0, 1.0]
-    drops = [optimise.schedule_factor("step", i, steps, milestones=(0.5, 0.75), drop=0.2) for i in (49, 50, 74, 75)]
-    assert drops == pytest.approx([1.0, 0.2, 0.2, 0.04])
-    warm = [optimise.schedule_factor("cosine", i, steps, warm_up=10) for i in (0, 4, 9, 10, 55)]
-    assert warm == pytest.approx([0.1, 0.5, 1.0, 1.0, 0.5])
-
-
 @pytest.mark.parametrize(
     "call, word",
     [
@@ -173,9 +161,6 @@ def test_schedules():
         (lambda p, d: optimise.make("sgd", p, d, layers, momentum=-0.1), "momentum=-0.1"),
         (lambda p, d: optimise.make("sgd", p, d[:-1], layers), "decays="),
         (lambda p, d: optimise.make("lars", p, d, layers, [("a", 0, 3, ())]), "segments="),
-        (lambda p, d: optimise.schedule_factor("linear", 0, 10), "schedule='linear'"),
-        (lambda p, d: optimise.schedule_factor("constant", 0, 10, drop=2), "schedule="),
-        (lambda p, d: optimise.schedule_factor("cosine", 0, 10, warm_up=11), "warm_up=11"),
     ],
 )
 def test_what_is_refused(call, word):

@@ -1,0 +1,1 @@
+"""Exact descent on dense weights."""
