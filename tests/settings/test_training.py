@@ -72,5 +72,3 @@ def test_head_and_rate_are_given_once():
     start = OrderParameters([[0.1, 0.2], [0.2, 0.1]], [[1.0, 0.0], [0.0, 1.0]])
     with pytest.raises(SettingError, match="left out with training"):
         simulate(Model(), start, eta_head=0.5, training=Training())
-    with pytest.raises(SettingError, match="switches other than the paper's"):
-        simulate(Model(), start, method="descent", training=Training(head="linear"))

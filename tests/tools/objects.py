@@ -135,6 +135,7 @@ def objects() -> dict:
     samples = Samples(np.zeros((8, 16, 5)), np.zeros((8, 16)), np.zeros(8), np.ones(8))
     return {
         "Model": (MODEL, ["0.37", "0.3", "cubic"]),
+        "Optimisation": (dynlab.Optimisation("adam", schedule="cosine"), ["adam", "cosine", "constant"]),
         "Training": (dynlab.Training(head="linear", weight_decay=0.125), ["linear", "0.125", "off-diagonal"]),
         "OrderParameters": (start, [*start.signal.ravel(), 1.25, 0.0625]),
         "Trajectory": (run, [run.loss[0], run.loss[-1], run.time[-1], run.signal[-1, 1, 1], 1.2e4, "stationary"]),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab.population import invariants
-from dynlab.population.any_training.gradient import choices, free_corner, losses, made_heads, new_workspace, numbers
+from dynlab.population.any_training import gradient
 from dynlab.population.dense.dense_steps import DenseFound, DensePoint, DenseRules, DenseState, begin_dense, take_dense_steps
 from dynlab.population.descent import EMPTY, noise_rows, steps_to_record
 from dynlab.population.gradient import activation_kind, parameter_vector
@@ -80,7 +80,7 @@ def run_dense_descent(
     if training.head in FROM_CORRELATION:  # the kernel leaves the head of the state before the last step
         for name in ("starts", "ends", "snapshots", "records"):
             signal, gram, _ = joined[name]
-            joined[name] = signal, gram, made_heads(model, training, signal, gram)
+            joined[name] = signal, gram, gradient.made_heads(model, training, signal, gram)
     joined["record_times"] = np.array([run["record_times"] for run in runs])
     joined["drift"] = np.full(len(starts), np.nan)
     if training.is_papers:
@@ -108,7 +108,7 @@ def _run(
         weights, weights.copy() if averages else weights, head, np.zeros((memory, *weights.shape)), np.zeros((memory, m, m))
     )
     rules = DenseRules(
-        activation_kind(model), parameter_vector(model), choices(training), numbers(model, training),
+        activation_kind(model), parameter_vector(model), gradient.choices(training), gradient.numbers(model, training),
         np.array(model.feature_rows, dtype=np.float64), memory, how.momentum, training.weight_decay, training.target_rate,
         averages,
     )  # fmt: skip
@@ -123,7 +123,7 @@ def _run(
     )  # fmt: skip
     begin_dense(rules, state, point, found)
     begun = point.signal.copy(), point.dot.copy(), state.head.copy()
-    spare = free_corner(m), new_workspace(m, features)
+    spare = gradient.free_corner(m), gradient.new_workspace(m, features)
     speeds = np.array([eta, eta * training.head_rate])
     burst, done, time, recorded = max(1, BURST // weights.size), 0, 0.0, 0
     times = np.full(count, np.nan)
@@ -168,7 +168,7 @@ def follow_dense(
     begin, records = [tuple(part[0] for part in run[name]) for name in ("starts", "records")]
     signal, gram, head = (np.concatenate([first[None], rest[reached]]) for first, rest in zip(begin, records, strict=True))
     with np.errstate(all="ignore"):  # of a run that overflows
-        loss = losses(model, training, signal, gram, head)
+        loss = gradient.losses(model, training, signal, gram, head)
     first, second, peak = run["marks"][0]
     events = {"first": first, "second": second, "peak": peak if run["peak"][0] > 0 else np.nan, "stationary": np.nan}
     return Trajectory(

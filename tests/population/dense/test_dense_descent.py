@@ -9,7 +9,7 @@ import pytest
 import dynlab
 from dynlab import Model, Optimisation, OrderParameters, SettingError, Training
 from dynlab.population import descent
-from dynlab.population.dense import dense_descent
+from dynlab.population.dense import dense_descent, dense_steps
 from dynlab.population.pair import flow
 from tests.oracles import switches as oracle
 
@@ -99,6 +99,17 @@ def test_plain_steps_are_those_of_the_order_parameters(activation):
             np.testing.assert_allclose(np.nan_to_num(one), other, rtol=1e-9, atol=1e-12)  # nan where there was no event
     np.testing.assert_allclose(found["marks"], right["marks"], rtol=1e-9)
     np.testing.assert_allclose(found["drift"], right["drift"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-3, 1.2, math.pi - 1e-9, math.pi])
+def test_angles_of_noise_parts_are_exact_at_both_ends(angle):
+    rows = np.array([[9.0, 2.0, 0.0], [9.0, 3.0 * math.cos(angle), 3.0 * math.sin(angle)]])
+    norm, (dot, wedge, eps) = np.array([2.0, 3.0]), np.zeros((3, 2, 2))
+    dense_steps._angles(rows, 1, norm, dot, wedge, eps)
+    assert dot[1, 0] == dot[0, 1] == pytest.approx(6.0 * math.cos(angle), rel=1e-13)
+    assert wedge[1, 0] == pytest.approx(6.0 * math.sin(angle), rel=1e-6, abs=1e-15)
+    assert eps[1, 0] == pytest.approx(math.pi - angle, rel=1e-6, abs=1e-15)
+    assert np.diagonal(dot).tolist() == [4.0, 9.0]
 
 
 def test_momentum_sees_no_frame_and_adam_does():
