@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab.machine.device import Device
 from dynlab.population import simulate as exact
-from dynlab.population.choices import check_optimisation, checked_times
+from dynlab.population.choices import check_optimisation, check_training, checked_times
+from dynlab.population.flow_device import of_flow
 from dynlab.population.order_parameters import OrderParameters
 from dynlab.population.trajectory import Trajectory
 from dynlab.settings.training import ETA_HEAD, METHODS, PAPER_HEADS, Training
@@ -77,15 +78,21 @@ def simulate(
         options = options | {"device": device}
         return _sampled(model, start, training, head, eta_head, until, eta, steps, times, options)
     choice("method", method, (*METHODS, SAMPLED))
-    axes = ("dim", "seed", "number") if check_optimisation(optimisation, method).optimiser == "adam" else ()
+    how = check_optimisation(optimisation, method)
+    axes = ("dim", "seed", "number") if how.optimiser == "adam" else ()
     for name, value in options.items():
         if name not in axes:
             only = " without adam" if name in ("dim", "seed", "number") and method == "descent" else ""
             raise SettingError(name, value, f'left out for method "{method}"{only}')
-    return exact.simulate(
-        model, start, head, eta_head, until, method, rtol=rtol, eta=eta, steps=steps, times=times, training=training,
-        device=device, optimisation=optimisation, **options,
-    )  # fmt: skip
+    if how.is_plain:
+        return exact.simulate(
+            model, start, head, eta_head, until, method, rtol=rtol, eta=eta, steps=steps, times=times, training=training,
+            device=device,
+        )  # fmt: skip
+    training = check_training(model, training, head, eta_head, method)
+    of_flow(device, [(model, training)], method)
+    frame = options.get("dim", exact.DIM), options.get("seed", 0), options.get("number", 0)
+    return exact.simulate_by(how, model, training, start, until, eta=eta, steps=steps, times=times, frame=frame)
 
 
 def _sampled(

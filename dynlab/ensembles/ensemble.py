@@ -187,13 +187,10 @@ def ensemble(
     numbers = start_numbers(model, seeds)
     threads = available_threads() if threads is None else integer("threads", threads, at_least=1)
     at = of_flow(device, [(model, training)], method)
-    settle = until is None
-    end = default_end(model, dim, method, eta, training.start_scale)
-    end = end if until is None else real("until", until, above=0.0, at_most=LATEST)
+    end = default_end(model, dim, method, eta, training.start_scale) if until is None else until
+    settle, end = until is None, real("until", end, above=0.0, at_most=LATEST)
     steps = descent.steps_until(end, eta) if method == "descent" else 0
-    dense = method == "descent" and not (how.is_plain and training.is_papers)
-    if dense:
-        dense_descent.check_dense(model, training, how, dim)
+    dense = method == "descent" and dense_descent.takes(model, training, how, dim)
 
     def task(some: np.ndarray) -> Any:
         if dense:
@@ -212,23 +209,22 @@ def ensemble(
     pieces = _run(task, [numbers[i : i + size] for i in range(0, len(numbers), size)], workers, progress)
     plain = method == "descent" and not model.layered
     parts = descent.collect(pieces) if plain else _collect(model, training, pieces)
-    told = {"readout_rate": training.readout_rate} if model.layered else {}
     settings = {"head": training.head, "dim": dim, "seeds": len(numbers), "seed": seed, "eta_head": training.eta_head}
-    settings |= {"until": float(end), "method": method} | told
+    settings |= {"until": float(end), "method": method} | ({"readout_rate": training.readout_rate} if model.layered else {})
     settings |= {"rtol": rtol} if method == "flow" else {"eta": eta, "head_rate": rate * eta}
-    if not how.is_plain:
-        settings["optimisation"] = how.changed()
-    if not training.is_papers:
-        settings["training"] = training.changed()
-    if at.asked != "cpu":
-        settings["device"] = at.words
+    settings |= _beyond_the_paper(training, how)
+    settings |= {} if at.asked == "cpu" else {"device": at.words}
     if model.layered:
         frame = hidden.frame(model, training, numbers, parts, settle)
     else:
-        frame = _frame(model, numbers, rate, parts, settle)
-        if not how.is_plain:  # the bound is the flow's
-            frame["head_bound"] = np.nan
+        frame = _frame(model, numbers, rate if how.is_plain else np.nan, parts, settle)  # the head's bound is the flow's
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
+
+
+def _beyond_the_paper(training: Training, how: Optimisation) -> dict[str, Any]:
+    """The switches and the optimiser that are not the paper's."""
+    found = {} if how.is_plain else {"optimisation": how.changed()}
+    return found if training.is_papers else found | {"training": training.changed()}
 
 
 def start_numbers(model: Model, seeds: int | ArrayLike) -> np.ndarray:

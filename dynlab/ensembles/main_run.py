@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynlab.machine.device import Device
 from dynlab.population.flow_device import of_flow
@@ -17,6 +17,7 @@ from dynlab.tools.files import expanded
 
 if TYPE_CHECKING:
     from dynlab.ensembles.ensemble import Ensemble
+    from dynlab.population.order_parameters import OrderParameters
     from dynlab.population.trajectory import Trajectory
 
 
@@ -126,28 +127,23 @@ def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int],
 
 
 def _result(settings: Settings, model: Model, ensembles: dict[str, Ensemble]) -> ActivationRuns:
-    from dynlab.population.simulate import simulate
     from dynlab.population.starts import draw_start
 
     row = representative(ensembles)
     start = draw_start(model, settings.dim, settings.seed, row, settings.training.start_scale)
-    steps: dict[str, Any] = {"optimisation": settings.optimisation} if settings.method == "descent" else {}
-    if settings.optimisation.optimiser == "adam":  # in the frame of that start
-        steps |= {"dim": settings.dim, "seed": settings.seed, "number": row}
-    trajectories = {
-        head: simulate(
-            model,
-            start,
-            training=settings.trainings[head],
-            until=settings.until,
-            method=settings.method,
-            rtol=settings.rtol,
-            eta=settings.eta,
-            **steps,
-        )
-        for head in ensembles
-    }
+    trajectories = {head: _followed(settings, model, head, start, row) for head in ensembles}
     return ActivationRuns(model, ensembles, trajectories, int(next(iter(ensembles.values())).frame["seed"].iloc[row]))
+
+
+def _followed(settings: Settings, model: Model, head: str, start: OrderParameters, row: int) -> Trajectory:
+    """The trajectory of start number `row` with one head."""
+    from dynlab.population.simulate import simulate, simulate_by
+
+    training, until, eta = settings.trainings[head], settings.until, settings.eta
+    if settings.method == "descent" and not settings.optimisation.is_plain:
+        frame = settings.dim, settings.seed, row
+        return simulate_by(settings.optimisation, model, training, start, until, eta=eta, steps=None, frame=frame)
+    return simulate(model, start, training=training, until=until, method=settings.method, rtol=settings.rtol, eta=eta)
 
 
 def _from(before: int, show: Callable[[int], None]) -> Callable[[int], None]:

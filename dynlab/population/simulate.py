@@ -13,7 +13,6 @@ from dynlab.population.any_training import gradient
 from dynlab.population.any_training.flow import run_switched
 from dynlab.population.choices import (
     as_followed,
-    check_optimisation,
     check_training,
     checked_times,
     closed_form,
@@ -27,6 +26,7 @@ from dynlab.population.pair import flow
 from dynlab.population.scaling import check_start
 from dynlab.population.status import STATUS_NAMES, SUCCESS
 from dynlab.population.trajectory import Trajectory, when_asked
+from dynlab.settings.optimisation import Optimisation
 from dynlab.settings.training import ETA_HEAD, LATEST, Training
 from dynlab.tools.checks import integer, real, require
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from dynlab.settings.model import Model
-    from dynlab.settings.optimisation import Optimisation
     from dynlab.tools.types import Array
 
 DIM = 1000  # of the weights that Adam moves, where none is given
@@ -61,14 +60,9 @@ def simulate(
     times: ArrayLike | None = None,
     training: Training | None = None,
     device: str | Device = CPU,
-    optimisation: Optimisation | None = None,
-    dim: int = DIM,
-    seed: int = 0,
-    number: int = 0,
 ) -> Trajectory:
     """Train from `start` on the exact population gradient: `dynlab.simulate`, which has the parameters, but for "sgd"."""
     training = check_training(model, training, head, eta_head, method)
-    how = check_optimisation(optimisation, method)
     device = of_flow(device, [(model, training)], method)
     rate = training.head_rate
     check_start(model, start)
@@ -76,17 +70,14 @@ def simulate(
     until = None if until is None else real("until", until, above=0.0, at_most=LATEST)
     slack = _resolution(times)
     times = checked_times(times)
-    settings = {"head": training.head, "eta_head": training.eta_head, "method": method}
+    settings: dict[str, Any] = {"head": training.head, "eta_head": training.eta_head, "method": method}
     if device.asked != "cpu":
         settings["device"] = device.words
     if method == "descent":
-        eta = real("eta", eta, above=0.0)
-        if steps is None:
-            steps = descent.DEFAULT_STEPS if until is None else descent.steps_until(until, eta)
-        steps = integer("steps", steps, at_least=1)
-        settings |= {"eta": eta, "head_rate": rate * eta, "steps": steps, "until": steps * eta}
-        if not (how.is_plain and training.is_papers):
-            return _dense(model, training, start, how, eta, steps, times, (dim, seed, number), settings)
+        if not training.is_papers:
+            return simulate_by(Optimisation(), model, training, start, until, eta=eta, steps=steps, times=times)
+        settings |= _steps(training, until, eta, steps)
+        eta, steps = settings["eta"], settings["steps"]
         if model.layered:
             settings |= {"readout_rate": training.readout_rate}
             return hidden.follow_steps(model, training, start, eta, steps, times, settings)
@@ -109,20 +100,30 @@ def simulate(
     return _flow(model, start, rate, end, until is None, rtol, times, settings, device.where)
 
 
-def _dense(
-    model: Model, training: Training, start: OrderParameters, how: Optimisation, eta: float, steps: int, times: Array,
-    frame: tuple[int, int, int], settings: dict,
+def _steps(training: Training, until: float | None, eta: float, steps: int | None) -> dict[str, Any]:
+    """What the settings of descent say of its steps."""
+    eta = real("eta", eta, above=0.0)
+    if steps is None:
+        steps = descent.DEFAULT_STEPS if until is None else descent.steps_until(until, eta)
+    steps = integer("steps", steps, at_least=1)
+    return {"eta": eta, "head_rate": training.head_rate * eta, "steps": steps, "until": steps * eta}
+
+
+def simulate_by(
+    how: Optimisation, model: Model, training: Training, start: OrderParameters, until: float | None, *, eta: float,
+    steps: int | None, times: ArrayLike | None = None, frame: tuple[int, int, int] = (DIM, 0, 0),
 ) -> Trajectory:  # fmt: skip
-    """Descent by another optimiser or training than the paper's, on dense weights."""
+    """Descent by any optimiser, at scheduled rates, under any training. frame: (dim, seed, number) of `dense_start`."""
+    check_start(model, start)
+    until = None if until is None else real("until", until, above=0.0, at_most=LATEST)
     identity = (start.head == np.eye(model.neurons)).all()
     require(identity or training.head in TRAINED, "start", "a head", f'the identity with head "{training.head}"')
     dense_descent.check_dense(model, training, how, frame[0])
     for name, value in zip(("seed", "number"), frame[1:], strict=True):
         integer(name, value, at_least=0)
-    settings |= dense_descent.told(training, how, frame)
-    return dense_descent.follow_dense(
-        model, training, start, how, eta=eta, steps=steps, times=times, frame=frame, settings=settings
-    )
+    settings: dict[str, Any] = {"head": training.head, "eta_head": training.eta_head, "method": "descent"}
+    settings |= _steps(training, until, eta, steps) | dense_descent.told(training, how, frame)
+    return dense_descent.follow_dense(model, training, start, how, checked_times(times), frame=frame, settings=settings)
 
 
 def _ended(result: Any, settle: bool) -> str:

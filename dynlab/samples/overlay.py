@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab.population.order_parameters import OrderParameters
-from dynlab.population.simulate import simulate
+from dynlab.population.simulate import simulate, simulate_by
 from dynlab.population.trajectory import Trajectory
 from dynlab.samples.train import follow
 from dynlab.settings.optimisation import Optimisation
@@ -77,9 +77,11 @@ def exact_descent(model, training, start, eta, steps, optimiser="sgd", momentum=
     """The theory's run with the same steps, by Adam in the frame of seed 0; None where it has none, or overflows."""
     try:
         with np.errstate(all="ignore"):
-            how = Optimisation(optimiser, momentum if optimiser == "momentum" else 0.9)
-            axes = {"dim": dim} if optimiser == "adam" else {}
-            run = simulate(model, start, method="descent", eta=eta, steps=steps, training=training, optimisation=how, **axes)
+            if optimiser == "sgd":
+                run = simulate(model, start, method="descent", eta=eta, steps=steps, training=training)
+            else:
+                how = Optimisation(optimiser, momentum if optimiser == "momentum" else 0.9)
+                run = simulate_by(how, model, training, start, None, eta=eta, steps=steps, frame=(dim, 0, 0))
     except SettingError:
         return None
     return run if run.success else None

@@ -35,6 +35,11 @@ class Optimisation:
         The head's own (None: the same).
     warm_up : int
         Number of steps, >= 0, in which both rates first rise linearly.
+
+    Raises
+    ------
+    SettingError
+        A ValueError of one line, naming the setting, its value and what is allowed.
     """
 
     optimiser: str = "sgd"

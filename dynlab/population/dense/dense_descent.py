@@ -147,6 +147,14 @@ def _run(
     }  # fmt: skip
 
 
+def takes(model: Model, training: Training, how: Optimisation, dim: int) -> bool:
+    """Whether these steps are taken on dense weights, as all but the paper's plain ones are; checked by `check_dense`."""
+    if how.is_plain and training.is_papers:
+        return False
+    check_dense(model, training, how, dim)
+    return True
+
+
 def check_dense(model: Model, training: Training, how: Optimisation, dim: int) -> None:
     """SettingError for what cannot be followed on dense weights, of dimension dim where the optimiser asks for it."""
     require(not model.layered, "hidden", model.hidden, "1 for descent by another optimiser, schedule or training")
@@ -157,10 +165,14 @@ def check_dense(model: Model, training: Training, how: Optimisation, dim: int) -
 
 
 def follow_dense(
-    model: Model, training: Training, start: OrderParameters, how: Optimisation, *, eta: float, steps: int, times: Array,
-    frame: tuple[int, int, int], settings: dict,
+    model: Model, training: Training, start: OrderParameters, how: Optimisation, times: Array, *,
+    frame: tuple[int, int, int], settings: dict[str, Any],
 ) -> Trajectory:  # fmt: skip
-    """`simulate` for descent on dense weights: recorded at the steps next to `times`, else at log-spaced ones."""
+    """`simulate` for descent on dense weights, of settings that have its eta and number of steps.
+
+    Recorded at the steps next to `times`, else at log-spaced ones.
+    """
+    eta, steps = settings["eta"], settings["steps"]
     record_at = steps_to_record(times, eta, steps)
     frames = [frame] if how.optimiser == "adam" else None
     run = run_dense_descent(model, training, [start], how, eta=eta, steps=steps, frames=frames, record_at=record_at)
