@@ -17,11 +17,14 @@ if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
     from dynlab.images.own_parts import register_loss as register_loss
     from dynlab.linear.gradient_flow import simulate_linear as simulate_linear
     from dynlab.linear.model import LinearModel as LinearModel
+    from dynlab.phase import phase_map as phase_map
     from dynlab.population.any_training.gradient import training_gradient as training_gradient
     from dynlab.population.gradient import population_gradient as population_gradient
     from dynlab.population.gradient import population_loss as population_loss
     from dynlab.population.order_parameters import OrderParameters as OrderParameters
     from dynlab.population.trajectory import Trajectory as Trajectory
+    from dynlab.portrait import portrait as portrait
+    from dynlab.pretrain import pretrain as pretrain
     from dynlab.samples.minibatch import minibatch_gradient as minibatch_gradient
     from dynlab.settings.model import Model as Model
     from dynlab.settings.optimisation import Optimisation as Optimisation
@@ -54,18 +57,26 @@ _HOMES = {
     "simulate_linear": "dynlab.linear.gradient_flow",
     "diagnose": "dynlab.embeddings.diagnosis",
     "Monitor": "dynlab.embeddings.monitor",
+    "phase_map": "dynlab.phase",
+    "portrait": "dynlab.portrait",
+    "pretrain": "dynlab.pretrain",
 }
+_ROOMS = ("linear",)  # folders that are reached as `dynlab.linear.laws`, without an import of their own
 
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
+        home = import_module(_HOMES[name])
+        # A command's module that bears the function's name is what the name stands for: it can be called.
+        value = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
         globals()[name] = value
         return value
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'dynlab' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_ROOMS])

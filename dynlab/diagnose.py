@@ -13,12 +13,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from dynlab.command_line.parser import Parser, run_command
 from dynlab.embeddings.diagnosis import diagnose
 from dynlab.embeddings.findings import EmbeddingDiagnosis
+from dynlab.tools.callable_module import make_callable
 from dynlab.tools.checks import require
 from dynlab.tools.files import expanded, run_folder, write_json
 from dynlab.tools.provenance import Call, provenance
@@ -100,15 +99,7 @@ def parser() -> Parser:
     return p
 
 
-class _Callable(ModuleType):
-    """This module, which bears the name of the function that `import dynlab` offers: once it is imported, `dynlab.diagnose`
-    is the module, and calling it calls the function."""
-
-    def __call__(self, z: Any, head: Any = None, target: Any = None, labels: Any = None) -> EmbeddingDiagnosis:
-        return diagnose(z, head, target, labels)
-
-
-sys.modules[__name__].__class__ = _Callable
+make_callable(__name__, diagnose)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,19 +13,81 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dynlab.command_line.options import add_device, announce
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.maps.axes import FORM, SETTINGS, parse_axis
 from dynlab.maps.phase_map import Settings
+from dynlab.settings.model import Model
 from dynlab.settings.training import ETA_HEAD
 from dynlab.tools.checks import SettingError, integer, real, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
 
+if TYPE_CHECKING:
+    from dynlab.maps.phase_map import PhaseMap
+
 PROGRAM = "dynlab.phase"
 FIXED = (*SETTINGS, "activation", "mask", "readout")
 DASK_WAIT = 15  # seconds until a cluster that does not answer is given up
+
+
+def phase_map(
+    model: Model, x: str, y: str, folder: str | Path | None = None, *, dim: int = 1000, eta_head: float = ETA_HEAD,
+    until: float | None = None, seeds: int = 64, seed: int = 0, measure: str = "both", rtol: float = 1e-6,
+    **computing: Any,
+) -> PhaseMap:  # fmt: skip
+    """Map a measure of ensembles over two settings, with and without the prediction head.
+
+    Parameters
+    ----------
+    model : Model
+        What is the same at every point; the settings that are axes take their values from those.
+    x, y : str
+        The axes as the command has them, NAME=LOW:HIGH:COUNT or NAME=LOW:HIGH:COUNT:log ("weak=0.05:1:64"); NAME of
+        `dynlab.maps.axes.SETTINGS`. `dim`, `eta_head` and `until` can be axes; what is given for them then does not count.
+    folder : path, optional
+        Where finished points are kept: the same call, stopped in any way, goes on there, and another map of the same
+        settings takes them from there. None: they are kept nowhere.
+    dim, until : int, float
+        Dimension of a patch; time of training (None: until nothing moves).
+    eta_head : float
+        Learning rate of the head in units of the encoder's.
+    seeds, seed : int
+        Random starts a point, and the seed that they are drawn from.
+    measure : str
+        What to map: "both", "merged", "rank", "peak", "time", ... (a wrong one lists them).
+    rtol : float
+        Relative accuracy of the flow.
+    **computing
+        level, refine, executor, threads, progress, device of `dynlab.maps.phase_map.phase_map`.
+
+    Returns
+    -------
+    PhaseMap : `.frame`, `.field(head)`, `.plot()`, `.to_xarray()`.
+
+    Raises SettingError for values that are not allowed.
+    """
+    from tempfile import TemporaryDirectory
+
+    from dynlab.maps import phase_map as maps
+    from dynlab.maps.grid import MODEL_SETTINGS, Grid
+    from dynlab.maps.measures import Measure
+
+    axes = parse_axis("x", x), parse_axis("y", y)
+    names = [axis.name for axis in axes]
+    given = {name: getattr(model, name) for name in MODEL_SETTINGS}
+    require(Model(**given) == model, "model", model, "of two features, alike in frequency, without correlation or bias")
+    if "hidden" in names and not model.layered:
+        del given["readout"]  # that of one unit, which more of them do not have
+    given |= {"dim": dim, "eta_head": eta_head} | ({} if until is None else {"until": until})
+    grid = Grid(*axes, {name: value for name, value in given.items() if name not in names}, seed, rtol)
+    if folder is not None:
+        maps.check_folder(expanded(folder))
+        return maps.phase_map(grid, folder, seeds=seeds, measure=Measure.named(measure), **computing)
+    with TemporaryDirectory(prefix="dynlab-map-") as place:
+        return maps.phase_map(grid, place, seeds=seeds, measure=Measure.named(measure), **computing)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,19 +11,74 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from dynlab.command_line.options import add_probabilities, model_arguments
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.planes.portrait import Settings
 from dynlab.settings.model import Model
 from dynlab.settings.training import ETA_HEAD, LATEST
-from dynlab.tools.checks import SettingError, choice, integer, real, require, threads
+from dynlab.tools.callable_module import make_callable
+from dynlab.tools.checks import SettingError, choice, integer, real, require
+from dynlab.tools.checks import threads as number_of_threads
 from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call
 
+if TYPE_CHECKING:
+    from dynlab.planes.portrait import Portrait
+
 PROGRAM = "dynlab.portrait"
 RULES = ("off-diagonal", "none")
+MOST_CELLS, MOST_PATHS = 400, 1000  # along an axis; trajectories
+
+
+def portrait(
+    model: Model, x: str = "w21", y: str = "w22", hold: Mapping[str, float] | None = None, slave: Sequence[str] = (), *,
+    eta_head: float = ETA_HEAD, points: int = 60, trajectories: int = 16, until: float = 1e9, rtol: float = 1e-6,
+    threads: int | None = None, progress: Callable[[int, int], None] | None = None,
+) -> Portrait:  # fmt: skip
+    """Find field, nullclines, fixed points, basins and trajectories on two coordinates of the exact system.
+
+    Parameters
+    ----------
+    model : Model
+        Of two neurons and two features.
+    x, y : str
+        The coordinates, NAME or NAME=LOW:HIGH ("w21", "E21=0:1"): w_jl signals, E_jr head entries, s_j noise parts.
+    hold : mapping, optional
+        Values of other coordinates, or of the lengths w1 and w2; what is left out is as `dynlab.planes.plane.STANDARD`.
+    slave : names, optional
+        Head entries that are at the zero of their own equation, of "E12", "E21".
+    eta_head : float
+        Learning rate of the head in units of the encoder's; 0 for a head that rests.
+    points, trajectories : int
+        Cells along each axis, and how many trajectories are followed, about.
+    until, rtol : float
+        Time after which what still moves is stopped, and the relative accuracy of the flow.
+    threads, progress :
+        As in `dynlab.ensemble`; progress is called with trajectories done and to do.
+
+    Returns
+    -------
+    Portrait : tables `field`, `nullclines`, `fixed_points`, `paths`, and `.plot()`.
+
+    Raises SettingError for values that are not allowed.
+    """
+    from dynlab.planes.plane import Plane, parse_side
+    from dynlab.planes.portrait import compute_portrait
+
+    rate = real("eta_head", eta_head, at_least=0.0)
+    slaved = dict.fromkeys([slave] if isinstance(slave, str) else slave)
+    return compute_portrait(
+        Plane(model, rate, parse_side("x", x), parse_side("y", y), hold, slaved),
+        integer("points", points, at_least=2, at_most=MOST_CELLS),
+        integer("trajectories", trajectories, at_least=0, at_most=MOST_PATHS),
+        until=real("until", until, above=0.0, at_most=LATEST),
+        rtol=real("rtol", rtol, at_least=1e-12, at_most=1e-2),
+        threads=number_of_threads(threads),
+        progress=progress,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings, call: Call) -> None:
     """Claim the run folder, compute, write it, then report."""
     from dynlab.planes.portrait import compute_portrait
-    from dynlab.reports import portrait
+    from dynlab.reports.portrait import print_report, write_files
     from dynlab.tools.progress import progress
 
     with run_folder(settings.place, numbered=settings.out is None) as folder:
@@ -44,9 +99,9 @@ def run(settings: Settings, call: Call) -> None:
                 settings.plane, settings.points, settings.trajectories,
                 until=settings.until, rtol=settings.rtol, threads=settings.threads, progress=show,
             )  # fmt: skip
-        portrait.write_files(folder.partial, settings, found, call)
+        write_files(folder.partial, settings, found, call)
     if not settings.quiet:
-        portrait.print_report(found, folder.place)
+        print_report(found, folder.place)
 
 
 def check(arguments: argparse.Namespace) -> Settings:
@@ -64,11 +119,11 @@ def check(arguments: argparse.Namespace) -> Settings:
         plane=Plane(model, rate if head != "none" else 0.0, x, y, parse_held(arguments.hold or ()), dict.fromkeys(slaved)),
         head=head,
         eta_head=rate,
-        points=integer("points", given["points"], at_least=2, at_most=400),
-        trajectories=integer("trajectories", given["trajectories"], at_least=0, at_most=1000),
+        points=integer("points", given["points"], at_least=2, at_most=MOST_CELLS),
+        trajectories=integer("trajectories", given["trajectories"], at_least=0, at_most=MOST_PATHS),
         until=real("until", given["until"], above=0.0, at_most=LATEST),
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
-        threads=threads(given["threads"]),
+        threads=number_of_threads(given["threads"]),
         out=arguments.out,
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
@@ -126,6 +181,8 @@ def parser() -> Parser:
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p
 
+
+make_callable(__name__, portrait)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,14 +13,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
 from dynlab.images.settings import RECIPES, Pretraining, pretraining
 from dynlab.machine.device import chosen
-from dynlab.tools.checks import SettingError, choice, integer, require, threads
+from dynlab.tools.callable_module import make_callable
+from dynlab.tools.checks import SettingError, choice, integer, one_of, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
+
+if TYPE_CHECKING:
+    from dynlab.images.data.datasets import ImageSet
+    from dynlab.images.training.run_folder import Recorded
 
 PROGRAM = "dynlab.pretrain"
 HELP = {
@@ -59,6 +65,63 @@ HELP = {
 }
 
 
+def pretrain(
+    recipe: str | None = None, data: str | Path | ImageSet = "data", out: str | Path | None = None, *, resume: bool = False,
+    every: int | None = None, device: str = "cpu", plots: bool = True, quiet: bool = False, **settings: Any,
+) -> Recorded:  # fmt: skip
+    """Pretrain an encoder on pictures without labels, and record it in a folder.
+
+    Parameters
+    ----------
+    recipe : str, optional
+        Settings to start from, a name of `dynlab.images.settings.RECIPES`.
+    data : path or ImageSet
+        Folder with the files of the pictures, or the pictures themselves.
+    out : path, optional
+        Folder of the run; None: one named by the settings under runs/.
+    resume : bool
+        Whether to go on with the stopped run in `out`, with its settings.
+    every : int, optional
+        Steps between checkpoints (None: an epoch).
+    device, plots, quiet :
+        Of "cpu", "cuda", "auto"; whether curves are drawn; whether nothing is printed.
+    **settings
+        Those of `dynlab.images.settings.Pretraining` (head="none", epochs=5, ...) and threads.
+
+    Returns
+    -------
+    Recorded : `.metrics`, `.weights()`, `.plot()`; its `.status` is "finished", or says what stopped the training.
+
+    Raises SettingError for values that are not allowed, `dynlab.tools.files.FolderError` for a folder not to be had.
+    """
+    used = threads(settings.pop("threads", None))
+    known = [*HELP, "threads"]
+    for name, value in settings.items():
+        if name not in HELP:
+            raise SettingError(name, value, f"a setting, {one_of(name, known)}")
+    every = None if every is None else integer("every", every, at_least=1)
+    require(not resume or out is not None, "out", None, "the folder of the run that resume goes on with")
+    found = pretraining(recipe, **settings) if not resume else _resumed(expanded(str(out)), recipe, settings)
+    place = expanded(out if out is not None else usual_place(found))
+
+    from dynlab.images.data import own_pictures
+    from dynlab.images.data.datasets import ImageSet
+    from dynlab.images.training import run_folder
+
+    if not (resume and run_folder.finished(place)):
+        at = "" if isinstance(data, ImageSet) else expanded(data)
+        if isinstance(data, ImageSet):
+            pictures = data
+        else:
+            side = own_pictures.picture_side(found)
+            pictures = own_pictures.pictures_of(found.dataset, at, split_of(found), side=side, quiet=quiet)
+        run_folder.pretrain(
+            found, pictures, place, resume=resume, threads=used, every=every, device=chosen(device), quiet=quiet, data=at,
+            draw=_draw if plots else None,
+        )  # fmt: skip
+    return run_folder.read(place)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 1 also where training was stopped by numbers that are not finite."""
     call = parser().call(argv)
@@ -83,8 +146,7 @@ def run(call: Call) -> list[str]:
     require(named, "out", None, "the folder of the run that --resume goes on with")
     settings = settings_of(arguments)
     device = chosen(arguments.device)  # an error of one line, before anything is fetched or read
-    usual = f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}"
-    place = expanded(arguments.out or usual)
+    place = expanded(arguments.out or usual_place(settings))
 
     from dynlab.images.data import own_pictures
     from dynlab.images.training import run_folder
@@ -94,10 +156,9 @@ def run(call: Call) -> list[str]:
     own = run_folder.run_of(place)["data"] if arguments.resume else ""
     data = expanded(arguments.data or own or "data")
     fetched(settings.dataset, data, arguments.download, arguments.quiet)
-    split = "unlabelled" if settings.dataset == "stl10" else "train"
     pictures = own_pictures.pictures_of(
-        settings.dataset, data, split, side=own_pictures.picture_side(settings), verify=not arguments.no_verify,
-        quiet=arguments.quiet,
+        settings.dataset, data, split_of(settings), side=own_pictures.picture_side(settings),
+        verify=not arguments.no_verify, quiet=arguments.quiet,
     )  # fmt: skip
     say_how_taken((pictures,), arguments.quiet)
     return run_folder.pretrain(
@@ -120,15 +181,30 @@ def settings_of(arguments: argparse.Namespace) -> Pretraining:
         given["projector"] = widths(arguments.projector)
     if not arguments.resume:
         return pretraining(arguments.recipe, **given)
+    return _resumed(expanded(arguments.out), arguments.recipe, given)
+
+
+def _resumed(place: Path, recipe: str | None, given: dict[str, Any]) -> Pretraining:
+    """The settings of the run in a folder, which what is given may repeat but not change."""
     from dynlab.images.training import run_folder
 
-    before = run_folder.settings_of(expanded(arguments.out))
-    if arguments.recipe is not None:
-        given = RECIPES[choice("recipe", arguments.recipe, RECIPES)] | given
+    before = run_folder.settings_of(place)
+    if recipe is not None:
+        given = RECIPES[choice("recipe", recipe, RECIPES)] | given
     for name, value in given.items():
         kept = getattr(before, name)
         require(value == kept, name, value, f"{kept}, as in the run that is resumed")
     return before
+
+
+def usual_place(settings: Pretraining) -> str:
+    """The folder of a run for which none was named."""
+    return f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}"
+
+
+def split_of(settings: Pretraining) -> str:
+    """The part of the pictures that is trained on."""
+    return "unlabelled" if settings.dataset == "stl10" else "train"
 
 
 def widths(words: str) -> tuple:
@@ -167,6 +243,8 @@ def parser() -> Parser:
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p
 
+
+make_callable(__name__, pretrain)
 
 if __name__ == "__main__":
     sys.exit(main())

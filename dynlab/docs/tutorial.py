@@ -121,13 +121,8 @@ print(f"both features without head: {found.mean():.3f} of the starts, {law:.3f} 
 # is one half.
 
 # %%
-from dynlab.maps.axes import parse_axis
-from dynlab.maps.grid import Grid
-from dynlab.maps.phase_map import phase_map
-
-grid = Grid(parse_axis("x", "weak=0.1:0.9:7"), parse_axis("y", "eta-head=1e-3:1:4:log"), fixed={"dim": 10**6})
 folder = Path(tempfile.mkdtemp(prefix="dynlab-map-"))  # of the points; computed once, they are there for any other map
-shares = phase_map(grid, folder, seeds=64)
+shares = dynlab.phase_map(model, x="weak=0.1:0.9:7", y="eta-head=1e-3:1:4:log", folder=folder, dim=10**6, seeds=64)
 assert shares.field("off-diagonal").min() > shares.field("none").max()
 slow, fast = shares.field("off-diagonal")[[0, -1]].mean(axis=1)
 assert slow > fast

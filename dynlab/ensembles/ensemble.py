@@ -94,7 +94,7 @@ class Ensemble:
         counts = {name: int((frame["outcome"] == name).sum()) for name in outcome_names(self.model)}
         counts["merged"] = int((frame["rank"] < MERGED).sum())
         shares = [(name, n, n / len(frame), *wilson(n, len(frame))) for name, n in counts.items()]
-        medians = self.summary().iloc[0][["time_first", "head_peak", "head_bound", "head_end", "time_second"]]
+        medians = self.summary_row().iloc[0][["time_first", "head_peak", "head_bound", "head_end", "time_second"]]
         head = ("outcome", "seeds", "share", "95 % from", "to")
         return show.table(shares, head, repr(self)) + show.table(medians.items(), ("median of", "value"))
 
@@ -114,6 +114,16 @@ class Ensemble:
         return labelled_ensemble(self.model, self.settings, self.frame, self.starts, self.ends)
 
     def summary(self) -> pd.DataFrame:
+        """Return a table that fits a screen: settings, shares of the outcomes, medians over the seeds that did not fail.
+
+        A row for each number that `summary_row` has, by its name there; columns value, and low and high, Wilson's 95 %
+        interval of a share (nan for what is none). Activation and head stand over the names.
+        """
+        from dynlab.ensembles.summary_table import upright
+
+        return upright(self.summary_row().iloc[0].to_dict(), list(outcome_names(self.model).values()))
+
+    def summary_row(self) -> pd.DataFrame:
         """One row: settings, shares of the outcomes with Wilson's 95 % intervals, medians over the seeds that did not fail.
 
         Columns: activation, head, dim, seeds, eta_head, until, then both, only_strong, only_weak, neither, waiting, failed

@@ -182,7 +182,7 @@ def try_out(run: RecordedRun, suggestion: Suggestion, threads: int | None = None
     for training, model in ((run.training, run.model), after):
         until = run.until if training.is_papers else run.until or _end(model, run.dim)
         made = ensemble(model, run.dim, STARTS, run.seed, training=training, threads=threads, until=until, device=CPU)
-        row = made.summary().iloc[0]
+        row = made.summary_row().iloc[0]
         shares.append((float(row["both"]), float(row["merged"]), training))
         found.append(made.frame["outcome"].to_numpy())
     start = ""

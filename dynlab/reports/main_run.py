@@ -42,7 +42,7 @@ NAMED = 20  # failed seeds that are named on the screen; ensemble.csv and run.js
 def summary_table(results: Sequence[ActivationRuns]) -> pd.DataFrame:
     """One row an activation and head, as in summary.csv."""
     ensembles = [ensemble for result in results for ensemble in result.ensembles.values()]
-    return pd.concat([ensemble.summary() for ensemble in ensembles], ignore_index=True)
+    return pd.concat([ensemble.summary_row() for ensemble in ensembles], ignore_index=True)
 
 
 def write_files(folder: Path, settings: Settings, results: Sequence[ActivationRuns], call: Call) -> None:

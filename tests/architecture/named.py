@@ -90,6 +90,8 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.samples.runs": ("samples/test_commands.py", "run --method sgd"),
     "dynlab.settings.registration_checks": ("settings/registration/test_registration.py", "refusals of wrong claims"),
     "dynlab.tools.damage": ("embeddings/test_arrays.py", "damaged files"),
+    "dynlab.ensembles.summary_table": ("ensembles/test_summary.py", "the table of `summary()`"),
+    "dynlab.tools.callable_module": ("commands/test_from_python.py", "commands' modules that are called"),
     "dynlab.tools.provenance": ("commands/test_run.py", "the end of run.json"),
     "dynlab.tools.types": ("settings/test_settings.py", "types alone"),
     # No import leads to these.

@@ -35,6 +35,8 @@ ALLOWED = {
     "inner": "a product of vectors; in machine, the decorator of a function that kernels call",
     "launch": "starts the kernels of pictures; population.pair.cuda starts its own",
     "noise_covariances": "compiled, of one state; population.pair.phases has it for many, by NumPy",
+    "phase_map": "of a model, dynlab's; the one of maps takes a grid and the folder of its store",
+    "pretrain": "dynlab's, of settings by name; the one of run_folder takes a record of them and the pictures",
     "rectified_turn": "the turn T of objective; formulas.pair has its closed form for two neurons",
     "relu": "phi; the layer that applies it",
     "responses": "of one state, compiled; of many, by NumPy; of samples, on a device",

@@ -29,6 +29,13 @@ assert_type(sampled[0], float)
 linear = dynlab.simulate_linear(dynlab.LinearModel(X=3), np.eye(2, 3), np.eye(2))
 assert_type(linear.status, str)
 
+mapped = dynlab.phase_map(model, x="weak=0.05:1:64", y="eta-head=1e-4:1:64:log", folder=None)
+assert_type(mapped.computed, int)
+assert_type(dynlab.portrait(model, x="E21=0:1", hold={"w21": 0.3}).caption, str)
+assert_type(dynlab.pretrain("demo", "data", out="runs/x", head="none").status, str)
+
+dynlab.phase_map(model, "weak=0.05:1:64")  # wrong: call-arg
+dynlab.portrait(model, hold=["w21=0.3"])  # wrong: arg-type
 dynlab.Model(strong="1")  # wrong: arg-type
 dynlab.Model(weaker=0.3)  # wrong: call-arg
 dynlab.Training(eta_head=[0.01])  # wrong: arg-type

@@ -31,7 +31,9 @@ def public():
     """(name, object, strict) of everything documented; strict, with a section Parameters: what is in `dynlab` itself."""
     for name in dynlab.__all__:
         if name != "__version__":
-            yield f"dynlab.{name}", getattr(dynlab, name), True
+            thing = getattr(dynlab, name)
+            # A command's module that can be called is described by the function it calls.
+            yield f"dynlab.{name}", vars(thing)[name] if inspect.ismodule(thing) else thing, True
     for place, chosen in MODULES:
         module = importlib.import_module(place)
         mine = [name for name, thing in vars(module).items() if getattr(thing, "__module__", None) == place]

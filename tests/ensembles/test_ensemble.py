@@ -39,7 +39,7 @@ def test_threads_chunks_and_subsets(activation, monkeypatch):
         monkeypatch.setattr(ensemble, "CHUNK", chunk)
         other = dynlab.ensemble(model, dim=200, seeds=150, threads=2)
         same_bits(whole.frame, other.frame)
-        same_bits(whole.summary(), other.summary())
+        same_bits(whole.summary_row(), other.summary_row())
 
 
 def test_the_seed_matters_and_the_count_does_not():
@@ -51,7 +51,7 @@ def test_the_seed_matters_and_the_count_does_not():
 def test_columns():
     result = dynlab.ensemble(Model(), dim=200, seeds=50, eta_head=0.1)
     assert list(result.frame.columns) == FRAME
-    summary = result.summary()
+    summary = result.summary_row()
     assert len(summary) == 1
     needed = ["activation", "head", "dim", "seeds", "eta_head", "until", *SHARES, "merged", "time_first", "head_peak"]
     needed += ["head_bound", "head_end", "time_second", "steps"] + [f"{x}_{end}" for x in SHARES for end in ("low", "high")]
@@ -67,7 +67,7 @@ def test_columns():
     assert row["merged"] == (frame["rank"] < MERGED).mean()
     assert (frame["head_peak"] <= frame["head_bound"] * (1 + 1e-6)).mean() > 0.9
     three = dynlab.ensemble(Model(strengths=(1.0, 0.7, 0.5)), dim=64, seeds=4, until=1e4)
-    assert {"learnt_0", "learnt_3", "failed", "learnt_2_low"} <= set(three.summary().columns)
+    assert {"learnt_0", "learnt_3", "failed", "learnt_2_low"} <= set(three.summary_row().columns)
     assert set(three.frame["outcome"]) <= {"0", "1", "2", "3", "failed"}
 
 
@@ -124,7 +124,7 @@ def test_opposite_relu_neurons_are_not_collapsed():
     rank = run.frame["rank"].to_numpy()
     assert run.frame["outcome"].eq("only_strong").all() and (np.abs(run.ends[0][:, :, 1]) < 1e-9).all()
     assert (rank[signs < 0] > 1.9).all() and (rank[signs < 0] < 1.931).all() and (rank[signs > 0] < 1.06).all()
-    assert run.summary()["merged"].iloc[0] == (signs > 0).mean() and 60 < (signs > 0).sum() < 140
+    assert run.summary_row()["merged"].iloc[0] == (signs > 0).mean() and 60 < (signs > 0).sum() < 140
 
 
 def test_outputs_tell_what_is_learnt_where_noise_costs_nothing():

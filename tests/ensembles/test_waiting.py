@@ -20,7 +20,7 @@ FACTORS = st.floats(-12.0, 12.0).map(lambda power: 10.0**power)
 def test_an_end_before_the_first_feature_is_waiting():
     frame = dynlab.ensemble(Model(), dim=1000, seeds=6, until=10.0).frame
     assert (frame["outcome"] == "waiting").all() and (frame["status"] == "until").all()
-    summary = dynlab.ensemble(Model(), dim=1000, seeds=6, until=10.0).summary().iloc[0]
+    summary = dynlab.ensemble(Model(), dim=1000, seeds=6, until=10.0).summary_row().iloc[0]
     assert summary["waiting"] == 1.0 and summary["waiting_low"] > 0.5 and summary["waiting_high"] == 1.0
     assert summary["neither"] == summary["failed"] == 0.0
 

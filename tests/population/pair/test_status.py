@@ -27,7 +27,7 @@ def test_too_few_steps_are_a_failure(few_steps):
     assert len(frame) == 12 and frame["seed"].tolist() == list(range(12))
     assert (frame["status"] == "steps").all() and (frame["outcome"] == "failed").all()
     assert ((frame["steps"] + frame["rejected"]) == 30).all()
-    summary = result.summary().iloc[0]
+    summary = result.summary_row().iloc[0]
     assert summary["failed"] == 1.0 and summary["seeds"] == 12
     assert summary[["both", "only_strong", "only_weak", "neither"]].sum() == 0.0
 
@@ -41,7 +41,7 @@ def test_some_failures_stay_in_the_shares(monkeypatch):
     failed = result.frame["outcome"] == "failed"
     assert 0 < failed.sum() < 40
     assert (failed == (result.frame["status"] == "steps")).all()
-    summary = result.summary().iloc[0]
+    summary = result.summary_row().iloc[0]
     assert summary["failed"] == failed.mean()
     shares = summary[["both", "only_strong", "only_weak", "neither", "waiting", "failed"]].sum()
     assert shares == pytest.approx(1.0, abs=1e-12)
