@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
     from dynlab.embeddings.monitor import Monitor as Monitor
     from dynlab.ensembles.ensemble import Ensemble as Ensemble
     from dynlab.ensembles.ensemble import ensemble as ensemble
+    from dynlab.explore import explore as explore
     from dynlab.images.own_parts import register_encoder as register_encoder
     from dynlab.images.own_parts import register_loss as register_loss
     from dynlab.linear.gradient_flow import simulate_linear as simulate_linear
@@ -57,6 +58,7 @@ _HOMES = {
     "simulate_linear": "dynlab.linear.gradient_flow",
     "diagnose": "dynlab.embeddings.diagnosis",
     "Monitor": "dynlab.embeddings.monitor",
+    "explore": "dynlab.explore",
     "phase_map": "dynlab.phase",
     "portrait": "dynlab.portrait",
     "pretrain": "dynlab.pretrain",

@@ -7,6 +7,7 @@ COMMANDS = {
     "run": ("dynlab.run", "train with and without the prediction head: what is learnt, and the four phases"),
     "theorem": ("dynlab.theorem", "the theorem, claim by claim, measured"),
     "ablate": ("dynlab.ablate", "change one ingredient at a time"),
+    "explore": ("dynlab.explore", "a page with sliders: see it move"),
     "phase": ("dynlab.phase", "phase diagrams over any two settings"),
     "portrait": ("dynlab.portrait", "phase portraits: field, nullclines, fixed points, basins"),
     "compare": ("dynlab.compare", "minibatch training against the exact theory"),

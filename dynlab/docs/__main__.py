@@ -30,14 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         require(arguments.out != "", "out", "", "the name of a folder")
-        status[0] = build(expanded(arguments.out), choice("format", arguments.format, BUILDERS))
+        form = choice("format", arguments.format, BUILDERS)
+        require(form == "html" or not arguments.explorer, "format", form, "html with --explorer")
+        status[0] = build(expanded(arguments.out), form, explorer=arguments.explorer)
 
     return run_command(call, work) or status[0]
 
 
-def build(out: Path, form: str = "html", pages: Path | None = None) -> int:
+def build(out: Path, form: str = "html", pages: Path | None = None, explorer: bool = False) -> int:
     """Build dynlab's pages, or those in the folder `pages`, into the folder `out`, warnings being errors; 0, or 1 where
-    sphinx is missing or warned.
+    sphinx is missing or warned. explorer: whether the page with sliders is put among them, as a file.
 
     Raises `dynlab.tools.files.FolderTaken` for a folder that holds anything but pages built before.
     """
@@ -53,9 +55,13 @@ def build(out: Path, form: str = "html", pages: Path | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="dynlab-docs-") as scratch:
         if pages is None:
             pages = Path(scratch) / "source"
-            source.put_together(pages)
+            source.put_together(pages, explorer)
         words = ["-W", "--keep-going", "-q", "-E", "-b", form, "-d", f"{scratch}/trees", str(pages), str(out)]
         status = build_main(words)
+    if status == 0 and explorer:
+        from dynlab.explore import write
+
+        write(out / source.EXPLORER)
     if status == 0:
         print(f"pages in {out / ('index.html' if form == 'html' else 'index.txt')}", flush=True)
     return 1 if status else 0
@@ -67,6 +73,9 @@ def parser() -> Parser:
                epilog="example: dynlab docs --out runs/docs")  # fmt: skip
     p.option("--out", "folder to write", "runs/docs", "DIR")
     p.option("--format", "of the pages, html or text", "html", "NAME")
+    p.add_argument(
+        "--explorer", action="store_true", help="put the page with sliders among them, a file of 3 MB (extra explore)"
+    )
     return p
 
 

@@ -8,15 +8,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
+EXPLORER = "explorer.html"  # the page with sliders, where it is wanted
 PICTURES = ("gallery/*.png", "pictures/*.png", "pictures/*.csv", "*.png")
 
 
-def put_together(place: Path) -> None:
-    """Fill the folder `place` with the source of dynlab's own pages, for Sphinx."""
+def put_together(place: Path, explorer: bool = False) -> None:
+    """Fill the folder `place` with the source of dynlab's own pages, for Sphinx; explorer: whether they link `EXPLORER`."""
     shutil.copytree(HERE, place, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     shutil.copy(HERE / "conf.py", place)
     for name, make in MADE.items():
         (place / name).write_text(make(), encoding="utf-8")
+    if explorer:
+        with open(place / "explore.md", "a", encoding="utf-8") as page:
+            page.write(f'\n<p><a href="{EXPLORER}">The page in a file</a></p>\n')
     for pattern in PICTURES:
         for picture in figures().glob(pattern):
             target = place / "figures" / picture.relative_to(figures())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -171,23 +172,45 @@ def draw_phases(axes: Axes, windows: Mapping[str, tuple[float, float]], named: b
 
 def set_time_axis(axes: Axes, shown: tuple[float, float], windows: Mapping[str, tuple[float, float]], inches: float) -> None:
     """A log axis of about `inches` from `shown[0]` to `shown[1]`, each phase at least `PHASE_INCHES` long."""
-    low, high = shown
-    edges = {time for window in windows.values() for time in window if low < time < high}
-    knots = np.log10(sorted({low, high} | edges))
-    places = np.concatenate([[0.0], np.cumsum(_shares(np.diff(knots), PHASE_INCHES / inches))])
-
-    def forward(time: np.ndarray) -> np.ndarray:
-        return np.interp(np.log10(np.maximum(time, low)), knots, places)
-
-    def inverse(place: np.ndarray) -> np.ndarray:
-        return 10.0 ** np.interp(place, places, knots)
-
-    axes.set_xscale("function", functions=(forward, inverse))
-    axes.set_xlim(low, high)
-    decades = _spread_decades(low, high, forward, TICK_INCHES / inches)
+    scale = time_scale(shown, windows, PHASE_INCHES / inches)
+    axes.set_xscale("function", functions=(scale.places, scale.times))
+    axes.set_xlim(*shown)
+    decades = scale.decades(TICK_INCHES / inches)
     axes.xaxis.set_major_locator(FixedLocator([10.0**n for n in decades]))
     axes.xaxis.set_major_formatter(FixedFormatter([f"$10^{{{n}}}$" for n in decades]))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+@dataclass(frozen=True)
+class TimeScale:
+    """A logarithmic scale of time on which no phase is a sliver: `knots` (n,), log10 of times, are `at` (n,) in [0, 1].
+
+    shown: its ends.
+    """
+
+    shown: tuple[float, float]
+    knots: np.ndarray
+    at: np.ndarray
+
+    def places(self, time: np.ndarray) -> np.ndarray:
+        """Where times (N,) are on the axis, in [0, 1]."""
+        return np.interp(np.log10(np.maximum(time, self.shown[0])), self.knots, self.at)
+
+    def times(self, place: np.ndarray) -> np.ndarray:
+        """The times (N,) at places of the axis."""
+        return 10.0 ** np.interp(place, self.at, self.knots)
+
+    def decades(self, apart: float) -> list[int]:
+        """Exponents of ten on the axis that are at least `apart` of its length from each other."""
+        return _spread_decades(*self.shown, self.places, apart)
+
+
+def time_scale(shown: tuple[float, float], windows: Mapping[str, tuple[float, float]], least: float) -> TimeScale:
+    """The scale from `shown[0]` to `shown[1]` on which each phase takes at least the share `least`."""
+    low, high = shown
+    edges = {time for window in windows.values() for time in window if low < time < high}
+    knots = np.log10(sorted({low, high} | edges))
+    return TimeScale(shown, knots, np.concatenate([[0.0], np.cumsum(_shares(np.diff(knots), least))]))
 
 
 def _shares(lengths: np.ndarray, least: float) -> np.ndarray:

@@ -48,8 +48,8 @@ def summary_table(results: Sequence[ActivationRuns]) -> pd.DataFrame:
 def write_files(folder: Path, settings: Settings, results: Sequence[ActivationRuns], call: Call) -> None:
     """Write summary.csv, ensemble.csv, trajectory.csv, the figures unless not wanted, and run.json last."""
     write_csv(folder / "summary.csv", summary_table(results))
-    write_csv(folder / "ensemble.csv", _stacked({r.model.activation: r.ensembles for r in results}))
-    write_csv(folder / "trajectory.csv", _stacked({r.model.activation: r.trajectories for r in results}))
+    write_csv(folder / "ensemble.csv", stacked_frames({r.model.activation: r.ensembles for r in results}))
+    write_csv(folder / "trajectory.csv", stacked_frames({r.model.activation: r.trajectories for r in results}))
     if settings.plots:
         from dynlab.drawing import style
         from dynlab.drawing.phases import phases_figure
@@ -261,7 +261,7 @@ def _all_on_strong(ensemble: Ensemble) -> float:
     return float((ensemble.frame[columns] > DOMINANT).all(axis=1).mean())
 
 
-def _stacked(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def stacked_frames(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """The frames of all activations and heads below each other, activation and head in front."""
     frames = []
     for activation, by_head in runs.items():

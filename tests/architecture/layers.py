@@ -14,11 +14,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("samples", "ensembles"),
     ("maps", "planes", "claims", "images", "embeddings"),
     ("drawing", "explanation"),
-    ("reports",),
+    ("reports", "explorer"),
     ("command_line",),
     (  # the commands, and the names that `import dynlab` offers
-        "__init__", "__main__", "ablate", "compare", "diagnose", "docs", "doctor", "evaluate", "explain", "export",
-        "figures", "heads", "phase", "portrait", "pretrain", "run", "simulation", "theorem",
+        "__init__", "__main__", "ablate", "compare", "diagnose", "docs", "doctor", "evaluate", "explain", "explore",
+        "export", "figures", "heads", "phase", "portrait", "pretrain", "run", "simulation", "theorem",
     ),
 )  # fmt: skip
 

@@ -33,6 +33,7 @@ mapped = dynlab.phase_map(model, x="weak=0.05:1:64", y="eta-head=1e-4:1:64:log",
 assert_type(mapped.computed, int)
 assert_type(dynlab.portrait(model, x="E21=0:1", hold={"w21": 0.3}).caption, str)
 assert_type(dynlab.pretrain("demo", "data", out="runs/x", head="none").status, str)
+assert_type(dynlab.explore(model, seed=3).url, str)
 
 dynlab.phase_map(model, "weak=0.05:1:64")  # wrong: call-arg
 dynlab.portrait(model, hold=["w21=0.3"])  # wrong: arg-type

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ PLANTED = tuple(
 PARTS = {
     "pytorch": "optimisers, encoders and a loss curve against PyTorch",
     **{f"planted.{name}": f"faults planted one at a time: {name.replace('_', ' ')}" for name in PLANTED},
+    "browser": "the page with sliders in chromium, by playwright",
     "kernels": "every CUDA kernel compiled, without a device",
     "explore": "the properties of hypothesis, with new random examples",
     "coverage": "which lines of dynlab the tests run, with the compiler off",
@@ -95,6 +97,12 @@ def planted(name: str, given: argparse.Namespace) -> Result:
     return Result(FAILED if missed else CUT if rest else PASSED, counts, tuple(lines))
 
 
+def browser(given: argparse.Namespace) -> Result:
+    if find_spec("playwright") is None or not (shutil.which("chromium") or shutil.which("chromium-browser")):
+        return Result(SKIPPED, "chromium (Debian's) or the package playwright is not installed here")
+    return tested(["-n", "0", "tests/explorer/browser.py"])
+
+
 def compiled(given: argparse.Namespace) -> Result:
     return tested(
         ["-n", "0", "tests/machine/gpu/test_compile.py", "tests/images/cuda/test_compile.py"], DYNLAB_EVERY_KERNEL="1"
@@ -140,6 +148,7 @@ def run(part: str, given: argparse.Namespace) -> Result:
     else:
         found = {
             "pytorch": pytorch,
+            "browser": browser,
             "kernels": compiled,
             "explore": explore,
             "coverage": coverage,
