@@ -13,9 +13,9 @@ from dynlab.images.verdict import ALIKE, FEW, POINT, SAFE_CORRELATION, SAFE_RANK
 FEWEST_ROWS = 16  # fewer have correlations by chance that are of the size of the bounds
 # {verdict: (right, runs, what right means)} of `python -m benchmarks.fates`, a run counted at its end.
 RIGHT: dict[str, tuple[int, int, str]] = {
-    "collapsed": (16, 24, "had a z worth no more than before training"),
-    "unclear": (4, 8, "had a z worth no more than before training"),
-    "healthy": (47, 64, "had a z worth more than before training"),
+    "collapsed": (23, 32, "had a z worth no more than before training"),
+    "unclear": (5, 11, "had a z worth no more than before training"),
+    "healthy": (60, 78, "had a z worth more than before training"),
 }
 WORDS = {
     "collapsed": "COLLAPSED: the outputs have become copies of one another",

@@ -68,6 +68,7 @@ def test_parity_with_pytorch():
     torch_networks = pytest.importorskip("benchmarks.torch_networks", reason="parity is with PyTorch (extra bench)")
     for name, rows, size in (("demo", 16, 24), ("resnet18", 4, 16)):
         parity(torch_networks, name, rows, size)
+    loss_curve(torch_networks)
 
 
 def parity(torch_networks, name, rows, size):
@@ -87,8 +88,8 @@ def parity(torch_networks, name, rows, size):
     assert difference(net.gradients, torch_networks.flat([p.grad for p in module.parameters()], net)) < 1e-4
 
 
-def test_a_loss_curve_with_pytorch():
-    torch_networks = pytest.importorskip("benchmarks.torch_networks", reason="parity is with PyTorch (extra bench)")
+def loss_curve(torch_networks):
+    """The same losses over steps of gradient descent."""
     torch = torch_networks.torch
     # A larger rate lets units at the kink of a relu drive the two apart, as it does PyTorch's own two layouts.
     rate, rng = 0.005, np.random.default_rng(2)
