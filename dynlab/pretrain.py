@@ -115,6 +115,7 @@ def pretrain(
         else:
             side = own_pictures.picture_side(found)
             pictures = own_pictures.pictures_of(found.dataset, at, split_of(found), side=side, quiet=quiet)
+            say_how_taken((pictures,), quiet)
         run_folder.pretrain(
             found, pictures, place, resume=resume, threads=used, every=every, device=chosen(device), quiet=quiet, data=at,
             draw=_draw if plots else None,

@@ -56,6 +56,9 @@ def _outside_help(node: ast.AST) -> Iterator[ast.AST]:
 FOLLOWED = {
     "population/test_correlation.py": {"test_what_has_no_form_is_refused_in_a_line": ["left out for {}"]},
     "population/test_frequencies.py": {"test_the_command": ["left out with the group features"]},
+    "commands/test_from_python.py": {
+        "test_pretraining_from_python": ["the folder of the run that resume goes on with"],
+    },
     "commands/test_advice.py": {
         "test_missing_pictures_are_fetched_by_the_option_that_is_named": ["; --download fetches it"],
         "test_missing_pictures_in_python": ["dynlab.images.data.download.fetch("],

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import dynlab
-from dynlab import LinearModel, Model, OrderParameters, SettingError, Training
+from dynlab import LinearModel, Model, Optimisation, OrderParameters, SettingError, Training
+from dynlab.explorer.explored import explored
 from dynlab.images.settings import Pretraining
 from dynlab.maps.axes import Axis
 from dynlab.planes.plane import Plane, Side
@@ -51,6 +52,15 @@ def sampled(**given):
     """A gradient on a minibatch."""
     training = Training(**given.pop("training", {}))
     return dynlab.minibatch_gradient(Model(), training, np.eye(2, 6) + 0.1, batch=4, seed=0, step=0, **given)
+
+
+ADAM = Optimisation("adam")
+
+
+def hidden_descent(hidden, **given):
+    """A step of descent of relu neurons with hidden units."""
+    model = Model(activation="relu", hidden=hidden)
+    return dynlab.simulate(model, OrderParameters.sample(model, 6, 0), method="descent", steps=1, **given)
 
 
 LINE = LinearModel(np.eye(2), predictor=False)
@@ -132,6 +142,17 @@ ROWS = [
         *(lambda word=word: Training(normalisation=word).check_model(Model()) for word in ("batch", "scale", "none"))),
     row("population/choices.py", "left out with training, whose",
         lambda: simulated(head="none", training=Training()), lambda: simulated(training=Training(head="none"))),
+    row("population/choices.py", 'left out for method "',
+        lambda: simulated(optimisation=ADAM), simulated, lambda: simulated(optimisation=ADAM, method="descent", dim=6)),
+    row("population/dense/dense_descent.py", "1 for descent by another optimiser, schedule or training",
+        lambda: hidden_descent(2, optimisation=ADAM, dim=6), lambda: hidden_descent(1, optimisation=ADAM, dim=6),
+        lambda: hidden_descent(2)),
+    row("settings/optimisation.py", 'left out with optimiser "', lambda: Optimisation("adam", momentum=0.5),
+        lambda: Optimisation("adam"), lambda: Optimisation("momentum", momentum=0.5)),
+    row("command_line/options.py", 'left out for method "flow", which takes no steps',
+        lambda: checked("run", "--schedule cosine"), lambda: checked("run", ""),
+        lambda: checked("run", "--schedule cosine --method descent")),
+    row("explorer/explored.py", "left out: settings of the page are", lambda: explored(mask="half"), explored),
     row("population/simulate.py", 'left out for method "flow"', lambda: simulated(steps=5), simulated),
     row("simulation.py", 'left out for method "', lambda: simulated(batch=4), simulated,
         lambda: simulated(method="sgd", batch=4, steps=1, dim=6)),
