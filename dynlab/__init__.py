@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dynlab._version import __version__ as __version__
 
 if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
-    from dynlab.embeddings.diagnosis import diagnose as diagnose
+    from dynlab.diagnose import diagnose as diagnose
     from dynlab.embeddings.monitor import Monitor as Monitor
     from dynlab.ensembles.ensemble import Ensemble as Ensemble
     from dynlab.ensembles.ensemble import ensemble as ensemble
@@ -56,7 +56,7 @@ _HOMES = {
     "register_loss": "dynlab.images.own_parts",
     "LinearModel": "dynlab.linear.model",
     "simulate_linear": "dynlab.linear.gradient_flow",
-    "diagnose": "dynlab.embeddings.diagnosis",
+    "diagnose": "dynlab.diagnose",
     "Monitor": "dynlab.embeddings.monitor",
     "explore": "dynlab.explore",
     "phase_map": "dynlab.phase",

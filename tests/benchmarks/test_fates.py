@@ -27,14 +27,16 @@ def run(place, name, sizes, probe):
     fate = {"random": 500, "probe": probe, "total": 1000}
     with open(place / f"{name}.npz", "wb") as file:
         np.savez(
-            file, fate=np.array(json.dumps(fate)), settings=np.array("{}"), step=10 * np.arange(len(z)), z=np.array(z),
-            head=np.zeros((len(z), 0, 0)), loss=np.zeros(len(z)), test=z[-1], labels=np.zeros(60),
+            file, fate=np.array(json.dumps(fate)), settings=np.array(json.dumps({"dataset": "small", "seed": 0})),
+            step=10 * np.arange(len(z)), z=np.array(z), head=np.zeros((len(z), 0, 0)), loss=np.zeros(len(z)), test=z[-1],
+            labels=np.zeros(60, np.int64),
         )  # fmt: skip
 
 
 @pytest.fixture
 def place(tmp_path):
     """Three that stay, one of them no better than before training, one that falls, one that diverged."""
+    np.save(tmp_path / "random_small_0.npy", np.random.default_rng(1).standard_normal((60, 8)))
     run(tmp_path, "stays", [9.0] * 8, 700)
     run(tmp_path, "stays too", [9.0] * 8, 510)
     run(tmp_path, "learns nothing", [9.0] * 8, 300)

@@ -163,7 +163,7 @@ def test_combinations_without_meaning_are_refused_in_one_line():
     for words, message in (
         (("--normalisation", "length"), "--normalisation length: must be"),
         (("--target", "average", "--stop-gradient", "none"), "--stop-gradient none: must be"),
-        (("--method", "descent", "--head", "linear"), "--method descent: must be"),
+        (("--optimiser", "adam"), "--optimiser adam: must be"),
         (("--head", "fixed"), "--head fixed: must be"),
     ):
         done = run_command(*words)

@@ -15,6 +15,7 @@ from tests.thorough.planting import Planting
 LOSSES, HEAD, ROWS = "dynlab/images/losses.py", "dynlab/images/networks/head.py", "dynlab/images/layers/rows.py"
 FORMULAS, UPDATES = "dynlab/formulas/updates.py", "dynlab/images/layers/updates.py"
 OPTIMISE, ACCURACY = "dynlab/images/training/optimise.py", "dynlab/images/worth/accuracy.py"
+SCHEDULES = "dynlab/tools/schedules.py"
 DENSE, NORMALISE = "dynlab/images/layers/dense.py", "dynlab/images/layers/normalise.py"
 PROBE, LINEAR, SPECTRUM = "dynlab/images/logistic.py", "dynlab/images/worth/probe.py", "dynlab/images/worth/spectrum.py"
 NEIGHBOURS, ROTATIONS = "dynlab/images/worth/neighbours.py", "dynlab/images/networks/rotations.py"
@@ -51,7 +52,7 @@ FAULTS = {
     "LARS without decay in its ratio": (FORMULAS, "(gradients + decay * weights)", "gradients"),
     "the last entries are not updated": (UPDATES, "(len(p) + CHUNK - 1) // CHUNK", "max(1, len(p) // CHUNK)"),
     "count not saved": (OPTIMISE, 'self.count = int(saved["count"])', "pass"),
-    "cosine that ignores the warm-up": (OPTIMISE, "(step - warm_up, max(steps - warm_up, 1)", "(step, max(steps, 1)"),
+    "cosine that ignores the warm-up": (SCHEDULES, "(step - warm_up, max(steps - warm_up, 1)", "(step, max(steps, 1)"),
     "the last of equal neighbours": (NEIGHBOURS, "row[j] > best[0]", "row[j] >= best[0]"),
     "votes without temperature": (NEIGHBOURS, "(values[i, j] - top) / temperature", "(values[i, j] - top)"),
     "test pictures standardised in another way": (LINEAR, "logistic.ROWS] - mean)", "logistic.ROWS] - mean - 1.0)"),
@@ -70,7 +71,8 @@ FAULTS = {
     "correlations with their diagonal": (SPECTRUM, "correlation.sum() - np.trace(correlation)", "correlation.sum()"),
 }
 FILES = (
-    "test_losses.py", "networks/test_head.py", "training/test_optimise.py", "worth/test_evaluation.py", "test_scales.py",
+    "images/test_losses.py", "images/networks/test_head.py", "images/training/test_optimise.py",
+    "images/worth/test_evaluation.py", "images/test_scales.py", "tools/test_schedules.py",
 )  # fmt: skip
 
 
@@ -78,8 +80,9 @@ def tests(name: str | None) -> list[str]:
     """All files for the sources as they are, for a fault those that are about its place."""
     of = {LOSSES: 1, ROWS: 17, HEAD: 2, FORMULAS: 4, UPDATES: 6, OPTIMISE: 4, ACCURACY: 8, NEIGHBOURS: 24, ROTATIONS: 2}
     of |= {DENSE: 16, NORMALISE: 16, PROBE: 8, LINEAR: 8, SPECTRUM: 8}
-    chosen = 31 if name is None else of[FAULTS[name][0]]
-    return [f"tests/images/{file}" for i, file in enumerate(FILES) if chosen >> i & 1]
+    of[SCHEDULES] = 32
+    chosen = 63 if name is None else of[FAULTS[name][0]]
+    return [f"tests/{file}" for i, file in enumerate(FILES) if chosen >> i & 1]
 
 
 PLANTING = Planting("objectives", FAULTS, tests, most=200)
