@@ -11,7 +11,7 @@ import pytest
 
 import dynlab
 from dynlab import SettingError
-from dynlab.embeddings import given, passes, remarks, standing
+from dynlab.embeddings import diagnosis, given, passes, remarks, standing
 from dynlab.embeddings.head_phase import head_state
 from dynlab.images import losses
 from dynlab.images.worth.spectrum import shape
@@ -46,6 +46,13 @@ def compare(found, z, accuracy):
     assert found.unit_sd == pytest.approx(naive.unit_sd(z), rel=10 * accuracy, abs=accuracy)
     assert found.uniformity == pytest.approx(naive.uniformity(z), rel=1e-6, abs=1e-9)
     assert found.pairs == len(z) * (len(z) - 1) // 2
+
+
+def test_the_command_is_the_function():
+    """dynlab.diagnose is the command's module, and calling it calls the function."""
+    z = np.random.default_rng(0).standard_normal((50, 4))
+    assert dynlab.diagnose(z).rank == diagnosis.diagnose(z).rank > 3.0
+    assert dynlab.diagnose.PROGRAM == "dynlab.diagnose"
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
