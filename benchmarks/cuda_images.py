@@ -160,15 +160,16 @@ def updates(ops, size, outputs, dtype="float32"):
     found, decays = dict[str, Any](), ops.to_device((np.arange(size) % 3 > 0).astype(np.uint8))
     edges = [0, size // 5, size // 2, size]
     layout, adapts = ops.lars_layout(edges), ops.to_device(np.array([1, 0, 1], np.uint8))
-    for name in ("sgd", "nesterov", "adam", "lars"):
+    for name in ("sgd", "nesterov", "adam", "lars", "lars clipped"):
         p = ops.to_device(normal(1, size, dtype=dtype))
         kept = [ops.zeros((size,), dtype) for _ in range(2)]
         for step in range(3):
             g = ops.to_device(normal(10 + step, size, dtype=dtype))
             if name == "adam":
                 ops.adam_step(p, g, *kept, decays, 0.01, 0.1, (0.9, 0.999), 1e-8, step + 1)
-            elif name == "lars":
-                ops.lars_step(p, g, kept[0], decays, layout, adapts, 0.01, 0.1, 0.9, 0.5)
+            elif name.startswith("lars"):
+                most = 0.4 if name == "lars clipped" else np.inf
+                ops.lars_step(p, g, kept[0], decays, layout, adapts, 0.01, 0.1, 0.9, 0.5, most)
             else:
                 ops.sgd_step(p, g, kept[0], decays, 0.01, 0.1, 0.9, name == "nesterov")
         found |= {name: p, name + " memory": kept[0]}

@@ -46,7 +46,7 @@ HELP = {
     "decorrelation": ("weight of the sum of the outputs' squared correlations, from 0 to m(m - 1) for m outputs", "WEIGHT"),
     "loss_weight": ("factor of the loss", "WEIGHT"),
     "temperature": ("of simclr", "T"),
-    "optimiser": ("of sgd (with momentum), adam, lars", "NAME"),
+    "optimiser": ("of sgd (with momentum), adam, adamw, lars", "NAME"),
     "lr": ("learning rate", "RATE"),
     "momentum": ("of sgd and lars", "MU"),
     "weight_decay": ("of weights; norms and biases are left out", "RATE"),
@@ -61,6 +61,17 @@ HELP = {
     "seed": ("of the start, the order of the pictures and the views", "N"),
     "record": ("steps between lines of metrics.csv", "N"),
     "knn_every": ("epochs between accuracies of nearest neighbours; 0: never", "N"),
+    "lars_trust": ("coefficient of lars", "C"),
+    "lars_rate": ("of a tensor by lars: scaled (rate times ratio) or clipped (the smaller of the two)", "NAME"),
+    "gradient_clip": ("largest norm of the gradient of all that is trained; 0: any", "NORM"),
+    "lr_last": ("rate that the schedule leads to", "RATE"),
+    "milestones": ("of the schedule step: shares of the run, with commas", "S,S"),
+    "drop": ("of the schedule step: what is left of a rate at a milestone", "SHARE"),
+    "head_schedule": ("of the head's rate (default: as --schedule)", "NAME"),
+    "decay_schedule": ("of --weight-decay, of constant, cosine, step", "NAME"),
+    "decay_last": ("weight decay that its schedule leads to", "RATE"),
+    "target_schedule": ("of --target-momentum, of constant, cosine, step", "NAME"),
+    "target_last": ("momentum that its schedule leads to", "TAU"),
     "side": ("pixels of a side that pictures of folder are brought to (default: those of a view, 32 at least)", "N"),
 }
 
@@ -180,6 +191,8 @@ def settings_of(arguments: argparse.Namespace) -> Pretraining:
     given = {name: number_of(value) for name in HELP if (value := getattr(arguments, name)) is not None}
     if "projector" in given:
         given["projector"] = widths(arguments.projector)
+    if "milestones" in given:
+        given["milestones"] = tuple(number_of(word) for word in arguments.milestones.split(","))
     if not arguments.resume:
         return pretraining(arguments.recipe, **given)
     return _resumed(expanded(arguments.out), arguments.recipe, given)
@@ -194,6 +207,7 @@ def _resumed(place: Path, recipe: str | None, given: dict[str, Any]) -> Pretrain
         given = RECIPES[choice("recipe", recipe, RECIPES)] | given
     for name, value in given.items():
         kept = getattr(before, name)
+        value = tuple(value) if isinstance(value, list) else value  # as a TOML file has it
         require(value == kept, name, value, f"{kept}, as in the run that is resumed")
     return before
 

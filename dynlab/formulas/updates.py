@@ -4,9 +4,11 @@ r"""What one step of an optimiser does to one entry: parameter p, gradient g, ra
     Adam    a <- b_1 a + (1 - b_1) h,   s <- b_2 s + (1 - b_2) h^2,   h = g + decay p,
             p <- p - rate a^/(sqrt(s^) + eps),   a^ = a/(1 - b_1^t),   s^ = s/(1 - b_2^t)             (Kingma & Ba 2015)
     LARS    v <- mu v + rate ratio (g + decay p),       p <- p - v             (You, Gitman & Ginsburg 2017, algorithm 1)
-            ratio = trust |p|/(|g| + decay |p|) over the tensor that the entry belongs to
+            ratio = trust |p|/(|g| + decay |p|) over the tensor that the entry belongs to; clipped, rate ratio becomes
+            min(rate, ratio), so that a tensor's own rate is never above the common one (Ginsburg's LARC)
 
-Weight decay is added to the gradient in all of them ("coupled", as in torch.optim.SGD and torch.optim.Adam; AdamW's is not).
+Weight decay is added to the gradient in all of them ("coupled", as in torch.optim.SGD and torch.optim.Adam). AdamW's is not
+(Loshchilov & Hutter 2019): it is a step of plain descent on decay |p|^2/2, p <- p - rate decay p, before Adam's without.
 """
 
 from math import sqrt
@@ -40,3 +42,8 @@ def trust_ratio(trust, weights, gradients, decay):
     if weights > 0.0 and gradients > 0.0:
         return trust * weights / (gradients + decay * weights)
     return 1.0
+
+
+def at_most(ratio, most):
+    """The ratio, or `most` where it is more; what is not a number stays so."""
+    return most if ratio > most else ratio

@@ -21,7 +21,8 @@ LOSSES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
 PICTURE_NORMALISATIONS = ("batch", "length")
 HEAD_STARTS = ("identity", "random")
 PROJECTOR_NORMS = ("none", "batch")
-PICTURE_OPTIMISERS = ("sgd", "adam", "lars")
+PICTURE_OPTIMISERS = ("sgd", "adam", "adamw", "lars")
+LARS_RATES = ("scaled", "clipped")
 TRAINED = 12  # bytes for each weight: itself, its gradient and what an optimiser keeps of it
 # What `dynlab.images.own_parts` has registered in this process, by name.
 OWN_ENCODERS: dict[str, Any] = {}
@@ -56,14 +57,23 @@ class Pretraining:
     decorrelation, loss_weight : the weights above. The first is of a sum over m(m - 1) pairs of outputs, from 0 to
         m(m - 1); with 1/(m(m - 1)) it is the mean.
     temperature : of "simclr".
-    optimiser, lr, momentum, weight_decay : "sgd" (with momentum), "adam" or "lars"; the decay leaves norms and biases out.
+    optimiser, lr, momentum, weight_decay : "sgd" (with momentum), "adam", "adamw" or "lars"; the decay leaves norms and
+        biases out.
     head_lr, head_decay : rate of the head in units of lr, and its own weight decay.
-    schedule, warm_up : "constant", "cosine" or "step"; epochs of linear growth at the start.
+    schedule, warm_up : "constant", "cosine" or "step"; epochs of linear growth at the start
+        (`dynlab.images.training.course`).
     batch, epochs, steps : pictures a step; epochs, unless a number of steps is given.
     augmentation : name of a set of `dynlab.images.data.augment`.
     seed : of the start, of the order of the pictures and of the views.
     record, knn_every : steps between lines of metrics.csv, epochs between kNN accuracies (0: never).
     side : pixels of a side that pictures of dataset "folder" are brought to (None: those of a view, 32 at least).
+    lars_trust, lars_rate : of "lars": its coefficient, and what a tensor's rate is (`dynlab.images.training.optimise.Lars`).
+    gradient_clip : largest norm of the gradient of all that is trained together (0: any).
+    lr_last, milestones, drop : where the schedule leads; shares of the run (after the warm-up) at which "step" falls, and to
+        what part.
+    head_schedule : the head's own, with the same warm-up (None: as `schedule`).
+    decay_schedule, decay_last : of weight_decay, and where it leads.
+    target_schedule, target_last : of target_momentum, and where it leads.
 
     Raises SettingError: one line with the setting, its value and what is allowed.
     """
@@ -100,16 +110,29 @@ class Pretraining:
     record: int = 25
     knn_every: int = 5
     side: int | None = None
+    lars_trust: float = 0.001
+    lars_rate: str = "scaled"
+    gradient_clip: float = 0.0
+    lr_last: float = 0.0
+    milestones: tuple[float, ...] = (0.6, 0.8)
+    drop: float = 0.1
+    head_schedule: str | None = None
+    decay_schedule: str = "constant"
+    decay_last: float = 0.0
+    target_schedule: str = "constant"
+    target_last: float = 1.0
 
     def __post_init__(self) -> None:
         words = {
             "dataset": DATASETS, "encoder": (*ENCODERS, *OWN_ENCODERS), "projector_norm": PROJECTOR_NORMS,
             "head": PICTURE_HEADS, "head_start": HEAD_STARTS, "loss": (*LOSSES, *OWN_LOSSES),
             "normalisation": PICTURE_NORMALISATIONS, "stop_gradient": STOP_GRADIENTS, "target": TARGETS,
-            "optimiser": PICTURE_OPTIMISERS, "schedule": SCHEDULES,
+            "optimiser": PICTURE_OPTIMISERS, "schedule": SCHEDULES, "lars_rate": LARS_RATES, "head_schedule": SCHEDULES,
+            "decay_schedule": SCHEDULES, "target_schedule": SCHEDULES,
         }  # fmt: skip
         for name, allowed in words.items():
-            choice(name, getattr(self, name), allowed)
+            if name != "head_schedule" or self.head_schedule is not None:
+                choice(name, getattr(self, name), allowed)
         self._check_numbers()
         from dynlab.images.data.augment import PRESETS
 
@@ -132,20 +155,47 @@ class Pretraining:
         return show.settings_table(self)
 
     def _check_numbers(self) -> None:
-        for name in ("decorrelation", "weight_decay", "head_decay", "head_lr", "warm_up"):
+        for name in (
+            "decorrelation", "weight_decay", "head_decay", "head_lr", "warm_up", "gradient_clip", "lr_last", "decay_last",
+        ):  # fmt: skip
             object.__setattr__(self, name, real(name, getattr(self, name), at_least=0.0))
-        for name in ("lr", "loss_weight", "temperature"):
+        for name in ("lr", "loss_weight", "temperature", "lars_trust"):
             object.__setattr__(self, name, real(name, getattr(self, name), above=0.0))
-        for name in ("momentum", "target_momentum"):
+        object.__setattr__(self, "drop", real("drop", self.drop, above=0.0, at_most=1.0))
+        for name in ("momentum", "target_momentum", "target_last"):
             object.__setattr__(self, name, real(name, getattr(self, name), at_least=0.0, at_most=1.0))
+        shares = self._numbers("milestones", "shares of the run, as (0.6, 0.8)", above=0.0)
+        rising = all(a < b for a, b in pairwise((*shares, 1.0)))
+        require(rising, "milestones", self.milestones, "shares of the run below 1 that grow, as (0.6, 0.8)")
         for name, least in (("batch", 2), ("epochs", 1), ("record", 1), ("knn_every", 0), ("seed", 0)):
             object.__setattr__(self, name, integer(name, getattr(self, name), at_least=least))
         for name, least in (("limit", self.batch), ("steps", 1), ("head_hidden", 1)):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, integer(name, getattr(self, name), at_least=least))
 
+    def _numbers(self, name: str, what: str, **bounds: Any) -> tuple[float, ...]:
+        """Make a setting of several numbers a tuple of them, and return it."""
+        given = getattr(self, name)
+        require(isinstance(given, (tuple, list)), name, given, what)
+        object.__setattr__(self, name, tuple(real(name, one, **bounds) for one in given))
+        return getattr(self, name)
+
+    def _check_schedules(self) -> None:
+        """Refuse an end that nothing leads to."""
+        for last, schedules in (
+            ("lr_last", (self.schedule, self.head_schedule)), ("decay_last", (self.decay_schedule,)),
+            ("target_last", (self.target_schedule,)),
+        ):  # fmt: skip
+            default = {f.name: f.default for f in fields(self)}[last]
+            leads = any(one not in (None, "constant") for one in schedules) or getattr(self, last) == default
+            name = last.replace("lr_last", "schedule").replace("_last", "_schedule")
+            require(leads, last, getattr(self, last), f'left out with {name} "constant"')
+        moves = self.target == "average" or self.target_schedule == "constant"
+        require(moves, "target_schedule", self.target_schedule, '"constant" with target "same", which has no momentum')
+
     def _check_together(self) -> None:
         """Refuse combinations that have no meaning, saying why."""
+        self._check_schedules()
         if self.side is not None:
             object.__setattr__(self, "side", integer("side", self.side, at_least=LEAST_SIDE, at_most=MOST_SIDE))
             why = f'None with dataset "{self.dataset}", whose pictures have a size'
@@ -183,9 +233,11 @@ class Pretraining:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
     def plain(self) -> dict:
-        """All settings as JSON can hold them; without `side` where it is not given, as before there was one."""
-        held = asdict(self) | {"projector": list(self.projector)}
-        return held if self.side is not None else {name: value for name, value in held.items() if name != "side"}
+        """All settings as JSON can hold them; from `side` on only those that differ from the defaults."""
+        names = [field.name for field in fields(self)]
+        kept = {*names[: names.index("side")], *self.changed()}
+        held = {name: value for name, value in asdict(self).items() if name in kept}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in held.items()}
 
 
 def has_target(loss: str) -> bool:

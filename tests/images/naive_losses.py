@@ -159,7 +159,19 @@ def adam(p, gradients, mask, rate, decay, betas, eps):
     return np.array(p)
 
 
-def lars(p, gradients, mask, spans, rate, decay, momentum, trust):
+def adamw(p, gradients, mask, rate, decay, betas, eps):
+    """Loshchilov & Hutter's algorithm 2: the weights shrink by rate * decay beside Adam's step on the bare gradient."""
+    p, a, s = list(p), [0.0] * len(p), [0.0] * len(p)
+    for t, g in enumerate(gradients, 1):
+        for i in range(len(p)):
+            a[i] = betas[0] * a[i] + (1 - betas[0]) * g[i]
+            s[i] = betas[1] * s[i] + (1 - betas[1]) * g[i] * g[i]
+            own = a[i] / (1 - betas[0] ** t) / (math.sqrt(s[i] / (1 - betas[1] ** t)) + eps)
+            p[i] = p[i] - rate * own - (rate * decay * p[i] if mask[i] else 0.0)
+    return np.array(p)
+
+
+def lars(p, gradients, mask, spans, rate, decay, momentum, trust, clipped=False):
     p, v = list(p), [0.0] * len(p)
     for g in gradients:
         for start, stop in spans:
@@ -168,6 +180,8 @@ def lars(p, gradients, mask, spans, rate, decay, momentum, trust):
             ratio = 1.0
             if any(mask[i] for i in range(start, stop)) and weights > 0 and slope > 0:
                 ratio = trust * weights / (slope + decay * weights)
+                if clipped:  # the tensor's own rate, and never more than the common one
+                    ratio = min(ratio, rate) / rate
             for i in range(start, stop):
                 v[i] = momentum * v[i] + rate * ratio * (g[i] + (decay * p[i] if mask[i] else 0.0))
                 p[i] -= v[i]

@@ -19,7 +19,8 @@ _room = SQUAD
 float64 = np.float64
 
 _formulas = gpu.compile_module(updates)
-_sgd, _adam, _lars, _trust_ratio = _formulas.sgd, _formulas.adam, _formulas.lars, _formulas.trust_ratio
+_sgd, _adam, _lars = _formulas.sgd, _formulas.adam, _formulas.lars
+_trust_ratio, _at_most = _formulas.trust_ratio, _formulas.at_most
 _trains = gpu.inner(head_rules.trains)
 
 
@@ -60,8 +61,8 @@ def _chunk_squares(p, g, lows, highs, sums):
         sums[c, 1] = ordered_sum(other, SQUAD)
 
 
-def _fold_ratios(owner, sums, adapts, trust, decay, ratios):
-    """ratios (tensors,) from the sums of squares of the chunks, which are added in order: a thread a tensor."""
+def _fold_ratios(owner, sums, adapts, trust, decay, most, ratios):
+    """ratios (tensors,), each `most` at most, from the sums of squares of the chunks, added in order: a thread a tensor."""
     tensor = cuda.grid(1)
     if tensor < ratios.shape[0]:
         own, slope = 0.0, 0.0
@@ -69,7 +70,8 @@ def _fold_ratios(owner, sums, adapts, trust, decay, ratios):
             if owner[c] == tensor:
                 own += sums[c, 0]
                 slope += sums[c, 1]
-        ratios[tensor] = _trust_ratio(trust, own**0.5, slope**0.5, decay) if adapts[tensor] else 1.0
+        ratio = _trust_ratio(trust, own**0.5, slope**0.5, decay) if adapts[tensor] else 1.0
+        ratios[tensor] = _at_most(ratio, most)
 
 
 def _project(rule, d_head):
@@ -119,12 +121,15 @@ def lars_layout(edges):
     return (*numbers, to_device(np.zeros((len(lows), 2))), to_device(np.zeros(len(edges) - 1)))
 
 
-def lars_step(p, g, v, decays, layout, adapts, rate, decay, momentum, trust):
-    """One step of `updates.lars`, in place; adapts (tensors,) uint8: 0 where the ratio is 1 (norms and biases)."""
+def lars_step(p, g, v, decays, layout, adapts, rate, decay, momentum, trust, most=np.inf):
+    """One step of `updates.lars`, in place; adapts (tensors,) uint8: 0 where the ratio is 1 (norms and biases).
+
+    most: the largest ratio. With trust over the rate and most = 1 the rate of a tensor is the clipped one.
+    """
     lows, highs, owner, sums, ratios = layout
     f, blocks = p.dtype.type, lows.shape[0]
     chunk_squares[blocks, SQUAD](p, g, lows, highs, sums)
-    launch(fold_ratios, ratios.shape[0], owner, sums, adapts, float(trust), float(decay), ratios)
+    launch(fold_ratios, ratios.shape[0], owner, sums, adapts, float(trust), float(decay), float(most), ratios)
     lars_pass[blocks, SQUAD](p, g, v, decays, lows, highs, owner, ratios, f(rate), f(decay), f(momentum))
 
 

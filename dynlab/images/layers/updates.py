@@ -16,7 +16,8 @@ from dynlab.machine import jit
 CHUNK = 1 << 14
 
 _formulas = jit.compile_module(updates)
-_sgd, _adam, _lars, _trust_ratio = _formulas.sgd, _formulas.adam, _formulas.lars, _formulas.trust_ratio
+_sgd, _adam, _lars = _formulas.sgd, _formulas.adam, _formulas.lars
+_trust_ratio, _at_most = _formulas.trust_ratio, _formulas.at_most
 _project = jit.compile_module(head_rules).project_gradient
 
 
@@ -65,8 +66,8 @@ def _chunk_squares(p, g, lows, highs, sums):
 
 
 @jit.kernel
-def _fold_ratios(owner, sums, adapts, trust, decay, ratios):
-    """ratios (tensors,) from the sums of squares of the chunks, which are added in order."""
+def _fold_ratios(owner, sums, adapts, trust, decay, most, ratios):
+    """ratios (tensors,), each `most` at most, from the sums of squares of the chunks, which are added in order."""
     low = 0
     while low < len(owner):
         tensor, own, slope = owner[low], 0.0, 0.0
@@ -74,7 +75,8 @@ def _fold_ratios(owner, sums, adapts, trust, decay, ratios):
             own += sums[low, 0]
             slope += sums[low, 1]
             low += 1
-        ratios[tensor] = _trust_ratio(trust, np.sqrt(own), np.sqrt(slope), decay) if adapts[tensor] else 1.0
+        ratio = _trust_ratio(trust, np.sqrt(own), np.sqrt(slope), decay) if adapts[tensor] else 1.0
+        ratios[tensor] = _at_most(ratio, most)
 
 
 @jit.kernel
@@ -109,12 +111,15 @@ def lars_layout(edges):
     return (*numbers, np.zeros((len(lows), 2)), np.zeros(len(edges) - 1))
 
 
-def lars_step(p, g, v, decays, layout, adapts, rate, decay, momentum, trust):
-    """One step of `updates.lars`, in place; adapts (tensors,) uint8: 0 where the ratio is 1 (norms and biases)."""
+def lars_step(p, g, v, decays, layout, adapts, rate, decay, momentum, trust, most=np.inf):
+    """One step of `updates.lars`, in place; adapts (tensors,) uint8: 0 where the ratio is 1 (norms and biases).
+
+    most: the largest ratio. With trust over the rate and most = 1 the rate of a tensor is the clipped one.
+    """
     lows, highs, owner, sums, ratios = layout
     f = p.dtype.type
     _chunk_squares(p, g, lows, highs, sums)
-    _fold_ratios(owner, sums, adapts, trust, decay, ratios)
+    _fold_ratios(owner, sums, adapts, float(trust), float(decay), float(most), ratios)
     _lars_pass(p, g, v, decays, lows, highs, owner, ratios, f(rate), f(decay), f(momentum))
 
 

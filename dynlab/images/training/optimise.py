@@ -2,14 +2,19 @@
 
 An optimiser holds what it remembers in `state`, a dict of flat arrays where the layers compute, and in `count` the steps
 taken; `save` and `load` turn both into host arrays and back. `decays` (P,) uint8 says which entries weight decay acts on
-(not those of norms and biases); decay is added to the gradient (see `dynlab.formulas.updates`, which has the equations).
+(not those of norms and biases); decay is added to the gradient, except by AdamW (see `dynlab.formulas.updates`, which has
+the equations).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
-from dynlab.images.settings import PICTURE_OPTIMISERS
+from dynlab.images.settings import LARS_RATES, PICTURE_OPTIMISERS
 from dynlab.tools.checks import choice, real, require
 
 
@@ -82,17 +87,40 @@ class Adam(Optimiser):
         )
 
 
+class AdamW(Adam):
+    """Adam with weight decay of its own (Loshchilov & Hutter 2019): p <- p - rate decay p, then Adam's step without decay.
+
+    The first is a step of plain descent on decay |p|^2/2, whose gradient beside the decay is zero.
+    """
+
+    def __init__(self, parameters, decays, ops, weight_decay=0.0, betas=(0.9, 0.999), eps=1e-8):
+        super().__init__(parameters, decays, ops, weight_decay, betas, eps)
+        self._nothing, self._spare = (ops.zeros((self.size,), self.dtype) for _ in range(2))
+
+    def _step(self, parameters, gradients, rate):
+        decay = self.weight_decay
+        if decay > 0.0:
+            self.ops.sgd_step(parameters, self._nothing, self._spare, self.decays, rate, decay, 0.0, False)
+        self.weight_decay = 0.0
+        super()._step(parameters, gradients, rate)
+        self.weight_decay = decay
+
+
 class Lars(Optimiser):
     """Layer-wise rates (You, Gitman & Ginsburg 2017) on tensors given by `segments`, as `Network.segments` lists them.
 
-    Tensors of which nothing decays (norms, biases) keep the ratio 1, which makes them plain SGD with momentum.
+    Tensors of which nothing decays (norms, biases) keep the ratio 1, which makes them plain SGD with momentum. rates:
+    "scaled", where a tensor's rate is the rate times its ratio, or "clipped", where it is the smaller of the two.
     """
 
     names = ("velocity",)
 
-    def __init__(self, parameters, decays, ops, segments, weight_decay=0.0, momentum=0.9, trust=0.001):
+    def __init__(
+        self, parameters, decays, ops, segments, weight_decay=0.0, momentum=0.9, trust=0.001, rates="scaled"
+    ):  # fmt: skip
         super().__init__(parameters, decays, ops, weight_decay)
         self.momentum, self.trust = real("momentum", momentum, at_least=0.0), real("trust", trust, above=0.0)
+        self.clipped = choice("rates", rates, LARS_RATES) == "clipped"
         spans = [(start, stop) for _, start, stop, _ in segments]
         edges = [0] + [stop for _, stop in spans]
         tiled = all(start == before for (start, _), before in zip(spans, edges, strict=False)) and edges[-1] == self.size
@@ -102,9 +130,11 @@ class Lars(Optimiser):
         self.layout = ops.lars_layout(edges)
 
     def _step(self, parameters, gradients, rate):
+        clipped = self.clipped and rate > 0.0
+        trust, most = (self.trust / rate, 1.0) if clipped else (self.trust, math.inf)
         self.ops.lars_step(
             parameters, gradients, self.state["velocity"], self.decays, self.layout, self.adapts, rate, self.weight_decay,
-            self.momentum, self.trust,
+            self.momentum, trust, most,
         )  # fmt: skip
 
 
@@ -113,4 +143,21 @@ def make(name: str, parameters, decays, ops, segments=(), **settings) -> Optimis
     choice("optimiser", name, PICTURE_OPTIMISERS)
     if name == "lars":
         return Lars(parameters, decays, ops, segments, **settings)
-    return (Sgd if name == "sgd" else Adam)(parameters, decays, ops, **settings)
+    return {"sgd": Sgd, "adam": Adam, "adamw": AdamW}[name](parameters, decays, ops, **settings)
+
+
+def clip_gradients(parts: Iterable[Any], most: float, ops: Any) -> float:
+    """Scale the gradients of parts down where their common norm is above `most` (Pascanu et al. 2013); return that norm.
+
+    Of networks and heads, anything with flat `gradients`. A norm that is no number changes nothing.
+    """
+    slopes = [part.gradients for part in parts]
+    total = ops.zeros((1,), "float64")
+    for slope in slopes:
+        row = slope.reshape(1, -1)
+        ops.add_product(row, row, 1.0, total)
+    norm = math.sqrt(float(ops.to_host(total)[0]))
+    if most < norm < math.inf:
+        for slope in slopes:
+            ops.scale(slope, most / norm)
+    return norm

@@ -19,11 +19,11 @@ from dynlab.images.ops import in_place
 from dynlab.images.own_parts import OwnLoss
 from dynlab.images.settings import OWN_LOSSES, Pretraining
 from dynlab.images.training import optimise
+from dynlab.images.training.course import Course
 from dynlab.images.verdict import NotFinite
 from dynlab.images.worth import accuracy, spectrum
 from dynlab.images.worth.knn import knn
 from dynlab.images.worth.representations import features_of, networks_of
-from dynlab.tools.schedules import schedule_factor
 
 KNN_BANK, KNN_QUERIES = 10_000, 2_000  # pictures of the training set that the accuracy on the way uses
 ORDER = 1  # stream of numpy's generator that orders the pictures of an epoch
@@ -44,6 +44,7 @@ class Trainer:
         self.labels = None if data_set.labels is None else data_set.labels[chosen]
         self.count = len(self.host_pictures)
         self.epoch_steps, self.total = settings.epoch_steps(self.count), settings.total_steps(self.count)
+        self.course = Course(settings, self.epoch_steps, self.total)
         self.pictures = in_place(ops, self.host_pictures)
         channels, rows = self.host_pictures.shape[3], 2 * settings.batch
         self.networks = Networks(settings, channels, ops, dtype)
@@ -90,13 +91,7 @@ class Trainer:
             ops.scale(self.d_z, self.settings.loss_weight)
             ops.scale(self.head.gradients, self.settings.loss_weight)
         self.networks.backward(self.d_z)
-        self._update(self.rate(step))
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step."""
-        s = self.settings
-        warm_up = min(round(s.warm_up * self.epoch_steps), self.total)
-        return s.lr * schedule_factor(s.schedule, step, self.total, warm_up)
+        self._update(step)
 
     def measure(self, step: int) -> dict[str, float]:
         """Rate and loss of the step just made, spectrum and size of its z, norm and asymmetry of the head after it.
@@ -112,7 +107,7 @@ class Trainer:
         sd, unit_sd = accuracy.spread(z)
         mean, each = self.objective.entropies()
         return {
-            "lr": self.rate(step), "loss": loss, "rank": shape.rank, "correlation": shape.mean_abs_correlation,
+            "lr": self.course.rate(step), "loss": loss, "rank": shape.rank, "correlation": shape.mean_abs_correlation,
             "head_norm": norm, "head_asymmetry": asymmetry, "sd": sd, "unit_sd": unit_sd,
             "entropy_mean": mean, "entropy": each,
         }  # fmt: skip
@@ -174,14 +169,19 @@ class Trainer:
             part = self.x[view * batch : (view + 1) * batch]
             self.ops.augment(self.pictures, chosen, self.augmentation, self.settings.seed, epoch, view, part)
 
-    def _update(self, rate: float) -> None:
+    def _update(self, step: int) -> None:
+        course, settings = self.course, self.settings
+        if settings.gradient_clip > 0.0:
+            optimise.clip_gradients(self.trained.values(), settings.gradient_clip, self.ops)
         for name, part in self.trained.items():
-            own = self.settings.head_lr if name == "head" else 1.0
-            self.optimisers[name].step(part.parameters, part.gradients, own * rate)
+            mover, head = self.optimisers[name], name == "head"
+            if not head:
+                mover.weight_decay = course.weight_decay(step)
+            mover.step(part.parameters, part.gradients, course.head_rate(step) if head else course.rate(step))
         if self.target is not None:
+            momentum = course.target_momentum(step)
             for name, network in self.target.parts().items():
-                online = self.trained[name].parameters
-                self.ops.mix(1.0 - self.settings.target_momentum, online, network.parameters)
+                self.ops.mix(1.0 - momentum, self.trained[name].parameters, network.parameters)
 
 
 def losses_of(settings: Pretraining) -> dict:
@@ -207,7 +207,9 @@ def make_head(settings: Pretraining, outputs: int, ops, dtype: str = "float32"):
 def make_optimiser(settings: Pretraining, name: str, part, ops):
     """The optimiser of a network or of the head, which has its own weight decay."""
     decay = settings.head_decay if name == "head" else settings.weight_decay
-    more = {} if settings.optimiser == "adam" else {"momentum": settings.momentum}
+    more: dict[str, Any] = {} if settings.optimiser in ("adam", "adamw") else {"momentum": settings.momentum}
+    if settings.optimiser == "lars":
+        more |= {"trust": settings.lars_trust, "rates": settings.lars_rate}
     return optimise.make(settings.optimiser, part.parameters, part.decays, ops, part.segments, weight_decay=decay, **more)
 
 

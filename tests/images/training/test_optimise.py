@@ -53,10 +53,22 @@ def test_adam_is_the_naive_loop(dtype, error, size, seed, decay):
     np.testing.assert_allclose(walk(made, p, gradients, 0.02), expected, rtol=error, atol=error)
 
 
+@pytest.mark.parametrize("dtype, error", [("float64", 1e-12), ("float32", 1e-5)])
+@settings(max_examples=8)
+@given(size=st.integers(1, 40), seed=st.integers(0, 99), decay=st.sampled_from([0.0, 0.4]))
+def test_adamw_is_the_naive_loop(dtype, error, size, seed, decay):
+    p, gradients, mask = problem(size, seed, dtype)
+    made = optimise.AdamW(p, mask, layers, weight_decay=decay, betas=(0.8, 0.95), eps=1e-4)
+    expected = naive.adamw(p.astype(float), gradients, mask, 0.02, decay, (0.8, 0.95), 1e-4)
+    np.testing.assert_allclose(walk(made, p, gradients, 0.02), expected, rtol=error, atol=error)
+    assert made.weight_decay == decay
+
+
 @pytest.mark.parametrize("dtype, error", [("float64", 1e-13), ("float32", 3e-6)])
+@pytest.mark.parametrize("rates", ["scaled", "clipped"])
 @settings(max_examples=8)
 @given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5), seed=st.integers(0, 99))
-def test_lars_is_the_naive_loop(dtype, error, sizes, seed):
+def test_lars_is_the_naive_loop(dtype, error, rates, sizes, seed):
     edges = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     p, gradients, mask = problem(edges[-1], seed, dtype)
     p[: edges[1]] = 0.0  # a tensor of zeros has to get away from them
@@ -64,9 +76,35 @@ def test_lars_is_the_naive_loop(dtype, error, sizes, seed):
     for start, stop in spans[::2]:
         mask[start:stop] = 0  # norms and biases
     segments = [(str(i), *span, ()) for i, span in enumerate(spans)]
-    made = optimise.Lars(p, mask, layers, segments, weight_decay=0.1, momentum=0.9, trust=0.05)
-    expected = naive.lars(p.astype(float), gradients, mask, spans, 0.5, 0.1, 0.9, 0.05)
-    np.testing.assert_allclose(walk(made, p, gradients, 0.5), expected, rtol=error, atol=error)
+    # Own rates of some 0.05 to 0.5 here, to either side of the common one where that is 0.1.
+    rate, trust = (0.5, 0.05) if rates == "scaled" else (0.1, 0.2)
+    made = optimise.Lars(p, mask, layers, segments, weight_decay=0.1, momentum=0.9, trust=trust, rates=rates)
+    expected = naive.lars(p.astype(float), gradients, mask, spans, rate, 0.1, 0.9, trust, rates == "clipped")
+    np.testing.assert_allclose(walk(made, p, gradients, rate), expected, rtol=error, atol=error)
+
+
+def test_clipped_rates_are_those_of_the_rule_by_hand():
+    """|p| = 5, |g| = 2, no decay. trust 0.04: own rate 0.1, below the common 1; trust 4: own rate 10, which is cut to 1."""
+    for trust, moved in ((0.04, 0.1), (4.0, 1.0)):
+        p, g = np.array([3.0, 4.0]), np.array([2.0, 0.0])
+        optimise.Lars(p, np.ones(2, np.uint8), layers, [("w", 0, 2, ())], trust=trust, rates="clipped").step(p, g, 1.0)
+        np.testing.assert_allclose(p, [3.0 - 2.0 * moved, 4.0], rtol=1e-15)
+
+
+class Slopes:
+    def __init__(self, gradients):
+        self.gradients = np.array(gradients)
+
+
+@pytest.mark.parametrize("most, left", [(1.0, 1.0 / 13.0), (13.0, 1.0), (20.0, 1.0), (2.6, 0.2)])
+def test_gradients_are_clipped_by_their_common_norm(most, left):
+    """3, 4, 12: 13 together."""
+    parts = [Slopes([3.0, 4.0]), Slopes(np.float32([12.0]))]
+    assert optimise.clip_gradients(parts, most, layers) == pytest.approx(13.0, rel=1e-14)
+    for part, whole in zip(parts, ([3.0, 4.0], [12.0]), strict=True):
+        np.testing.assert_allclose(part.gradients, left * np.array(whole), rtol=1e-7)
+    broken = [Slopes([np.nan, 1.0])]
+    assert np.isnan(optimise.clip_gradients(broken, most, layers)) and broken[0].gradients[1] == 1.0
 
 
 def large(name):
@@ -98,6 +136,7 @@ def test_vectors_of_several_chunks_are_updated_to_the_end(name):
     expected = {
         "sgd": lambda: naive.sgd(exact, gradients, mask, 0.01, 0.1, 0.9, False),
         "adam": lambda: naive.adam(exact, gradients, mask, 0.01, 0.1, (0.9, 0.999), 1e-8),
+        "adamw": lambda: naive.adamw(exact, gradients, mask, 0.01, 0.1, (0.9, 0.999), 1e-8),
         "lars": lambda: naive.lars(exact, gradients, mask, spans, 0.01, 0.1, 0.9, 0.001),
     }[name]()
     np.testing.assert_allclose(walk(made, p, gradients, 0.01), expected, rtol=1e-5, atol=1e-5)
@@ -133,18 +172,32 @@ def test_sgd_is_torch_optim(nesterov, dtype, error):
     np.testing.assert_allclose(p, other.detach().numpy(), rtol=error, atol=error)
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
 @pytest.mark.parametrize("dtype, error", [("float64", 1e-12), ("float32", 2e-6)])
-def test_adam_is_torch_optim(dtype, error):
+def test_adam_is_torch_optim(dtype, error, name):
     torch = pytest.importorskip("torch", reason="torch is not installed: its optimisers are not compared")
     p, gradients, _ = problem(50, 2, dtype)
-    made = optimise.Adam(p, np.ones(50, np.uint8), layers, 0.02)
+    made = getattr(optimise, name)(p, np.ones(50, np.uint8), layers, 0.02)
     other = torch.nn.Parameter(torch.tensor(p))
-    peer = torch.optim.Adam([other], lr=0.003, weight_decay=0.02)
+    peer = getattr(torch.optim, name)([other], lr=0.003, weight_decay=0.02)
     for g in gradients:
         made.step(p, g, 0.003)
         other.grad = torch.tensor(g)
         peer.step()
     np.testing.assert_allclose(p, other.detach().numpy(), rtol=error, atol=error)
+
+
+def test_gradients_are_clipped_as_by_torch():
+    torch = pytest.importorskip("torch", reason="torch is not installed: its clipping is not compared")
+    for most in (0.5, 1e6):
+        parts = [Slopes(np.random.default_rng(i).normal(size=30)) for i in range(3)]
+        peers = [torch.nn.Parameter(torch.zeros(30, dtype=torch.float64)) for _ in parts]
+        for part, peer in zip(parts, peers, strict=True):
+            peer.grad = torch.tensor(part.gradients)
+        norm = torch.nn.utils.clip_grad_norm_(peers, most)
+        assert optimise.clip_gradients(parts, most, layers) == pytest.approx(float(norm), rel=1e-12)
+        for part, peer in zip(parts, peers, strict=True):  # its factor is most/(norm + 1e-6)
+            np.testing.assert_allclose(part.gradients, peer.grad.numpy(), rtol=1e-6)
 
 
 def test_a_tensor_without_norm_keeps_the_rate():
@@ -156,7 +209,8 @@ def test_a_tensor_without_norm_keeps_the_rate():
 @pytest.mark.parametrize(
     "call, word",
     [
-        (lambda p, d: optimise.make("adamw", p, d, layers), "optimiser='adamw'"),
+        (lambda p, d: optimise.make("adamax", p, d, layers), "optimiser='adamax'"),
+        (lambda p, d: optimise.make("lars", p, d, layers, [("a", 0, 5, ())], rates="cut"), "rates='cut'"),
         (lambda p, d: optimise.make("adam", p, d, layers, betas=(0.9, 1.0)), "betas="),
         (lambda p, d: optimise.make("sgd", p, d, layers, momentum=-0.1), "momentum=-0.1"),
         (lambda p, d: optimise.make("sgd", p, d[:-1], layers), "decays="),
