@@ -30,7 +30,7 @@ from dynlab.images.comparison.runs import (
     metrics_of,
     random_rows,
 )
-from dynlab.images.settings import PICTURE_NORMALISATIONS, RECIPES, pretraining
+from dynlab.images.settings import PICTURE_NORMALISATIONS, RECIPES, pretraining, recipe_of
 from dynlab.machine import device
 from dynlab.tools.checks import choice, integer, require, threads
 from dynlab.tools.files import expanded
@@ -90,10 +90,10 @@ def run(settings: Settings, call: Call) -> list[str]:
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     given = {name: number_of(value) for name, value in vars(arguments).items()}
-    recipe = choice("recipe", arguments.recipe, RECIPES)
-    short: dict[str, Any] = SHORT.get(recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
+    recipe = recipe_of(arguments.recipe).name
+    short: dict[str, Any] = SHORT.get(arguments.recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
     names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed", "side")
-    base = pretraining(recipe, **{name: given[name] for name in names if given[name] is not None})
+    base = pretraining(arguments.recipe, **{name: given[name] for name in names if given[name] is not None})
     base = replace(base, head="none", head_start="identity", head_hidden=None, knn_every=0)
     chosen = short["heads"] if arguments.heads is None else words_of("heads", arguments.heads, ENTRIES)
     kinds = short["normalisations"] or (base.normalisation,)
@@ -121,7 +121,7 @@ def parser() -> Parser:
         description="Pretrain with every head under one budget and measure what the features are worth.",
         epilog="example: dynlab heads --recipe demo --data data   (collapse and rescue in minutes)",
     )
-    p.option("--recipe", f"settings of all runs, of {', '.join(RECIPES)}", "cpu-small", "NAME")
+    p.option("--recipe", f"settings of all runs: a TOML file, or a name of {', '.join(RECIPES)}", "cpu-small", "NAME")
     p.option("--data", "folder with the pictures' files", "data", "DIR")
     usual = f"(default {','.join(DEFAULT)}; demo: none,off-diagonal)"
     p.option("--heads", f"of {', '.join(ENTRIES)} {usual}", metavar="RULE,RULE")

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Executor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynlab.command_line.executors import executor
 from dynlab.command_line.options import add_device, announce
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.maps.axes import FORM, SETTINGS, parse_axis
 from dynlab.maps.phase_map import Settings
 from dynlab.settings.model import Model
 from dynlab.settings.training import ETA_HEAD
-from dynlab.tools.checks import SettingError, integer, real, require, threads
+from dynlab.tools.checks import integer, real, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "dynlab.phase"
 FIXED = (*SETTINGS, "activation", "mask", "readout")
-DASK_WAIT = 15  # seconds until a cluster that does not answer is given up
 
 
 def phase_map(
@@ -119,28 +117,6 @@ def run(settings: Settings, call: Call) -> None:
         )
     write_files(settings, found, call)
     print_report(settings, found)
-
-
-@contextmanager
-def executor(address: str | None) -> Iterator[Executor | None]:
-    """The executor of the Dask cluster at this address; None without one."""
-    if address is None:
-        yield None
-        return
-    try:
-        from distributed import Client, KilledWorker
-    except ImportError:
-        raise SettingError("dask", address, "used with the extra dask: python -m pip install 'dynlab-ssl[dask]'") from None
-    try:
-        client = Client(address, timeout=DASK_WAIT)
-    except (OSError, ValueError) as error:
-        raise SettingError("dask", address, f"the address of a Dask scheduler that answers ({error})") from None
-    with client:
-        try:
-            yield client.get_executor()
-        except (KilledWorker, CancelledError) as error:
-            what = " ".join(str(error).split()) or "its scheduler is gone"
-            raise OSError(f"--dask {address}: {what}; what is finished is kept, the same command goes on") from error
 
 
 def check(arguments: argparse.Namespace) -> Settings:

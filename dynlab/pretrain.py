@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
-from dynlab.images.settings import RECIPES, Pretraining, pretraining
+from dynlab.images.settings import RECIPES, Pretraining, pretraining, recipe_of
 from dynlab.machine.device import chosen
 from dynlab.tools.callable_module import make_callable
-from dynlab.tools.checks import SettingError, choice, integer, one_of, require, threads
+from dynlab.tools.checks import SettingError, integer, one_of, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
 
@@ -77,15 +77,16 @@ HELP = {
 
 
 def pretrain(
-    recipe: str | None = None, data: str | Path | ImageSet = "data", out: str | Path | None = None, *, resume: bool = False,
-    every: int | None = None, device: str = "cpu", plots: bool = True, quiet: bool = False, **settings: Any,
+    recipe: str | Path | None = None, data: str | Path | ImageSet = "data", out: str | Path | None = None, *,
+    resume: bool = False, every: int | None = None, device: str = "cpu", plots: bool = True, quiet: bool = False,
+    **settings: Any,
 ) -> Recorded:  # fmt: skip
     """Pretrain an encoder on pictures without labels, and record it in a folder.
 
     Parameters
     ----------
-    recipe : str, optional
-        Settings to start from, a name of `dynlab.images.settings.RECIPES`.
+    recipe : str or path, optional
+        Settings to start from: a name that `dynlab recipes` lists, or a TOML file of one's own.
     data : path or ImageSet
         Folder with the files of the pictures, or the pictures themselves.
     out : path, optional
@@ -198,13 +199,13 @@ def settings_of(arguments: argparse.Namespace) -> Pretraining:
     return _resumed(expanded(arguments.out), arguments.recipe, given)
 
 
-def _resumed(place: Path, recipe: str | None, given: dict[str, Any]) -> Pretraining:
+def _resumed(place: Path, recipe: str | Path | None, given: dict[str, Any]) -> Pretraining:
     """The settings of the run in a folder, which what is given may repeat but not change."""
     from dynlab.images.training import run_folder
 
     before = run_folder.settings_of(place)
     if recipe is not None:
-        given = RECIPES[choice("recipe", recipe, RECIPES)] | given
+        given = dict(recipe_of(recipe).settings) | given
     for name, value in given.items():
         kept = getattr(before, name)
         value = tuple(value) if isinstance(value, list) else value  # as a TOML file has it
@@ -242,7 +243,7 @@ def parser() -> Parser:
         "folder with the pictures' files, of arrays also a file (default data; with --resume the run's)",
         metavar="DIR",
     )
-    p.option("--recipe", f"settings to start from, of {', '.join(RECIPES)}", metavar="NAME")
+    p.option("--recipe", f"settings to start from: a TOML file, or a name of {', '.join(RECIPES)}", metavar="NAME")
     defaults = {f.name: f.default for f in fields(Pretraining)}
     for name, (what, metavar) in HELP.items():
         default = defaults[name]

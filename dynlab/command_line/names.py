@@ -15,6 +15,8 @@ COMMANDS = {
     "evaluate": ("dynlab.evaluate", "what a pretrained encoder is worth"),
     "export": ("dynlab.export", "the weights of a pretrained run with the names that PyTorch has"),
     "heads": ("dynlab.heads", "all heads under one budget, on pictures"),
+    "methods": ("dynlab.methods", "all methods under one budget, on pictures, each with its gate"),
+    "recipes": ("dynlab.recipes", "the settings that are known by name, with their sources"),
     "diagnose": ("dynlab.diagnose", "embeddings of any framework: have they collapsed, and what to change"),
     "explain": ("dynlab.explain", "say in words what happened in a run, and what moves it"),
     "figures": ("dynlab.figures.__main__", "build the figures, each with its data and the check of its claim"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from dynlab.formulas import head_rules
+from dynlab.images.recipes.recipe_files import KNOWN_RECIPES, Recipe, RecipeSettings, is_file, read_recipe
 from dynlab.settings.training import STOP_GRADIENTS, TARGETS
 from dynlab.tools import show
-from dynlab.tools.checks import SettingError, choice, integer, memory, real, require
+from dynlab.tools.checks import SettingError, choice, integer, memory, nearest, real, require
+from dynlab.tools.files import expanded
 from dynlab.tools.schedules import SCHEDULES
 
 OWN_PICTURES = ("folder", "arrays")  # sets of the user's own (`dynlab.images.data.own_pictures`)
@@ -245,43 +249,42 @@ def has_target(loss: str) -> bool:
     return loss == "similarity" or bool(getattr(OWN_LOSSES.get(loss), "towards", False))
 
 
-# What a recipe sets; everything else stays at its default and every option can still be given.
-RECIPES: dict[str, dict] = {
-    # 25 seconds on two cores, and the collapse shows within 100 steps.
-    "demo": {
-        "encoder": "demo", "projector": (128, 64), "optimiser": "adam", "lr": 0.003, "batch": 128, "steps": 1501,
-        "augmentation": "demo", "knn_every": 0,
-    },
-    # The longest that two cores should be asked for.
-    "cpu-small": {
-        "encoder": "convnet", "projector": (256, 64), "optimiser": "adam", "lr": 0.003, "batch": 128, "epochs": 20,
-        "augmentation": "demo",
-    },
-    # Chen & He (2021), appendix on CIFAR: SGD 0.03 x batch/256, weight decay 5e-4, cosine, 800 epochs. Their loss, minus the
-    # cosine, is half of |F~ - G~|^2 up to a constant: hence the weight. Their projector ends in batch norm without affine.
-    "simsiam-cifar10": {
-        "encoder": "resnet18", "projector": (2048, 2048), "projector_norm": "batch", "head": "mlp",
-        "head_hidden": 512, "optimiser": "sgd", "lr": 0.03 * 512 / 256, "momentum": 0.9,
-        "weight_decay": 5e-4, "batch": 512, "schedule": "cosine", "epochs": 800, "loss_weight": 0.5,
-        "augmentation": "simsiam-cifar10",
-    },
-    # Wen & Li (2022), section on experiments: a 64 x 64 head trained off its diagonal, Adam 0.003, 200 epochs.
-    "paper": {
-        "encoder": "resnet18", "projector": (512, 64), "optimiser": "adam", "lr": 0.003, "batch": 512, "epochs": 200,
-        "augmentation": "simsiam-cifar10",
-    },
-}  # fmt: skip
+# What the recipes that come with dynlab set, by name; everything else stays at its default and every option can still be
+# given. They lie in `dynlab.images.recipes`, with their sources.
+RECIPES = RecipeSettings()
 
 
-def pretraining(recipe: str | None = None, **given: Any) -> Pretraining:
-    """The settings of a recipe with some of them given otherwise; SettingError for a recipe that there is not.
+def recipe_of(given: str | Path) -> Recipe:
+    """The recipe of that name, or in that TOML file; SettingError of one line for a name that there is not, and for a file
+    whose settings are unknown or not allowed."""
+    if not is_file(given):
+        return KNOWN_RECIPES[choice("recipe", given, KNOWN_RECIPES)]
+    found = read_recipe(expanded(given))
+    names = [f.name for f in fields(Pretraining)]
+    for name in found.settings:
+        if name not in names:
+            why = f"without the setting {name!r}, which pretraining has not{nearest(name, names)}"
+            raise SettingError("recipe", str(given), why)
+    try:
+        _with_only(dict(found.settings), found.settings)
+    except SettingError as error:
+        raise SettingError("recipe", str(given), f"a recipe that can be run: {error}") from None
+    return found
+
+
+def pretraining(recipe: str | Path | None = None, **given: Any) -> Pretraining:
+    """The settings of a recipe, a name or a TOML file, with some given otherwise; SettingError for one that there is not.
 
     With another loss than "similarity" head, stop-gradient and target take the only values that it allows, unless given.
     """
-    base = {} if recipe is None else RECIPES[choice("recipe", recipe, RECIPES)]
-    settings = {**base, **given}
-    if not has_target(settings.get("loss", "similarity")):
-        dino = settings["loss"] == "dino"
+    base = {} if recipe is None else dict(recipe_of(recipe).settings)
+    return _with_only({**base, **given}, given)
+
+
+def _with_only(settings: dict[str, Any], given: Mapping[str, Any]) -> Pretraining:
+    loss = settings.get("loss", "similarity")
+    if isinstance(loss, str) and not has_target(loss):
+        dino = loss == "dino"
         only = {
             "head": "none",
             "stop_gradient": "target" if dino else "none",

@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("command_line",),
     (  # the commands, and the names that `import dynlab` offers
         "__init__", "__main__", "ablate", "compare", "diagnose", "docs", "doctor", "evaluate", "explain", "explore",
-        "export", "figures", "heads", "phase", "portrait", "pretrain", "run", "simulation", "theorem",
+        "export", "figures", "heads", "methods", "phase", "portrait", "pretrain", "recipes", "run", "simulation", "theorem",
     ),
 )  # fmt: skip
 

@@ -74,7 +74,7 @@ def test_no_other_module_has_a_table_of_endings():
 
 def test_a_status_is_compared_with_names_that_there_are():
     # The folder of a run of pictures has a status of its own: "running", "finished" or "stopped: ...".
-    pictures = ("images", "drawing", "explanation.pictures", "heads", "pretrain")
+    pictures = ("images", "drawing", "explanation.pictures", "heads", "methods", "pretrain")
     found = [
         (name, *one) for name, tree in sources.trees().items() if not name.startswith(pictures) for one in misspelt(tree)
     ]

@@ -100,6 +100,9 @@ FOLLOWED = {
     "images/worth/test_evaluation.py": {
         "test_a_process_forked_after_threads_were_used_is_told_to_be_spawned": ["start processes by the method spawn"],
     },
+    "images/recipes/test_recipe_files.py": {
+        "test_the_command_lists_them_and_shows_one": ["dynlab pretrain --recipe {} --data DIR"],
+    },
     "images/test_own_parts.py": {
         "test_names_and_what_goes_together": [
             "another: other functions are registered", "another: another function is registered", "another: {} are built in",

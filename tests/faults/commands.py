@@ -114,6 +114,10 @@ COMMANDS = {
                      f"--limit 48 --data nowhere --no-plots --out {OUT}",
                      same=(f"{OUT}/heads.csv", f"{OUT}/runs.csv", f"{OUT}/*/metrics.csv", f"{OUT}/*/weights.npz"),
                      resume=(), stays=(OUT,), small=True),
+    "methods": Command("dynlab.methods", "--methods none --seeds 1 --steps 4 --batch 16 --limit 48 --data nowhere "
+                       f"--no-plots --out {OUT}",
+                       same=(f"{OUT}/methods.csv", f"{OUT}/*/metrics.csv", f"{OUT}/*/weights.npz"), resume=(), stays=(OUT,),
+                       small=True),
     "diagnose": Command("dynlab.diagnose", f"z.npy --no-plots --out {OUT}", same=(f"{OUT}/diagnose.json",), lay=embedded),
     "figures": Command("figures.__main__", f"--fast --out {OUT} scaling", resume=(), stays=(OUT,)),
 }  # fmt: skip
@@ -121,6 +125,7 @@ COMMANDS = {
 TABLE = COMMANDS | {
     "doctor": Command("dynlab.doctor", ""),
     "explain": Command("dynlab.explain", OUT, lay=followed),
+    "recipes": Command("dynlab.recipes", "small-byol"),
     "explain pictures": Command("dynlab.explain", OUT, lay=pretrained, small=True),
 }
 """All commands: those that write, and those that only read and print."""
@@ -144,10 +149,16 @@ STUBS = {
         "dynlab.images.worth.representations:appraise",
         "dynlab.images.data.download:fetch",
     ),
+    "methods": (
+        "dynlab.images.training.run_folder:pretrain",
+        "dynlab.images.worth.representations:appraise",
+        "dynlab.images.data.download:fetch",
+    ),
     "diagnose": ("dynlab.diagnose:diagnose",),
     "figures": ("figures.parts:build",),
     "doctor": ("dynlab.doctor:findings", "dynlab.machine.cache:clear"),
     "explain": ("dynlab.explanation.explanation:_explained",),
+    "recipes": ("dynlab.recipes:table", "dynlab.recipes:recipe_page"),
     "explain pictures": ("dynlab.explanation.pictures:diagnose_pictures",),
 }
 """What begins the work of each command, "module:function": input that comes so far was accepted."""
@@ -190,5 +201,9 @@ READING = {
     "the runs of a contest": Reading(
         "heads", (f"{OUT}/*.json", f"{OUT}/*/run.json", f"{OUT}/*/evaluate.json"),
         ("dynlab.images.worth.representations:appraise", "dynlab.images.comparison.tables:text"),
+    ),
+    "the runs of all methods": Reading(
+        "methods", (f"{OUT}/*.json", f"{OUT}/*/run.json", f"{OUT}/*/evaluate.json"),
+        ("dynlab.images.worth.representations:appraise", "dynlab.images.comparison.all_methods:text"),
     ),
 }  # fmt: skip

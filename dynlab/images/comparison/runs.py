@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynlab.images.comparison import measured_runs
 from dynlab.images.settings import PICTURE_NORMALISATIONS, Pretraining
-from dynlab.images.verdict import NotFinite
 from dynlab.machine.device import Device
 from dynlab.settings.training import TARGETS
-from dynlab.tools.checks import SettingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,48 +79,31 @@ def measured(settings: Settings, entry: tuple[str, str, int], data: tuple, diver
 
     Of a run that diverged there are none; `diverged` then gets a line, by the entry.
     """
-    from dynlab.images.training import run_folder
-    from dynlab.images.worth import representations
-
-    place, of_run = place_of(settings, *entry), of_entry(settings, *entry)
-    said = place / "evaluate.json"
-    begun = (place / "run.json").is_file()
-    if begun and run_folder.settings_of(place) != of_run:
-        raise SettingError("out", str(settings.out), f"a folder of runs with these settings, which {place.name} has not")
-    if begun and run_folder.run_of(place).get("content") != data[0].content(of_run.limit):
-        allowed = f"the pictures that {place.name} was trained on, or --out another folder"
-        raise SettingError("data", str(settings.data), allowed)
-    status = run_folder.run_of(place)["status"] if begun else ""
-    if not said.is_file():
-        stopped = [status.removeprefix("stopped: ")] if status.startswith("stopped") else run_folder.pretrain(
-            of_run, data[0], place, resume=begun, threads=settings.threads, device=settings.device, quiet=True,
-            command="python -m dynlab.heads", data=settings.data,
-        )  # fmt: skip
-        between = time.perf_counter()
-        try:
-            NotFinite.said(stopped)
-            found = representations.appraise(of_run, run_folder.read_weights(place), *data, which=("encoder", "z"))
-        except NotFinite as error:
-            diverged[entry] = f"{place.name} diverged: {error}"
-            return []
-        trained = run_folder.seconds_of(place)
-        _keep(said, found, {"training_seconds": trained})
-        if not settings.quiet:
-            print(_line(place.name, found, trained, time.perf_counter() - between), flush=True)
-    return _rows(said, *entry)
+    normalisation, head, seed = entry
+    columns = (("normalisation", normalisation), ("head", head))
+    found = measured_runs.make(
+        conditions_of(settings),
+        measured_runs.Entry(columns, seed, place_of(settings, *entry).name, of_entry(settings, *entry)),
+        data,
+    )
+    if found.diverged:
+        diverged[entry] = found.diverged
+    if found.line and not settings.quiet:
+        print(found.line, flush=True)
+    return found.rows
 
 
 def random_rows(settings: Settings, seed: int, data: tuple) -> list[dict]:
     """Rows of the networks before training."""
-    from dynlab.images.worth import representations
+    columns = (("normalisation", ""), ("head", "random encoder"))
+    return measured_runs.make(conditions_of(settings), measured_runs.at_the_start(settings.base, columns, seed), data).rows
 
-    said = settings.out / f"random-seed{settings.base.seed + seed}.json"
-    if not said.is_file():
-        of_run = replace(settings.base, seed=settings.base.seed + seed)
-        found = representations.appraise(of_run, {}, *data, which=("random encoder", "random z"))
-        settings.out.mkdir(parents=True, exist_ok=True)
-        _keep(said, [row | {"representation": row["representation"].removeprefix("random ")} for row in found], {})
-    return _rows(said, "", "random encoder", seed)
+
+def conditions_of(settings: Settings) -> measured_runs.Conditions:
+    """What the runs have in common."""
+    return measured_runs.Conditions(
+        settings.out, settings.data, settings.verify, settings.device, settings.threads, "python -m dynlab.heads"
+    )
 
 
 def curves_of(settings: Settings) -> list[tuple[str, str, int]]:
@@ -136,34 +116,3 @@ def metrics_of(settings: Settings, entry: tuple[str, str, int]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.read_csv(place_of(settings, *entry) / "metrics.csv")
-
-
-def _keep(path: Path, found: list[dict], more: dict) -> None:
-    from dynlab.images.worth import representations
-    from dynlab.tools.files import json_text, write_whole
-
-    write_whole(path, json_text({"rows": [representations.plain(row) for row in found]} | more))
-
-
-def _rows(path: Path, normalisation: str, head: str, seed: int) -> list[dict]:
-    from dynlab.images.comparison import tables
-    from dynlab.tools.files import FolderError
-
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))["rows"]
-        found = [{"normalisation": normalisation, "head": head, "seed": seed, **row} for row in rows]
-        tables.frame(found)[list(tables.MEASURES)].astype(float)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        why = f"cannot be read ({type(error).__name__}: {error}); remove it, and the run is measured again"
-        raise FolderError(path, why) from None
-    return found
-
-
-def _line(name: str, found: list[dict], trained: float, measured: float) -> str:
-    rows = {row["representation"]: row for row in found}
-    inside, z = rows["encoder"], rows["z"]
-    return (
-        f"{name}: probe {inside['probe'].share:.3f} (z {z['probe'].share:.3f}), kNN {inside['knn'].share:.3f}, rank of z "
-        f"{z['shape'].singular_rank:.1f}, correlation of z {z['shape'].mean_abs_correlation:.2f}; {trained:.0f} s, measured "
-        f"in {measured:.0f} s"
-    )

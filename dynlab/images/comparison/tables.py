@@ -1,4 +1,4 @@
-"""Tables of a comparison of heads: a row a run and representation, and the means over seeds with their intervals."""
+"""Tables of a comparison of heads or methods: a row a run and representation, and means over seeds with their intervals."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import pandas as pd
 from scipy.stats import t as student
 
 MEASURES = ("probe", "knn", "singular_rank", "rank", "correlation")
+COLUMNS = ("normalisation", "head", "method")  # what a comparison may be of
+SPREAD = "unit_sd"  # of z at unit length, where it was measured
 
 
 def frame(rows: list[dict]) -> pd.DataFrame:
-    """What was measured: normalisation, head, seed, representation, dimensions, probe, C, knn, ranks, correlation."""
+    """What was measured: `COLUMNS` that are there, seed, representation, dimensions, probe, C, knn, ranks, correlation,
+    `SPREAD` where it is there."""
     lines = []
     for row in rows:
         shape = row["shape"]
-        lines.append({
-            "normalisation": row["normalisation"], "head": row["head"], "seed": row["seed"],
-            "representation": row["representation"], "dimensions": row["dimensions"],
+        lines.append({name: row[name] for name in COLUMNS if name in row} | {
+            "seed": row["seed"], "representation": row["representation"], "dimensions": row["dimensions"],
             "probe": row["probe"]["accuracy"], "probe_C": row["probe"]["details"]["C"], "knn": row["knn"]["accuracy"],
             "singular_rank": shape["singular_rank"], "rank": shape["rank"], "covariance_rank": shape["covariance_rank"],
             "correlation": shape["mean_abs_correlation"],
-        })  # fmt: skip
+        } | ({SPREAD: row[SPREAD]} if SPREAD in row else {}))  # fmt: skip
     return pd.DataFrame(lines)
 
 

@@ -41,8 +41,9 @@ class Shape:
         return show.pairs_table({name: getattr(self, name) for name in names}, f"Shape of {len(self.spectrum)} features")
 
     def as_json(self) -> dict:
-        """Plain values."""
-        return asdict(self) | {"spectrum": list(self.spectrum)}
+        """Plain values; a correlation that there is none of (fewer than two features vary) is None."""
+        correlation = None if np.isnan(self.mean_abs_correlation) else self.mean_abs_correlation
+        return asdict(self) | {"mean_abs_correlation": correlation, "spectrum": list(self.spectrum)}
 
 
 def shape(features: ArrayLike) -> Shape:

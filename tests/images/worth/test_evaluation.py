@@ -18,6 +18,7 @@ from dynlab.images.worth.knn import knn, knn_scores
 from dynlab.images.worth.probe import STRENGTHS, choose_strength, linear_probe, standard, stratified
 from dynlab.population import moments
 from dynlab.tools.checks import SettingError
+from dynlab.tools.files import json_text
 from dynlab.tools.intervals import wilson
 from tests.images import naive_losses as naive
 
@@ -325,6 +326,7 @@ def test_features_that_never_vary_are_counted_and_left_out():
     assert shape.dead == 1 and shape.mean_abs_correlation < 0.1 and shape.spectrum[-1] == 0.0
     nothing = spectrum.shape(np.ones((10, 3)))
     assert nothing.dead == 3 and np.isnan(nothing.mean_abs_correlation)
+    assert '"mean_abs_correlation": null' in json_text(nothing.as_json())  # JSON has no nan
     probe = linear_probe(z, np.arange(1000) % 2, z, np.arange(1000) % 2)
     assert 0.4 < probe.share < 0.65
 

@@ -1,0 +1,71 @@
+"""Who computes for a command: this process, several processes of this machine, or the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+from dynlab.tools.checks import SettingError
+
+DASK_WAIT = 15  # seconds until a cluster that does not answer is given up
+
+
+@contextmanager
+def executor(address: str | None) -> Iterator[Executor | None]:
+    """The executor of the Dask cluster at this address; None without one."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError:
+        raise SettingError("dask", address, "used with the extra dask: python -m pip install 'dynlab-ssl[dask]'") from None
+    try:
+        client = Client(address, timeout=DASK_WAIT)
+    except (OSError, ValueError) as error:
+        raise SettingError("dask", address, f"the address of a Dask scheduler that answers ({error})") from None
+    with client:
+        try:
+            yield client.get_executor()
+        except (KilledWorker, CancelledError) as error:
+            what = " ".join(str(error).split()) or "its scheduler is gone"
+            raise OSError(f"--dask {address}: {what}; what is finished is kept, the same command goes on") from error
+
+
+@contextmanager
+def processes(count: int) -> Iterator[Executor | None]:
+    """An executor of so many processes of this machine, which end when this one ends, however it does; None for one."""
+    if count == 1:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")  # numba's threads do not outlive a fork
+    end, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with, initargs=(end,))
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise OSError("a process that computed was ended; what is finished is kept, the same command goes on") from error
+    except BaseException:
+        held.close()  # what they are at is not waited for: it is as after a kill, and the same command goes on with it
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        held.close()
+
+
+def _end_with(end: Connection) -> None:
+    """Let this process end as soon as the other side of the pipe is closed, by its owner or because that has ended."""
+
+    def watch() -> None:
+        try:
+            end.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

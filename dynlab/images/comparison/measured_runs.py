@@ -1,0 +1,241 @@
+"""Runs that are compared: made where they are missing, measured once, and their rows; here, or by an executor's workers.
+
+A run is a folder of `dynlab.pretrain` with an evaluate.json in it. What is there already is not made again, and a run that
+was stopped goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from dynlab.images.settings import Pretraining
+from dynlab.images.verdict import NotFinite
+from dynlab.machine.device import Device
+from dynlab.tools.checks import SettingError, require
+from dynlab.tools.files import FolderError, signals_deferred
+
+SAID = "evaluate.json"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the runs of a comparison have in common.
+
+    out: the folder of their folders. data, verify: where the pictures' files are, and whether they are compared with md5
+    sums. device, threads: to compute with. command: for run.json. spread: whether the standard deviation of z at unit length
+    on the test pictures is measured too.
+    """
+
+    out: Path
+    data: Path
+    verify: bool
+    device: Device
+    threads: int
+    command: str
+    spread: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run: its columns in the tables, by name; number of its seed; folder's name; settings. trained: or as it starts."""
+
+    columns: tuple[tuple[str, str], ...]
+    seed: int
+    name: str
+    settings: Pretraining
+    trained: bool = True
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of a run: its rows, none where it diverged; the line that says so; the line that says what was measured, ""
+    where that was not now."""
+
+    rows: list[dict]
+    diverged: str = ""
+    line: str = ""
+
+
+def make(conditions: Conditions, entry: Entry, data: tuple) -> Made:
+    """Train, or go on, and measure, each where that is missing. data: (train, test), `ImageSet` with labels.
+
+    Raises SettingError where the folder holds a run with other settings or of other pictures.
+    """
+    from dynlab.images.training import run_folder
+
+    if not entry.trained:
+        return _at_the_start(conditions, entry, data)
+    place, of_run = conditions.out / entry.name, entry.settings
+    said, begun = place / SAID, (place / run_folder.RUN).is_file()
+    if begun and run_folder.settings_of(place) != of_run:
+        raise SettingError("out", str(conditions.out), f"a folder of runs with these settings, which {place.name} has not")
+    if begun and run_folder.run_of(place).get("content") != data[0].content(of_run.limit):
+        allowed = f"the pictures that {place.name} was trained on, or --out another folder"
+        raise SettingError("data", str(conditions.data), allowed)
+    line, status = "", run_folder.run_of(place)["status"] if begun else ""
+    if not said.is_file():
+        stopped = [status.removeprefix("stopped: ")] if status.startswith("stopped") else run_folder.pretrain(
+            of_run, data[0], place, resume=begun, threads=conditions.threads, device=conditions.device, quiet=True,
+            command=conditions.command, data=conditions.data,
+        )  # fmt: skip
+        between = time.perf_counter()
+        try:
+            NotFinite.said(stopped)
+            found, more = _measured(conditions, of_run, run_folder.read_weights(place), data, ("encoder", "z"))
+        except NotFinite as error:
+            return Made([], f"{place.name} diverged: {error}")
+        trained = run_folder.seconds_of(place)
+        _keep(said, found, {"training_seconds": trained} | more)
+        line = _line(place.name, found, trained, time.perf_counter() - between)
+    return Made(rows_of(said, entry), line=line)
+
+
+def make_all(
+    conditions: Conditions, chosen: Sequence[Entry], data: tuple, pool: Executor | None, told: Callable[[Made], None]
+) -> dict[Entry, Made]:
+    """All of them, in this process or by the workers of `pool`, which read the pictures' files themselves.
+
+    told: called with each as it comes. Returns them in the order of `chosen`.
+    """
+    made: dict[Entry, Made] = {}
+    several = ((entry, make(conditions, entry, data)) for entry in chosen)
+    for entry, one in several if pool is None else _by_workers(conditions, chosen, data[0].content(None), pool):
+        made[entry] = one
+        told(one)
+    return {entry: made[entry] for entry in chosen}
+
+
+def job(conditions: Conditions, entry: Entry, content: str, sources: str) -> Made | tuple[str, str]:
+    """What a worker does: `make`. content, sources: of the pictures and of dynlab where the call came from.
+
+    What is wrong with a folder comes back as (folder, why), which any process can read.
+    """
+    from dynlab.images.data.own_pictures import picture_side
+
+    base = entry.settings
+    require(sources == _sources(), "dask", sources[:12], "a cluster whose workers run the same sources of dynlab")
+    try:
+        data = _pictures(base.dataset, conditions.data, conditions.verify, picture_side(base))
+        require(
+            data[0].content(None) == content, "data", str(conditions.data), "a folder with the same pictures for all workers"
+        )
+        return make(conditions, entry, data)
+    except FolderError as error:
+        return str(error.place), str(error).removeprefix(f"{error.place}: ")
+
+
+def _by_workers(
+    conditions: Conditions, chosen: Sequence[Entry], content: str, pool: Executor
+) -> Iterator[tuple[Entry, Made]]:
+    """(entry, what came of it) as they come."""
+    waiting: dict[Future, Entry] = {}
+    finished: SimpleQueue[Future] = SimpleQueue()
+    try:
+        # As in `dynlab.maps.phase_map`: a signal that raises inside a future's lock would leave it locked.
+        with signals_deferred():
+            for entry in chosen:
+                future = pool.submit(job, conditions, entry, content, _sources())
+                waiting[future] = entry
+                future.add_done_callback(finished.put)
+        while waiting:
+            future = finished.get()
+            found = future.result()
+            if not isinstance(found, Made):
+                raise FolderError(Path(found[0]), found[1])
+            yield waiting.pop(future), found
+    finally:
+        with signals_deferred():
+            for future in waiting:
+                future.cancel()
+
+
+def _sources() -> str:
+    """Of the sources that decide the numbers of a run."""
+    from dynlab.machine import closure
+
+    names = ("dynlab.images.training.train", "dynlab.images.worth.representations")
+    return b"".join(map(closure.digest_of, names)).hex()
+
+
+@cache
+def _pictures(dataset: str, folder: Path, verify: bool, side: int) -> tuple:
+    """(train, test), kept for the next run of this worker."""
+    from dynlab.images.worth import representations
+
+    return representations.labelled(dataset, folder, None, verify, side=side)
+
+
+def _at_the_start(conditions: Conditions, entry: Entry, data: tuple) -> Made:
+    """Rows of the networks before training."""
+    said = conditions.out / f"{entry.name}.json"
+    if not said.is_file():
+        found, more = _measured(conditions, entry.settings, {}, data, ("random encoder", "random z"))
+        conditions.out.mkdir(parents=True, exist_ok=True)
+        _keep(said, [row | {"representation": row["representation"].removeprefix("random ")} for row in found], more)
+    return Made(rows_of(said, entry))
+
+
+def _measured(
+    conditions: Conditions, settings: Pretraining, weights: dict, data: tuple, which: tuple[str, str]
+) -> tuple[list[dict], dict]:
+    """Rows of two representations, and where it is asked for the spread of z."""
+    from dynlab.images import layers
+    from dynlab.images.worth import accuracy, representations
+
+    found = representations.appraise(settings, weights, *data, which=which)
+    if not conditions.spread:
+        return found, {}
+    networks = representations.networks_of(settings, data[1].pictures, layers)
+    if weights:
+        networks.load(weights)
+    z = representations.features_of(networks, data[1].pictures, settings)[1]
+    return found, {"unit_sd": accuracy.spread(z)[1]}
+
+
+def _keep(path: Path, found: list[dict], more: dict) -> None:
+    from dynlab.images.worth import representations
+    from dynlab.tools.files import json_text, write_whole
+
+    write_whole(path, json_text({"rows": [representations.plain(row) for row in found]} | more))
+
+
+def rows_of(path: Path, entry: Entry) -> list[dict]:
+    """The rows in a file of measurements, with the columns of the entry; FolderError of one line for a damaged file."""
+    from dynlab.images.comparison import tables
+
+    try:
+        held = json.loads(path.read_text(encoding="utf-8-sig"))
+        spread = {"unit_sd": held["unit_sd"]} if "unit_sd" in held else {}
+        found: list[dict[str, Any]] = [
+            {**dict(entry.columns), "seed": entry.seed, **row, **(spread if row["representation"] == "z" else {})}
+            for row in held["rows"]
+        ]
+        tables.frame(found)[list(tables.MEASURES)].astype(float)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        why = f"cannot be read ({type(error).__name__}: {error}); remove it, and the run is measured again"
+        raise FolderError(path, why) from None
+    return found
+
+
+def at_the_start(base: Pretraining, columns: tuple[tuple[str, str], ...], seed: int) -> Entry:
+    """The networks before training, of a number of seed counted from the settings' own."""
+    of_run = replace(base, seed=base.seed + seed)
+    return Entry(columns, seed, f"random-seed{of_run.seed}", of_run, trained=False)
+
+
+def _line(name: str, found: list[dict], trained: float, measured: float) -> str:
+    rows = {row["representation"]: row for row in found}
+    inside, z = rows["encoder"], rows["z"]
+    return (
+        f"{name}: probe {inside['probe'].share:.3f} (z {z['probe'].share:.3f}), kNN {inside['knn'].share:.3f}, rank of z "
+        f"{z['shape'].singular_rank:.1f}, correlation of z {z['shape'].mean_abs_correlation:.2f}; {trained:.0f} s, measured "
+        f"in {measured:.0f} s"
+    )

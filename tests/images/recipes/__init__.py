@@ -1,0 +1,1 @@
+"""Recipes of pretraining and their files."""
