@@ -92,7 +92,7 @@ def _gate(recipe: Recipe) -> str:
 def parser() -> Parser:
     """The options."""
     what = "List the recipes of pretraining on pictures, or show one."
-    p = Parser(prog=PROGRAM, description=what, epilog="example: dynlab recipes small-byol")
+    p = Parser(prog=PROGRAM, description=what, epilog="example: dynlab recipes small-byol --json")
     p.add_argument("name", nargs="?", help="of a recipe, or a TOML file of one (default: the table of all)", metavar="NAME")
     p.add_argument("--json", action="store_true", help="print all that their files hold as JSON")
     return p

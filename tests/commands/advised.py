@@ -100,6 +100,9 @@ FOLLOWED = {
     "images/worth/test_evaluation.py": {
         "test_a_process_forked_after_threads_were_used_is_told_to_be_spawned": ["start processes by the method spawn"],
     },
+    "images/comparison/test_methods.py": {
+        "test_a_cluster_computes_where_one_process_is_asked_for": ["1 with --dask, whose workers compute"],
+    },
     "images/recipes/test_recipe_files.py": {
         "test_the_command_lists_them_and_shows_one": ["dynlab pretrain --recipe {} --data DIR"],
     },

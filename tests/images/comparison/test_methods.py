@@ -229,6 +229,11 @@ def test_refusals_are_a_line(words, said, capsys):
     assert line.count("\n") == 1 and line.startswith(f"dynlab.methods: error: {said}")
 
 
+def test_a_cluster_computes_where_one_process_is_asked_for():
+    settings = command.check(command.parser().parse_args(["--processes", "1", "--dask", "tcp://x"]))
+    assert settings.dask == "tcp://x" and settings.processes == 1
+
+
 def test_the_figure_draws_every_method_and_every_number():
     runs = pd.DataFrame([
         {"method": method, "seed": seed, "representation": representation, "probe": 0.4, "knn": 0.3,
