@@ -155,7 +155,8 @@ def _of_setting(call: Call, error: SettingError) -> str:
     given = word if isinstance(word, str) else error.value
     if error.name not in call.typed:
         return str(error)
-    return f"{call.typed[error.name]} {given or repr(given)}: must be {error.allowed}"
+    shown = given if str(given).strip() else repr(given)  # of blanks alone nothing would be seen
+    return f"{call.typed[error.name]} {shown}: must be {error.allowed}"
 
 
 def _of_folder(call: Call, error: FolderError) -> str:

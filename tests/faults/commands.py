@@ -202,8 +202,4 @@ READING = {
         "heads", (f"{OUT}/*.json", f"{OUT}/*/run.json", f"{OUT}/*/evaluate.json"),
         ("dynlab.images.worth.representations:appraise", "dynlab.images.comparison.tables:text"),
     ),
-    "the runs of all methods": Reading(
-        "methods", (f"{OUT}/*.json", f"{OUT}/*/run.json", f"{OUT}/*/evaluate.json"),
-        ("dynlab.images.worth.representations:appraise", "dynlab.images.comparison.all_methods:text"),
-    ),
 }  # fmt: skip

@@ -18,7 +18,7 @@ from tests.waiting import beyond_progress
 
 TIMES = int(os.environ.get("DYNLAB_FAULTS", "1"))
 INPUTS, DAMAGES = 200 * TIMES, 48 * TIMES
-WITHOUT_SIZES = ("figures", "doctor", "diagnose", "export")
+WITHOUT_SIZES = ("figures", "doctor", "diagnose", "export", "recipes")
 
 
 def fuzz(kind: str, name: str, count: int, desk: Path, prepare: str) -> dict:
