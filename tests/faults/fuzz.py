@@ -215,6 +215,7 @@ def named(line: str, words: list[str]) -> bool:
     typed = [" ".join(part.split()) for part in parts]
     flat = " ".join(line.split())
     blank = "" in typed and ("''" in flat or flat.endswith("unrecognized arguments:"))
+    blank = blank or any(repr(part) in flat for part in parts if part and not part.strip())
     return blank or "are required: " in flat or any(part in flat or repr(part)[1:-1] in flat for part in typed if part)
 
 
