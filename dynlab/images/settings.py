@@ -17,9 +17,13 @@ from dynlab.tools.files import expanded
 from dynlab.tools.schedules import SCHEDULES
 
 OWN_PICTURES = ("folder", "arrays")  # sets of the user's own (`dynlab.images.data.own_pictures`)
-DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist", *OWN_PICTURES)
+SPEECH = "speech"  # recordings in place of pictures (`dynlab.sounds`)
+DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist", *OWN_PICTURES, SPEECH)
 LEAST_SIDE, MOST_SIDE, USUAL_SIDE = 8, 1024, 32  # pixels that pictures from files are brought to
 ENCODERS = ("patch", "demo", "convnet", "resnet18")
+SOUND_ENCODERS = ("tdnn", "demo", "convnet")  # of speech
+SOUND_VIEWS = ("speech", "segments")  # in place of augmentations (`dynlab.sounds.segments`)
+SOUND_SETTINGS = ("pattern", "held_out", "rate", "bands", "joined")  # None without speech
 PICTURE_HEADS = (*head_rules.MATRIX_HEADS, "mlp")
 LOSSES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
 PICTURE_NORMALISATIONS = ("batch", "length")
@@ -78,6 +82,8 @@ class Pretraining:
     head_schedule : the head's own, with the same warm-up (None: as `schedule`).
     decay_schedule, decay_last : of weight_decay, and where it leads.
     target_schedule, target_last : of target_momentum, and where it leads.
+    pattern, held_out, rate, bands, joined : of dataset "speech" alone: how files are named, which are tested on, samples a
+        second, bands of the features, seconds that recordings of a speaker are joined to (`dynlab.sounds.speech_set`).
 
     Raises SettingError: one line with the setting, its value and what is allowed.
     """
@@ -125,10 +131,16 @@ class Pretraining:
     decay_last: float = 0.0
     target_schedule: str = "constant"
     target_last: float = 1.0
+    pattern: str | None = None
+    held_out: str | None = None
+    rate: int | None = None
+    bands: int | None = None
+    joined: float | None = None
 
     def __post_init__(self) -> None:
+        encoders = SOUND_ENCODERS if self.dataset == SPEECH else ENCODERS
         words = {
-            "dataset": DATASETS, "encoder": (*ENCODERS, *OWN_ENCODERS), "projector_norm": PROJECTOR_NORMS,
+            "dataset": DATASETS, "encoder": (*encoders, *OWN_ENCODERS), "projector_norm": PROJECTOR_NORMS,
             "head": PICTURE_HEADS, "head_start": HEAD_STARTS, "loss": (*LOSSES, *OWN_LOSSES),
             "normalisation": PICTURE_NORMALISATIONS, "stop_gradient": STOP_GRADIENTS, "target": TARGETS,
             "optimiser": PICTURE_OPTIMISERS, "schedule": SCHEDULES, "lars_rate": LARS_RATES, "head_schedule": SCHEDULES,
@@ -140,7 +152,7 @@ class Pretraining:
         self._check_numbers()
         from dynlab.images.data.augment import PRESETS
 
-        choice("augmentation", self.augmentation, PRESETS)
+        choice("augmentation", self.augmentation, SOUND_VIEWS if self.dataset == SPEECH else PRESETS)
         require(isinstance(self.projector, (tuple, list)), "projector", self.projector, "widths of layers, as (128, 64)")
         widths = tuple(integer("projector", width, at_least=1) for width in self.projector)
         object.__setattr__(self, "projector", widths)
@@ -197,9 +209,24 @@ class Pretraining:
         moves = self.target == "average" or self.target_schedule == "constant"
         require(moves, "target_schedule", self.target_schedule, '"constant" with target "same", which has no momentum')
 
+    def _check_sound(self) -> None:
+        """Settings of speech, which others have not."""
+        for name in SOUND_SETTINGS:
+            given = getattr(self, name)
+            require(given is None or self.dataset == SPEECH, name, given, f'None without dataset "{SPEECH}"')
+        for name in ("pattern", "held_out"):
+            given = getattr(self, name)
+            require(given is None or isinstance(given, str), name, given, "text")
+        for name, allowed in (("rate", (8000, 16000)), ("bands", (40, 80))):
+            given = getattr(self, name)
+            require(given is None or given in allowed, name, given, f"{allowed[0]} or {allowed[1]}")
+        if self.joined is not None:
+            object.__setattr__(self, "joined", real("joined", self.joined, at_least=0.0, at_most=3600.0))
+
     def _check_together(self) -> None:
         """Refuse combinations that have no meaning, saying why."""
         self._check_schedules()
+        self._check_sound()
         if self.side is not None:
             object.__setattr__(self, "side", integer("side", self.side, at_least=LEAST_SIDE, at_most=MOST_SIDE))
             why = f'None with dataset "{self.dataset}", whose pictures have a size'
@@ -275,6 +302,7 @@ def recipe_of(given: str | Path) -> Recipe:
 def pretraining(recipe: str | Path | None = None, **given: Any) -> Pretraining:
     """The settings of a recipe, a name or a TOML file, with some given otherwise; SettingError for one that there is not.
 
+    With dataset "speech" the encoder is "tdnn" and the augmentation "speech", unless given.
     With another loss than "similarity" head, stop-gradient and target take the only values that it allows, unless given.
     """
     base = {} if recipe is None else dict(recipe_of(recipe).settings)
@@ -282,6 +310,8 @@ def pretraining(recipe: str | Path | None = None, **given: Any) -> Pretraining:
 
 
 def _with_only(settings: dict[str, Any], given: Mapping[str, Any]) -> Pretraining:
+    if settings.get("dataset") == SPEECH:
+        settings = {"encoder": "tdnn", "augmentation": "speech"} | settings
     loss = settings.get("loss", "similarity")
     if isinstance(loss, str) and not has_target(loss):
         dino = loss == "dino"

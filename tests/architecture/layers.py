@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("machine", "settings"),
     ("population", "linear"),
     ("samples", "ensembles"),
-    ("maps", "planes", "claims", "images", "embeddings"),
+    ("maps", "planes", "claims", "images", "sounds", "embeddings"),
     ("drawing", "explanation"),
     ("reports", "explorer"),
     ("command_line",),

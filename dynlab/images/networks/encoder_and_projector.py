@@ -27,9 +27,17 @@ class Networks:
     def __init__(self, settings: Pretraining, channels: int, ops, dtype: str = "float32", side: int | None = None):
         self.ops = ops
         size = PRESETS[settings.augmentation].size if side is None else side
-        shape, own = (size, size, channels), OWN_ENCODERS.get(settings.encoder)
-        self.encoder: Any = OwnNetwork(own, shape, ops, dtype) if own else Network(
-            encoders.encoder(settings.encoder), shape, ops, dtype
+        self.build(settings, (size, size, channels), dtype)
+
+    def encoder_layers(self, name: str) -> list:
+        """The layers of an encoder that is built in."""
+        return encoders.encoder(name)
+
+    def build(self, settings: Pretraining, shape: tuple[int, ...], dtype: str) -> None:
+        """Make the networks for inputs (n, *shape), at their start."""
+        own, ops = OWN_ENCODERS.get(settings.encoder), self.ops
+        self.encoder: Any = OwnNetwork(own, (*shape[:2], shape[2]), ops, dtype) if own else Network(
+            self.encoder_layers(settings.encoder), shape, ops, dtype
         )  # fmt: skip
         self.projector = None
         if settings.projector:

@@ -85,7 +85,7 @@ class Residual:
     shortcut: tuple = ()
 
 
-class _Node:
+class LayerNode:
     """A layer with its shapes, for one kind of layer each below.
 
     `bind` gives it its views of the flat vectors of parameters, gradients and running statistics, `bind_ops` the functions
@@ -113,7 +113,7 @@ class _Node:
         return [self]
 
 
-class _Convolution(_Node):
+class _Convolution(LayerNode):
     """Windows of the picture times the kernel, as a matrix product whose layout `ops.convolution_work` keeps."""
 
     def make(self):
@@ -146,7 +146,7 @@ class _Convolution(_Node):
         return self.ops.convolve_backward_data(d_out, self.p["weight"], stride, d_x, work)
 
 
-class _BatchNorm(_Node):
+class _BatchNorm(LayerNode):
     """Normalised by the batch in training, by running statistics otherwise; a relu and a residual can be fused in."""
 
     fuse = False  # a residual is added before the relu: set by the node that holds this one
@@ -190,7 +190,7 @@ class _BatchNorm(_Node):
         return d_x
 
 
-class _Linear(_Node):
+class _Linear(LayerNode):
     """A matrix product of rows, and a bias where there is one."""
 
     def make(self):
@@ -223,7 +223,7 @@ class _Linear(_Node):
         return d_x
 
 
-class _Activation(_Node):
+class _Activation(LayerNode):
     """phi of every number."""
 
     def make(self):
@@ -247,7 +247,7 @@ class _Activation(_Node):
         return self._pair()[1](d_out, self.x, d_x) if need else None
 
 
-class _MeanPool(_Node):
+class _MeanPool(LayerNode):
     """The places of a picture summed up, and divided by their number unless `total`."""
 
     def make(self):
@@ -261,7 +261,7 @@ class _MeanPool(_Node):
         return self.ops.mean_pool_backward(d_out, d_x, self.layer.total) if need else None
 
 
-class _MaxPool(_Node):
+class _MaxPool(LayerNode):
     """The largest number of every window; the gradient goes to where it was found."""
 
     def make(self):
@@ -283,7 +283,7 @@ class _MaxPool(_Node):
         return self.ops.max_pool_backward(d_out, self.argmax, self.layer.size, self.layer.stride, d_x)
 
 
-class _Patches(_Node):
+class _Patches(LayerNode):
     """Squares of a picture as rows, for a `Linear` at each."""
 
     def make(self):
@@ -305,7 +305,7 @@ class Chain:
     def __init__(self, layers, shape, name=""):
         self.nodes: list[Any] = []
         for i, layer in enumerate(layers):
-            make: Any = NODES.get(type(layer))
+            make: Any = NODES.get(type(layer), getattr(layer, "node", None))
             require(make is not None, "layer", layer, "one of " + ", ".join(kind.__name__ for kind in NODES))
             self.nodes.append(make(layer, shape, f"{name}{i}.{type(layer).__name__.lower()}"))
             shape = self.nodes[-1].out_shape
@@ -340,7 +340,7 @@ class Chain:
         return d_out
 
 
-class _Residual(_Node):
+class _Residual(LayerNode):
     """Two chains added, the relu after the sum fused into the BatchNorm that ends the inner one."""
 
     def make(self):

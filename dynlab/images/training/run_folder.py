@@ -153,7 +153,7 @@ def pretrain(
 
         if device.asked != "cpu":
             _say(quiet, f"computing on {device.words}")
-        trainer = Trainer(settings, data_set, ops)
+        trainer = getattr(data_set, "trainer", Trainer)(settings, data_set, ops)  # recordings have one of their own
         run = Run(folder, settings, trainer, every, quiet, started)
         facts = {"command": command, "data": str(expanded(data).absolute()) if str(data) else "", "pictures": trainer.count}
         facts |= {"left_out": list(data_set.left_out)} if data_set.left_out else {}

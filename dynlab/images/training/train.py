@@ -37,19 +37,14 @@ class Trainer:
     """
 
     def __init__(self, settings: Pretraining, data_set, ops, dtype: str = "float32"):
-        self.settings, self.ops = settings, ops
-        self.augmentation = preset(settings.augmentation, data_set.pictures.shape[3])
-        chosen = slice(settings.limit)
-        self.host_pictures = data_set.pictures[chosen]
-        self.labels = None if data_set.labels is None else data_set.labels[chosen]
-        self.count = len(self.host_pictures)
+        self.settings, self.ops, self.dtype = settings, ops, dtype
+        self.take(data_set)
         self.epoch_steps, self.total = settings.epoch_steps(self.count), settings.total_steps(self.count)
         self.course = Course(settings, self.epoch_steps, self.total)
-        self.pictures = in_place(ops, self.host_pictures)
-        channels, rows = self.host_pictures.shape[3], 2 * settings.batch
-        self.networks = Networks(settings, channels, ops, dtype)
+        rows = 2 * settings.batch
+        self.networks = self.fresh_networks()
         self.judge: Networks | None = None  # the same networks for whole pictures, once they are asked for
-        self.target = Networks(settings, channels, ops, dtype) if settings.target == "average" else None
+        self.target = self.fresh_networks() if settings.target == "average" else None
         m = self.networks.outputs
         self.head = make_head(settings, m, ops, dtype)
         self.objective = make_objective(settings, ops, rows, m, dtype)
@@ -58,13 +53,29 @@ class Trainer:
             self.decorrelation = losses.Decorrelation(settings.decorrelation, ops, rows, m, dtype)
         self.trained = self.networks.parts() | ({"head": self.head} if self.head.trains and settings.head_lr else {})
         self.optimisers = {name: make_optimiser(settings, name, part, ops) for name, part in self.trained.items()}
-        size = self.augmentation.size
-        self.x = ops.empty((rows, size, size, channels))
+        self.x = ops.empty((rows, *self.networks.encoder.input_shape))
         self.online, self.d_online, self.d_z = (ops.empty((rows, m), dtype) for _ in range(3))
         both = settings.loss == "similarity" and settings.stop_gradient != "target"
         self.d_target = ops.empty((rows, m), dtype) if both else None
         self.order, self.epoch = np.empty(0, np.int64), -1
         self.z: Any = None
+
+    def take(self, data_set) -> None:
+        """Keep what is trained on: how many there are (`count`), their labels, and what views are made of."""
+        chosen = slice(self.settings.limit)
+        self.augmentation = preset(self.settings.augmentation, data_set.pictures.shape[3])
+        self.host_pictures = data_set.pictures[chosen]
+        self.labels = None if data_set.labels is None else data_set.labels[chosen]
+        self.count = len(self.host_pictures)
+        self.pictures = in_place(self.ops, self.host_pictures)
+
+    def fresh_networks(self) -> Networks:
+        """Encoder and projector at their start, for views."""
+        return Networks(self.settings, self.host_pictures.shape[3], self.ops, self.dtype)
+
+    def fill_view(self, chosen, epoch: int, view: int, out) -> None:
+        """Fill out with a view of each of those chosen."""
+        self.ops.augment(self.pictures, chosen, self.augmentation, self.settings.seed, epoch, view, out)
 
     def step(self, step: int) -> None:
         """Step number `step`, counted from 0: all that happens is a function of the state and of this number.
@@ -167,7 +178,7 @@ class Trainer:
         chosen = self.order[place * batch : (place + 1) * batch]
         for view in (0, 1):
             part = self.x[view * batch : (view + 1) * batch]
-            self.ops.augment(self.pictures, chosen, self.augmentation, self.settings.seed, epoch, view, part)
+            self.fill_view(chosen, epoch, view, part)
 
     def _update(self, step: int) -> None:
         course, settings = self.course, self.settings

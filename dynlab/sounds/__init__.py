@@ -1,0 +1,1 @@
+"""Speech: recordings read from files, their log-mel features, random views of them, encoders, and speaker verification."""

@@ -1,0 +1,1 @@
+"""Speech: files, features, views, layers over time, verification, training."""
