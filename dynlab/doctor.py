@@ -4,8 +4,8 @@
     python -m dynlab.doctor --clear-cache old
 
 The first prints a line for each; the exit status is 0 whatever is found. The second removes compiled kernels of other
-versions than this one, or all of them (--clear-cache alone) and the pictures of `--dataset folder` that were decoded, and
-nothing that it did not write.
+versions than this one, or all of them (--clear-cache alone) and the pictures of `--dataset folder` and the recordings of
+`--dataset speech` that were read, and nothing that it did not write.
 """
 
 from __future__ import annotations
@@ -96,15 +96,18 @@ def cache_found() -> str:
 
 
 def clear_cache(which: str) -> None:
-    """Remove compiled kernels, `which` of WHICH, and with all of them decoded pictures; say how much, and what was left."""
+    """Remove compiled kernels, `which` of WHICH, with all of them pictures and recordings that were read; say how much."""
     from dynlab.images.data import picture_folder
     from dynlab.machine import cache
+    from dynlab.sounds import recordings
 
     choice("clear_cache", which, WHICH)
     files, size, left = cache.clear(old=which == "old")
-    more, bytes_ = picture_folder.clear_cached() if which == "all" else (0, 0)
+    read = [part.clear_cached() if which == "all" else (0, 0) for part in (picture_folder, recordings)]
+    more, bytes_ = (sum(numbers) for numbers in zip(*read, strict=True))
     print(f"removed {files + more} files, {_size(size + bytes_)}, from {cache.cache_root().absolute()}")
-    left = [path for path in left if path != picture_folder.cached_folder() or (which == "all" and path.exists())]
+    own = (picture_folder.cached_folder(), recordings.kept_folder())
+    left = [path for path in left if path not in own or (which == "all" and path.exists())]
     for path in left:
         print(f"left, not the cache's: {path}")
 

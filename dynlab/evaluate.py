@@ -5,7 +5,8 @@
 
 measures the frozen features of a run of dynlab.pretrain, or of an encoder that was trained elsewhere, by nearest neighbours
 and by a linear probe, beside the same network before training and the raw pixels; prints the table with the protocols and
-writes evaluate.json and spectrum.csv to the folder of the run, or to --out.
+writes evaluate.json and spectrum.csv to the folder of the run, or to --out. A run on speech is judged by speaker
+verification (`dynlab.sounds.verification`): equal error rates in place of accuracies, det.csv in place of spectrum.csv.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
-from dynlab.images.settings import ENCODERS, REPRESENTATIONS, Pretraining
+from dynlab.images.settings import ENCODERS, REPRESENTATIONS, SPEECH, Pretraining
 from dynlab.machine.device import Device, chosen
 from dynlab.tools import files
 from dynlab.tools.checks import SettingError, choice, integer, require, threads
@@ -45,6 +46,7 @@ class Settings:
     download: bool
     which: tuple[str, ...]
     limit: int | None
+    trials: Path | None
     verify: bool
     threads: int
     device: Device
@@ -61,6 +63,8 @@ def run(settings: Settings, call: Call) -> None:
     """Load the network and its pictures, measure, write and print."""
     new = settings.weights is not None
     here = files.RunFolder(settings.place, settings.place)
+    if settings.pretraining.dataset == SPEECH:
+        return _verify_speakers(settings, call)
     with files.run_folder(settings.place) if new else nullcontext(here) as folder:
         _measure(settings, call, folder.partial)
 
@@ -102,6 +106,41 @@ def _measure(settings: Settings, call: Call, place: Path) -> None:
         print("\n".join(representations.text(rows, settings.place)), flush=True)
 
 
+def _verify_speakers(settings: Settings, call: Call) -> None:
+    """The same for a run on speech: equal error rates of its embeddings, and curves."""
+    from dynlab.drawing import det_curve
+    from dynlab.images.ops import ops_of
+    from dynlab.images.training import run_folder
+    from dynlab.images.verdict import NotFinite
+    from dynlab.sounds import speech_worth, verification
+    from dynlab.sounds.speech_set import load_speech
+    from dynlab.tools.files import FolderError, json_text, write_csv, write_whole
+    from dynlab.tools.progress import now_and_then
+    from dynlab.tools.provenance import provenance
+
+    one, place = settings.pretraining, settings.place
+    weights = run_folder.read_weights(place)
+    data = load_speech(one, settings.data)
+    say_how_taken((data,), settings.quiet)
+    given = settings.trials
+    trials = verification.trials_of(data.test) if given is None else verification.trials_from_file(given, data.test)
+    ops, told = ops_of(settings.device, settings.threads), now_and_then(settings.quiet, SECONDS)
+    try:
+        rows = speech_worth.appraise_speech(one, weights, data, trials, settings.which, ops, told)
+    except NotFinite as error:
+        raise FolderError(place, f"the run diverged: {error}") from None
+    facts = {
+        **call.record(), "dataset": one.dataset, "train": len(data), "test": len(data.test), "held_out": data.held_out,
+        "device": settings.device.words, "rows": speech_worth.plain_rows(rows),
+    }  # fmt: skip
+    write_csv(place / "det.csv", speech_worth.det_curves(rows))
+    write_whole(place / "evaluate.json", json_text(facts | provenance(call.started)))
+    caption = f"Speaker verification by cosines, {len(trials)} trials"
+    det_curve.write(place, caption, one.plain())
+    if not settings.quiet:
+        print("\n".join(speech_worth.speech_text(rows, data, place)), flush=True)
+
+
 def _taken_over(settings: Settings, tensors: dict, channels: int, ops: Any) -> dict:
     """Weights from elsewhere as a run has them; says what of the file is of no use, and how pictures are shown."""
     from dynlab.images.data.augment import preset
@@ -133,9 +172,18 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     foreign = None if arguments.weights is None else expanded(arguments.weights)
     pretraining, place, data = _of_run(arguments) if foreign is None else _of_weights(arguments, foreign)
+    speech = pretraining.dataset == SPEECH
+    if speech:
+        require(foreign is None, "weights", arguments.weights, "left out with --dataset speech")
+        require(arguments.limit is None, "limit", arguments.limit, "left out with speech, of which nothing is learnt here")
+    require(speech or arguments.trials is None, "trials", arguments.trials, "left out but with a run on speech")
     known = [name for name in REPRESENTATIONS if foreign is None or not name.endswith("z")]
     which = tuple(dict.fromkeys(word.strip() for word in (arguments.of or ",".join(known)).split(",")))
-    if not set(which) <= set(known):
+    if speech:
+        from dynlab.sounds.speech_worth import asked_for
+
+        which = asked_for(arguments.of)
+    elif not set(which) <= set(known):
         raise SettingError("of", arguments.of, f"some of {', '.join(known)}, with commas")
     check_folders(arguments, "data")
     limit = number_of(arguments.limit)
@@ -146,6 +194,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         data=expanded(data if arguments.data is None else arguments.data),
         which=which,
         limit=None if limit is None else integer("limit", limit, at_least=100),
+        trials=None if arguments.trials is None else expanded(arguments.trials),
         download=arguments.download,
         verify=not arguments.no_verify,
         threads=threads(number_of(arguments.threads)),
@@ -198,6 +247,11 @@ def parser() -> Parser:
     p.option("--data", "folder with the pictures' files (default: that of the run; with --weights data)", metavar="DIR")
     everything = ",".join(REPRESENTATIONS)
     p.option("--of", f"what to measure, with commas (default {everything}; with --weights without z)", metavar="NAME,NAME")
+    p.option(
+        "--trials",
+        "of a run on speech: file of lines 0|1 FILE FILE (default: all pairs with different labels)",
+        metavar="FILE",
+    )
     p.option("--limit", "learn from this many of the training pictures (default: all)")
     add_files(p)
     add_computing(p)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dynlab.command_line.parser import Parser, run_command
-from dynlab.images.settings import OWN_ENCODERS, Pretraining
+from dynlab.images.settings import OWN_ENCODERS, SPEECH, Pretraining
 from dynlab.tools.checks import SettingError, choice, require
 from dynlab.tools.files import FolderError, expanded
 
@@ -74,6 +74,8 @@ def tensors_of_run(one: Pretraining, weights: dict, parts: Sequence[str], place:
     from dynlab.images.networks.encoder_and_projector import networks_with
     from dynlab.images.networks.torch_layout import to_torch
 
+    if one.dataset == SPEECH:
+        raise FolderError(place, "is a run on speech, whose encoder has no names in PyTorch")
     networks = networks_with(one, weights, layers)
     if networks is None:
         raise FolderError(place, "its weights are not those of its settings")

@@ -30,7 +30,7 @@ from dynlab.images.comparison.runs import (
     metrics_of,
     random_rows,
 )
-from dynlab.images.settings import PICTURE_NORMALISATIONS, RECIPES, pretraining, recipe_of
+from dynlab.images.settings import PICTURE_NORMALISATIONS, RECIPES, SPEECH, pretraining, recipe_of
 from dynlab.machine import device
 from dynlab.tools.checks import choice, integer, require, threads
 from dynlab.tools.files import expanded
@@ -91,6 +91,8 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     given = {name: number_of(value) for name, value in vars(arguments).items()}
     recipe = recipe_of(arguments.recipe).name
+    sound = SPEECH in (given["dataset"], recipe_of(arguments.recipe).settings.get("dataset"))
+    require(not sound, "dataset", SPEECH, "a set of pictures; dynlab pretrain takes speech")
     short: dict[str, Any] = SHORT.get(arguments.recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
     names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed", "side")
     base = pretraining(arguments.recipe, **{name: given[name] for name in names if given[name] is not None})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
-from dynlab.images.settings import RECIPES, Pretraining, pretraining, recipe_of
+from dynlab.images.settings import RECIPES, SPEECH, Pretraining, pretraining, recipe_of
 from dynlab.machine.device import chosen
 from dynlab.tools.callable_module import make_callable
 from dynlab.tools.checks import SettingError, integer, one_of, require, threads
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "dynlab.pretrain"
 HELP = {
-    "dataset": ("of cifar10, cifar100, stl10, mnist, fashion-mnist, or your own: folder, arrays", "NAME"),
+    "dataset": ("of cifar10, cifar100, stl10, mnist, fashion-mnist, or your own: folder, arrays, speech", "NAME"),
     "limit": ("use this many of the training pictures (default: all)", "N"),
-    "encoder": ("of patch, demo, convnet, resnet18", "NAME"),
+    "encoder": ("of patch, demo, convnet, resnet18; of speech: tdnn, demo, convnet", "NAME"),
     "projector": ("widths of the projector, the last one the number of outputs", "W,W"),
     "projector_norm": ("after its last layer: none, or batch, a batch norm without affine map (SimSiam's)", "NAME"),
     "head": ("of none, off-diagonal, linear, symmetric, mlp, directpred, directcopy", "RULE"),
@@ -57,7 +57,7 @@ HELP = {
     "batch": ("pictures a step, each in two views", "N"),
     "epochs": ("passes through the pictures", "N"),
     "steps": ("steps, instead of epochs", "N"),
-    "augmentation": ("of demo, simsiam-cifar10, paper, none", "NAME"),
+    "augmentation": ("of demo, simsiam-cifar10, paper, none; of speech: speech, segments", "NAME"),
     "seed": ("of the start, the order of the pictures and the views", "N"),
     "record": ("steps between lines of metrics.csv", "N"),
     "knn_every": ("epochs between accuracies of nearest neighbours; 0: never", "N"),
@@ -73,6 +73,13 @@ HELP = {
     "target_schedule": ("of --target-momentum, of constant, cosine, step", "NAME"),
     "target_last": ("momentum that its schedule leads to", "TAU"),
     "side": ("pixels of a side that pictures of folder are brought to (default: those of a view, 32 at least)", "N"),
+}
+HELP |= {
+    "pattern": ("of speech: how files are named, or a CSV (default {label}_{speaker}_{index})", "PATTERN"),
+    "held_out": ("of speech: recordings to test on, as index=0-4+speaker=a,b or every=5", "CONDITIONS"),
+    "rate": ("of speech: samples a second, 8000 or 16000 (default 8000)", "HZ"),
+    "bands": ("of speech: mel bands, 40 or 80 (default 40)", "N"),
+    "joined": ("of speech: recordings of a speaker are joined to so many seconds (default 3)", "SECONDS"),
 }
 
 
@@ -116,7 +123,6 @@ def pretrain(
     found = pretraining(recipe, **settings) if not resume else _resumed(expanded(str(out)), recipe, settings)
     place = expanded(out if out is not None else usual_place(found))
 
-    from dynlab.images.data import own_pictures
     from dynlab.images.data.datasets import ImageSet
     from dynlab.images.training import run_folder
 
@@ -125,9 +131,7 @@ def pretrain(
         if isinstance(data, ImageSet):
             pictures = data
         else:
-            side = own_pictures.picture_side(found)
-            pictures = own_pictures.pictures_of(found.dataset, at, split_of(found), side=side, quiet=quiet)
-            say_how_taken((pictures,), quiet)
+            pictures = _training_part(found, at, True, quiet)
         run_folder.pretrain(
             found, pictures, place, resume=resume, threads=used, every=every, device=chosen(device), quiet=quiet, data=at,
             draw=_draw if plots else None,
@@ -161,7 +165,6 @@ def run(call: Call) -> list[str]:
     device = chosen(arguments.device)  # an error of one line, before anything is fetched or read
     place = expanded(arguments.out or usual_place(settings))
 
-    from dynlab.images.data import own_pictures
     from dynlab.images.training import run_folder
 
     if arguments.resume and run_folder.finished(place, arguments.quiet):
@@ -169,16 +172,27 @@ def run(call: Call) -> list[str]:
     own = run_folder.run_of(place)["data"] if arguments.resume else ""
     data = expanded(arguments.data or own or "data")
     fetched(settings.dataset, data, arguments.download, arguments.quiet)
-    pictures = own_pictures.pictures_of(
-        settings.dataset, data, split_of(settings), side=own_pictures.picture_side(settings),
-        verify=not arguments.no_verify, quiet=arguments.quiet,
-    )  # fmt: skip
-    say_how_taken((pictures,), arguments.quiet)
+    pictures = _training_part(settings, data, not arguments.no_verify, arguments.quiet)
     return run_folder.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
         device=device, quiet=arguments.quiet,
         command=call.command, data=data, draw=None if arguments.no_plots else _draw,
     )  # fmt: skip
+
+
+def _training_part(settings: Pretraining, data: str | Path, verify: bool, quiet: bool) -> Any:
+    """What is trained on, from files; says how they were taken and which could not be read."""
+    if settings.dataset == SPEECH:
+        from dynlab.sounds.speech_set import load_speech
+
+        found: Any = load_speech(settings, data)
+    else:
+        from dynlab.images.data import own_pictures
+
+        side = own_pictures.picture_side(settings)
+        found = own_pictures.pictures_of(settings.dataset, data, split_of(settings), side=side, verify=verify, quiet=quiet)
+    say_how_taken((found,), quiet)
+    return found
 
 
 def _draw(folder: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynlab.command_line.parser import Parser
-from dynlab.images.settings import OWN_PICTURES
+from dynlab.images.settings import OWN_PICTURES, SPEECH
 from dynlab.tools.checks import require
 
 if TYPE_CHECKING:
     from dynlab.images.data.datasets import ImageSet
+    from dynlab.sounds.speech_set import SpeechSet
 
 NAMED = 5  # files that could not be read, of those that are counted
 
@@ -40,21 +41,24 @@ def fetched(dataset: str, data: Path, wanted: bool, quiet: bool) -> None:
     """The files of a set of pictures in the folder `data`, from their official address, where that is wanted."""
     if wanted:
         require(
-            dataset not in OWN_PICTURES, "download", True, f"left out with --dataset {dataset}, whose pictures are yours"
+            dataset not in (*OWN_PICTURES, SPEECH),
+            "download",
+            True,
+            f"left out with --dataset {dataset}, whose files are yours",
         )
         from dynlab.images.data.download import fetch
 
         fetch(dataset, data, quiet=quiet)
 
 
-def say_how_taken(parts: Sequence[ImageSet], quiet: bool) -> None:
+def say_how_taken(parts: Sequence[ImageSet | SpeechSet], quiet: bool) -> None:
     """Say on standard error how pictures of one's own were taken, unless quiet, and in any case which could not be read."""
     lines = [] if quiet else [note for part in parts for note in part.notes]
     for part in parts:
         bad = part.left_out
         if bad:
             more = f", and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-            total = len(bad) + len(part)
+            total = len(bad) + getattr(part, "files", len(part))  # of speech several files make what is trained on
             lines.append(f"{len(bad)} of {total} files cannot be read and are skipped: {', '.join(bad[:NAMED])}{more}")
     for line in dict.fromkeys(lines):
         print(line, file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ from dynlab.embeddings.head_phase import MEANING, lent_share, trend_of
 from dynlab.explanation import sentences
 from dynlab.explanation.recorded import table_of
 from dynlab.explanation.words import TEXT_WIDTH, wrapped
-from dynlab.images.settings import Pretraining, has_target
+from dynlab.images.settings import SPEECH, Pretraining, has_target
 from dynlab.images.training.run_folder import METRICS
 from dynlab.images.verdict import DIP, METRIC_COLUMNS, middle, output_count, poor, verdict_of
 from dynlab.population.head_matrices import FROM_CORRELATION
@@ -185,7 +185,10 @@ def lines(finding: PictureFinding) -> list[str]:
     kind = f"loss {s.loss}"
     if s.loss == "similarity":
         kind = f"head {s.head}, outputs by {'batch norm' if s.normalisation == 'batch' else 'unit length'}"
-    out = [f"{s.dataset}, encoder {s.encoder}, {kind}: pretraining on pictures", _headline(finding)]
+    out = [
+        f"{s.dataset}, encoder {s.encoder}, {kind}: pretraining on {'speech' if s.dataset == SPEECH else 'pictures'}",
+        _headline(finding),
+    ]
     if not math.isfinite(finding.rank):
         return [row for line in [*out, *_change(finding)] for row in wrapped([line])]
     outputs = sentences.PICTURES_OUTPUTS.format(

@@ -213,11 +213,26 @@ def _table_place(root: Path, pattern: str) -> Path:
     return root / pattern if (root / pattern).is_file() else expanded(pattern)
 
 
+def kept_folder() -> Path:
+    """Where recordings that were read are kept."""
+    return cache_root() / "recordings"
+
+
+def clear_cached() -> tuple[int, int]:
+    """Remove all recordings that are kept: (files, bytes). Only what this module writes is removed."""
+    found = [(path, path.stat().st_size) for path in sorted(kept_folder().glob("*.npz"))]
+    for path, _ in found:
+        path.unlink()
+    if found and not any(kept_folder().iterdir()):
+        kept_folder().rmdir()
+    return len(found), sum(size for _, size in found)
+
+
 def _read_all(root: Path, files: list[Path], rate: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """(samples, bounds, reason why a file is left out or "") of all files, from the cache where nothing has changed."""
     known = "\n".join(f"{p.relative_to(root)}\0{(s := p.stat()).st_size}\0{s.st_mtime_ns}" for p in files)
     key = hashlib.blake2b(f"{RULE}\0{rate}\0{root.absolute()}\0{known}".encode(), digest_size=16).hexdigest()
-    place = cache_root() / "recordings" / f"{key}.npz"
+    place = kept_folder() / f"{key}.npz"
     try:
         with np.load(place, allow_pickle=False) as kept:
             return kept["samples"], kept["bounds"], [str(reason) for reason in kept["reasons"]]

@@ -251,7 +251,7 @@ class ViewMaker:
     def fill(self, chosen: np.ndarray, seed: int, epoch: int, view: int, out: np.ndarray) -> np.ndarray:
         """Fill out (len(chosen), frames, bands), float32, with one view of each of the utterances `chosen`."""
         _render(
-            self.numbers, self.samples, self.bounds, np.asarray(chosen, np.int64), self.layout, self.tables.arrays,
+            self.numbers, self.samples, self.bounds, np.ascontiguousarray(chosen, np.int64), self.layout, self.tables.arrays,
             self.moments, self._draws(seed, epoch, view), self._scratch(len(chosen)), out,
         )  # fmt: skip
         return out

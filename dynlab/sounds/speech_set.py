@@ -52,6 +52,11 @@ class SpeechSet:
     def __len__(self) -> int:
         return len(self.speakers)
 
+    @property
+    def files(self) -> int:
+        """How many recordings there are, for training and for tests."""
+        return len(self.recordings) + len(self.test)
+
     def content(self, limit: int | None = None) -> str:
         """A digest of the first `limit` utterances (None: all): equal where, and only where, these are."""
         digest = hashlib.blake2b(digest_size=16)
@@ -94,7 +99,18 @@ def speech_set(found: Recordings, train: np.ndarray, test: np.ndarray, settings:
     bounds = np.concatenate([[0], order.bounds[ends]]).astype(np.int64)
     speakers = inside.of("speaker")[[group[0] for group in groups]]
     return SpeechSet(
-        order.samples, bounds, speakers, inside, outside, tables, moments_of_bands(features), held_out, found.left_out
+        order.samples, bounds, speakers, inside, outside, tables, moments_of_bands(features), held_out, found.left_out,
+        (_note(groups, inside, outside, held_out),),
+    )  # fmt: skip
+
+
+def _note(groups: list[list[int]], inside: Recordings, outside: Recordings, held_out: str) -> str:
+    """How recordings were taken, in a line."""
+    seconds = len(inside.samples) / inside.rate / len(groups)
+    speakers = [len(set(part.of("speaker").tolist())) for part in (inside, outside)]
+    return (
+        f"{len(groups)} utterances of {seconds:.1f} s from {len(inside)} recordings of {speakers[0]} speakers; "
+        f"{len(outside)} recordings of {speakers[1]} speakers are held out ({held_out})"
     )
 
 

@@ -36,7 +36,8 @@ class Networks:
     def build(self, settings: Pretraining, shape: tuple[int, ...], dtype: str) -> None:
         """Make the networks for inputs (n, *shape), at their start."""
         own, ops = OWN_ENCODERS.get(settings.encoder), self.ops
-        self.encoder: Any = OwnNetwork(own, (*shape[:2], shape[2]), ops, dtype) if own else Network(
+        picture = (shape[0], shape[1], shape[-1])  # of what is registered
+        self.encoder: Any = OwnNetwork(own, picture, ops, dtype) if own else Network(
             self.encoder_layers(settings.encoder), shape, ops, dtype
         )  # fmt: skip
         self.projector = None

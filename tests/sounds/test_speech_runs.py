@@ -1,0 +1,160 @@
+"""Runs on speech: utterances, the loop of pictures on them, every objective, going on after a stop, evaluation, refusals."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynlab import evaluate, explain, export, heads, pretrain
+from dynlab.images import layers
+from dynlab.images.settings import LOSSES, SPEECH, pretraining
+from dynlab.sounds import recordings
+from dynlab.sounds.speech_networks import embeddings_of
+from dynlab.sounds.speech_set import joined_rows, load_speech
+from dynlab.sounds.speech_worth import curve_points, some_of_training
+from dynlab.sounds.verification import equal_error_rate, error_rates
+from dynlab.tools.checks import SettingError
+from dynlab.tools.files import FolderError
+from tests.sounds import naive_sounds as naive
+from tests.sounds.small_speech import SPEAKERS, write_speech
+
+SMALL = {"dataset": SPEECH, "held_out": "index=0-1", "joined": 0.5, "batch": 6, "knn_every": 0, "projector": (16, 8)}
+WORDS = ["--dataset", "speech", "--held-out", "index=0-1", "--joined", "0.5", "--batch", "6", "--projector", "16,8"]
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    place = tmp_path_factory.mktemp("speech")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recordings, "cache_root", lambda: place / "cache")
+        yield write_speech(place / "data")
+
+
+def test_utterances_are_joined_recordings_of_one_speaker(speech):
+    data = load_speech(pretraining(**SMALL), speech)
+    inside = data.recordings
+    assert (len(inside), len(data.test), len(data), data.files) == (24, 12, 12, 36)
+    groups = joined_rows(inside, 0.5)
+    assert sorted(i for group in groups for i in group) == list(range(24))
+    for i, group in enumerate(groups):
+        assert {inside.fields[row]["speaker"] for row in group} == {data.speakers[i]}
+        whole = np.concatenate([inside.one(row) for row in group])
+        assert whole.tobytes() == data.samples[data.bounds[i] : data.bounds[i + 1]].tobytes() and len(whole) >= 4000
+    assert len(joined_rows(inside, 0.0)) == 24 and len(joined_rows(inside, 1e6)) == 3
+    assert not set(inside.names) & set(data.test.names) and set(data.test.of("index")) == {"0", "1"}
+    features, bounds = data.features(inside)
+    assert features.mean(axis=0) == pytest.approx(np.zeros(40), abs=1e-4) and bounds[-1] == len(features)
+    assert features.std(axis=0) == pytest.approx(np.ones(40), abs=1e-4)
+    assert data.content() != data.content(6) and len(some_of_training(data)) == 24
+    assert "12 utterances of 0.6 s from 24 recordings of 3 speakers; 12 recordings" in data.notes[0]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_objective_trains_on_speech(speech, loss):
+    settings = pretraining(**SMALL | {"loss": loss, "steps": 3})
+    data = load_speech(settings, speech)
+    trainer = data.trainer(settings, data, layers)
+    before = trainer.weights()
+    for step in range(3):
+        trainer.step(step)
+    found = trainer.measure(2)
+    assert np.isfinite([found["loss"], found["rank"], found["correlation"]]).all()
+    assert all(
+        (value != before[name]).any()
+        for name, value in trainer.weights().items()
+        if name.endswith("_parameters") and value.size and "head" not in name
+    )
+
+
+def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(speech, tmp_path, capsys):
+    words = [*WORDS, "--steps", "6", "--record", "2", "--every", "2", "--data", str(speech), "--no-plots", "--threads", "1"]
+    assert pretrain.main([*words, "--out", str(tmp_path / "whole")]) == 0
+    assert "held out (index=0-1)" in capsys.readouterr().err
+    assert pretrain.main([*words, "--out", str(tmp_path / "part"), "--quiet"]) == 0
+    for name in ("weights.npz", "metrics.csv"):  # as if it had been stopped at its last checkpoint
+        (tmp_path / "part" / name).unlink()
+    record = json.loads((tmp_path / "part/run.json").read_text())
+    (tmp_path / "part/run.json").write_text(json.dumps(record | {"status": "running"}))
+    assert pretrain.main(["--resume", "--out", str(tmp_path / "part"), "--quiet", "--no-plots"]) == 0
+    for name in ("weights.npz", "metrics.csv"):
+        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert record["settings"]["held_out"] == "index=0-1" and record["pictures"] == 12
+
+
+def test_evaluation_is_of_whole_recordings_and_their_trials(speech, tmp_path, capsys):
+    run = tmp_path / "run"
+    found = pretrain.pretrain(
+        data=speech, out=run, quiet=True, plots=False, threads=1, steps=30, record=10, **SMALL | {"knn_every": 15}
+    )
+    assert found.status == "finished" and found.metrics["knn"].notna().any()
+    assert evaluate.main([str(run), "--threads", "1"]) == 0
+    said = capsys.readouterr().out
+    record = json.loads((run / "evaluate.json").read_text())
+    rows = {row["representation"]: row for row in record["rows"]}
+    # 12 recordings: 66 pairs, less 2 * 15 of one digit; of one speaker 3 * 4.
+    assert (rows["encoder"]["cosine"]["targets"], rows["encoder"]["cosine"]["others"]) == (12, 24)
+    # By loops: cosines of the embeddings of all pairs of two digits, less the mean of the training part's.
+    data = load_speech(found.settings, speech)
+    inside, outside = (
+        embeddings_of(found.settings, found.weights(), *data.features(part), layers)[0].astype(float)
+        for part in (data.recordings, data.test)
+    )
+    for kind, rest in (("cosine", outside), ("centred", outside - inside.mean(axis=0))):
+        scores, target = [], []
+        for i, one in enumerate(data.test.fields):
+            for j, other in enumerate(data.test.fields[:i]):
+                if one["label"] != other["label"]:
+                    scores.append(float(rest[i] @ rest[j] / np.sqrt((rest[i] @ rest[i]) * (rest[j] @ rest[j]))))
+                    target.append(one["speaker"] == other["speaker"])
+        assert rows["encoder"][kind]["eer"] == pytest.approx(naive.equal_error_rate(scores, target), abs=1e-9)
+        assert rows["encoder"][kind]["min_dcf"] == pytest.approx(naive.least_cost(scores, target, 0.05), abs=1e-9)
+    assert "3 speakers are too few" in said and f"{rows['z']['cosine']['eer']:.3f}" in said
+    curves = pd.read_csv(run / "det.csv")
+    assert list(curves.columns) == ["representation", "false_alarms", "misses"] and (run / "det.png").is_file()
+    trials = tmp_path / "trials.txt"
+    trials.write_text("1 0_ann_0.wav 1_ann_1.wav\n0 0_ann_0.wav 1_bob_0.wav\n")
+    assert evaluate.main([str(run), "--trials", str(trials), "--of", "log-mels,z", "--quiet"]) == 0
+    record = json.loads((run / "evaluate.json").read_text())
+    assert [row["representation"] for row in record["rows"]] == ["z", "log-mels"]
+    assert record["rows"][0]["cosine"]["rule"] == "trials of trials.txt"
+    assert explain.main([str(run)]) == 0 and "pretraining on speech" in capsys.readouterr().out
+
+
+def test_thinned_curves_keep_the_equal_error_rate():
+    rng = np.random.default_rng(0)
+    scores, target = rng.normal(size=4000) + 1.5 * (np.arange(4000) < 1000), np.arange(4000) < 1000
+    alarms, misses = error_rates(scores, target)
+    kept = curve_points(alarms, misses)
+    assert 100 < len(kept) <= 402 and kept[0] == 0 and kept[-1] == len(alarms) - 1
+    gap = misses[kept] - alarms[kept]
+    assert misses[kept][np.argmax(gap >= 0)] == pytest.approx(equal_error_rate(scores, target), abs=0.01)
+
+
+def test_what_speech_refuses(speech, tmp_path, capsys):
+    for given, said in (
+        ({"encoder": "resnet18"}, "encoder='resnet18'"), ({"augmentation": "demo"}, "augmentation='demo'"),
+        ({"rate": 44100}, "rate=44100"), ({"bands": 3}, "bands=3"), ({"joined": -1.0}, "joined=-1.0"),
+        ({"pattern": 3}, "pattern=3"), ({"side": 32}, "side=32"),
+    ):  # fmt: skip
+        with pytest.raises(SettingError, match=said):
+            pretraining(**SMALL | given)
+    with pytest.raises(SettingError, match='pattern=.*: must be None without dataset "speech"'):
+        pretraining(pattern="{speaker}")
+    with pytest.raises(SettingError, match="encoder='tdnn'"):
+        pretraining(encoder="tdnn")
+    data = load_speech(pretraining(**SMALL), speech)
+    with pytest.raises(SettingError, match="device='cuda'"):
+        data.trainer(pretraining(**SMALL), data, object())
+    for words, said in (
+        ([*WORDS, "--data", str(speech), "--batch", "999", "--out", str(tmp_path / "x")], "--batch 999"),
+        ([*WORDS, "--data", str(tmp_path / "none"), "--out", str(tmp_path / "x")], "no such folder"),
+        ([*WORDS, "--data", str(speech), "--download", "--out", str(tmp_path / "x")], "download"),
+        ([*WORDS, "--data", str(speech), "--held-out", "accent=x", "--out", str(tmp_path / "x")], "index, label, speaker"),
+    ):  # fmt: skip
+        assert pretrain.main(words) == (1 if "none" in words[-3] else 2)
+        assert said in capsys.readouterr().err
+    assert heads.main(["--recipe", "demo", "--dataset", "speech", "--quiet"]) == 2 and "pictures" in capsys.readouterr().err
+    with pytest.raises(FolderError, match="is a run on speech"):
+        export.tensors_of_run(pretraining(**SMALL), {}, ("encoder",), tmp_path)
+    assert len(SPEAKERS) == 3
