@@ -174,15 +174,15 @@ def check(arguments: argparse.Namespace) -> Settings:
     pretraining, place, data = _of_run(arguments) if foreign is None else _of_weights(arguments, foreign)
     speech = pretraining.dataset == SPEECH
     if speech:
-        require(foreign is None, "weights", arguments.weights, "left out with --dataset speech")
-        require(arguments.limit is None, "limit", arguments.limit, "left out with speech, of which nothing is learnt here")
-    require(speech or arguments.trials is None, "trials", arguments.trials, "left out but with a run on speech")
+        require(foreign is None, "weights", arguments.weights, "weights of an encoder of pictures")
+        require(arguments.limit is None, "limit", arguments.limit, "None for a run on speech, from which nothing is learnt")
+    require(speech or arguments.trials is None, "trials", arguments.trials, "for a run on speech")
     known = [name for name in REPRESENTATIONS if foreign is None or not name.endswith("z")]
     which = tuple(dict.fromkeys(word.strip() for word in (arguments.of or ",".join(known)).split(",")))
     if speech:
-        from dynlab.sounds.speech_worth import asked_for
+        from dynlab.sounds.speech_worth import speech_representations
 
-        which = asked_for(arguments.of)
+        which = speech_representations(arguments.of)
     elif not set(which) <= set(known):
         raise SettingError("of", arguments.of, f"some of {', '.join(known)}, with commas")
     check_folders(arguments, "data")

@@ -92,7 +92,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     given = {name: number_of(value) for name, value in vars(arguments).items()}
     recipe = recipe_of(arguments.recipe).name
     sound = SPEECH in (given["dataset"], recipe_of(arguments.recipe).settings.get("dataset"))
-    require(not sound, "dataset", SPEECH, "a set of pictures; dynlab pretrain takes speech")
+    require(not sound, "dataset", SPEECH, "a set of pictures")
     short: dict[str, Any] = SHORT.get(arguments.recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
     names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed", "side")
     base = pretraining(arguments.recipe, **{name: given[name] for name in names if given[name] is not None})

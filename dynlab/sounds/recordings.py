@@ -171,7 +171,7 @@ def fields_by_table(path: Path) -> dict[str, dict[str, str]]:
     known = {}
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
-            raise DataError(path, f"{len(columns)} cells in line {number}", "another number")
+            raise DataError(path, f"{len(columns)} cells in line {number}", "more or fewer")
         known[row["file"].removeprefix("./")] = {name: value for name, value in row.items() if name != "file"}
     return known
 

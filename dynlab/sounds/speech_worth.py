@@ -51,7 +51,7 @@ def appraise_speech(
     curve: (points, 2) false alarms and misses of the first score. told: called with a line for each.
     """
     rows = []
-    for name, (inside, outside) in embeddings(settings, weights, data, which, ops):
+    for name, (inside, outside) in speech_embeddings(settings, weights, data, which, ops):
         told(f"{name}: {outside.shape[1]} dimensions")
         NotFinite.check(f"embeddings of the {name}", inside, outside)
         alarms, misses = error_rates(cosine_scores(outside, trials), trials.target)
@@ -75,7 +75,7 @@ def some_of_training(data: SpeechSet) -> Recordings:
     return data.recordings.some(np.unique(np.linspace(0, count - 1, min(count, SHOWN_RECORDINGS)).astype(int)))
 
 
-def embeddings(
+def speech_embeddings(
     settings: Pretraining, weights: dict, data: SpeechSet, which: Sequence[str], ops: Any
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     """Yield (name, (embeddings of some of the training part, those of the test part)) for each representation asked for."""
@@ -140,7 +140,7 @@ def speech_text(rows: list[dict], data: SpeechSet, place: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def asked_for(words: str | None) -> tuple[str, ...]:
+def speech_representations(words: str | None) -> tuple[str, ...]:
     """The representations that words with commas name; all without any. SettingError for others."""
     found = tuple(dict.fromkeys(word.strip() for word in (words or ",".join(SPEECH_REPRESENTATIONS)).split(",")))
     allowed = f"some of {', '.join(SPEECH_REPRESENTATIONS)}, with commas"

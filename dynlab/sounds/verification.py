@@ -68,7 +68,7 @@ def trials_of(recordings: Recordings) -> Trials:
     """All pairs of recordings with different labels, or all pairs where there are no labels; each once."""
     speakers, labels = recordings.of("speaker"), recordings.of("label")
     count = len(recordings) * (len(recordings) - 1) // 2
-    require(count <= MOST_TRIALS, "trials", count, f"at most {MOST_TRIALS} pairs; give a file of trials")
+    require(count <= MOST_TRIALS, "trials", count, f"at most {MOST_TRIALS} pairs, or a file of trials (--trials)")
     first, second = np.triu_indices(len(recordings), 1)
     rule = "all pairs of test recordings"
     if len(set(labels.tolist())) > 1:

@@ -106,6 +106,9 @@ FOLLOWED = {
     "images/recipes/test_recipe_files.py": {
         "test_the_command_lists_them_and_shows_one": ["dynlab pretrain --recipe {} --data DIR"],
     },
+    "sounds/test_speech_runs.py": {
+        "test_evaluation_is_of_whole_recordings_and_their_trials": ["or a file of trials (--trials)"],
+    },
     "images/test_own_parts.py": {
         "test_names_and_what_goes_together": [
             "another: other functions are registered", "another: another function is registered", "another: {} are built in",

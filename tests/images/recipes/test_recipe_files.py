@@ -173,7 +173,9 @@ def test_drawn_files_are_taken_or_refused_in_a_line(tmp_path):
         made = pretraining(path)
         held = tomllib.loads(path.read_text(encoding="utf-8"))["settings"]
         for key, value in held.items():  # what a file says is what the run has: nothing was dropped
-            assert getattr(made, key.replace("-", "_")) == (tuple(value) if isinstance(value, list) else value)
+            given = tuple(value) if isinstance(value, list) else value
+            kept = getattr(made, key.replace("-", "_"))
+            assert kept == (float(given) if isinstance(kept, float) else given)  # of a large integer the nearest float
         assert len(found.settings) == len(held)
     assert 50 < taken < 550
 
@@ -183,7 +185,11 @@ def test_the_command_lists_them_and_shows_one(capsys, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["name", "method", "data", "length", "source", "known", "result"]
     assert [line.split()[0] for line in lines[1:]] == list(KNOWN_RECIPES)
-    assert "1501 steps" in lines[-1] and "800 epochs" in lines[3] and "cifar10" in lines[1]
+    assert (
+        "1501 steps" in next(line for line in lines if line.startswith("small-vicreg"))
+        and "800 epochs" in lines[3]
+        and "cifar10" in lines[1]
+    )
     for name in KNOWN_RECIPES:
         assert recipes.main([name]) == 0
         shown = capsys.readouterr().out
