@@ -143,7 +143,7 @@ def _verify_speakers(settings: Settings, call: Call) -> None:
 
 def _taken_over(settings: Settings, tensors: dict, channels: int, ops: Any) -> dict:
     """Weights from elsewhere as a run has them; says what of the file is of no use, and how pictures are shown."""
-    from dynlab.images.data.augment import preset
+    from dynlab.images.data.pipelines import pipelines_of
     from dynlab.images.networks.encoder_and_projector import Networks
     from dynlab.images.networks.torch_layout import ForeignWeights, from_torch
     from dynlab.tools.files import FolderError
@@ -155,7 +155,7 @@ def _taken_over(settings: Settings, tensors: dict, channels: int, ops: Any) -> d
     except ForeignWeights as error:
         raise FolderError(settings.weights or settings.place, str(error)) from None
     if not settings.quiet:
-        shown = preset(one.augmentation, channels)
+        shown = pipelines_of(one.augmentation).for_channels(channels).first
         more = f" and {len(left) - 4} more" if len(left) > 4 else ""
         lines = [f"not used: {', '.join(left[:4])}{more}"] if left else []
         lines.append(f"pictures are shown as (x - mean)/deviation, x from 0 to 1, mean {_numbers(shown.mean)}, deviation "

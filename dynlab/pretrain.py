@@ -57,7 +57,7 @@ HELP = {
     "batch": ("pictures a step, each in two views", "N"),
     "epochs": ("passes through the pictures", "N"),
     "steps": ("steps, instead of epochs", "N"),
-    "augmentation": ("of demo, simsiam-cifar10, paper, none; of speech: speech, segments", "NAME"),
+    "augmentation": ("of demo, simsiam-cifar10, paper, none, or a TOML file; of speech: speech, segments", "NAME"),
     "seed": ("of the start, the order of the pictures and the views", "N"),
     "record": ("steps between lines of metrics.csv", "N"),
     "knn_every": ("epochs between accuracies of nearest neighbours; 0: never", "N"),
@@ -72,6 +72,19 @@ HELP = {
     "decay_last": ("weight decay that its schedule leads to", "RATE"),
     "target_schedule": ("of --target-momentum, of constant, cosine, step", "NAME"),
     "target_last": ("momentum that its schedule leads to", "TAU"),
+    "barlow_weight": ("lambda of barlow-twins", "WEIGHT"),
+    "vicreg_weights": ("of vicreg, with commas: invariance, variance, covariance", "W,W,W"),
+    "head_rho": ("of the moving correlation of directpred and directcopy", "RHO"),
+    "head_eps": ("what these add to the eigenvalues", "EPS"),
+    "head_every": ("steps from one head set by the correlation to the next", "N"),
+    "prototypes": ("of dino: outputs of a last layer on z of unit length (default: none, z is the outputs)", "K"),
+    "freeze_prototypes": ("epochs at the start in which that layer stays", "EPOCHS"),
+    "student_temperature": ("of dino", "T"),
+    "teacher_temperature": ("of dino", "T"),
+    "teacher_start": ("temperature that the teacher starts with (default: the same)", "T"),
+    "teacher_warm_up": ("epochs in which it goes from there", "EPOCHS"),
+    "centre_momentum": ("of dino's centre", "MU"),
+    "local_views": ("of dino: smaller views of a picture that the student sees, too", "N"),
     "side": ("pixels of a side that pictures of folder are brought to (default: those of a view, 32 at least)", "N"),
 }
 HELP |= {
@@ -206,8 +219,9 @@ def settings_of(arguments: argparse.Namespace) -> Pretraining:
     given = {name: number_of(value) for name in HELP if (value := getattr(arguments, name)) is not None}
     if "projector" in given:
         given["projector"] = widths(arguments.projector)
-    if "milestones" in given:
-        given["milestones"] = tuple(number_of(word) for word in arguments.milestones.split(","))
+    for name in ("milestones", "vicreg_weights"):
+        if name in given:
+            given[name] = tuple(number_of(word) for word in getattr(arguments, name).split(","))
     if not arguments.resume:
         return pretraining(arguments.recipe, **given)
     return _resumed(expanded(arguments.out), arguments.recipe, given)
@@ -215,6 +229,7 @@ def settings_of(arguments: argparse.Namespace) -> Pretraining:
 
 def _resumed(place: Path, recipe: str | Path | None, given: dict[str, Any]) -> Pretraining:
     """The settings of the run in a folder, which what is given may repeat but not change."""
+    from dynlab.images.data.pipelines import resolved
     from dynlab.images.training import run_folder
 
     before = run_folder.settings_of(place)
@@ -223,6 +238,7 @@ def _resumed(place: Path, recipe: str | Path | None, given: dict[str, Any]) -> P
     for name, value in given.items():
         kept = getattr(before, name)
         value = tuple(value) if isinstance(value, list) else value  # as a TOML file has it
+        value = resolved(value) if name == "augmentation" and before.dataset != SPEECH else value
         require(value == kept, name, value, f"{kept}, as in the run that is resumed")
     return before
 
@@ -263,7 +279,8 @@ def parser() -> Parser:
         default = defaults[name]
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
         more = "" if default is None else f" (default {shown}, or the recipe's)"
-        p.add_argument(f"--{name.replace('_', '-')}", help=what + more, metavar=metavar)
+        option: Any = p.add_argument(f"--{name.replace('_', '-')}", help=what + more, metavar=metavar)
+        option.takes_table = name == "augmentation"
     p.option("--out", "folder of the run (default: one named by the settings under runs/)", metavar="DIR")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
     p.option("--every", "steps between checkpoints (default: an epoch)", metavar="N")

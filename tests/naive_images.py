@@ -2,7 +2,7 @@
 
 A picture is an array (h, w, c) of bytes; while a view is made it is an array of floats in [0, 1]. What was drawn for a view
 is a dictionary: top, left, height, width, flip, order (a tuple of names, or None), brightness, contrast, saturation, hue,
-grey, sigma.
+grey, sigma, solarise.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ def view(picture, drawn, size, taps=3, mean=(0.0,), deviation=(1.0,)):
         out = grey(out)
     if drawn["sigma"]:
         out = blur(out, drawn["sigma"], taps)
+    if drawn["solarise"]:
+        out = each_pixel(out, lambda pixel: [v if v < 0.5 else 1.0 - v for v in pixel])
     return (out - np.array(mean)) / np.array(deviation)
 
 
@@ -142,7 +144,8 @@ def draw(words, settings, height, width):
     flip, jitter, grey_word, blur_word = words(10)
     drawn["flip"] = flip / 2**32 < settings.flip
     drawn["grey"] = grey_word / 2**32 < settings.grey
-    order, sigma, _, _ = words(12)
+    order, sigma, solarise, _ = words(12)
+    drawn["solarise"] = solarise / 2**32 < settings.solarise
     if jitter / 2**32 < settings.jitter:
         drawn["order"] = order_of(order * 24 // 2**32)
     if blur_word / 2**32 < settings.blur:

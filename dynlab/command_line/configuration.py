@@ -60,6 +60,8 @@ def option_words(action: argparse.Action, value: Any) -> list[str]:
         return [option] if said else []
     if value is None:
         return []
+    if isinstance(value, dict) and getattr(action, "takes_table", False):
+        return [f"{option}={json.dumps(value)}"]
     words = [_word(part) for part in value] if isinstance(value, list) else [_word(value)]
     if isinstance(action, argparse._AppendAction):
         return [f"{option}={word}" for word in words]

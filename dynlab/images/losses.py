@@ -13,7 +13,9 @@ pictures of a view and over both directions, so that the loss does not depend on
                   latter two summed over the views (Bardes, Ponce & LeCun 2022, algorithm 1: also the invariance is a mean
                   over the m outputs, which equation 5 leaves out; moments divided by B, theirs by B - 1)
     dino          < - sum_i P_i(v') log p_i(v) >, p = softmax(F/t_s), P = softmax((G - c)/t_t); afterwards the centre
-                  c <- momentum c + (1 - momentum) mean of G over both views (Caron et al. 2021; outputs: prototypes)
+                  c <- momentum c + (1 - momentum) mean of G over both views (Caron et al. 2021; outputs: prototypes). With
+                  local views (L B more rows of F, view by view) v runs over these too, each against both v': a mean over
+                  all 2 + 2L pairs
     simclr        < - s_ii' + log sum_{k != i} exp s_ik > over the 2B rows, s = cos/t (NT-Xent; Chen et al. 2020)
 
 Barlow Twins, VICReg and SimCLR treat the views alike: they take the online outputs of both, and no target. With C a function
@@ -47,7 +49,7 @@ class LossSettings:
     """The numbers of all objectives, validated; each reads its own.
 
     normalisation, stop_gradient, eps: see the module. barlow_weight: lambda. vicreg_weights: invariance, variance,
-    covariance. student_temperature, teacher_temperature, centre_momentum: of DINO. temperature: of SimCLR.
+    covariance. student_temperature, teacher_temperature, centre_momentum, local_views: of DINO. temperature: of SimCLR.
     """
 
     normalisation: str = "batch"
@@ -60,8 +62,10 @@ class LossSettings:
     teacher_temperature: float = 0.04
     centre_momentum: float = 0.9
     temperature: float = 0.5
+    local_views: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "local_views", integer("local_views", self.local_views, at_least=0))
         choice("normalisation", self.normalisation, NORMALISATIONS)
         choice("stop_gradient", self.stop_gradient, STOP_GRADIENTS)
         for name in ("eps", "barlow_weight", "vicreg_eps"):
@@ -249,7 +253,8 @@ class Vicreg(Objective):
 class Dino(Objective):
     """Cross-entropy with a sharpened, centred teacher: dL/dF = (p - P)/(t_s 2B); no gradient reaches the teacher.
 
-    The teacher's mean over both views is all that the centre sees, and this step's comes into the next one's.
+    The teacher's mean over both views is all that the centre sees, and this step's comes into the next one's. A local view
+    meets both teachers, which is twice the cross-entropy with their mean. `teacher_temperature` may change between steps.
     """
 
     uses_target = True
@@ -258,22 +263,38 @@ class Dino(Objective):
         super().__init__(settings, ops, rows, outputs, dtype)
         stop = settings.stop_gradient
         require(stop == "target", "stop_gradient", stop, '"target" with objective "dino"')
+        self.teacher_temperature, self.locals = settings.teacher_temperature, settings.local_views
         # Shares in double precision: what a gradient is made of is their difference, and they may be nearly the same.
         self.student, self.teacher, self.goal = (ops.empty((rows, outputs), "float64") for _ in range(3))
         self.logs, self.sums = ops.empty((rows,), "float64"), ops.empty((outputs,), dtype)
+        self.mean = ops.empty((self.half, outputs), "float64") if self.locals else None
         self.state = {"centre": ops.zeros((outputs,), dtype)}
 
     def _step(self, online, target, d_online, d_target):
-        ops, settings, share = self.ops, self.settings, 1.0 / self.rows
-        ops.softmax(target, self.state["centre"], settings.teacher_temperature, self.teacher, self.logs)
+        ops, settings, rows = self.ops, self.settings, self.rows
+        share = 1.0 / (rows * (1 + self.locals))
+        ops.softmax(target, self.state["centre"], self.teacher_temperature, self.teacher, self.logs)
         ops.swap_views(self.teacher, self.goal)
-        ops.softmax(online, None, settings.student_temperature, self.student, self.logs)
-        ops.add_cross_entropy(self.goal, online, settings.student_temperature, self.logs, share, self.value)
-        ops.difference(self.student, self.goal, share / settings.student_temperature, d_online)
+        self._towards(self.goal, online[:rows], d_online[:rows], share)
+        if self.mean is not None:
+            ops.copy(self.teacher[: self.half], self.mean)
+            ops.axpy(1.0, self.teacher[self.half :], self.mean)
+            ops.scale(self.mean, 0.5)
+            for low in range(rows, rows + self.locals * self.half, self.half):
+                part = slice(low, low + self.half)
+                self._towards(self.mean, online[part], d_online[part], 2.0 * share)
         ops.column_sums(target, self.sums)
-        ops.scale(self.sums, share)
+        ops.scale(self.sums, 1.0 / rows)
         ops.mix(1.0 - settings.centre_momentum, self.sums, self.state["centre"])
         self._clear(d_target)
+
+    def _towards(self, goal, online, d_online, share) -> None:
+        """Add share times the cross-entropies of rows to the value; fill their gradient."""
+        ops, temperature, count = self.ops, self.settings.student_temperature, online.shape[0]
+        student, logs = self.student[:count], self.logs[:count]
+        ops.softmax(online, None, temperature, student, logs)
+        ops.add_cross_entropy(goal, online, temperature, logs, share, self.value)
+        ops.difference(student, goal, share / temperature, d_online)
 
     def entropies(self) -> tuple[float, float]:
         """H(mean P) and mean H(P) of the teacher's distributions P in the last step, in nats, at most log m."""

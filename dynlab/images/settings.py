@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynlab.formulas import head_rules
 from dynlab.images.recipes.recipe_files import KNOWN_RECIPES, Recipe, RecipeSettings, is_file, read_recipe
+from dynlab.population.head_matrices import FROM_CORRELATION
 from dynlab.settings.training import STOP_GRADIENTS, TARGETS
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, choice, integer, memory, nearest, real, require
 from dynlab.tools.files import expanded
 from dynlab.tools.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from dynlab.images.data.pipelines import Pipelines
 
 OWN_PICTURES = ("folder", "arrays")  # sets of the user's own (`dynlab.images.data.own_pictures`)
 SPEECH = "speech"  # recordings in place of pictures (`dynlab.sounds`)
@@ -35,6 +39,7 @@ TRAINED = 12  # bytes for each weight: itself, its gradient and what an optimise
 # What `dynlab.images.own_parts` has registered in this process, by name.
 OWN_ENCODERS: dict[str, Any] = {}
 OWN_LOSSES: dict[str, Any] = {}
+_LEAST = {"batch": 2, "epochs": 1, "record": 1, "knn_every": 0, "seed": 0, "head_every": 1, "local_views": 0}
 REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "pixels")  # what is measured of a run
 
 
@@ -71,7 +76,7 @@ class Pretraining:
     schedule, warm_up : "constant", "cosine" or "step"; epochs of linear growth at the start
         (`dynlab.images.training.course`).
     batch, epochs, steps : pictures a step; epochs, unless a number of steps is given.
-    augmentation : name of a set of `dynlab.images.data.augment`.
+    augmentation : how views are drawn: the name of a set, a table or a file of TOML (`dynlab.images.data.pipelines`).
     seed : of the start, of the order of the pictures and of the views.
     record, knn_every : steps between lines of metrics.csv, epochs between kNN accuracies (0: never).
     side : pixels of a side that pictures of dataset "folder" are brought to (None: those of a view, 32 at least).
@@ -84,6 +89,15 @@ class Pretraining:
     target_schedule, target_last : of target_momentum, and where it leads.
     pattern, held_out, rate, bands, joined : of dataset "speech" alone: how files are named, which are tested on, samples a
         second, bands of the features, seconds that recordings of a speaker are joined to (`dynlab.sounds.speech_set`).
+    barlow_weight, vicreg_weights : lambda of "barlow-twins"; invariance, variance and covariance of "vicreg".
+    head_rho, head_eps, head_every : of "directpred" and "directcopy": of the moving correlation, what is added to the
+        eigenvalues, and steps from one head set by it to the next, between which the head follows its gradient.
+    prototypes : of "dino": outputs of a last layer of unit weights on z of unit length (None: z itself is the outputs).
+    freeze_prototypes : epochs at the start in which that layer stays as it is.
+    student_temperature, teacher_temperature, centre_momentum : of "dino".
+    teacher_start, teacher_warm_up : the teacher's temperature at the start (None: the same), and epochs in which it goes
+        linearly from there.
+    local_views : of "dino": smaller views of a picture that the student sees beside the two.
 
     Raises SettingError: one line with the setting, its value and what is allowed.
     """
@@ -115,7 +129,7 @@ class Pretraining:
     batch: int = 128
     epochs: int = 20
     steps: int | None = None
-    augmentation: str = "demo"
+    augmentation: str | Pipelines = "demo"
     seed: int = 0
     record: int = 25
     knn_every: int = 5
@@ -136,6 +150,19 @@ class Pretraining:
     rate: int | None = None
     bands: int | None = None
     joined: float | None = None
+    barlow_weight: float = 0.0051
+    vicreg_weights: tuple[float, ...] = (25.0, 25.0, 1.0)
+    head_rho: float = head_rules.RHO
+    head_eps: float = 0.1
+    head_every: int = 1
+    prototypes: int | None = None
+    freeze_prototypes: float = 0.0
+    student_temperature: float = 0.1
+    teacher_temperature: float = 0.04
+    teacher_start: float | None = None
+    teacher_warm_up: float = 0.0
+    centre_momentum: float = 0.9
+    local_views: int = 0
 
     def __post_init__(self) -> None:
         encoders = SOUND_ENCODERS if self.dataset == SPEECH else ENCODERS
@@ -150,9 +177,12 @@ class Pretraining:
             if name != "head_schedule" or self.head_schedule is not None:
                 choice(name, getattr(self, name), allowed)
         self._check_numbers()
-        from dynlab.images.data.augment import PRESETS
+        from dynlab.images.data import pipelines
 
-        choice("augmentation", self.augmentation, SOUND_VIEWS if self.dataset == SPEECH else PRESETS)
+        if self.dataset == SPEECH:
+            choice("augmentation", self.augmentation, SOUND_VIEWS)
+        else:
+            object.__setattr__(self, "augmentation", pipelines.resolved(self.augmentation))
         require(isinstance(self.projector, (tuple, list)), "projector", self.projector, "widths of layers, as (128, 64)")
         widths = tuple(integer("projector", width, at_least=1) for width in self.projector)
         object.__setattr__(self, "projector", widths)
@@ -160,6 +190,7 @@ class Pretraining:
         layers: list[tuple[int, int, str, object]] = [(a, b, "projector", self.projector) for a, b in pairwise(widths)]
         layers += [(last, last, "projector", self.projector)]  # the head
         layers += [(last, self.head_hidden, "head_hidden", self.head_hidden)] if self.head_hidden else []
+        layers += [(last, self.prototypes, "prototypes", self.prototypes)] if self.prototypes else []
         for inside, outside, name, value in layers:
             memory(name, value, TRAINED * float(inside) * outside, f"a layer from {inside} to {outside}")
         self._check_together()
@@ -173,19 +204,24 @@ class Pretraining:
     def _check_numbers(self) -> None:
         for name in (
             "decorrelation", "weight_decay", "head_decay", "head_lr", "warm_up", "gradient_clip", "lr_last", "decay_last",
+            "barlow_weight", "head_eps", "freeze_prototypes", "teacher_warm_up",
         ):  # fmt: skip
             object.__setattr__(self, name, real(name, getattr(self, name), at_least=0.0))
-        for name in ("lr", "loss_weight", "temperature", "lars_trust"):
+        for name in ("lr", "loss_weight", "temperature", "lars_trust", "student_temperature", "teacher_temperature"):
             object.__setattr__(self, name, real(name, getattr(self, name), above=0.0))
         object.__setattr__(self, "drop", real("drop", self.drop, above=0.0, at_most=1.0))
-        for name in ("momentum", "target_momentum", "target_last"):
+        for name in ("momentum", "target_momentum", "target_last", "head_rho", "centre_momentum"):
             object.__setattr__(self, name, real(name, getattr(self, name), at_least=0.0, at_most=1.0))
         shares = self._numbers("milestones", "shares of the run, as (0.6, 0.8)", above=0.0)
         rising = all(a < b for a, b in pairwise((*shares, 1.0)))
         require(rising, "milestones", self.milestones, "shares of the run below 1 that grow, as (0.6, 0.8)")
-        for name, least in (("batch", 2), ("epochs", 1), ("record", 1), ("knn_every", 0), ("seed", 0)):
+        weights = self._numbers("vicreg_weights", "three numbers: invariance, variance, covariance", at_least=0.0)
+        require(len(weights) == 3, "vicreg_weights", weights, "three numbers: invariance, variance, covariance")
+        if self.teacher_start is not None:
+            object.__setattr__(self, "teacher_start", real("teacher_start", self.teacher_start, above=0.0))
+        for name, least in _LEAST.items():
             object.__setattr__(self, name, integer(name, getattr(self, name), at_least=least))
-        for name, least in (("limit", self.batch), ("steps", 1), ("head_hidden", 1)):
+        for name, least in (("limit", self.batch), ("steps", 1), ("head_hidden", 1), ("prototypes", 2)):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, integer(name, getattr(self, name), at_least=least))
 
@@ -214,6 +250,8 @@ class Pretraining:
         for name in SOUND_SETTINGS:
             given = getattr(self, name)
             require(given is None or self.dataset == SPEECH, name, given, f'None without dataset "{SPEECH}"')
+        crops = self.local_views == 0 or self.dataset != SPEECH
+        require(crops, "local_views", self.local_views, f'0 with dataset "{SPEECH}", which has none')
         for name in ("pattern", "held_out"):
             given = getattr(self, name)
             require(given is None or isinstance(given, str), name, given, "text")
@@ -233,6 +271,8 @@ class Pretraining:
             require(self.dataset == "folder", "side", self.side, why)
         some = bool(self.projector) or self.projector_norm == "none"
         require(some, "projector_norm", self.projector_norm, '"none" without a projector')
+        self._check_dino()
+        self._check_batch()
         average = self.target == "average"
         if self.loss in OWN_LOSSES and has_target(self.loss):
             why = f'"target" with loss "{self.loss}", which has no gradient for that side'
@@ -248,6 +288,25 @@ class Pretraining:
             not average or self.stop_gradient == "target", "stop_gradient", self.stop_gradient,
             '"target" with target "average", which no gradient trains',
         )  # fmt: skip
+
+    def _check_dino(self) -> None:
+        """Refuse parts of DINO without it, and a warm-up or a frozen layer that there is not."""
+        for name, none in (("prototypes", None), ("local_views", 0)):
+            given = getattr(self, name)
+            require(self.loss == "dino" or given == none, name, given, f'left out with loss "{self.loss}": it is DINO\'s')
+        frozen = self.freeze_prototypes == 0.0 or self.prototypes is not None
+        require(frozen, "freeze_prototypes", self.freeze_prototypes, "0 without prototypes")
+        warm = self.teacher_start is None or self.teacher_warm_up > 0.0
+        require(warm, "teacher_start", self.teacher_start, "left out without teacher_warm_up")
+        rule = self.head_every == 1 or self.head in FROM_CORRELATION
+        require(rule, "head_every", self.head_every, f'1 with head "{self.head}", which no correlation sets')
+
+    def _check_batch(self) -> None:
+        """Of two pictures each standardised output is +-1, whatever it was: no loss of such outputs has a gradient."""
+        batch_norm = self.loss == "similarity" and self.normalisation == "batch"
+        if batch_norm or self.loss == "barlow-twins" or self.decorrelation > 0.0 or self.projector_norm == "batch":
+            why = "3 pictures at least, where outputs are standardised over the batch: of two all are +-1"
+            require(self.batch > 2, "batch", self.batch, why)
 
     def total_steps(self, pictures: int) -> int:
         """Steps of the whole run on so many pictures; what is left of an epoch that fills no batch is left out."""
@@ -267,8 +326,10 @@ class Pretraining:
         """All settings as JSON can hold them; from `side` on only those that differ from the defaults."""
         names = [field.name for field in fields(self)]
         kept = {*names[: names.index("side")], *self.changed()}
-        held = {name: value for name, value in asdict(self).items() if name in kept}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in held.items()}
+        held = {name: getattr(self, name) for name in names if name in kept}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in held.items()} | (
+            {} if isinstance(self.augmentation, str) else {"augmentation": self.augmentation.plain()}
+        )
 
 
 def has_target(loss: str) -> bool:

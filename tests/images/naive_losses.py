@@ -105,6 +105,30 @@ def dino(online, target, centre, student, teacher):
     return total
 
 
+def dino_crops(online, target, centre, student, teacher):
+    """Caron et al., algorithm 1 with multi-crop: the mean over all pairs of a teacher's view and another of the student's.
+
+    online: (views B, m), the two views first; target: (2B, m).
+    """
+    half, m = len(target) // 2, target.shape[1]
+    total, pairs = 0.0, 0
+    for a in range(2):
+        for b in range(len(online) // half):
+            if a == b:
+                continue
+            pairs += 1
+            for s in range(half):
+                goal = softmax([(target[a * half + s, j] - centre[j]) / teacher for j in range(m)])
+                own = log_softmax([online[b * half + s, j] / student for j in range(m)])
+                total -= sum(goal[j] * own[j] for j in range(m)) / half
+    return total / pairs
+
+
+def prototypes(z, v):
+    """Cosines (n, K) of rows z (n, m) with directions v (K, m)."""
+    return np.array([[sum(a * b) / math.sqrt(sum(a * a) * sum(b * b)) for b in v] for a in z])
+
+
 def simclr(y, temperature):
     rows = len(y)
     u, total = unit(y), 0.0

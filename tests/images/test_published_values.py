@@ -133,6 +133,33 @@ def test_dino_is_the_papers(m):
     np.testing.assert_allclose(loss.state["centre"], 0.9 * centre + 0.1 * both[0], atol=1e-13)  # equation 4
 
 
+# Multi-crop: the two views as above, three local ones whose logits are all alike: p = 1/m and H(P, p) = ln m. Of 2 + 2 * 3
+# pairs of teacher and student two are of the views: (2 DINO + 6 ln m)/8.
+@pytest.mark.parametrize("m", SIZES)
+def test_dino_with_local_views_is_the_papers(m):
+    online, target = np.full((4, m), 7.0), np.full((4, m), -2.0)
+    online[:, 0] += 0.1 * log(3.0 * (m - 1))
+    target[:, 0] += 0.04 * log(m - 1)
+    loss = losses.make("dino", {"local_views": 3}, layers, 8, m, "float64")
+    every = np.vstack([online, online, np.full((12, m), 0.5)])
+    loss.step(every, np.vstack([target, target]), np.empty_like(every))
+    assert loss.loss() == pytest.approx((2.0 * DINO[m] + 6.0 * log(m)) / 8.0, rel=1e-9)
+
+
+# A sharper teacher: temperature 0.02 doubles its logit to 2 ln(m - 1): P = (m - 1)^2/((m - 1)^2 + m - 1) = (m - 1)/m.
+# H(P, p) = -(m - 1)/m ln(3/4) - 1/m ln(1/(4(m - 1)))
+@pytest.mark.parametrize("m", SIZES)
+def test_the_teachers_temperature_may_change(m):
+    online, target = np.zeros((8, m)), np.zeros((8, m))
+    online[:, 0] += 0.1 * log(3.0 * (m - 1))
+    target[:, 0] += 0.04 * log(m - 1)
+    loss = losses.make("dino", {}, layers, 8, m, "float64")
+    loss.teacher_temperature = 0.02
+    loss.step(online, target, np.empty((8, m)))
+    wanted = (m - 1) / m * log(4.0 / 3.0) + log(4.0 * (m - 1)) / m
+    assert loss.loss() == pytest.approx(wanted, rel=1e-9)
+
+
 # NT-Xent, equation 1, tau = 1/2: picture i is the unit vector e_i in both views, i < m: one cosine is 1, 2m - 2 are 0.
 # l = -2 + ln(e^2 + 2m - 2)
 @pytest.mark.parametrize("m", SIZES)
@@ -185,6 +212,40 @@ def test_values_are_those_of_naive_loops(name, m):
     both = (target[:5], target[5:])
     assert value_of(name, online[:5], online[5:], both, **given) == pytest.approx(wanted, rel=1e-11)
     assert value_of(name, online[:5], online[5:], both, dtype="float32", **given) == pytest.approx(wanted, rel=2e-5)
+
+
+@pytest.mark.parametrize("m", SIZES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_slopes_are_those_of_naive_loops(name, m):
+    """Along the gradient itself and across it, by differences of the loops; float32 within what it can hold."""
+    rng = np.random.default_rng(m)
+    common = rng.normal(size=(3, m))
+    spread = np.exp(rng.uniform(-1.0, 1.0, m))
+    online, target = (spread * (np.tile(common, (2, 1)) + rng.normal(size=(6, m))) for _ in range(2))
+    if name == "dino":
+        online, target = 0.1 * online, 0.04 * target  # logits of order 1
+    function = {
+        "similarity": lambda x: naive.similarity(x, target, "length", 0.0),
+        "barlow-twins": lambda x: naive.barlow_twins(x, 0.0051, 0.0),
+        "vicreg": lambda x: naive.vicreg(x, (25.0, 25.0, 1.0), 1e-4),
+        "dino": lambda x: naive.dino(x, target, np.zeros(m), 0.1, 0.04),
+        "simclr": lambda x: naive.simclr(x, 0.5),
+    }[name]
+    given = {"eps": 0.0} | ({"normalisation": "length"} if name == "similarity" else {})
+    found = {}
+    for dtype in ("float64", "float32"):
+        loss, d_online = losses.make(name, given, layers, 6, m, dtype), np.empty((6, m), dtype)
+        loss.step(online.astype(dtype), target.astype(dtype), d_online)
+        found[dtype] = d_online.astype(float)
+    size = float(np.linalg.norm(found["float64"]))
+    np.testing.assert_allclose(found["float32"], found["float64"], atol=2e-5 * size)
+    along = found["float64"] / size
+    across = rng.normal(size=(6, m))
+    across -= along * (along * across).sum()
+    for direction, slope in ((along, size), (across / np.linalg.norm(across), 0.0)):
+        step = 3e-7 * float(np.linalg.norm(online))
+        seen = (function(online + step * direction) - function(online - step * direction)) / (2.0 * step)
+        assert seen == pytest.approx(slope, rel=1e-6, abs=1e-6 * size)
 
 
 def test_the_layout_is_that_of_finite_samples():

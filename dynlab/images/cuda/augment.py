@@ -26,7 +26,7 @@ gpu.compile_module(rng)
 _v = gpu.compile_module(views)
 _draw_view, _fill_taps, _jitter_at = _v.draw_view, _v.fill_taps, _v.jitter_at
 _sample_at, _between, _blend, _clipped, _luma = _v.sample_at, _v.between, _v.blend, _v.clipped, _v.luma
-_shift_hue, _reflected = _v.shift_hue, _v.reflected
+_shift_hue, _reflected, _solarised = _v.shift_hue, _v.reflected, _v.solarised
 
 
 def _draw(numbers, height, width, indices, view, epoch, k0, k1, drawn, taps):
@@ -129,7 +129,10 @@ def _render(pictures, indices, drawn, normalisation, taps, spare, out):
                 view[q // size, q % size, c] = _blur_pixel(spare[i, :, :, c], q // size, q % size, True, taps[i])
     for q in range(t, count, SQUAD):
         for c in range(channels):
-            view[q // size, q % size, c] = (view[q // size, q % size, c] - normalisation[0, c]) * normalisation[1, c]
+            value = view[q // size, q % size, c]
+            if p[views.SOLARISE] > 0.0:
+                value = _solarised(value)
+            view[q // size, q % size, c] = (value - normalisation[0, c]) * normalisation[1, c]
 
 
 draw, render = gpu.kernel()(_draw), gpu.kernel()(_render)

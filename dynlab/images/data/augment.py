@@ -34,7 +34,7 @@ class Augmentation:
     Parameters
     ----------
     size : pixels of a side of the view. scale, ratio : bounds of the crop's share of the area and of its width/height.
-    flip, jitter, grey, blur : probabilities of a horizontal flip, colour jitter, greyscale, blur.
+    flip, jitter, grey, blur, solarise : probabilities of a horizontal flip, colour jitter, greyscale, blur, solarisation.
     brightness, contrast, saturation : factors within [max(0, 1 - x), 1 + x]. hue : shifts within [-x, x] turns, x <= 1/2.
     kernel, sigma : taps of the blur (odd) and bounds of its width in pixels.
     mean, deviation : each channel becomes (value - mean)/deviation, value in [0, 1]; one number stands for all channels.
@@ -58,10 +58,11 @@ class Augmentation:
     sigma: tuple[float, float] = (0.1, 2.0)
     mean: tuple[float, ...] = (0.0,)
     deviation: tuple[float, ...] = (1.0,)
+    solarise: float = 0.0
 
     def __post_init__(self) -> None:
         self._set("size", integer("size", self.size, at_least=1, at_most=LARGEST))
-        for name in ("flip", "jitter", "grey", "blur"):
+        for name in ("flip", "jitter", "grey", "blur", "solarise"):
             self._set(name, real(name, getattr(self, name), at_least=0.0, at_most=1.0))
         for name in ("brightness", "contrast", "saturation"):
             self._set(name, real(name, getattr(self, name), at_least=0.0))
@@ -113,9 +114,8 @@ PRESETS: Mapping[str, Augmentation] = MappingProxyType(
 )  # fmt: skip
 
 
-def preset(name: str, channels: int) -> Augmentation:
-    """The set of that name for pictures of so many channels: for one, mean and deviation are the means over the three."""
-    found = PRESETS[name]
+def for_channels(found: Augmentation, channels: int) -> Augmentation:
+    """The same for pictures of so many channels: for one, mean and deviation are the means over the three."""
     if channels > 1 or len(found.mean) == len(found.deviation) == 1:
         return found
     mean, deviation = (sum(values) / len(values) for values in (found.mean, found.deviation))
@@ -129,7 +129,7 @@ def augment(pictures, indices, settings, seed, epoch, view, out, threads=None):
     ----------
     pictures : uint8 (n, h, w, c), contiguous, c = 1 or 3. indices : integers (b,), rows of `pictures`.
     settings : Augmentation. seed, epoch, view : what the views are drawn from, beside the index of the picture; view 0, 1
-        are the two views of a step.
+        are the two views of a step, those from 2 on its local ones.
     out : float32 (b, size, size, c), contiguous. threads : None for those of compiled kernels; changes no bit.
     """
     key, numbers = rng.key_of(integer("seed", seed, at_least=0, at_most=2**64 - 1)), _numbers(settings)
@@ -204,6 +204,7 @@ def _numbers(settings):
     numbers[[views.FLIP_RATE, views.JITTER_RATE, views.GREY_RATE, views.BLUR_RATE]] = s.flip, s.jitter, s.grey, s.blur
     numbers[[views.BRIGHTNESS_MOST, views.CONTRAST_MOST]] = s.brightness, s.contrast
     numbers[[views.SATURATION_MOST, views.HUE_MOST, views.SIGMA_LOW, views.SIGMA_HIGH]] = s.saturation, s.hue, *s.sigma
+    numbers[views.SOLARISE_RATE] = s.solarise
     return numbers
 
 

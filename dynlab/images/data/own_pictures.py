@@ -12,15 +12,15 @@ import numpy as np
 
 from dynlab.images.data import datasets, picture_arrays, picture_folder
 from dynlab.images.data.archives import DataError
-from dynlab.images.data.augment import PRESETS
 from dynlab.images.data.datasets import ImageSet
+from dynlab.images.data.pipelines import pipelines_of
 from dynlab.images.settings import OWN_PICTURES, USUAL_SIDE, Pretraining
 from dynlab.tools.files import expanded
 
 
 def picture_side(settings: Pretraining) -> int:
     """Pixels of a side that pictures from files are brought to: those of a view, and at least `USUAL_SIDE`."""
-    return settings.side or max(USUAL_SIDE, PRESETS[settings.augmentation].size)
+    return settings.side or max(USUAL_SIDE, pipelines_of(settings.augmentation).size)
 
 
 def pictures_of(

@@ -1,4 +1,4 @@
-"""The passes over the pixels of a view, compiled: crop, jitter, greyscale, blur, normalisation.
+"""The passes over the pixels of a view, compiled: crop, jitter, greyscale, blur, solarisation, normalisation.
 
 A view stays in the first-level cache as planes (channels, size, size) from the crop to the normalised result.
 """
@@ -14,7 +14,7 @@ jit.compile_module(rng)
 _v = jit.compile_module(views)
 _draw_view, _whole_view, _fill_taps = _v.draw_view, _v.whole_view, _v.fill_taps
 _sample_at, _between, _blend, _clipped, _luma = _v.sample_at, _v.between, _v.blend, _v.clipped, _v.luma
-_shift_hue, _reflected, _jitter_at = _v.shift_hue, _v.reflected, _v.jitter_at
+_shift_hue, _reflected, _jitter_at, _solarised = _v.shift_hue, _v.reflected, _v.jitter_at, _v.solarised
 
 
 @jit.kernel
@@ -50,6 +50,8 @@ def render(pictures, indices, drawn, normalisation, scratch, out):
         if p[views.SIGMA] > 0.0:
             _fill_taps(p[views.SIGMA], taps)
             _blur(taps, planes, spare, row)
+        if p[views.SOLARISE] > 0.0:
+            _solarise(planes.reshape(-1))
         _store(planes, normalisation, out[i])
 
 
@@ -168,6 +170,12 @@ def _blur(taps, planes, spare, row):
                 source = spare[_reflected(y + t - reach, size)]
                 for x in range(size):
                     target[x] += taps[t] * source[x]
+
+
+@jit.inner
+def _solarise(flat):
+    for i in range(flat.shape[0]):
+        flat[i] = _solarised(flat[i])
 
 
 @jit.inner

@@ -6,7 +6,8 @@ jitter, greyscale, Gaussian blur), for pictures of one or three channels.
 **What is drawn.** A view has PARAMETERS numbers (below). They are made of the words of `dynlab.machine.rng.philox` with the
 counter (block, view + DOMAIN * PICTURES, picture, epoch) under the key of the seed: blocks 0 to TRIES - 1 hold the tries at
 a crop (area, aspect ratio, top, left), the next the four decisions (flip, jitter, grey, blur), then the four factors, then
-the order of the jitter and the width of the blur. So a view depends on seed, epoch, picture and number of the view alone.
+the order of the jitter, the width of the blur and whether it is solarised. So a view depends on seed, epoch, picture and
+number of the view alone.
 
 **Crop.** A rectangle of u |picture| pixels, u uniform in `scale`, and of aspect ratio exp(t), t uniform between the logs of
 `ratio`; sides are rounded, the place is uniform. Ten tries at one that fits, else the largest in the middle whose ratio is
@@ -24,6 +25,8 @@ cases of the hexagon, and vectorises.
 **Blur.** Weights exp(-x^2/(2 sigma^2)), normalised over an odd number of taps, along rows and then columns; beyond the edge
 the picture is reflected about its outermost pixels.
 
+**Solarisation.** Values of 1/2 and more become 1 less the value (Grill et al. 2020); after the blur.
+
 The functions are undecorated and use `math`, scalars and arrays that are handed in, so that they compile for a CPU or a GPU.
 Numbers of pixels are float32.
 """
@@ -35,17 +38,18 @@ import numpy as np
 from dynlab.machine.rng import DOMAIN, PICTURES, philox
 
 # What is drawn for a view; no jitter: ORDER is -1; no blur: SIGMA is 0.
-TOP, LEFT, HEIGHT, WIDTH, FLIP, ORDER, BRIGHTNESS, CONTRAST, SATURATION, HUE, GREY, SIGMA = range(12)
-PARAMETERS = 12
+TOP, LEFT, HEIGHT, WIDTH, FLIP, ORDER, BRIGHTNESS, CONTRAST, SATURATION, HUE, GREY, SIGMA, SOLARISE = range(13)
+PARAMETERS = 13
 # Layout of the numbers that say how views are drawn.
 (
     SCALE_LOW, SCALE_HIGH, RATIO_LOW, RATIO_HIGH, FLIP_RATE, JITTER_RATE, GREY_RATE, BLUR_RATE,
-    BRIGHTNESS_MOST, CONTRAST_MOST, SATURATION_MOST, HUE_MOST, SIGMA_LOW, SIGMA_HIGH,
-) = range(14)  # fmt: skip
-NUMBERS = 14
+    BRIGHTNESS_MOST, CONTRAST_MOST, SATURATION_MOST, HUE_MOST, SIGMA_LOW, SIGMA_HIGH, SOLARISE_RATE,
+) = range(15)  # fmt: skip
+NUMBERS = 15
 TRIES = 10
 
 _F = np.float32
+_HALF = _F(0.5)
 _ZERO, _ONE, _TWO, _THREE, _FOUR, _SIX = _F(0.0), _F(1.0), _F(2.0), _F(3.0), _F(4.0), _F(6.0)
 RED, GREEN, BLUE = _F(0.2989), _F(0.587), _F(0.114)  # luma of ITU-R BT.601, with the digits of torchvision
 UNIT = _F(1.0 / 255.0)
@@ -97,7 +101,7 @@ def draw_view(numbers, height, width, picture, view, epoch, k0, k1, drawn):
     draw_crop(numbers, height, width, picture, c1, epoch, k0, k1, drawn)
     flip, jitter, grey, blur = philox(TRIES, c1, picture, epoch, k0, k1)
     brightness, contrast, saturation, hue = philox(TRIES + 1, c1, picture, epoch, k0, k1)
-    order, sigma, _, _ = philox(TRIES + 2, c1, picture, epoch, k0, k1)
+    order, sigma, solarise, _ = philox(TRIES + 2, c1, picture, epoch, k0, k1)
     drawn[FLIP] = 1.0 if uniform(flip, 0.0, 1.0) < numbers[FLIP_RATE] else 0.0
     drawn[GREY] = 1.0 if uniform(grey, 0.0, 1.0) < numbers[GREY_RATE] else 0.0
     drawn[ORDER] = float((order * 24) >> 32) if uniform(jitter, 0.0, 1.0) < numbers[JITTER_RATE] else -1.0
@@ -108,6 +112,7 @@ def draw_view(numbers, height, width, picture, view, epoch, k0, k1, drawn):
     drawn[SIGMA] = 0.0
     if uniform(blur, 0.0, 1.0) < numbers[BLUR_RATE]:
         drawn[SIGMA] = uniform(sigma, numbers[SIGMA_LOW], numbers[SIGMA_HIGH])
+    drawn[SOLARISE] = 1.0 if uniform(solarise, 0.0, 1.0) < numbers[SOLARISE_RATE] else 0.0
 
 
 def whole_view(height, width, drawn):
@@ -160,6 +165,11 @@ def clipped(x):
 def blend(x, other, part):
     """part x + (1 - part) other, within [0, 1]."""
     return clipped(part * x + (_ONE - part) * other)
+
+
+def solarised(x):
+    """x where it is below 1/2, else 1 - x."""
+    return x if x < _HALF else _ONE - x
 
 
 def luma(r, g, b):

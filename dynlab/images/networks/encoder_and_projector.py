@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dynlab.images.data.augment import PRESETS
+from dynlab.images.data.pipelines import pipelines_of
 from dynlab.images.networks import encoders
 from dynlab.images.networks.network import Network
 from dynlab.images.own_parts import OwnNetwork
@@ -26,7 +26,7 @@ class Networks:
 
     def __init__(self, settings: Pretraining, channels: int, ops, dtype: str = "float32", side: int | None = None):
         self.ops = ops
-        size = PRESETS[settings.augmentation].size if side is None else side
+        size = pipelines_of(settings.augmentation).size if side is None else side
         self.build(settings, (size, size, channels), dtype)
 
     def encoder_layers(self, name: str) -> list:

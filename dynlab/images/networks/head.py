@@ -29,21 +29,26 @@ class MatrixHead:
     """E (m, m), flat and row by row in `parameters`: F_j = sum_r E_jr z_r.
 
     start: "identity", or "random" (linear heads only), entries N(0, 1/m) from `seed`. rho and eps are those of DirectPred
-    and DirectCopy, whose E is set by `prepare`; until then it is the identity.
+    and DirectCopy, whose E is set by `prepare`; until then it is the identity. every: it is set in each such step only, and
+    follows its gradient, all entries, in between (Tian, Chen & Ganguli's code; the average goes on in every step).
     """
 
-    def __init__(self, rule: str, outputs: int, ops, dtype="float32", start="identity", seed=0, rho=head_rules.RHO, eps=0.1):
+    def __init__(
+        self, rule: str, outputs: int, ops, dtype="float32", start="identity", seed=0, rho=head_rules.RHO, eps=0.1, every=1
+    ):  # fmt: skip
         choice("head", rule, head_rules.MATRIX_HEADS)
         choice("head_start", start, HEAD_STARTS)
         free = rule in ("linear", "symmetric")
         require(start == "identity" or free, "head_start", start, f'"identity" with head {rule!r}')
         self.rule, self.number = rule, head_rules.rule_number(rule)
         self.outputs, self.ops = integer("outputs", outputs, at_least=1), ops
+        self.every, self.count = integer("every", every, at_least=1), 0
         self.rho, self.eps = real("rho", rho, at_least=0.0, at_most=1.0), real("eps", eps, at_least=0.0)
         m = outputs
         self.parameters = ops.to_device(first_matrix(m, rule, start, seed).astype(dtype).ravel())
         self.gradients = ops.zeros((m * m,), dtype)
-        entries = [[head_rules.trains(self.number, j, r) for r in range(m)] for j in range(m)]
+        self._slope = head_rules.rule_number("linear") if self.every > 1 else self.number
+        entries = [[head_rules.trains(self._slope, j, r) for r in range(m)] for j in range(m)]
         self.decays = ops.to_device(np.array(entries, np.uint8).ravel())
         self.segments = [("E", 0, m * m, (m, m))]
         self.matrix, self._d_matrix = self.parameters.reshape(m, m), self.gradients.reshape(m, m)
@@ -52,7 +57,7 @@ class MatrixHead:
     @property
     def trains(self) -> bool:
         """Whether an optimiser has anything to do."""
-        return self.rule in head_rules.TRAINED
+        return self.rule in head_rules.TRAINED or self.every > 1
 
     def forward(self, z, out):
         """out (n, m) = F of z (n, m), another array."""
@@ -64,7 +69,7 @@ class MatrixHead:
         """Fill d_z (n, m) and `gradients` from d_out (n, m), another array."""
         if self.trains:
             self.ops.matmul(d_out, z, self._d_matrix, transpose_a=True)
-            self.ops.project_head_gradient(self.number, self._d_matrix)
+            self.ops.project_head_gradient(self._slope, self._d_matrix)
         if self.rule == "none":
             return self.ops.copy(d_out, d_z)
         return self.ops.matmul(d_out, self.matrix, d_z)
@@ -79,18 +84,24 @@ class MatrixHead:
         held = np.asarray(self.ops.to_host(z), np.float64)  # its squares need not be numbers of z's type
         now = matmul(held, held, np.empty(self.matrix.shape), transpose_a=True) / len(held)
         self.correlation = moving_correlation(self.correlation, now, self.rho)
+        due, self.count = self.count % self.every == 0, self.count + 1
+        if not due:
+            return
         made = head_from_correlation(self.rule, self.correlation, self.eps)
         self.ops.copy(self.ops.to_device(made.astype(self.parameters.dtype)), self.matrix)
 
     def save(self) -> dict[str, np.ndarray]:
         """E and, where there is one, the moving correlation, as host arrays."""
         saved = {"parameters": self.ops.to_host(self.parameters)}
+        if self.every > 1:
+            saved["count"] = np.array(self.count)
         return saved if self.correlation is None else saved | {"correlation": self.correlation.copy()}
 
     def load(self, saved) -> None:
         """Go on from what `save` returned."""
         self.ops.copy(self.ops.to_device(saved["parameters"]), self.parameters)
         self.correlation = np.array(saved["correlation"]) if "correlation" in saved else None
+        self.count = int(saved["count"]) if "count" in saved else 0
 
     def norm_and_asymmetry(self) -> tuple[float, float]:
         """||off-diag(E)||_F and ||E - E^T||_F/||off-diag(E)||_F, as the paper plots them."""

@@ -10,6 +10,8 @@ With k the step, counted from 0, of K in all, and s(k) a schedule's factor (`dyn
     weight decay    a = weight_decay, b = decay_last, over all steps (DINO's, by a cosine from 0.04 to 0.4)
     moving average  a = target_momentum, b = target_last, over all steps. BYOL's 1 - (1 - tau) (cos(pi k/K) + 1)/2 is the
                     cosine that leads to 1 (Grill et al. 2020)
+    DINO's teacher  its temperature goes linearly from teacher_start to teacher_temperature over the first `teacher_warm_up`
+                    epochs; its prototypes stay as they are for `freeze_prototypes` epochs (Caron et al. 2021)
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ class Course:
     """The schedules of a run of `total` steps, `epoch_steps` of them an epoch."""
 
     def __init__(self, settings: Pretraining, epoch_steps: int, total: int) -> None:
-        self.settings, self.total = settings, total
+        self.settings, self.epoch_steps, self.total = settings, epoch_steps, total
         self.warm_up = min(round(settings.warm_up * epoch_steps), total)
 
     def rate(self, step: int) -> float:
@@ -44,6 +46,17 @@ class Course:
         """The momentum of the moving average after a step."""
         s = self.settings
         return self._between(s.target_momentum, s.target_last, self._factor(s.target_schedule, step))
+
+    def teacher_temperature(self, step: int) -> float:
+        """DINO's temperature of the teacher in a step."""
+        s, warm = self.settings, round(self.settings.teacher_warm_up * self.epoch_steps)
+        if s.teacher_start is None or step >= warm:
+            return s.teacher_temperature
+        return s.teacher_start + (s.teacher_temperature - s.teacher_start) * (step / warm)
+
+    def moves(self, part: str, step: int) -> bool:
+        """Whether a part is trained in a step: the prototypes are not at first."""
+        return part != "prototypes" or step >= round(self.settings.freeze_prototypes * self.epoch_steps)
 
     def _rate(self, schedule: str, step: int) -> float:
         s, factor = self.settings, self._factor(schedule, step, self.warm_up)

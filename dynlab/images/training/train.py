@@ -2,7 +2,9 @@
 
 Rows 0..B-1 of every array are view 1 of the pictures, rows B..2B-1 view 2; batch norm has statistics of its own in each
 half. With x the views, z = projector(encoder(x)), F = head(z) and G the target's z, view 1's F meets view 2's G and the
-other way round (`dynlab.images.losses`).
+other way round (`dynlab.images.losses`). DINO's prototypes take the head's place, and the target has its own. Local views go
+through a copy of the networks for pictures of their size: rows 2B.. of z and F, view by view, each with batch statistics of
+its own; running statistics are those of the two views.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from dynlab.images import losses
-from dynlab.images.data.augment import preset
+from dynlab.images.data.pipelines import pipelines_of
 from dynlab.images.networks import head
 from dynlab.images.networks.encoder_and_projector import Networks
+from dynlab.images.networks.prototypes import Prototypes
 from dynlab.images.ops import in_place
 from dynlab.images.own_parts import OwnLoss
 from dynlab.images.settings import OWN_LOSSES, Pretraining
@@ -41,20 +44,32 @@ class Trainer:
         self.take(data_set)
         self.epoch_steps, self.total = settings.epoch_steps(self.count), settings.total_steps(self.count)
         self.course = Course(settings, self.epoch_steps, self.total)
-        rows = 2 * settings.batch
+        rows, crops = 2 * settings.batch, settings.local_views * settings.batch
         self.networks = self.fresh_networks()
         self.judge: Networks | None = None  # the same networks for whole pictures, once they are asked for
         self.target = self.fresh_networks() if settings.target == "average" else None
         m = self.networks.outputs
         self.head = make_head(settings, m, ops, dtype)
-        self.objective = make_objective(settings, ops, rows, m, dtype)
+        self.target_head = make_head(settings, m, ops, dtype) if settings.prototypes else None
+        outputs = settings.prototypes or m
+        self.objective = make_objective(settings, ops, rows, outputs, dtype)
         self.decorrelation = None
         if settings.decorrelation > 0.0:
             self.decorrelation = losses.Decorrelation(settings.decorrelation, ops, rows, m, dtype)
-        self.trained = self.networks.parts() | ({"head": self.head} if self.head.trains and settings.head_lr else {})
+        last: dict[str, Any] = {"prototypes": self.head} if settings.prototypes else {}
+        if not last and self.head.trains and settings.head_lr:
+            last = {"head": self.head}
+        self.trained: dict[str, Any] = self.networks.parts() | last
         self.optimisers = {name: make_optimiser(settings, name, part, ops) for name, part in self.trained.items()}
         self.x = ops.empty((rows, *self.networks.encoder.input_shape))
-        self.online, self.d_online, self.d_z = (ops.empty((rows, m), dtype) for _ in range(3))
+        self.local: Networks | None = None
+        if crops:
+            self.local = Networks(settings, self.x.shape[3], ops, dtype, side=self.pipelines.local.size)
+            self.local_x = ops.empty((crops, *self.local.encoder.input_shape))
+            self.all_z = ops.empty((rows + crops, m), dtype)
+        self.online, self.d_online = (ops.empty((rows + crops, outputs), dtype) for _ in range(2))
+        self.goal = ops.empty((rows, outputs), dtype) if settings.prototypes else None
+        self.d_z = ops.empty((rows + crops, m), dtype)
         both = settings.loss == "similarity" and settings.stop_gradient != "target"
         self.d_target = ops.empty((rows, m), dtype) if both else None
         self.order, self.epoch = np.empty(0, np.int64), -1
@@ -63,7 +78,7 @@ class Trainer:
     def take(self, data_set) -> None:
         """Keep what is trained on: how many there are (`count`), their labels, and what views are made of."""
         chosen = slice(self.settings.limit)
-        self.augmentation = preset(self.settings.augmentation, data_set.pictures.shape[3])
+        self.pipelines = pipelines_of(self.settings.augmentation).for_channels(data_set.pictures.shape[3])
         self.host_pictures = data_set.pictures[chosen]
         self.labels = None if data_set.labels is None else data_set.labels[chosen]
         self.count = len(self.host_pictures)
@@ -74,8 +89,10 @@ class Trainer:
         return Networks(self.settings, self.host_pictures.shape[3], self.ops, self.dtype)
 
     def fill_view(self, chosen, epoch: int, view: int, out) -> None:
-        """Fill out with a view of each of those chosen."""
-        self.ops.augment(self.pictures, chosen, self.augmentation, self.settings.seed, epoch, view, out)
+        """Fill out with a view of each of those chosen: 0 and 1 are the two of a step, the rest local ones."""
+        lines = self.pipelines
+        augmentation = (lines.first, lines.second)[view] if view < 2 else lines.local
+        self.ops.augment(self.pictures, chosen, augmentation, self.settings.seed, epoch, view, out)
 
     def step(self, step: int) -> None:
         """Step number `step`, counted from 0: all that happens is a function of the state and of this number.
@@ -88,32 +105,58 @@ class Trainer:
     def _step(self, step: int) -> None:
         ops = self.ops
         self._views(step)
-        z = self.z = self.networks.forward(self.x, groups=2)[1]
+        self.z = self.networks.forward(self.x, groups=2)[1]
+        z = self._with_local(self.z)
         self.head.prepare(z)
         online = self.head.forward(z, self.online)
         target = z if self.target is None else self.target.forward(self.x, groups=2)[1]
+        if self.target_head is not None:
+            target = self.target_head.forward(target, self.goal)
+        if isinstance(self.objective, losses.Dino):
+            self.objective.teacher_temperature = self.course.teacher_temperature(step)
         self.objective.step(online, target, self.d_online, self.d_target)
         self.head.backward(self.d_online, z, self.d_z)
         if self.d_target is not None:
             ops.axpy(1.0, self.d_target, self.d_z)
         if self.decorrelation is not None:
-            self.decorrelation.step(z, self.d_z, self.objective.value)
+            self.decorrelation.step(self.z, self.d_z[: self.z.shape[0]], self.objective.value)
         if self.settings.loss_weight != 1.0:
             ops.scale(self.d_z, self.settings.loss_weight)
             ops.scale(self.head.gradients, self.settings.loss_weight)
-        self.networks.backward(self.d_z)
+        self._backward(self.d_z)
         self._update(step)
+
+    def _with_local(self, z):
+        """z of all views: that of the two, and below it that of the local ones."""
+        if self.local is None:
+            return z
+        ops, rows = self.ops, z.shape[0]
+        self.local.follow(self.networks)
+        ops.copy(z, self.all_z[:rows])
+        ops.copy(self.local.forward(self.local_x, groups=self.settings.local_views)[1], self.all_z[rows:])
+        return self.all_z
+
+    def _backward(self, d_z) -> None:
+        """Fill the networks' gradients, those of the local views with them."""
+        if self.local is None:
+            self.networks.backward(d_z)
+            return
+        rows = 2 * self.settings.batch
+        self.networks.backward(d_z[:rows])
+        self.local.backward(d_z[rows:])
+        for name, part in self.local.parts().items():
+            self.ops.axpy(1.0, part.gradients, self.networks.parts()[name].gradients)
 
     def measure(self, step: int) -> dict[str, float]:
         """Rate and loss of the step just made, spectrum and size of its z, norm and asymmetry of the head after it.
 
-        Of DINO, whose loss does not see the mean of a row, rank and correlation are of z less it, and the entropies are the
-        teacher's. Raises `NotFinite`.
+        Of DINO without prototypes, whose loss does not see the mean of a row, rank and correlation are of z less it; the
+        entropies are its teacher's. Raises `NotFinite`.
         """
         z, loss = self.ops.to_host(self.z), self.settings.loss_weight * self.objective.loss()
         NotFinite.check("outputs", z)
         NotFinite.check("the loss and the head", np.array(loss), self.ops.to_host(self.head.parameters))
-        shape = spectrum.shape(losses.seen(self.settings.loss, z))
+        shape = spectrum.shape(losses.seen("" if self.settings.prototypes else self.settings.loss, z))
         norm, asymmetry = self.head.norm_and_asymmetry()
         sd, unit_sd = accuracy.spread(z)
         mean, each = self.objective.entropies()
@@ -151,6 +194,8 @@ class Trainer:
         kept = self.networks.state()
         if self.target is not None:
             kept |= {f"target/{name}": value for name, value in self.target.state().items()}
+        if self.target_head is not None:
+            kept |= {f"target_head/{name}": value for name, value in self.target_head.save().items()}
         kept |= {f"head/{name}": value for name, value in self.head.save().items()}
         kept |= {f"objective/{name}": value for name, value in self.objective.save().items()}
         for name, optimiser in self.optimisers.items():
@@ -163,28 +208,31 @@ class Trainer:
         self.networks.load(state)
         if self.target is not None:
             self.target.load(_under(state, "target"))
+        if self.target_head is not None:
+            self.target_head.load(_under(state, "target_head"))
         self.head.load(_under(state, "head"))
         self.objective.load(_under(state, "objective"))
         for name, optimiser in self.optimisers.items():
             optimiser.load(_under(state, f"optimiser/{name}"))
 
     def _views(self, step: int) -> None:
-        """Fill x with two views of the pictures whose turn it is."""
+        """Fill x with two views of the pictures whose turn it is, and local_x with the local ones."""
         epoch, place = divmod(step, self.epoch_steps)
         if epoch != self.epoch:
             order = np.random.default_rng((self.settings.seed, ORDER, epoch)).permutation(self.count)
             self.order, self.epoch = self.ops.to_device(order), epoch
         batch = self.settings.batch
         chosen = self.order[place * batch : (place + 1) * batch]
-        for view in (0, 1):
-            part = self.x[view * batch : (view + 1) * batch]
-            self.fill_view(chosen, epoch, view, part)
+        places = [(self.x, 0), (self.x, 1)] + [(self.local_x, i) for i in range(self.settings.local_views)]
+        for view, (place, i) in enumerate(places):
+            self.fill_view(chosen, epoch, view, place[i * batch : (i + 1) * batch])
 
     def _update(self, step: int) -> None:
         course, settings = self.course, self.settings
+        moving = {name: part for name, part in self.trained.items() if course.moves(name, step)}
         if settings.gradient_clip > 0.0:
-            optimise.clip_gradients(self.trained.values(), settings.gradient_clip, self.ops)
-        for name, part in self.trained.items():
+            optimise.clip_gradients(moving.values(), settings.gradient_clip, self.ops)
+        for name, part in moving.items():
             mover, head = self.optimisers[name], name == "head"
             if not head:
                 mover.weight_decay = course.weight_decay(step)
@@ -193,26 +241,26 @@ class Trainer:
             momentum = course.target_momentum(step)
             for name, network in self.target.parts().items():
                 self.ops.mix(1.0 - momentum, self.trained[name].parameters, network.parameters)
-
-
-def losses_of(settings: Pretraining) -> dict:
-    """The numbers of the objective."""
-    return {name: getattr(settings, name) for name in ("normalisation", "stop_gradient", "temperature")}
+            if self.target_head is not None and course.moves("prototypes", step):
+                self.ops.mix(1.0 - momentum, self.head.parameters, self.target_head.parameters)
 
 
 def make_objective(settings: Pretraining, ops, rows: int, outputs: int, dtype: str = "float32") -> losses.Objective:
     """The objective of the settings, built in or registered."""
-    own, numbers = OWN_LOSSES.get(settings.loss), losses_of(settings)
+    own, numbers = OWN_LOSSES.get(settings.loss), losses.LossSettings.of(settings)
     if own is None:
         return losses.make(settings.loss, numbers, ops, rows, outputs, dtype)
-    return OwnLoss(own, losses.LossSettings.of(numbers), ops, rows, outputs, dtype)
+    return OwnLoss(own, numbers, ops, rows, outputs, dtype)
 
 
 def make_head(settings: Pretraining, outputs: int, ops, dtype: str = "float32"):
-    """The head of the settings, at its start."""
+    """The head of the settings, or DINO's prototypes, at its start."""
+    if settings.prototypes:
+        return Prototypes(settings.prototypes, outputs, ops, dtype, settings.seed)
     if settings.head == "mlp":
         return head.make("mlp", outputs, ops, dtype, hidden=settings.head_hidden, seed=settings.seed)
-    return head.make(settings.head, outputs, ops, dtype, start=settings.head_start, seed=settings.seed)
+    numbers = {"rho": settings.head_rho, "eps": settings.head_eps, "every": settings.head_every}
+    return head.make(settings.head, outputs, ops, dtype, start=settings.head_start, seed=settings.seed, **numbers)
 
 
 def make_optimiser(settings: Pretraining, name: str, part, ops):

@@ -16,7 +16,8 @@ import numpy as np
 
 from dynlab.images import losses
 from dynlab.images.data import own_pictures
-from dynlab.images.data.augment import PRESETS, evaluation_view, preset
+from dynlab.images.data.augment import evaluation_view
+from dynlab.images.data.pipelines import pipelines_of
 from dynlab.images.networks.encoder_and_projector import Networks
 from dynlab.images.settings import REPRESENTATIONS, USUAL_SIDE, Pretraining
 from dynlab.images.verdict import NotFinite
@@ -92,7 +93,7 @@ def appraise(
         told(f"{name}: {inside.shape[1]} dimensions")
         NotFinite.check(f"features of the {name}", inside, outside)
         found = appraise_features(inside, labels[0], outside, labels[1], _of(name, told))
-        if name.endswith("z") and settings.loss == "dino":
+        if name.endswith("z") and settings.loss == "dino" and not settings.prototypes:
             shape = spectrum.shape(losses.seen(settings.loss, outside))
             protocol = f"{shape.protocol}; of z less the mean of each row, which the loss cannot see"
             found["shape"] = replace(shape, protocol=protocol)
@@ -158,7 +159,7 @@ def shown_side(settings: Pretraining, pictures: np.ndarray) -> int:
     A view is a part of a picture, enlarged, so the whole picture at the size of a view would show everything smaller than in
     training, which costs accuracy (Touvron et al. 2019).
     """
-    return max(pictures.shape[1], PRESETS[settings.augmentation].size)
+    return max(pictures.shape[1], pipelines_of(settings.augmentation).size)
 
 
 def networks_of(settings: Pretraining, pictures: np.ndarray, ops: Any) -> Networks:
@@ -172,7 +173,7 @@ def features_of(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """The encoder's outputs (n, D) and z (n, m) of pictures (n, h, w, c), uint8; networks: as from `networks_of`."""
     side, ops, count = shown_side(settings, pictures), networks.ops, len(pictures)
-    shown = replace(preset(settings.augmentation, pictures.shape[3]), size=side)
+    shown = replace(pipelines_of(settings.augmentation).for_channels(pictures.shape[3]).first, size=side)
     inside, outside = [], []
     view = np.empty((ROWS, side, side, pictures.shape[3]), np.float32)
     for start in range(0, count, ROWS):

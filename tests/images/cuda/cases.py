@@ -34,7 +34,6 @@ def small_training(ops, steps, deep=False, **settings):
     made = {"batch": 4, "encoder": "demo", "augmentation": "demo", "projector": (6, 5), "epochs": 4} | settings
     with (
         patch("dynlab.images.data.augment.PRESETS", views),
-        patch("dynlab.images.networks.encoder_and_projector.PRESETS", views),
         patch("dynlab.images.networks.encoders.encoder", lambda name: layers),
     ):  # fmt: skip
         return parts.training(ops, Pretraining(**made), 12, 8, 3, steps)
@@ -50,6 +49,7 @@ TRAININGS = [
     ("vicreg", 1, {"loss": "vicreg", "optimiser": "sgd", **ALONE}),
     ("simclr, lars", 1, {"loss": "simclr", "optimiser": "lars", **ALONE}),
     ("dino", 2, {"loss": "dino", "target": "average", "head": "none"}),
+    ("dino whole", 1, {"loss": "dino", "target": "average", "head": "none", "prototypes": 6, "local_views": 1}),
 ]  # fmt: skip
 
 
@@ -92,6 +92,7 @@ def cases():
         ("augmentation simsiam", parts.augmentation, ("simsiam-cifar10", 5, 8, 3, 6)),
         ("augmentation paper", parts.augmentation, ("paper", 4, 12, 3, 8)),
         ("augmentation grey", parts.augmentation, ("paper", 4, 6, 1, 7)),
+        ("augmentation solarised", partial(parts.augmentation, solarise=0.7), ("paper", 4, 6, 3, 7)),
     ]  # fmt: skip
     return single + [("training " + name, partial(small_training, **more), (steps,)) for name, steps, more in TRAININGS]
 

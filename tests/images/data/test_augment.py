@@ -18,12 +18,12 @@ from tests import naive_images as naive
 
 CLOSE = {"rtol": 0.0, "atol": 3e-6}
 FULL = Augmentation(
-    size=7, jitter=0.8, brightness=0.4, contrast=0.5, saturation=0.6, hue=0.3, grey=0.2, blur=0.5, kernel=5,
+    size=7, jitter=0.8, brightness=0.4, contrast=0.5, saturation=0.6, hue=0.3, grey=0.2, blur=0.5, kernel=5, solarise=0.3,
     mean=(0.4, 0.5, 0.6), deviation=(0.2, 0.3, 0.5),
 )  # fmt: skip
 PLAIN = {
     "top": 0, "left": 0, "height": 9, "width": 11, "flip": False, "order": None, "brightness": 1.0, "contrast": 1.0,
-    "saturation": 1.0, "hue": 0.0, "grey": False, "sigma": 0.0,
+    "saturation": 1.0, "hue": 0.0, "grey": False, "sigma": 0.0, "solarise": False,
 }  # fmt: skip
 ORDERS = {naive.order_of(number): number for number in range(24)}
 
@@ -114,6 +114,22 @@ def test_blur(channels, size, kernel, sigma):
     compare({"sigma": sigma, "flip": True}, size, channels, kernel=kernel)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("more", [{}, {"sigma": 0.7, "grey": True}])
+def test_solarisation(channels, more):
+    """Brightened first, so that some values are clipped to 1 and then become 0."""
+    order = ("brightness", *(other for other in naive.NAMES if other != "brightness"))
+    compare({"solarise": True, "order": order, "brightness": 1.3, **more}, 6, channels)
+
+
+def test_solarisation_by_hand():
+    """Bytes 0, 51, 127, 128, 204, 255 are 0, 0.2, 0.498, 0.502, 0.8, 1."""
+    picture = np.repeat(np.uint8([0, 51, 127, 128, 204, 255]).reshape(1, 1, 6, 1), 6, 1)
+    whole = Augmentation(size=6, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, solarise=1.0)
+    out = augment(picture, [0], whole, 0, 0, 0, np.empty((1, 6, 6, 1), np.float32))
+    np.testing.assert_allclose(out[0, 3, :, 0], np.array([0, 51, 127, 127, 51, 0]) / 255.0, atol=1e-6)
+
+
 @pytest.mark.parametrize(("channels", "mean", "deviation"), [(3, (0.1, 0.5, 0.9), (2.0, 0.5, 0.25)), (1, (0.3,), (0.6,))])
 def test_normalisation(channels, mean, deviation):
     compare({}, 5, channels, mean=mean, deviation=deviation)
@@ -159,7 +175,7 @@ def test_distribution():
     n = 20000
     settings = replace(FULL, scale=(0.3, 0.7))  # every first try fits
     found = parameters((400, 400), np.arange(n), settings, 0, 0, 0)
-    for column, rate in ((views.FLIP, 0.5), (views.GREY, 0.2)):
+    for column, rate in ((views.FLIP, 0.5), (views.GREY, 0.2), (views.SOLARISE, 0.3)):
         assert abs(found[:, column].mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / n)
     jitter = found[:, views.ORDER] >= 0
     assert abs(jitter.mean() - 0.8) < 4 * np.sqrt(0.16 / n)
@@ -183,6 +199,7 @@ def test_distribution():
         places = values[name] = found[:, getattr(views, name.upper())] / (400 - found[:, side])
         assert places.min() == 0.0 and places.max() == 1.0 and abs(places.mean() - 0.5) < 0.02
     values |= {"flip": found[:, views.FLIP], "grey": found[:, views.GREY], "jitter": jitter, "blur": blurred}
+    values["solarise"] = found[:, views.SOLARISE]
     del values["sigma"]  # 0 where there is no blur
     correlation = np.corrcoef(np.stack(list(values.values())))
     assert np.abs(correlation - np.eye(len(values))).max() < 5 / np.sqrt(n)

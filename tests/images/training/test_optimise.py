@@ -172,32 +172,18 @@ def test_sgd_is_torch_optim(nesterov, dtype, error):
     np.testing.assert_allclose(p, other.detach().numpy(), rtol=error, atol=error)
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamW"])
 @pytest.mark.parametrize("dtype, error", [("float64", 1e-12), ("float32", 2e-6)])
-def test_adam_is_torch_optim(dtype, error, name):
+def test_adam_is_torch_optim(dtype, error):
     torch = pytest.importorskip("torch", reason="torch is not installed: its optimisers are not compared")
     p, gradients, _ = problem(50, 2, dtype)
-    made = getattr(optimise, name)(p, np.ones(50, np.uint8), layers, 0.02)
+    made = optimise.Adam(p, np.ones(50, np.uint8), layers, 0.02)
     other = torch.nn.Parameter(torch.tensor(p))
-    peer = getattr(torch.optim, name)([other], lr=0.003, weight_decay=0.02)
+    peer = torch.optim.Adam([other], lr=0.003, weight_decay=0.02)
     for g in gradients:
         made.step(p, g, 0.003)
         other.grad = torch.tensor(g)
         peer.step()
     np.testing.assert_allclose(p, other.detach().numpy(), rtol=error, atol=error)
-
-
-def test_gradients_are_clipped_as_by_torch():
-    torch = pytest.importorskip("torch", reason="torch is not installed: its clipping is not compared")
-    for most in (0.5, 1e6):
-        parts = [Slopes(np.random.default_rng(i).normal(size=30)) for i in range(3)]
-        peers = [torch.nn.Parameter(torch.zeros(30, dtype=torch.float64)) for _ in parts]
-        for part, peer in zip(parts, peers, strict=True):
-            peer.grad = torch.tensor(part.gradients)
-        norm = torch.nn.utils.clip_grad_norm_(peers, most)
-        assert optimise.clip_gradients(parts, most, layers) == pytest.approx(float(norm), rel=1e-12)
-        for part, peer in zip(parts, peers, strict=True):  # its factor is most/(norm + 1e-6)
-            np.testing.assert_allclose(part.gradients, peer.grad.numpy(), rtol=1e-6)
 
 
 def test_a_tensor_without_norm_keeps_the_rate():
