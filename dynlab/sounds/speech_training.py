@@ -26,7 +26,7 @@ class SpeechTrainer(Trainer):
         self.bounds = data_set.bounds[: self.count + 1]
         self.samples, self.tables, self.moments = data_set.samples[: self.bounds[-1]], data_set.tables, data_set.moments
         self.speakers = np.unique(data_set.speakers[: self.count], return_inverse=True)[1]
-        views = SEGMENT_VIEWS[self.settings.augmentation]
+        views = SEGMENT_VIEWS[str(self.settings.augmentation)]  # a name, of speech
         self.maker = ViewMaker(self.samples, self.bounds, views, self.tables, self.moments)
 
     def fresh_networks(self) -> SpeechNetworks:
