@@ -97,7 +97,7 @@ def test_invariance_on_every_minibatch(activation, step):
         assert abs(left - right) <= 1e-12 * size
 
 
-BATCH, REPEATS, DIM = 128, 6000, 5
+BATCH, REPEATS, DIM = 128, 3000, 5
 
 
 @pytest.mark.parametrize("activation", ["cubic", "relu"])

@@ -10,7 +10,7 @@ import sys
 
 from tests.machine.gpu import skip
 
-STRIDE = 4  # of the kernels that the check compiles: they are of a few kinds, each for several sizes and types
+STRIDE = 8  # of the kernels that the check compiles: they are of a few kinds, each for several sizes and types
 
 
 def test_kernels_compile_without_spills():

@@ -19,8 +19,8 @@ from types import SimpleNamespace
 
 CAPABILITY = (9, 0)
 MODULES = ("dynlab.population.pair.cuda", "dynlab.samples.cuda")
-# A flow takes half a minute to compile; all of them are compiled by `python -m tests.thorough`.
-USUAL = ("dynlab.population.pair.cuda:flow_cubic_shared", "dynlab.samples.cuda")
+# A flow takes half a minute to compile; they are compiled by `python -m tests.thorough`.
+USUAL = ("dynlab.samples.cuda",)
 CANNOT = 3
 # exp, log and powers of the device's library fuse on their own account; these kernels call none.
 EXACT = re.compile("dynlab.samples")
