@@ -13,16 +13,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dynlab.command_line.options import add_model, add_switches, model_arguments, training_of
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.ensembles.ablations import Settings, late_end
-from dynlab.reports.ablations import ablations_text
 from dynlab.settings.model import ACTIVATION_NAMES, Model
 from dynlab.settings.training import LATEST, Training
 from dynlab.tools.checks import SettingError, integer, real, require, threads
 from dynlab.tools.files import expanded, run_folder, write_csv, write_json
 from dynlab.tools.provenance import Call
+
+if TYPE_CHECKING:
+    from dynlab.ensembles.ablations import Settings
 
 PROGRAM = "dynlab.ablate"
 GROUPS = (
@@ -40,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings, call: Call) -> None:
     """Claim the folder, compute line by line, write and print."""
     from dynlab.ensembles import ablations
+    from dynlab.reports.ablations import ablations_text
     from dynlab.tools.progress import progress
     from dynlab.tools.provenance import provenance
 
@@ -80,6 +83,8 @@ def check(arguments: argparse.Namespace) -> Settings:
     asked, allowed = groups(arguments.groups), "left out with the group features, whose lines have more than two of them"
     require(model.probabilities is None or "features" not in asked, "probabilities", given["probabilities"], allowed)
     dim = integer("dim", given["dim"], at_least=model.features + max(model.neurons, 4) + 2, why="features + neurons")
+    from dynlab.ensembles.ablations import Settings, late_end  # here: --help and bad words do without the solver
+
     until = late_end(model, dim) if given["until"] is None else given["until"]
     return Settings(
         model=model,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +150,7 @@ def parser() -> Parser:
         "time, the portrait of a neuron, the force split into its terms, and what 256 starts learn.",
         epilog="example: dynlab explore --weak 0.5",
     )
-    plain = Explored()
+    plain = {field.name: field.default for field in fields(Explored)}
     what = {
         "strong": "strength of the strong feature", "weak": "strength of the weak feature", "noise": "noise of a patch",
         "patches": "patches of a sample", "activation": "relu, cubic, relu3 or linear", "hidden": "hidden units of a neuron",
@@ -158,7 +158,7 @@ def parser() -> Parser:
         "stop_gradient": "side without gradient", "normalisation": "of the outputs", "seed": "seed of the random start",
     }  # fmt: skip
     for name in NAMES:
-        p.option(f"--{name.replace('_', '-')}", f"where the page starts: {what[name]}", f"{getattr(plain, name)}", "VALUE")
+        p.option(f"--{name.replace('_', '-')}", f"where the page starts: {what[name]}", f"{plain[name]}", "VALUE")
     p.option("--port", "of 127.0.0.1; 0 for any that is free", str(PORT))
     p.option("--export", "write the page with a grid of trajectories as one file, and serve nothing", metavar="FILE")
     p.add_argument("--no-browser", action="store_true", help="open no browser")

@@ -17,7 +17,6 @@ from dynlab.command_line.executors import executor
 from dynlab.command_line.options import add_device, announce
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.maps.axes import FORM, SETTINGS, parse_axis
-from dynlab.maps.phase_map import Settings
 from dynlab.settings.model import Model
 from dynlab.settings.training import ETA_HEAD
 from dynlab.tools.checks import integer, real, require, threads
@@ -25,7 +24,7 @@ from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
 
 if TYPE_CHECKING:
-    from dynlab.maps.phase_map import PhaseMap
+    from dynlab.maps.phase_map import PhaseMap, Settings
 
 PROGRAM = "dynlab.phase"
 FIXED = (*SETTINGS, "activation", "mask", "readout")
@@ -123,7 +122,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     from dynlab.maps.grid import Grid
     from dynlab.maps.measures import Measure
-    from dynlab.maps.phase_map import MOST_SEEDS
+    from dynlab.maps.phase_map import MOST_SEEDS, Settings
 
     require(arguments.out != "", "out", "", "the name of a folder")
     x, y = (parse_axis(option, getattr(arguments, option)) for option in ("x", "y"))

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from dynlab.command_line.options import add_probabilities, model_arguments
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.planes.portrait import Settings
 from dynlab.settings.model import Model
 from dynlab.settings.training import ETA_HEAD, LATEST
 from dynlab.tools.callable_module import make_callable
@@ -26,7 +25,7 @@ from dynlab.tools.files import run_folder
 from dynlab.tools.provenance import Call
 
 if TYPE_CHECKING:
-    from dynlab.planes.portrait import Portrait
+    from dynlab.planes.portrait import Portrait, Settings
 
 PROGRAM = "dynlab.portrait"
 RULES = ("off-diagonal", "none")
@@ -115,6 +114,8 @@ def check(arguments: argparse.Namespace) -> Settings:
     rate = real("eta_head", given["eta_head"], at_least=0.0)
     x, y = (parse_side(option, getattr(arguments, option)) for option in ("x", "y"))
     slaved = [name for word in arguments.slave or () for name in word.split(",")]
+    from dynlab.planes.portrait import Settings  # here: --help and bad words do without the solver
+
     return Settings(
         plane=Plane(model, rate if head != "none" else 0.0, x, y, parse_held(arguments.hold or ()), dict.fromkeys(slaved)),
         head=head,

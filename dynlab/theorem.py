@@ -11,15 +11,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dynlab.claims.judgement import Settings
 from dynlab.command_line.options import add_device, announce
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.machine.device import chosen
 from dynlab.tools.checks import SettingError, integer, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
+
+if TYPE_CHECKING:
+    from dynlab.claims.judgement import Settings
 
 PROGRAM = "dynlab.theorem"
 NUMBERS = tuple(range(1, 13))
@@ -48,12 +50,17 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     require(arguments.out != "", "out", "", "the name of a folder")
     default = "theorem-quick" if arguments.quick else "theorem"
+    given: dict[str, Any] = {
+        "claims": claims(arguments.claims),
+        "seed": integer("seed", number_of(arguments.seed), at_least=0, at_most=2**63 - 1),
+        "threads": threads(number_of(arguments.threads)),
+        "device": chosen(arguments.device),
+    }
+    from dynlab.claims.judgement import Settings  # here: --help and bad words do without the solver
+
     return Settings(
-        claims=claims(arguments.claims),
+        **given,
         quick=arguments.quick,
-        seed=integer("seed", number_of(arguments.seed), at_least=0, at_most=2**63 - 1),
-        threads=threads(number_of(arguments.threads)),
-        device=chosen(arguments.device),
         out=expanded(arguments.out) if arguments.out is not None else Path("runs") / default,
         plots=not arguments.no_plots,
         quiet=arguments.quiet,

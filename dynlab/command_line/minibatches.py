@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dynlab.command_line.options import add_correlation, add_device, add_model, add_output, announce, models_of, start_of
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.reports.samples import print_report, write_files
-from dynlab.samples.minibatch import of_samples
-from dynlab.samples.runs import Settings, compute_minibatch_runs
 from dynlab.settings.model import ACTIVATION_NAMES
 from dynlab.settings.training import ETA_HEAD, PAPER_HEADS
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
+
+if TYPE_CHECKING:
+    from dynlab.samples.runs import Settings
 
 MOST_RUNS = 10**6  # from one start: their distances fit in the memory of a small machine
 
@@ -26,6 +27,9 @@ def command(parser: Parser, words: Sequence[str] | None) -> int:
     stopped: list[str] = []
 
     def work() -> None:
+        from dynlab.reports.samples import print_report, write_files
+        from dynlab.samples.runs import compute_minibatch_runs
+
         settings = check(arguments)
         announce(settings.device, settings.quiet)
         with run_folder(settings.out, numbered=arguments.out is None) as folder:
@@ -43,6 +47,8 @@ def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     from dynlab.machine.rng import WORD
     from dynlab.samples.gradient import PRECISIONS, check_batch, check_memory
+    from dynlab.samples.minibatch import of_samples
+    from dynlab.samples.runs import Settings
     from dynlab.settings.optimisation import OPTIMISERS
 
     given = {name: number_of(text) for name, text in vars(arguments).items()}

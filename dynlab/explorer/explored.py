@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-from dynlab.population.choices import check_training
 from dynlab.settings.model import Model
 from dynlab.settings.training import ETA_HEAD, Training
 from dynlab.tools.checks import SettingError, choice, integer, real, require
@@ -44,6 +43,8 @@ class Explored:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        from dynlab.population.choices import check_training  # here: --help does without the solver
+
         for name in ("strong", "weak", "noise", "eta_head"):
             object.__setattr__(self, name, float(f"{real(name, getattr(self, name)):.{DIGITS}g}"))
         choice("head", self.head, HEAD_RULES)

@@ -43,6 +43,26 @@ def program(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False, env=environment)
 
 
+HELP = """
+import contextlib, io, sys
+from dynlab.__main__ import main
+from dynlab.command_line.names import COMMANDS
+for name in COMMANDS:
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+        main([name, "--help"])
+    assert "usage:" in said.getvalue(), name
+    loaded = {"numba", "scipy", "pandas", "matplotlib", "bokeh", "sphinx"} & set(sys.modules)
+    assert not loaded, f"{name} --help loads {loaded}"
+"""
+
+
+def test_help_comes_at_once():
+    """Without the packages that take a second to load."""
+    environment = os.environ | {"PYTHONPATH": str(BESIDE)}
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
 def test_alone_it_lists_the_commands():
     done = program()
     assert done.returncode == 0 and done.stderr == ""

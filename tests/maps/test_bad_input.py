@@ -72,7 +72,7 @@ BAD = [
 def desk(tmp_path, monkeypatch):
     """A folder with a file and something else in it, to run the command in."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dynlab.phase.DASK_WAIT", 0.5)
+    monkeypatch.setattr("dynlab.command_line.executors.DASK_WAIT", 0.5)
     (tmp_path / "file").write_text("precious")
     (tmp_path / "busy").mkdir()
     (tmp_path / "busy" / "notes.txt").write_text("precious")
