@@ -153,7 +153,8 @@ NO_ADVICE = (
     "in another way", "follow one another", "from one another: substitution", "given back, as in phase IV", "# dynlab ",
     "in Python, for tests", "explain reads the folders", "holds no run to go on with", "When: T_1 goes like",
     "since this process", "use several directions", "set an option by its name", "value of another coordinate",
-    "use this many", "in units of --lr",
+    "use this many", "in units of --lr", "clipped (the smaller of the two)", "(default: as --schedule)",
+    "of --weight-decay, of constant",    "of --target-momentum, of constant",
     # No input is known that leads there, so that what is advised cannot be tried.
     "The solver's step became too small",
     "norms and biases are left out",

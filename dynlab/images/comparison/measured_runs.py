@@ -20,7 +20,7 @@ from dynlab.images.settings import Pretraining
 from dynlab.images.verdict import NotFinite
 from dynlab.machine.device import Device
 from dynlab.tools.checks import SettingError, require
-from dynlab.tools.files import FolderError, signals_deferred
+from dynlab.tools.files import FolderError, expanded, signals_deferred
 
 SAID = "evaluate.json"
 
@@ -149,7 +149,7 @@ def _by_workers(
             future = finished.get()
             found = future.result()
             if not isinstance(found, Made):
-                raise FolderError(Path(found[0]), found[1])
+                raise FolderError(expanded(found[0]), found[1])
             yield waiting.pop(future), found
     finally:
         with signals_deferred():
