@@ -199,7 +199,7 @@ ROWS = [
         lambda: of_minibatches("--resume step-1.npz --checkpoints kept --seeds 2"),
         lambda: of_minibatches("--checkpoints kept --seeds 2"),
         lambda: of_minibatches("--resume step-1.npz --checkpoints kept --seeds 1")),
-    row("images/settings.py", 'left out with {} "constant"',
+    row("images/settings.py", ' "constant"',
         lambda: Pretraining(lr_last=0.1), lambda: Pretraining(), lambda: Pretraining(lr_last=0.1, schedule="cosine")),
 ]  # fmt: skip
 
