@@ -35,6 +35,7 @@ HEAD_STARTS = ("identity", "random")
 PROJECTOR_NORMS = ("none", "batch")
 PICTURE_OPTIMISERS = ("sgd", "adam", "adamw", "lars")
 LARS_RATES = ("scaled", "clipped")
+OUTPUT_BYTES = 36  # for each of DINO's outputs: itself, the target's and the gradient, and three shares in double precision
 TRAINED = 12  # bytes for each weight: itself, its gradient and what an optimiser keeps of it
 # What `dynlab.images.own_parts` has registered in this process, by name.
 OWN_ENCODERS: dict[str, Any] = {}
@@ -191,6 +192,8 @@ class Pretraining:
         layers += [(last, last, "projector", self.projector)]  # the head
         layers += [(last, self.head_hidden, "head_hidden", self.head_hidden)] if self.head_hidden else []
         layers += [(last, self.prototypes, "prototypes", self.prototypes)] if self.prototypes else []
+        held = float(OUTPUT_BYTES) * (2 + self.local_views) * self.batch * (self.prototypes or 0)
+        memory("prototypes", self.prototypes, held, f"outputs of {self.batch} pictures")
         for inside, outside, name, value in layers:
             memory(name, value, TRAINED * float(inside) * outside, f"a layer from {inside} to {outside}")
         self._check_together()

@@ -59,7 +59,7 @@ def rates(name: str, draw: random.Random) -> list[str]:
     if name != "pretrain":
         words += ["--optimiser", draw.choice(("sgd", "momentum", "adam"))]
         return [*words, "--precision", draw.choice(("float64", "float32"))]
-    words += ["--optimiser", draw.choice(("sgd", "adam", "lars")), "--loss", draw.choice(LOSSES)]
+    words += ["--optimiser", draw.choice(("sgd", "adam", "adamw", "lars")), "--loss", draw.choice(LOSSES)]
     return [*words, "--record", str(draw.randrange(1, 9)), "--every", str(draw.randrange(1, 5))]
 
 

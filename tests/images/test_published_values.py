@@ -144,6 +144,7 @@ def test_dino_with_local_views_is_the_papers(m):
     every = np.vstack([online, online, np.full((12, m), 0.5)])
     loss.step(every, np.vstack([target, target]), np.empty_like(every))
     assert loss.loss() == pytest.approx((2.0 * DINO[m] + 6.0 * log(m)) / 8.0, rel=1e-9)
+    np.testing.assert_allclose(loss.state["centre"], 0.1 * target[0], atol=1e-14)  # of the two views alone
 
 
 # A sharper teacher: temperature 0.02 doubles its logit to 2 ln(m - 1): P = (m - 1)^2/((m - 1)^2 + m - 1) = (m - 1)/m.

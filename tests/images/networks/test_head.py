@@ -174,3 +174,30 @@ def test_a_random_start_is_that_of_the_seed():
 def test_what_is_refused(rule, numbers, word):
     with pytest.raises(SettingError, match=word):
         head.make(rule, 4, layers, **numbers)
+
+
+@pytest.mark.parametrize("rule", ["directpred", "directcopy"])
+def test_a_head_that_is_set_every_third_step_follows_its_gradient_in_between(rule):
+    """Set in steps 0 and 3, from the average over all steps so far; E_jr of any j, r has the gradient sum_n dF_nj z_nr."""
+    part = head.make(rule, 3, layers, "float64", rho=0.3, eps=0.2, every=3)
+    assert part.trains and part.decays.all()
+    average, moved = None, part.matrix.copy()
+    for step in range(5):
+        z, weights = data(8, 3, step)
+        average = moving_correlation(average, z.T @ z / 8, 0.3)
+        part.prepare(z)
+        np.testing.assert_allclose(part.correlation, average, rtol=1e-12)
+        if step in (0, 3):
+            np.testing.assert_allclose(part.matrix, from_correlation(rule, average, 0.2), atol=1e-10)
+        else:
+            np.testing.assert_array_equal(part.matrix, moved)
+        part.backward(weights, z, np.empty_like(z))
+        np.testing.assert_allclose(part.gradients.reshape(3, 3), weights.T @ z, rtol=1e-12)
+        part.parameters -= 0.01 * part.gradients
+        moved = part.matrix.copy()
+        if step == 1:
+            again = head.make(rule, 3, layers, "float64", rho=0.3, eps=0.2, every=3)
+            again.load(part.save())
+            assert again.count == 2 and np.array_equal(again.matrix, moved)
+    assert not head.make(rule, 3, layers).trains
+    assert "count" not in head.make(rule, 3, layers).save()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dynlab.images import layers
-from dynlab.images.settings import Pretraining
+from dynlab.images.settings import Pretraining, pretraining
 from dynlab.images.training import train
 from dynlab.images.training.course import Course
 from dynlab.tools.checks import SettingError
@@ -83,9 +83,38 @@ def test_a_step_takes_what_the_course_says():
     np.testing.assert_allclose(trainer.target.encoder.parameters, wanted, rtol=2e-6, atol=1e-7)
 
 
+def test_every_number_reaches_its_part():
+    """What is given as a setting of pretraining is what the objective, the head and the optimiser compute with."""
+
+    def made(**given):
+        one = pretraining("demo", **({"batch": 16, "projector": (16, 8), "steps": 3} | given))
+        return train.Trainer(one, small.small_set(96, 0), layers)
+
+    assert made(loss="barlow-twins", barlow_weight=0.3).objective.settings.barlow_weight == 0.3
+    assert made(loss="vicreg", vicreg_weights=[1, 2, 3]).objective.settings.vicreg_weights == (1.0, 2.0, 3.0)
+    assert made(loss="simclr", temperature=0.07).objective.settings.temperature == 0.07
+    dino = made(loss="dino", student_temperature=0.2, centre_momentum=0.5, teacher_temperature=0.06).objective
+    assert (dino.settings.student_temperature, dino.settings.centre_momentum, dino.teacher_temperature) == (0.2, 0.5, 0.06)
+    head = made(head="directpred", target="average", head_rho=0.5, head_eps=0.01, head_every=4).head
+    assert (head.rho, head.eps, head.every) == (0.5, 0.01, 4)
+    mover = made(optimiser="lars", lars_trust=0.02, lars_rate="clipped").optimisers["encoder"]
+    assert (mover.trust, mover.clipped) == (0.02, True)
+
+
 @pytest.mark.parametrize(
     "given, word",
     [
+        ({"batch": 2, "normalisation": "batch"}, "batch=2: must be 3 pictures at least, where outputs are standardised"),
+        ({"batch": 2, "decorrelation": 0.1}, "batch=2: must be 3 pictures at least"),
+        ({"batch": 2, "projector_norm": "batch"}, "batch=2: must be 3 pictures at least"),
+        ({"batch": 2, "loss": "barlow-twins", "head": "none", "stop_gradient": "none"}, "batch=2: must be 3 pictures"),
+        ({"batch": 1}, "batch=1: must be an integer >= 2"),
+        ({"vicreg_weights": (1.0, 2.0)}, "vicreg_weights=.*: must be three numbers"),
+        ({"vicreg_weights": (1.0, -2.0, 0.0)}, "vicreg_weights=-2.0: must be"),
+        ({"head_every": 2}, 'head_every=2: must be 1 with head "off-diagonal"'),
+        ({"head_every": 0, "head": "directpred"}, "head_every=0: must be an integer >= 1"),
+        ({"head_rho": 1.5}, "head_rho=1.5: must be"),
+        ({"temperature": 0.0}, "temperature=0.0: must be a finite number > 0"),
         ({"lr_last": 0.001}, 'lr_last=0.001: must be left out with schedule "constant"'),
         ({"decay_last": 0.1}, "decay_last=0.1: must be left out with decay_schedule"),
         ({"target": "average", "target_last": 0.5}, "target_last=0.5: must be left out with target_schedule"),
