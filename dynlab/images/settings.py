@@ -294,9 +294,15 @@ class Pretraining:
 
     def _check_dino(self) -> None:
         """Refuse parts of DINO without it, and a warm-up or a frozen layer that there is not."""
+        from dynlab.images.data.pipelines import pipelines_of
+
         for name, none in (("prototypes", None), ("local_views", 0)):
             given = getattr(self, name)
             require(self.loss == "dino" or given == none, name, given, f'left out with loss "{self.loss}": it is DINO\'s')
+        if self.local_views:
+            side = pipelines_of(self.augmentation).local.size
+            held = 12.0 * side * side * self.batch * self.local_views
+            memory("local_views", self.local_views, held, f"{self.local_views} views of {self.batch} pictures")
         frozen = self.freeze_prototypes == 0.0 or self.prototypes is not None
         require(frozen, "freeze_prototypes", self.freeze_prototypes, "0 without prototypes")
         warm = self.teacher_start is None or self.teacher_warm_up > 0.0

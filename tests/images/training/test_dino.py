@@ -138,6 +138,7 @@ def test_a_run_goes_on_from_its_checkpoint():
         ({"prototypes": 1}, "prototypes=1: must be an integer >= 2"),
         ({"prototypes": 10**12}, "prototypes=1000000000000: must be smaller"),
         ({"local_views": -1}, "local_views=-1: must be an integer >= 0"),
+        ({"local_views": 10**9, "prototypes": None}, "local_views=1000000000: must be smaller"),
         ({"loss": "simclr", "local_views": 0}, "prototypes=10: must be left out with loss"),
         ({"loss": "simclr", "prototypes": None}, "local_views=3: must be left out with loss"),
         ({"prototypes": None, "freeze_prototypes": 1.0}, "freeze_prototypes=1.0: must be 0 without prototypes"),
