@@ -90,11 +90,14 @@ def run(settings: Settings, call: Call) -> list[str]:
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     from dynlab.images.comparison.all_methods import Settings, method_settings, recipes_of, small_names
+    from dynlab.images.settings import SPEECH
 
     given = {name: number_of(value) for name, value in vars(arguments).items()}
     words = small_names() if arguments.methods is None else [word.strip() for word in arguments.methods.split(",")]
     recipes = recipes_of(words)
     changed = {name: given[name] for name in CHANGED if given[name] is not None}
+    sound = SPEECH in (given["dataset"], *(one.settings.get("dataset") for one in recipes))
+    require(not sound, "dataset", SPEECH, "a set of pictures")
     seed = integer("seed", given["seed"], at_least=0)
     seeds = integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS)
     check_folders(arguments, "out", "data")

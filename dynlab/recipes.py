@@ -12,7 +12,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -66,8 +66,10 @@ def recipe_page(given: str, recipe: Recipe) -> list[str]:
 
 def toml_value(value: Any) -> str:
     """A value of a recipe as TOML has it."""
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return f"[{', '.join(toml_value(one) for one in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name} = {toml_value(one)}' for name, one in value.items())}}}"
     return json.dumps(value, ensure_ascii=False)
 
 

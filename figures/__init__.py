@@ -12,5 +12,5 @@ A module of this package named in `NAMES` has TITLE and four functions:
 
 NAMES = (
     "phases", "dimension", "scaling", "two_routes", "phase_diagram", "collapse_at_equal_loss", "portrait", "head_zoo",
-    "hidden_units", "exact_against_minibatch",
+    "hidden_units", "exact_against_minibatch", "methods",
 )  # fmt: skip

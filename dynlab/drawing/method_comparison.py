@@ -18,12 +18,12 @@ from dynlab.images.comparison.tables import SPREAD, mean_and_interval
 
 RANDOM = "random encoder"
 PANELS = (
-    ("encoder", "probe", "linear probe on the encoder"),
-    ("z", "probe", "linear probe on $z$"),
-    ("encoder", "knn", "kNN on the encoder"),
-    ("z", "singular_rank", "rank of $z$ (1: collapse)"),
-    ("z", "correlation", "mean |correlation| of $z$"),
-    ("z", SPREAD, "sd of $z$ at unit length"),
+    ("encoder", "probe", "linear probe on the encoder", "accuracy"),
+    ("z", "probe", "linear probe on $z$", "accuracy"),
+    ("encoder", "knn", "kNN on the encoder", "accuracy"),
+    ("z", "singular_rank", "rank of $z$: 1 is collapse", "effective rank (log scale)"),
+    ("z", "correlation", "correlation of $z$", "mean over pairs of outputs"),
+    ("z", SPREAD, "spread of $z$ at unit length", "standard deviation"),
 )
 DIFFERENT = ("head", "normalisation", "seed", "loss", "target", "target_momentum", "stop_gradient", "decorrelation",
              "projector_norm", "head_hidden", "loss_weight", "temperature")  # fmt: skip
@@ -44,10 +44,10 @@ def methods(runs: pd.DataFrame, facts: str = "") -> Figure:
     """
     names = [name for name in dict.fromkeys(runs["method"]) if name != RANDOM]
     with style.style():
-        height = 2 * (ROW_INCHES * max(len(names), 1) + 0.55) + 0.4
+        height = 2 * (ROW_INCHES * max(len(names), 1) + 0.7) + 0.5
         figure = style.Picture(figsize=(style.PAGE_WIDTH, height), layout="constrained")
         grid = figure.subplots(2, 3, sharey=True)
-        for axes, (representation, column, title) in zip(grid.flat, PANELS, strict=True):
+        for axes, (representation, column, title, label) in zip(grid.flat, PANELS, strict=True):
             shown = runs[runs["representation"] == representation]
             if column == "singular_rank":
                 axes.set_xscale("log")
@@ -59,10 +59,13 @@ def methods(runs: pd.DataFrame, facts: str = "") -> Figure:
             for place, name in enumerate(names):
                 _row(axes, place, shown.loc[shown["method"] == name, column].to_numpy(float))
             axes.set_title(title)
+            axes.set_xlabel(label)
             axes.set_yticks(range(len(names)), names)
             axes.set_ylim(len(names) - 0.4, -0.6)
             axes.grid(axis="y", linewidth=0.3, color="0.85")
             axes.set_axisbelow(True)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("method")
         _same_scale([grid.flat[number] for number in range(3)])
         for axes in grid.flat[4:]:
             axes.set_xlim(left=0.0)
@@ -98,4 +101,4 @@ def _caption(runs: pd.DataFrame, facts: str) -> str:
     fewest = int(counts.min()) if len(counts) else 0
     seeds = "one seed" if most == 1 else f"{most if fewest == most else f'{fewest} to {most}'} seeds (dots)"
     bars = "" if most <= 1 else "; bars: mean, 95 % interval over seeds"
-    return f"{facts}{', ' if facts else ''}{seeds}{bars}; broken line: random encoder"
+    return f"{facts}{chr(10) if facts else ''}{seeds}{bars}; broken line: random encoder"

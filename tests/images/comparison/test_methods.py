@@ -219,6 +219,7 @@ def test_methods_are_the_small_recipes_and_all_of_one_budget(tmp_path):
             "--methods byol,cpu-small: must be recipes of one encoder, not of convnet and demo",
         ),
         (["--dataset", "stl10"], "--dataset stl10: must be one whose training pictures have labels"),
+        (["--dataset", "speech"], "--dataset speech: must be a set of pictures"),
         (["--seeds", "0"], "--seeds 0: must be an integer >= 1"),
         (["--methods", ""], "--methods '': must be one of none,"),
     ],
