@@ -57,7 +57,7 @@ HELP = {
     "batch": ("pictures a step, each in two views", "N"),
     "epochs": ("passes through the pictures", "N"),
     "steps": ("steps, instead of epochs", "N"),
-    "augmentation": ("of demo, simsiam-cifar10, paper, none, or a TOML file; of speech: speech, segments", "NAME"),
+    "augmentation": ("of demo, simsiam-cifar10, paper, none, or a TOML file; of speech: speech, voices, segments", "NAME"),
     "seed": ("of the start, the order of the pictures and the views", "N"),
     "record": ("steps between lines of metrics.csv", "N"),
     "knn_every": ("epochs between accuracies of nearest neighbours; 0: never", "N"),

@@ -1,7 +1,13 @@
 r"""Random views of utterances: what is drawn for a view, and how its samples and features are made.
 
-A view is a segment of `frames` frames at a random place of an utterance (which is repeated where it is shorter). To its
-samples x come, in this order,
+A view is a segment of `frames` frames at a random place of an utterance (which is repeated where it is shorter).
+
+**Voice.** The utterance is heard at v times its speed, log v uniform between the logs of `speed`, alike in all views of it
+in an epoch: pitch and resonances are v times as high, as another speaker's are, so that few speakers make many voices
+(Ko et al. 2015; Yamamoto et al. 2019). The sample at place p of the utterance is interpolated by the cubic of Catmull & Rom
+between its four neighbours there.
+
+To the samples x of the segment come, in this order,
 
 * **reverberation**, with probability `reverb`: x_i + sum_r a_r x_(i - k_r), REFLECTIONS delays k_r uniform in (0, T/2),
   a_r = 0.5 s_r exp(-6.9 k_r/T) with random signs s_r: sound 60 dB (a factor exp(-6.9)) lower after T seconds, T uniform in
@@ -23,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import exp, log, sqrt
 from types import MappingProxyType
 
 import numpy as np
@@ -42,8 +48,10 @@ LONGEST = 100_000  # samples of a view
 
 # Layout of the numbers that say how views are drawn.
 REVERB, DECAY_LOW, DECAY_HIGH, NOISE, SNR_LOW, SNR_HIGH, GAIN, TIME_MASKS, TIME_WIDTH, BAND_MASKS, BAND_WIDTH = range(11)
+SPEED_LOW, SPEED_HIGH = 11, 12
 
 _draws = jit.compile_module(rng)
+DOMAIN = rng.DOMAIN
 _philox, _normal_pair_32 = _draws.philox, _draws.normal_pair_32
 
 
@@ -55,6 +63,7 @@ class SegmentViews:
     """
 
     frames: int = 48
+    speed: tuple[float, float] = (1.0, 1.0)
     reverb: float = 0.0
     decay: tuple[float, float] = (0.05, 0.3)
     noise: float = 0.0
@@ -72,7 +81,7 @@ class SegmentViews:
         real("gain", self.gain, at_least=0.0, at_most=60.0)
         for name in ("time_masks", "band_masks", "time_width", "band_width"):
             integer(name, getattr(self, name), at_least=0, at_most=100)
-        for name, low in (("decay", 0.01), ("snr", -60.0)):
+        for name, low in (("speed", 0.5), ("decay", 0.01), ("snr", -60.0)):
             given = getattr(self, name)
             require(isinstance(given, tuple) and len(given) == 2, name, given, "two numbers, as (5, 20)")
             first, last = (real(name, x, at_least=low, at_most=100.0) for x in given)
@@ -82,13 +91,14 @@ class SegmentViews:
     def numbers(self) -> np.ndarray:
         """As the kernel takes them."""
         masks = (self.time_masks, self.time_width, self.band_masks, self.band_width)
-        return np.array([self.reverb, *self.decay, self.noise, *self.snr, self.gain, *masks], np.float64)
+        return np.array([self.reverb, *self.decay, self.noise, *self.snr, self.gain, *masks, *self.speed], np.float64)
 
 
 # Names as `dynlab.images.settings.SOUND_VIEWS` has them.
 SEGMENT_VIEWS: Mapping[str, SegmentViews] = MappingProxyType(
     {
         "speech": SegmentViews(reverb=0.3, noise=0.5, gain=6.0, time_masks=1, band_masks=1),
+        "voices": SegmentViews(speed=(0.8, 1.25), reverb=0.3, noise=0.5, gain=6.0, time_masks=1, band_masks=1),
         "segments": SegmentViews(),
     }
 )
@@ -104,6 +114,30 @@ def _copy_segment(samples, start, length, at, out):
     """Fill out with the samples from `at` on of the utterance samples[start:start + length], round and round."""
     for i in range(out.shape[0]):
         out[i] = samples[start + (at + i) % length]
+
+
+@jit.inner
+def _speed(numbers, counter, key):
+    """v: of an utterance in an epoch, whatever the view."""
+    low, high = numbers[SPEED_LOW], numbers[SPEED_HIGH]
+    if low == 1.0 and high == 1.0:
+        return 1.0
+    a, _, _, _ = _philox(2, counter[0] // DOMAIN * DOMAIN, counter[1], counter[2], key[0], key[1])
+    return low * exp(_unit(a) * log(high / low))
+
+
+@jit.inner
+def _copy_at_speed(samples, start, length, at, speed, out):
+    """The same, at `speed` times the speed."""
+    for i in range(out.shape[0]):
+        place = i * speed
+        first = int(place)
+        t = place - first
+        a = np.float64(samples[start + (at + first - 1) % length])
+        b = np.float64(samples[start + (at + first) % length])
+        c = np.float64(samples[start + (at + first + 1) % length])
+        d = np.float64(samples[start + (at + first + 2) % length])
+        out[i] = b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
 
 
 @jit.inner
@@ -190,12 +224,16 @@ def view_samples(numbers, samples, bounds, utterance, rate, counter, key, spare,
     a, b, c, d = _philox(0, counter[0], counter[1], counter[2], key[0], key[1])
     e, f, g, h = _philox(1, counter[0], counter[1], counter[2], key[0], key[1])
     start, length = bounds[utterance], bounds[utterance + 1] - bounds[utterance]
-    at = _place(a, length, wave.shape[0])
-    if _unit(b) < numbers[REVERB]:
-        _copy_segment(samples, start, length, at, spare)
-        _reverberate(c, numbers, rate, counter, key, spare, wave)
+    speed = _speed(numbers, counter, key)
+    at = _place(a, length, int(wave.shape[0] * speed))
+    echoes = _unit(b) < numbers[REVERB]
+    dry = spare if echoes else wave
+    if speed == 1.0:
+        _copy_segment(samples, start, length, at, dry)
     else:
-        _copy_segment(samples, start, length, at, wave)
+        _copy_at_speed(samples, start, length, at, speed, dry)
+    if echoes:
+        _reverberate(c, numbers, rate, counter, key, spare, wave)
     if _unit(d) < numbers[NOISE]:
         _add_noise((e, f), numbers, samples, bounds, counter, key, spare, wave)
     if numbers[GAIN] > 0.0:

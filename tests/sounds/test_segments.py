@@ -149,3 +149,22 @@ def test_sets_of_views_and_what_they_refuse():
     ):
         with pytest.raises(SettingError, match=f"^{next(iter(given))}="):
             SegmentViews(**given)
+
+
+def test_a_voice_is_the_utterance_at_another_speed_and_alike_in_both_views():
+    length = 6 * LENGTH
+    tone = np.sin(2 * np.pi * 400 * np.arange(length) / 8000)  # whole periods: round and round without a step
+    wave = maker(tone[:8000], [0, 8000], speed=(1.25, 1.25)).waves(np.array([0]), 0, 0, 0)[0].astype(float)
+    t = 2 * np.pi * 500 * np.arange(LENGTH) / 8000  # 5/4 of the pitch
+    phase = np.linalg.lstsq(np.stack([np.sin(t), np.cos(t)], axis=1), wave, rcond=None)
+    assert np.hypot(*phase[0]) == pytest.approx(1.0, abs=0.01) and phase[1][0] / (wave @ wave) < 1e-4
+    # On a ramp the cubic is exact: the step from sample to sample is the speed.
+    ramp = maker(np.arange(length) / length, [0, length], speed=(0.5, 2.0))
+    speeds = []
+    for epoch in range(60):
+        steps = [np.diff(ramp.waves(np.array([0]), 4, epoch, view)[0].astype(float)) * length for view in (0, 1)]
+        middle = [np.median(one) for one in steps]
+        assert middle[0] == pytest.approx(middle[1], abs=2e-3)
+        speeds.append(middle[0])
+    assert min(speeds) >= 0.499 and max(speeds) <= 2.001 and len(set(np.round(speeds, 3))) > 50
+    assert np.mean(np.log2(speeds)) == pytest.approx(0.0, abs=4 / np.sqrt(12 * 60))  # uniform in octaves
