@@ -10,6 +10,7 @@ from dynlab import evaluate, explain, export, heads, pretrain
 from dynlab.images import layers
 from dynlab.images.settings import LOSSES, SPEECH, pretraining
 from dynlab.sounds import recordings
+from dynlab.sounds.segments import SEGMENT_VIEWS, ViewMaker
 from dynlab.sounds.speech_networks import embeddings_of
 from dynlab.sounds.speech_set import joined_rows, load_speech
 from dynlab.sounds.speech_worth import curve_points, some_of_training
@@ -58,6 +59,11 @@ def test_every_objective_trains_on_speech(speech, loss):
     before = trainer.weights()
     for step in range(3):
         trainer.step(step)
+        if step == 0:  # rows are two views of the utterances whose turn it is
+            make = ViewMaker(data.samples, data.bounds, SEGMENT_VIEWS["speech"], data.tables, data.moments)
+            for view in (0, 1):
+                shown = make.fill(trainer.order[:6], 0, 0, view, np.empty((6, 48, 40), "f4"))
+                assert trainer.x[6 * view : 6 * view + 6].tobytes() == shown.tobytes()
     found = trainer.measure(2)
     assert np.isfinite([found["loss"], found["rank"], found["correlation"]]).all()
     assert all(
@@ -158,3 +164,23 @@ def test_what_speech_refuses(speech, tmp_path, capsys):
     with pytest.raises(FolderError, match="is a run on speech"):
         export.tensors_of_run(pretraining(**SMALL), {}, ("encoder",), tmp_path)
     assert len(SPEAKERS) == 3
+
+
+def test_folders_of_other_shapes_and_rates(speech, tmp_path):
+    """SPEAKER/DIGIT-TAKE.wav at 16 kHz with 80 bands: every fifth recording of each speaker is held out."""
+    for path in speech.glob("*.wav"):
+        digit, speaker, take = path.stem.split("_")
+        (tmp_path / "other" / speaker).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "other" / speaker / f"{digit}-{take}.wav").write_bytes(path.read_bytes())
+    more = {"pattern": "{speaker}/{label}-{take}", "rate": 16000, "bands": 80, "held_out": None, "steps": 1}
+    settings = pretraining(**SMALL | more)
+    data = load_speech(settings, tmp_path / "other")
+    assert (data.held_out, len(data.test), data.recordings.rate, data.features(data.test)[0].shape[1]) == (
+        "every=5",
+        6,
+        16000,
+        80,
+    )
+    trainer = data.trainer(settings, data, layers)
+    trainer.step(0)
+    assert trainer.x.shape == (12, 48, 80) and np.isfinite(trainer.measure(0)["loss"])
