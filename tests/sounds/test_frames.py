@@ -8,7 +8,7 @@ from dynlab.images import layers
 from dynlab.images.networks.network import Network
 from dynlab.images.networks.nodes import BatchNorm, Linear
 from dynlab.images.settings import pretraining
-from dynlab.sounds import frames
+from dynlab.sounds import frames, speech_networks
 from dynlab.sounds.frames import Frames, StatisticsPool
 from dynlab.sounds.speech_networks import SpeechNetworks, embeddings_of, tdnn
 from dynlab.tools.checks import SettingError
@@ -76,6 +76,14 @@ def test_a_network_over_time_has_the_gradient_of_its_loss():
             losses.append((network.forward(x) * weight).sum())
             which -= sign * 1e-6 * direction
         assert (losses[0] - losses[1]) / 2e-6 == pytest.approx((found * direction).sum(), rel=1e-6)
+
+
+def test_recordings_of_one_length_are_not_taken_for_each_other(monkeypatch):
+    settings = pretraining(dataset="speech", projector=(8, 4))
+    rows, bounds = normal(7, 40, 40).astype("f4"), np.arange(0, 41, 8)
+    whole = embeddings_of(settings, None, rows, bounds, layers)[0]
+    monkeypatch.setattr(speech_networks, "TOGETHER", 2)
+    assert embeddings_of(settings, None, rows, bounds, layers)[0] == pytest.approx(whole, abs=1e-6)
 
 
 def test_recordings_of_any_length_have_embeddings_of_their_own():

@@ -9,12 +9,13 @@ import pytest
 from dynlab import evaluate, explain, export, heads, pretrain
 from dynlab.images import layers
 from dynlab.images.settings import LOSSES, SPEECH, pretraining
-from dynlab.sounds import recordings
+from dynlab.sounds import recordings, speech_worth
+from dynlab.sounds.log_mel import log_mel_of_many
 from dynlab.sounds.segments import SEGMENT_VIEWS, ViewMaker
 from dynlab.sounds.speech_networks import embeddings_of
 from dynlab.sounds.speech_set import joined_rows, load_speech
 from dynlab.sounds.speech_worth import curve_points, some_of_training
-from dynlab.sounds.verification import equal_error_rate, error_rates
+from dynlab.sounds.verification import equal_error_rate, error_rates, mean_and_deviation, trials_of
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
 from tests.sounds import naive_sounds as naive
@@ -42,6 +43,10 @@ def test_utterances_are_joined_recordings_of_one_speaker(speech):
         assert {inside.fields[row]["speaker"] for row in group} == {data.speakers[i]}
         whole = np.concatenate([inside.one(row) for row in group])
         assert whole.tobytes() == data.samples[data.bounds[i] : data.bounds[i + 1]].tobytes() and len(whole) >= 4000
+    rests = joined_rows(
+        inside, 0.8
+    )  # eight recordings of each speaker, three to an utterance: the last two go to the second
+    assert sorted(map(len, rests)) == [3, 3, 3, 5, 5, 5] and sorted(i for group in rests for i in group) == list(range(24))
     assert len(joined_rows(inside, 0.0)) == 24 and len(joined_rows(inside, 1e6)) == 3
     assert not set(inside.names) & set(data.test.names) and set(data.test.of("index")) == {"0", "1"}
     features, bounds = data.features(inside)
@@ -125,6 +130,18 @@ def test_evaluation_is_of_whole_recordings_and_their_trials(speech, tmp_path, ca
     assert [row["representation"] for row in record["rows"]] == ["z", "log-mels"]
     assert record["rows"][0]["cosine"]["rule"] == "trials of trials.txt"
     assert explain.main([str(run)]) == 0 and "pretraining on speech" in capsys.readouterr().out
+
+
+def test_what_is_taken_off_is_the_mean_of_the_training_part(speech, monkeypatch):
+    data = load_speech(pretraining(**SMALL), speech)
+    seen = []
+    monkeypatch.setattr(speech_worth, "verify", lambda rows, trials, centre=None: seen.append((rows, centre)))
+    speech_worth.appraise_speech(pretraining(**SMALL), {}, data, trials_of(data.test), ("log-mels",), layers)
+    inside, outside = (
+        mean_and_deviation(*log_mel_of_many(part.samples, part.bounds, data.tables)) for part in (data.recordings, data.test)
+    )
+    (rows, nothing), (_, centre) = seen
+    assert nothing is None and (rows == outside).all() and centre == pytest.approx(inside.mean(axis=0))
 
 
 def test_thinned_curves_keep_the_equal_error_rate():
