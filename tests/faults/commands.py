@@ -132,11 +132,11 @@ TABLE = COMMANDS | {
 
 STUBS = {
     # run also where it is advised to take another method.
-    "run": ("dynlab.run:compute_main_run", "dynlab.command_line.minibatches:compute_minibatch_runs"),
-    "descent": ("dynlab.run:compute_main_run", "dynlab.command_line.minibatches:compute_minibatch_runs"),
-    "sgd": ("dynlab.command_line.minibatches:compute_minibatch_runs",),
-    "sgd with checkpoints": ("dynlab.command_line.minibatches:compute_minibatch_runs",),
-    "compare": ("dynlab.command_line.minibatches:compute_minibatch_runs",),
+    "run": ("dynlab.run:compute_main_run", "dynlab.samples.runs:compute_minibatch_runs"),
+    "descent": ("dynlab.run:compute_main_run", "dynlab.samples.runs:compute_minibatch_runs"),
+    "sgd": ("dynlab.samples.runs:compute_minibatch_runs",),
+    "sgd with checkpoints": ("dynlab.samples.runs:compute_minibatch_runs",),
+    "compare": ("dynlab.samples.runs:compute_minibatch_runs",),
     "theorem": ("dynlab.claims.judgement:judge_all",),
     "ablate": ("dynlab.ensembles.ablations:run_ablation",),
     "phase": ("dynlab.maps.phase_map:phase_map", "dynlab.phase:executor"),
