@@ -69,7 +69,7 @@ class Recordings:
         return len(self.names)
 
     def one(self, i: int) -> np.ndarray:
-        """The samples of a recording."""
+        """The samples of recording i."""
         return self.samples[self.bounds[i] : self.bounds[i + 1]]
 
     def of(self, field: str) -> np.ndarray:
@@ -77,7 +77,7 @@ class Recordings:
         return np.array([one.get(field, "") for one in self.fields])
 
     def some(self, rows: Sequence[int] | np.ndarray) -> Recordings:
-        """Those recordings alone, in that order."""
+        """The recordings of these rows alone, in that order."""
         parts = [self.one(int(i)) for i in rows]
         return replace(
             self,

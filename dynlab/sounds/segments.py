@@ -57,7 +57,11 @@ _philox, _normal_pair_32 = _draws.philox, _draws.normal_pair_32
 
 @dataclass(frozen=True)
 class SegmentViews:
-    """How random views are drawn: frozen and validated; the module says what each number does. The defaults only cut.
+    """How random views are drawn: frozen and validated. The defaults only cut.
+
+    frames : of a view. speed : lowest and highest. reverb, noise : probabilities. decay : shortest and longest, in seconds.
+    snr : lowest and highest signal-to-noise ratio, in dB. gain : largest change of the level, in dB. time_masks,
+    band_masks : how many runs of frames and of bands are set to the mean. time_width, band_width : the longest of them.
 
     Raises SettingError: one line with the setting, its value and what is allowed.
     """
@@ -275,7 +279,10 @@ def _render(numbers, samples, bounds, chosen, layout, tables, moments, draws, wa
 
 
 class ViewMaker:
-    """Makes views of utterances (samples, bounds) for given tables and moments (mean, deviation) of the bands."""
+    """Makes views of utterances (samples, bounds) for given tables and moments (mean, deviation) of the bands.
+
+    views: how they are drawn; SettingError for longer ones than `LONGEST` samples.
+    """
 
     def __init__(self, samples: np.ndarray, bounds: np.ndarray, views: SegmentViews, tables: Tables, moments: tuple):
         self.samples, self.bounds = np.ascontiguousarray(samples, np.float32), np.ascontiguousarray(bounds, np.int64)
@@ -287,7 +294,10 @@ class ViewMaker:
         self._waves = np.empty((0, 2, self.length), np.float32)
 
     def fill(self, chosen: np.ndarray, seed: int, epoch: int, view: int, out: np.ndarray) -> np.ndarray:
-        """Fill out (len(chosen), frames, bands), float32, with one view of each of the utterances `chosen`."""
+        """Fill out (len(chosen), frames, bands), float32, with one view of each of the utterances `chosen`; returns it.
+
+        view: which one, 0, 1, ..., of this epoch under this seed.
+        """
         _render(
             self.numbers, self.samples, self.bounds, np.ascontiguousarray(chosen, np.int64), self.layout, self.tables.arrays,
             self.moments, self._draws(seed, epoch, view), self._scratch(len(chosen)), out,
@@ -295,7 +305,8 @@ class ViewMaker:
         return out
 
     def waves(self, chosen: np.ndarray, seed: int, epoch: int, view: int) -> np.ndarray:
-        """The samples (len(chosen), length) of those views, before their features are made."""
+        """The samples (len(chosen), length) of those views, before their features are made. chosen, seed, epoch, view: as in
+        `fill`."""
         out = np.empty((len(chosen), self.views.frames, len(self.tables.first)), np.float32)
         self.fill(chosen, seed, epoch, view, out)
         return self._waves[: len(chosen), 1].copy()

@@ -34,17 +34,21 @@ def tdnn() -> list:
 
 
 class SpeechNetworks(Networks):
-    """Encoder and projector for features (n, frames, bands) of so many frames."""
+    """Encoder and projector for features (n, frames, bands) of so many frames.
+
+    settings: of the run. frames, bands: of its features. ops: the layers of a device. dtype: of weights and outputs.
+    """
 
     def __init__(self, settings: Pretraining, frames: int, bands: int, ops: Any, dtype: str = "float32"):
         self.ops = ops
         self.build(settings, (frames, bands) if settings.encoder == "tdnn" else (frames, bands, 1), dtype)
 
     def encoder_layers(self, name: str) -> list:
+        """The layers of the encoder of this name."""
         return tdnn() if name == "tdnn" else super().encoder_layers(name)
 
     def shown(self, features: np.ndarray) -> np.ndarray:
-        """Features (n, frames, bands) as the encoder takes them."""
+        """features (n, frames, bands), as the encoder takes them."""
         return features.reshape(len(features), *self.encoder.input_shape)
 
 
@@ -53,8 +57,8 @@ def embeddings_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The encoder's outputs (n, D) and z (n, m) of recordings, each at its own length, in evaluation.
 
-    state: weights as `Networks.state` has them (None: those before training). features (frames of all, bands), standardised;
-    recording i is rows bounds[i] to bounds[i + 1].
+    settings: of the run. ops: the layers of a device. state: weights as `Networks.state` has them (None: those before
+    training). features (frames of all, bands), standardised; recording i is rows bounds[i] to bounds[i + 1].
     """
     lengths, found = np.diff(bounds), dict[int, tuple]()
     for length in np.unique(lengths).tolist():

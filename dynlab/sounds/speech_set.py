@@ -31,10 +31,11 @@ OFFICIAL, OTHERWISE = "index=0-4", "every=5"
 
 @dataclass(frozen=True, eq=False)
 class SpeechSet:
-    """Utterances to train on: samples (N,), utterance i being samples[bounds[i]:bounds[i + 1]]; speaker (n,) of each.
+    """Utterances to train on: samples (N,), utterance i being samples[bounds[i]:bounds[i + 1]]; speakers (n,) of each.
 
     recordings, test : those that utterances were made of, and those of the test part. tables : of the features. moments :
-    mean and deviation (bands,) of the training part's. held_out : the conditions that the test part meets.
+    mean and deviation (bands,) of the training part's. held_out : the conditions that the test part meets. left_out : files
+    that could not be used, with the reason. notes : lines on how recordings were taken. trainer : what trains.
     """
 
     samples: np.ndarray
@@ -67,7 +68,7 @@ class SpeechSet:
         return digest.hexdigest()
 
     def features(self, recordings: Recordings) -> tuple[np.ndarray, np.ndarray]:
-        """(standardised features (frames, bands), bounds of each recording in them)."""
+        """(standardised features (frames, bands), bounds of each recording in them) of recordings."""
         found, bounds = log_mel_of_many(recordings.samples, recordings.bounds, self.tables)
         return (found - self.moments[0]) * (1.0 / self.moments[1]).astype(np.float32), bounds
 

@@ -47,7 +47,8 @@ def appraise_speech(
 ) -> list[dict]:  # fmt: skip
     """A row for each representation: representation, dimensions, `Verification` cosine and centred, `Shape` shape, curve.
 
-    settings, weights: of a run. data: with its test part, which `trials` are of. which: of `SPEECH_REPRESENTATIONS`.
+    settings, weights: of a run. ops: the layers of a device. data: with its test part, which `trials` are of.
+    which: of `SPEECH_REPRESENTATIONS`.
     curve: (points, 2) false alarms and misses of the first score. told: called with a line for each.
     """
     rows = []

@@ -51,7 +51,8 @@ class Trials:
 
 @dataclass(frozen=True)
 class Verification:
-    """Equal error rate, least detection cost for the prior `PRIOR`, and how many trials they are of."""
+    """eer: the equal error rate. min_dcf: the least detection cost for the prior `PRIOR`. targets, others: how many trials
+    of one speaker and of two they are of. rule: which trials, in words."""
 
     eer: float
     min_dcf: float
@@ -65,7 +66,10 @@ class Verification:
 
 
 def trials_of(recordings: Recordings) -> Trials:
-    """All pairs of recordings with different labels, or all pairs where there are no labels; each once."""
+    """All pairs of recordings with different labels, or all pairs where there are no labels; each once.
+
+    Raises SettingError for more than `MOST_TRIALS` of them, DataError where all or none are of one speaker.
+    """
     speakers, labels = recordings.of("speaker"), recordings.of("label")
     count = len(recordings) * (len(recordings) - 1) // 2
     require(count <= MOST_TRIALS, "trials", count, f"at most {MOST_TRIALS} pairs, or a file of trials (--trials)")
@@ -78,7 +82,8 @@ def trials_of(recordings: Recordings) -> Trials:
 
 
 def trials_from_file(path: Path, recordings: Recordings) -> Trials:
-    """Trials of a file of lines `1 FILE FILE` (one speaker) and `0 FILE FILE`; DataError names the first other line."""
+    """Trials of the file at `path`, of lines `1 FILE FILE` (one speaker) and `0 FILE FILE`, the files being names of these
+    recordings; DataError names the first other line."""
     rows = {name: i for i, name in enumerate(recordings.names)}
     first, second, target = [], [], []
     try:
@@ -121,7 +126,11 @@ def cosine_scores(embeddings: np.ndarray, trials: Trials, centre: np.ndarray | N
 
 
 def error_rates(scores: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(P_fa, P_miss), each (k + 1,), for thresholds at the k different scores from the lowest on, and above all of them."""
+    """(P_fa, P_miss), each (k + 1,), for thresholds at the k different scores from the lowest on, and above all of them.
+
+    scores (n,): the larger, the more alike. target (n,): whether one speaker speaks in both recordings of the trial.
+    SettingError where there are not trials of both kinds.
+    """
     values, place = np.unique(np.asarray(scores, np.float64), return_inverse=True)
     hits = np.bincount(place[target], minlength=len(values))
     alarms = np.bincount(place[~target], minlength=len(values))
@@ -131,7 +140,7 @@ def error_rates(scores: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def equal_error_rate(scores: np.ndarray, target: np.ndarray) -> float:
-    """The rate at which misses and false alarms are equally frequent."""
+    """The rate at which misses and false alarms are equally frequent. scores, target: as in `error_rates`."""
     alarms, misses = error_rates(scores, target)
     gap = misses - alarms
     after = int(np.argmax(gap >= 0.0))  # the first point is (1, 0)
@@ -141,7 +150,8 @@ def equal_error_rate(scores: np.ndarray, target: np.ndarray) -> float:
 
 
 def least_detection_cost(scores: np.ndarray, target: np.ndarray, prior: float = PRIOR) -> float:
-    """The least detection cost over all thresholds; prior: of a target trial, between 0 and 1."""
+    """The least detection cost over all thresholds. scores, target: as in `error_rates`. prior: of a target trial, between 0
+    and 1; SettingError for another."""
     prior = real("prior", prior, above=0.0, at_most=1.0)
     require(prior < 1.0, "prior", prior, "below 1")
     alarms, misses = error_rates(scores, target)
@@ -149,7 +159,10 @@ def least_detection_cost(scores: np.ndarray, target: np.ndarray, prior: float = 
 
 
 def verify(embeddings: np.ndarray, trials: Trials, centre: np.ndarray | None = None) -> Verification:
-    """Equal error rate and detection cost of cosine scores."""
+    """Equal error rate and detection cost of cosine scores.
+
+    embeddings (recordings, D), of which the trials are. centre (D,): taken off them first (None: nothing).
+    """
     scores = cosine_scores(embeddings, trials, centre)
     targets = int(trials.target.sum())
     rates = equal_error_rate(scores, trials.target), least_detection_cost(scores, trials.target)

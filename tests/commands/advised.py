@@ -154,7 +154,7 @@ NO_ADVICE = (
     "in Python, for tests", "explain reads the folders", "holds no run to go on with", "When: T_1 goes like",
     "since this process", "use several directions", "set an option by its name", "value of another coordinate",
     "use this many", "in units of --lr", "clipped (the smaller of the two)", "(default: as --schedule)",
-    "of --weight-decay, of constant",    "of --target-momentum, of constant",
+    "of --weight-decay, of constant",    "of --target-momentum, of constant", "smaller views of a picture",
     # No input is known that leads there, so that what is advised cannot be tried.
     "The solver's step became too small",
     "norms and biases are left out",
