@@ -25,7 +25,7 @@ def test_by_default_nothing_moves():
 
 def test_the_moving_average_is_byols():
     """Grill et al.: tau = 1 - (1 - tau_base) (cos(pi k/K) + 1)/2; a quarter of the way (cos + 1)/2 = (2 + sqrt 2)/4."""
-    found = course(target="average", target_momentum=0.996, target_schedule="cosine")
+    found = course(target="average", target_momentum=0.996, target_schedule="cosine", warm_up=5.0)  # of the rate alone
     assert found.target_momentum(0) == 0.996
     assert found.target_momentum(10) == pytest.approx(1.0 - 0.004 * 0.8535533905932737, rel=1e-14)
     assert found.target_momentum(20) == pytest.approx(0.998, rel=1e-14)
