@@ -63,7 +63,7 @@ def test_device_agrees_with_the_cpu(results, name):
         assert expected.dtype == found[key].dtype
         assert np.isfinite(found[key]).all() or not np.isfinite(expected).all()
         if "training" in name and expected.size > 1000:
-            # Adam's first steps follow signs: where a gradient is rounding, that decides about whole steps, of single entries.
+            # Adam follows signs at first: where a gradient is rounding, that decides about whole steps, of single entries.
             off = np.abs(expected - found[key]) > bound(name) * np.abs(expected).max()
             assert off.mean() <= 0.01 and difference(expected, found[key]) <= 0.02, key
         else:
