@@ -37,7 +37,43 @@ except ImportError:  # numba without its own target
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)  # type: ignore[attr-defined]  # numba makes it from the environment
 COMPILED = not SIMULATED and getattr(cuda, "implementation", "") == "NVIDIA"  # else functions stay as they are
 INSTALL = "pip install 'dynlab-ssl[cuda]'"
+
+
+class _Allocations(dict):
+    """The simulator's shared arrays of a block. Two threads that ask first at the same time would each make one, and what is
+    written into the one that is not kept would be lost: who finds none holds the others back until it has stored its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self._lock.acquire()
+        found = super().get(key, default)
+        if found is not None:
+            self._lock.release()
+        return found
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._lock.release()
+
+
+def _keep_shared_arrays_apart() -> None:
+    """Give every block of the simulator such a table."""
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    begin = FakeCUDAShared.__init__
+
+    def begin_with_table(self: Any, size: int) -> None:
+        begin(self, size)
+        self._allocations = _Allocations()
+
+    FakeCUDAShared.__init__ = begin_with_table
+
+
 if SIMULATED:
+    _keep_shared_arrays_apart()
     # The simulator asks its threads in a loop whether they wait, and keeps them from running while it does: 5 ms at a turn,
     # as Python has it. With short turns the tests of kernels take 0.4 of the time.
     sys.setswitchinterval(1e-4)

@@ -49,7 +49,7 @@ def results(tmp_path_factory):
 
 
 def bound(name):
-    # Means far from zero: the CPU's sums, in single precision, are what differs.
+    # Means far from zero: the CPU's sums, in single precision, are what differs. Trainings: Adam's first steps follow signs.
     return 1e-12 if "float64" in name else 1e-4 if "far mean" in name else 2e-3 if "training" in name else 2e-6
 
 
@@ -62,12 +62,7 @@ def test_device_agrees_with_the_cpu(results, name):
     for key, expected in reference.items():
         assert expected.dtype == found[key].dtype
         assert np.isfinite(found[key]).all() or not np.isfinite(expected).all()
-        if "training" in name and expected.size > 1000:
-            # Adam follows signs at first: where a gradient is rounding, that decides about whole steps, of single entries.
-            off = np.abs(expected - found[key]) > bound(name) * np.abs(expected).max()
-            assert off.mean() <= 0.01 and difference(expected, found[key]) <= 0.02, key
-        else:
-            assert difference(expected, found[key]) <= bound(name), key
+        assert difference(expected, found[key]) <= bound(name), key
 
 
 def places(x, w, stride):
