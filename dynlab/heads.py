@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
+from dynlab.command_line.pictures import add_computing, add_files, check_folders, pictures_to_compare_on
 from dynlab.images.comparison.runs import (
     DEFAULT,
     ENTRIES,
@@ -53,19 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings, call: Call) -> list[str]:
     """Make the runs that are missing, measure them, write table and figures, print; a line for each that diverged."""
     from dynlab.images.comparison import tables
-    from dynlab.images.data.own_pictures import picture_side
-    from dynlab.images.ops import ops_of
-    from dynlab.images.worth import representations
-    from dynlab.tools.files import FolderError, json_text, write_csv, write_whole
+    from dynlab.tools.files import json_text, write_csv, write_whole
     from dynlab.tools.provenance import provenance
 
-    ops_of(settings.device, settings.threads)
-    if settings.out.exists() and not settings.out.is_dir():
-        raise FolderError(settings.out, "holds a file; must be a folder")
-    fetched(settings.base.dataset, settings.data, settings.download, settings.quiet)
-    base = settings.base
-    data = representations.labelled(base.dataset, settings.data, None, settings.verify, side=picture_side(base))
-    say_how_taken(data, settings.quiet)
+    data = pictures_to_compare_on(settings, settings.base)
     diverged: dict[tuple[str, str, int], str] = {}
     rows = [row for entry in entries(settings) for row in measured(settings, entry, data, diverged)]
     rows += [row for seed in range(settings.seeds) for row in random_rows(settings, seed, data)]
@@ -90,8 +81,8 @@ def run(settings: Settings, call: Call) -> list[str]:
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     given = {name: number_of(value) for name, value in vars(arguments).items()}
-    recipe = recipe_of(arguments.recipe).name
-    sound = SPEECH in (given["dataset"], recipe_of(arguments.recipe).settings.get("dataset"))
+    recipe = recipe_of(arguments.recipe)
+    sound = SPEECH in (given["dataset"], recipe.settings.get("dataset"))
     require(not sound, "dataset", SPEECH, "a set of pictures")
     short: dict[str, Any] = SHORT.get(arguments.recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
     names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed", "side")
@@ -104,7 +95,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     seeds = short["seeds"] if given["seeds"] is None else integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS)
     require(base.dataset != "stl10", "dataset", base.dataset, "one whose training pictures have labels")
     check_folders(arguments, "out", "data")
-    out = expanded(arguments.out or f"runs/heads-{recipe}-{base.dataset}")
+    out = expanded(arguments.out or f"runs/heads-{recipe.name}-{base.dataset}")
     return Settings(
         base, chosen, kinds, seeds, expanded(arguments.data), out, arguments.download, not arguments.no_verify,
         device.chosen(arguments.device), threads(given["threads"]), not arguments.no_plots, arguments.quiet,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from dynlab.command_line.executors import executor, processes
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
+from dynlab.command_line.pictures import add_computing, add_files, check_folders, pictures_to_compare_on
 from dynlab.machine import device
 from dynlab.tools.checks import available_threads, integer, require, threads
 from dynlab.tools.files import expanded
@@ -46,19 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings, call: Call) -> list[str]:
     """Make the runs that are missing, measure them, write tables and figure, print; a line for what is wrong with each."""
     from dynlab.images.comparison import all_methods, measured_runs, tables
-    from dynlab.images.data.own_pictures import picture_side
-    from dynlab.images.ops import ops_of
-    from dynlab.images.worth import representations
-    from dynlab.tools.files import FolderError, json_text, write_csv, write_whole
+    from dynlab.tools.files import json_text, write_csv, write_whole
     from dynlab.tools.provenance import provenance
 
-    ops_of(settings.device, settings.threads)
-    if settings.out.exists() and not settings.out.is_dir():
-        raise FolderError(settings.out, "holds a file; must be a folder")
     base = all_methods.method_settings(settings, settings.recipes[0], 0)
-    fetched(base.dataset, settings.data, settings.download, settings.quiet)
-    data = representations.labelled(base.dataset, settings.data, None, settings.verify, side=picture_side(base))
-    say_how_taken(data, settings.quiet)
+    data = pictures_to_compare_on(settings, base)
 
     def told(made: measured_runs.Made) -> None:
         if made.line and not settings.quiet:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from dynlab.command_line.parser import Parser
 from dynlab.images.settings import OWN_PICTURES, SPEECH
 from dynlab.tools.checks import require
+from dynlab.tools.files import FolderError
 
 if TYPE_CHECKING:
+    from dynlab.images.comparison import all_methods, runs
     from dynlab.images.data.datasets import ImageSet
+    from dynlab.images.settings import Pretraining
     from dynlab.sounds.speech_set import SpeechSet
 
 NAMED = 5  # files that could not be read, of those that are counted
@@ -49,6 +52,23 @@ def fetched(dataset: str, data: Path, wanted: bool, quiet: bool) -> None:
         from dynlab.images.data.download import fetch
 
         fetch(dataset, data, quiet=quiet)
+
+
+def pictures_to_compare_on(
+    settings: all_methods.Settings | runs.Settings, base: Pretraining
+) -> tuple[ImageSet, ImageSet]:  # fmt: skip
+    """(train, test) of a comparison whose runs see the pictures of `base`; its device and folder are looked at first."""
+    from dynlab.images.data.own_pictures import picture_side
+    from dynlab.images.ops import ops_of
+    from dynlab.images.worth import representations
+
+    ops_of(settings.device, settings.threads)
+    if settings.out.exists() and not settings.out.is_dir():
+        raise FolderError(settings.out, "holds a file; must be a folder")
+    fetched(base.dataset, settings.data, settings.download, settings.quiet)
+    data = representations.labelled(base.dataset, settings.data, None, settings.verify, side=picture_side(base))
+    say_how_taken(data, settings.quiet)
+    return data
 
 
 def say_how_taken(parts: Sequence[ImageSet | SpeechSet], quiet: bool) -> None:

@@ -81,10 +81,11 @@ class Adam(Optimiser):
         self.betas, self.eps = tuple(float(b) for b in betas), real("eps", eps, at_least=0.0)
 
     def _step(self, parameters, gradients, rate):
+        self._by_moments(parameters, gradients, rate, self.weight_decay)
+
+    def _by_moments(self, parameters, gradients, rate, decay):
         first, second = self.state["first"], self.state["second"]
-        self.ops.adam_step(
-            parameters, gradients, first, second, self.decays, rate, self.weight_decay, self.betas, self.eps, self.count
-        )
+        self.ops.adam_step(parameters, gradients, first, second, self.decays, rate, decay, self.betas, self.eps, self.count)
 
 
 class AdamW(Adam):
@@ -98,12 +99,9 @@ class AdamW(Adam):
         self._nothing, self._spare = (ops.zeros((self.size,), self.dtype) for _ in range(2))
 
     def _step(self, parameters, gradients, rate):
-        decay = self.weight_decay
-        if decay > 0.0:
-            self.ops.sgd_step(parameters, self._nothing, self._spare, self.decays, rate, decay, 0.0, False)
-        self.weight_decay = 0.0
-        super()._step(parameters, gradients, rate)
-        self.weight_decay = decay
+        if self.weight_decay > 0.0:
+            self.ops.sgd_step(parameters, self._nothing, self._spare, self.decays, rate, self.weight_decay, 0.0, False)
+        self._by_moments(parameters, gradients, rate, 0.0)
 
 
 class Lars(Optimiser):

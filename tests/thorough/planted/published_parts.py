@@ -20,7 +20,7 @@ PROTOTYPES, HEAD, KERNELS = (
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
     "AdamW's decay in its moments, too": (
-        OPTIMISE, "        self.weight_decay = 0.0\n        super()", "        super()",
+        OPTIMISE, "self._by_moments(parameters, gradients, rate, 0.0)", "super()._step(parameters, gradients, rate)",
     ),
     "LARS' rates are never clipped": (OPTIMISE, "(self.trust / rate, 1.0)", "(self.trust / rate, math.inf)"),
     "gradients clipped by the square of their norm": (OPTIMISE, "most / norm)", "most / norm**2)"),
