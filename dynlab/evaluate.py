@@ -6,7 +6,8 @@
 measures the frozen features of a run of dynlab.pretrain, or of an encoder that was trained elsewhere, by nearest neighbours
 and by a linear probe, beside the same network before training and the raw pixels; prints the table with the protocols and
 writes evaluate.json and spectrum.csv to the folder of the run, or to --out. A run on speech is judged by speaker
-verification (`dynlab.sounds.verification`): equal error rates in place of accuracies, det.csv in place of spectrum.csv.
+verification (`dynlab.sounds.verification`), by probes and by neighbours: equal error rates beside accuracies at telling
+speakers and what is said, det.csv in place of spectrum.csv.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def _verify_speakers(settings: Settings, call: Call) -> None:
     trials = verification.trials_of(data.test) if given is None else verification.trials_from_file(given, data.test)
     ops, told = ops_of(settings.device, settings.threads), now_and_then(settings.quiet, SECONDS)
     try:
-        rows = speech_worth.appraise_speech(one, weights, data, trials, settings.which, ops, told)
+        rows = speech_worth.appraise_speech(one, weights, data, trials, settings.which, ops, told, settings.limit)
     except NotFinite as error:
         raise FolderError(place, f"the run diverged: {error}") from None
     facts = {
@@ -175,7 +176,6 @@ def check(arguments: argparse.Namespace) -> Settings:
     speech = pretraining.dataset == SPEECH
     if speech:
         require(foreign is None, "weights", arguments.weights, "weights of an encoder of pictures")
-        require(arguments.limit is None, "limit", arguments.limit, "None for a run on speech, from which nothing is learnt")
     require(speech or arguments.trials is None, "trials", arguments.trials, "for a run on speech")
     known = [name for name in REPRESENTATIONS if foreign is None or not name.endswith("z")]
     which = tuple(dict.fromkeys(word.strip() for word in (arguments.of or ",".join(known)).split(",")))
@@ -252,7 +252,7 @@ def parser() -> Parser:
         "of a run on speech: file of lines 0|1 FILE FILE (default: all pairs with different labels)",
         metavar="FILE",
     )
-    p.option("--limit", "learn from this many of the training pictures (default: all)")
+    p.option("--limit", "learn from this many of the training pictures (default: all; of speech 6000 recordings)")
     add_files(p)
     add_computing(p)
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")

@@ -1,10 +1,12 @@
 """All methods under one budget: `python -m dynlab.methods`.
 
 The small recipe of every method (`dynlab recipes`) is pretrained from several seeds, and the frozen features of each run are
-measured, beside those of the networks before training. A run is a folder of `dynlab.pretrain` with an evaluate.json in it;
-what is there already is not made again, and a run that was stopped goes on from its checkpoint, so the same command
-continues a comparison that was stopped in any way, on one process, on several, or on a Dask cluster. Every method's gate is
-checked (`dynlab.images.comparison.all_methods`): the exit status is 1 where one fails, or where a run diverged.
+measured, beside those of the networks before training. With --dataset speech the same methods hear recordings, with the
+budget of the recipe speech-small, and are judged by speaker verification (`dynlab.sounds.speech_comparison`). A run is a
+folder of `dynlab.pretrain` with an evaluate.json in it; what is there already is not made again, and a run that was stopped
+goes on from its checkpoint, so the same command continues a comparison that was stopped in any way, on one process, on
+several, or on a Dask cluster. Every method's gate is checked (`dynlab.images.comparison.all_methods`): the exit status is 1
+where one fails, or where a run diverged.
 """
 
 from __future__ import annotations
@@ -18,7 +20,15 @@ from typing import TYPE_CHECKING
 
 from dynlab.command_line.executors import executor, processes
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.command_line.pictures import add_computing, add_files, check_folders, pictures_to_compare_on
+from dynlab.command_line.pictures import (
+    HELP_OF_SPEECH,
+    add_computing,
+    add_files,
+    check_folders,
+    pictures_to_compare_on,
+    speech_to_hear,
+)
+from dynlab.images.settings import SPEECH
 from dynlab.machine import device
 from dynlab.tools.checks import available_threads, integer, require, threads
 from dynlab.tools.files import expanded
@@ -31,6 +41,7 @@ PROGRAM = "dynlab.methods"
 MOST_SEEDS = 1000
 MOST_PROCESSES = 1024
 CHANGED = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "side")
+OF_SPEECH = ("pattern", "held_out", "rate", "bands", "joined")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +61,7 @@ def run(settings: Settings, call: Call) -> list[str]:
     from dynlab.tools.provenance import provenance
 
     base = all_methods.method_settings(settings, settings.recipes[0], 0)
-    data = pictures_to_compare_on(settings, base)
+    data: tuple = speech_to_hear(settings, base) if base.dataset == SPEECH else pictures_to_compare_on(settings, base)
 
     def told(made: measured_runs.Made) -> None:
         if made.line and not settings.quiet:
@@ -82,14 +93,16 @@ def run(settings: Settings, call: Call) -> list[str]:
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     from dynlab.images.comparison.all_methods import Settings, method_settings, recipes_of, small_names
-    from dynlab.images.settings import SPEECH
 
     given = {name: number_of(value) for name, value in vars(arguments).items()}
     words = small_names() if arguments.methods is None else [word.strip() for word in arguments.methods.split(",")]
     recipes = recipes_of(words)
-    changed = {name: given[name] for name in CHANGED if given[name] is not None}
-    sound = SPEECH in (given["dataset"], *(one.settings.get("dataset") for one in recipes))
-    require(not sound, "dataset", SPEECH, "a set of pictures")
+    other = None
+    if SPEECH in (given["dataset"], *(one.settings.get("dataset") for one in recipes)):
+        from dynlab.sounds.speech_comparison import ON_SPEECH, recipe_on_speech
+
+        other, recipes = ON_SPEECH, tuple(recipe_on_speech(one) for one in recipes)
+    changed = {name: given[name] for name in (*CHANGED, *OF_SPEECH) if given[name] is not None}
     seed = integer("seed", given["seed"], at_least=0)
     seeds = integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS)
     check_folders(arguments, "out", "data")
@@ -101,10 +114,10 @@ def check(arguments: argparse.Namespace) -> Settings:
     out = expanded(arguments.out or "runs/methods")
     found = Settings(
         recipes, changed, seed, seeds, expanded(arguments.data), out, arguments.download, not arguments.no_verify,
-        where, threads(asked), count, arguments.dask, not arguments.no_plots, arguments.quiet,
+        where, threads(asked), count, arguments.dask, not arguments.no_plots, arguments.quiet, other,
     )  # fmt: skip
     made = [method_settings(found, recipe, 0) for recipe in recipes]
-    for name in ("dataset", "encoder", "side"):
+    for name in ("dataset", "encoder", "side", *OF_SPEECH):
         values = sorted({str(getattr(one, name)) for one in made})
         require(len(values) == 1, "methods", ",".join(words), f"recipes of one {name}, not of {' and '.join(values)}")
     require(made[0].dataset != "stl10", "dataset", made[0].dataset, "one whose training pictures have labels")
@@ -136,6 +149,9 @@ def parser() -> Parser:
         p.option(f"--{name}", f"{about}, instead of the recipes'", metavar="NAME")
     for name in ("limit", "batch", "epochs", "steps", "lr", "side"):
         p.option(f"--{name}", "instead of the recipes'")
+    for name in OF_SPEECH:
+        words, metavar = HELP_OF_SPEECH[name]
+        p.option(f"--{name.replace('_', '-')}", words, metavar=metavar)
     p.option("--processes", "processes of this machine that the runs are shared among", "1")
     p.option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
     p.option("--out", "folder of the runs (default runs/methods)", metavar="DIR")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
+from dynlab.command_line.pictures import HELP_OF_SPEECH, add_computing, add_files, check_folders, fetched, say_how_taken
 from dynlab.images.settings import RECIPES, SPEECH, Pretraining, pretraining, recipe_of
 from dynlab.machine.device import chosen
 from dynlab.tools.callable_module import make_callable
@@ -87,13 +87,7 @@ HELP = {
     "local_views": ("of dino: smaller views of a picture that the student sees, too", "N"),
     "side": ("pixels of a side that pictures of folder are brought to (default: those of a view, 32 at least)", "N"),
 }
-HELP |= {
-    "pattern": ("of speech: how files are named, or a CSV (default {label}_{speaker}_{index})", "PATTERN"),
-    "held_out": ("of speech: recordings to test on, as index=0-4+speaker=a,b or every=5", "CONDITIONS"),
-    "rate": ("of speech: samples a second, 8000 or 16000 (default 8000)", "HZ"),
-    "bands": ("of speech: mel bands, 40 or 80 (default 40)", "N"),
-    "joined": ("of speech: recordings of a speaker are joined to so many seconds (default 3)", "SECONDS"),
-}
+HELP |= HELP_OF_SPEECH
 
 
 def pretrain(

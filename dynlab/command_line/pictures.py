@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from dynlab.images.settings import Pretraining
     from dynlab.sounds.speech_set import SpeechSet
 
+# Options of settings that only speech has: (words, name of the value).
+HELP_OF_SPEECH = {
+    "pattern": ("of speech: how files are named, or a CSV (default {label}_{speaker}_{index})", "PATTERN"),
+    "held_out": ("of speech: recordings to test on, as index=0-4+speaker=a,b or every=5", "CONDITIONS"),
+    "rate": ("of speech: samples a second, 8000 or 16000 (default 8000)", "HZ"),
+    "bands": ("of speech: mel bands, 40 or 80 (default 40)", "N"),
+    "joined": ("of speech: recordings of a speaker are joined to so many seconds (default 3)", "SECONDS"),
+}
 NAMED = 5  # files that could not be read, of those that are counted
 
 
@@ -67,6 +75,21 @@ def pictures_to_compare_on(
         raise FolderError(settings.out, "holds a file; must be a folder")
     fetched(base.dataset, settings.data, settings.download, settings.quiet)
     data = representations.labelled(base.dataset, settings.data, None, settings.verify, side=picture_side(base))
+    say_how_taken(data, settings.quiet)
+    return data
+
+
+def speech_to_hear(settings: all_methods.Settings, base: Pretraining) -> tuple[SpeechSet]:
+    """(The recordings,) of a comparison on speech; its device and folder are looked at first."""
+    from dynlab.images.ops import ops_of
+    from dynlab.sounds.speech_comparison import speech_to_compare_on
+
+    ops_of(settings.device, settings.threads)
+    require(settings.device.where == "cpu", "device", settings.device.asked, f'cpu with dataset "{SPEECH}"')
+    if settings.out.exists() and not settings.out.is_dir():
+        raise FolderError(settings.out, "holds a file; must be a folder")
+    fetched(base.dataset, settings.data, settings.download, settings.quiet)
+    data = speech_to_compare_on(base, settings.data)
     say_how_taken(data, settings.quiet)
     return data
 

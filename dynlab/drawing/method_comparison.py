@@ -25,6 +25,14 @@ PANELS = (
     ("z", "correlation", "correlation of $z$", "mean over pairs of outputs"),
     ("z", SPREAD, "spread of $z$ at unit length", "standard deviation"),
 )
+PANELS_OF_SPEECH = (
+    ("encoder", "eer", "equal error rate, encoder", "rate, 0.5 is chance"),
+    ("z", "eer", "equal error rate, $z$", "rate, 0.5 is chance"),
+    ("encoder", "probe", "speakers by a linear probe", "accuracy"),
+    ("encoder", "label_probe", "labels by a linear probe", "accuracy"),
+    ("z", "rank", "rank of $z$: 1 is collapse", "effective rank (log scale)"),
+    ("z", "correlation", "correlation of $z$", "mean over pairs of outputs"),
+)
 DIFFERENT = ("head", "normalisation", "seed", "loss", "target", "target_momentum", "stop_gradient", "decorrelation",
              "projector_norm", "head_hidden", "loss_weight", "temperature")  # fmt: skip
 ROW_INCHES = 0.165
@@ -40,16 +48,18 @@ def methods(runs: pd.DataFrame, facts: str = "") -> Figure:
     """Six panels that share their rows, the methods: seeds as dots, means with 95 % intervals over them, and the random
     encoder as a broken line.
 
-    runs: method, seed, representation and the columns of `PANELS`. facts: settings that all runs have in common.
+    runs: method, seed, representation and the columns of `PANELS`, or of `PANELS_OF_SPEECH` where they are of speech.
+    facts: settings that all runs have in common.
     """
     names = [name for name in dict.fromkeys(runs["method"]) if name != RANDOM]
     with style.style():
         height = 2 * (ROW_INCHES * max(len(names), 1) + 0.7) + 0.5
         figure = style.Picture(figsize=(style.PAGE_WIDTH, height), layout="constrained")
         grid = figure.subplots(2, 3, sharey=True)
-        for axes, (representation, column, title, label) in zip(grid.flat, PANELS, strict=True):
+        panels = PANELS_OF_SPEECH if "eer" in runs else PANELS
+        for axes, (representation, column, title, label) in zip(grid.flat, panels, strict=True):
             shown = runs[runs["representation"] == representation]
-            if column == "singular_rank":
+            if column.endswith("rank"):
                 axes.set_xscale("log")
                 for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
                     axis(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "125" else ""))
@@ -66,8 +76,8 @@ def methods(runs: pd.DataFrame, facts: str = "") -> Figure:
             axes.set_axisbelow(True)
         for axes in grid[:, 0]:
             axes.set_ylabel("method")
-        _same_scale([grid.flat[number] for number in range(3)])
-        for axes in grid.flat[4:]:
+        _same_scale([grid.flat[number] for number in range(2 if "eer" in runs else 3)])
+        for axes in grid.flat[5:] if "eer" in runs else grid.flat[4:]:
             axes.set_xlim(left=0.0)
         figure.suptitle(_caption(runs, facts), fontsize=style.CAPTION)
         return figure

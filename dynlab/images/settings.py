@@ -27,6 +27,7 @@ LEAST_SIDE, MOST_SIDE, USUAL_SIDE = 8, 1024, 32  # pixels that pictures from fil
 ENCODERS = ("patch", "demo", "convnet", "resnet18")
 SOUND_ENCODERS = ("tdnn", "demo", "convnet")  # of speech
 SOUND_VIEWS = ("speech", "voices", "segments")  # in place of augmentations (`dynlab.sounds.segments`)
+LOCAL_FRAMES = 24  # of a local view of speech: half as long as the two others
 SOUND_SETTINGS = ("pattern", "held_out", "rate", "bands", "joined")  # None without speech
 PICTURE_HEADS = (*head_rules.MATRIX_HEADS, "mlp")
 LOSSES = ("similarity", "barlow-twins", "vicreg", "dino", "simclr")
@@ -253,8 +254,6 @@ class Pretraining:
         for name in SOUND_SETTINGS:
             given = getattr(self, name)
             require(given is None or self.dataset == SPEECH, name, given, f'None without dataset "{SPEECH}"')
-        crops = self.local_views == 0 or self.dataset != SPEECH
-        require(crops, "local_views", self.local_views, f'0 with dataset "{SPEECH}", which has none')
         for name in ("pattern", "held_out"):
             given = getattr(self, name)
             require(given is None or isinstance(given, str), name, given, "text")
@@ -300,8 +299,9 @@ class Pretraining:
             given = getattr(self, name)
             require(self.loss == "dino" or given == none, name, given, f'left out with loss "{self.loss}": it is DINO\'s')
         if self.local_views:
-            side = pipelines_of(self.augmentation).local.size
-            held = 12.0 * side * side * self.batch * self.local_views
+            side = 0 if self.dataset == SPEECH else pipelines_of(self.augmentation).local.size
+            of_view = 12.0 * side * side or 4.0 * LOCAL_FRAMES * (self.bands or 40)
+            held = of_view * self.batch * self.local_views
             memory("local_views", self.local_views, held, f"{self.local_views} views of {self.batch} pictures")
         frozen = self.freeze_prototypes == 0.0 or self.prototypes is not None
         require(frozen, "freeze_prototypes", self.freeze_prototypes, "0 without prototypes")

@@ -1,4 +1,7 @@
-"""Recordings of speech from a folder: wav files, whose speaker and label are told by their names or by a table.
+"""Recordings of speech from a folder: audio files, whose speaker and label are told by their names or by a table.
+
+**Files** are wav, which SciPy reads, and with the extra `audio` (soundfile) flac, ogg and mp3. A folder that holds any of
+these cannot be read without the extra: what is trained on does not depend on what is installed.
 
 **Names.** A pattern such as `{label}_{speaker}_{index}` (the Free Spoken Digit Dataset's) or `{speaker}/{session}/{index}`
 is held against the path of each file below the folder, without its suffix: against as many of its last parts as the pattern
@@ -32,6 +35,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.io import wavfile
@@ -46,7 +50,10 @@ from dynlab.tools.files import expanded, whole_file
 
 SILENCE = 40.0  # dB
 SHORTEST = 0.05  # seconds
+WAV, COMPRESSED = ".wav", (".flac", ".ogg", ".mp3")
+AUDIO_EXTRA = "python -m pip install 'dynlab-ssl[audio]'"
 DIGITS = "{label}_{speaker}_{index}"  # of the Free Spoken Digit Dataset
+KINDS = "wav, flac, ogg or mp3"
 RULE = 1  # version of how recordings are read
 
 
@@ -93,11 +100,13 @@ class Unusable(ValueError):
 
 
 def read_samples(path: Path, rate: int) -> np.ndarray:
-    """Samples (N,), float32, of a wav file at `rate`: one channel, its ends of silence trimmed. Raises `Unusable`."""
+    """Samples (N,), float32, of an audio file at `rate`: one channel, its ends of silence trimmed. Raises `Unusable`, and
+    SettingError for a file that needs the extra `audio` where that is not installed."""
+    compressed = sound_file_module(path) if path.suffix.lower() in COMPRESSED else None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # parts of a file that are no samples
-            own, found = wavfile.read(path)
+            own, found = wavfile.read(path) if compressed is None else compressed.read(path, dtype="float64")[::-1]
     except (ValueError, OSError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, MemoryError) as error:
         raise Unusable(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
     except Exception as error:  # struct.error and what else a damaged header leads the reader into
@@ -105,6 +114,15 @@ def read_samples(path: Path, rate: int) -> np.ndarray:
     if found.size == 0:
         raise Unusable("is empty")
     return trimmed(resampled(as_floats(found), int(own), rate), rate)
+
+
+def sound_file_module(path: Path) -> Any:
+    """soundfile, which reads what SciPy does not; SettingError that names the extra where it is not installed."""
+    try:
+        import soundfile
+    except (ImportError, OSError):  # OSError: installed, but without the library that it calls
+        raise SettingError("data", str(path), f"used with the extra audio: {AUDIO_EXTRA}") from None
+    return soundfile
 
 
 def as_floats(found: np.ndarray) -> np.ndarray:
@@ -180,17 +198,20 @@ def load_recordings(folder: str | os.PathLike[str], pattern: str = DIGITS, rate:
     """All recordings of a folder, in the order of their names.
 
     pattern: of the names, or the path of a CSV (this module says both). rate: samples a second, 8000 or 16000.
-    Raises DataError where there are no recordings, SettingError for a pattern that is none.
+    Raises DataError where there are no recordings, SettingError for a pattern that is none, and for a folder that needs the
+    extra `audio` where that is not installed.
     """
     known_number("rate", rate, RATES)
     root = expanded(folder)
     if not root.is_dir():
-        raise DataError(root, "a folder of wav files", "a file" if root.exists() else "no such folder")
+        raise DataError(root, f"a folder of {KINDS} files", "a file" if root.exists() else "no such folder")
     table = fields_by_table(_table_place(root, pattern)) if pattern.endswith(".csv") else None
     require(table is not None or "{speaker}" in pattern, "pattern", pattern, "a name with {speaker} in it, or a CSV")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".wav" and path.is_file())
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in (WAV, *COMPRESSED) and path.is_file())
     if not files:
-        raise DataError(root, "wav files", "none")
+        raise DataError(root, f"{KINDS} files", "none")
+    for path in [path for path in files if path.suffix.lower() in COMPRESSED][:1]:
+        sound_file_module(path)
     samples, bounds, reasons = _read_all(root, files, rate)
     names, fields, rows, bad = [], [], [], []
     for i, path in enumerate(files):
@@ -204,7 +225,7 @@ def load_recordings(folder: str | os.PathLike[str], pattern: str = DIGITS, rate:
             fields.append(known)
             rows.append(i)
     if not names:
-        raise DataError(root, f"wav files that can be used and fit {pattern}", f"{len(bad)} others: {bad[0]}")
+        raise DataError(root, f"{KINDS} files that can be used and fit {pattern}", f"{len(bad)} others: {bad[0]}")
     every = Recordings(samples, bounds, rate, tuple(p.name for p in files), ({},) * len(files))
     return replace(every.some(rows), names=tuple(names), fields=tuple(fields), left_out=tuple(bad))
 

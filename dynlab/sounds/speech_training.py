@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dynlab.images import layers
+from dynlab.images.settings import LOCAL_FRAMES
 from dynlab.images.training.train import Trainer
 from dynlab.images.verdict import NotFinite
 from dynlab.images.worth.knn import knn
@@ -27,16 +29,23 @@ class SpeechTrainer(Trainer):
         self.samples, self.tables, self.moments = data_set.samples[: self.bounds[-1]], data_set.tables, data_set.moments
         self.speakers = np.unique(data_set.speakers[: self.count], return_inverse=True)[1]
         views = SEGMENT_VIEWS[str(self.settings.augmentation)]  # a name, of speech
-        self.maker = ViewMaker(self.samples, self.bounds, views, self.tables, self.moments)
+        made_of = (self.samples, self.bounds)
+        self.maker = ViewMaker(*made_of, views, self.tables, self.moments)
+        self.local_maker = ViewMaker(*made_of, replace(views, frames=LOCAL_FRAMES), self.tables, self.moments)
 
     def fresh_networks(self) -> SpeechNetworks:
         """Encoder and projector at their start, for views."""
         return SpeechNetworks(self.settings, self.maker.views.frames, len(self.tables.first), self.ops, self.dtype)
 
+    def local_networks(self) -> SpeechNetworks:
+        """The same for local views, which are shorter."""
+        return SpeechNetworks(self.settings, LOCAL_FRAMES, len(self.tables.first), self.ops, self.dtype)
+
     def fill_view(self, chosen: Any, epoch: int, view: int, out: Any) -> None:
-        """Fill out with a view of each utterance chosen."""
-        frames = (len(chosen), self.maker.views.frames, len(self.tables.first))
-        self.maker.fill(chosen, self.settings.seed, epoch, view, out.reshape(frames))
+        """Fill out with a view of each utterance chosen: 0 and 1 are the two of a step, the rest local ones."""
+        maker = self.maker if view < 2 else self.local_maker
+        frames = (len(chosen), maker.views.frames, len(self.tables.first))
+        maker.fill(chosen, self.settings.seed, epoch, view, out.reshape(frames))
 
     def knn(self) -> float:
         """Accuracy of nearest neighbours at telling speakers, the last fifth of the utterances asked; nan for one speaker.

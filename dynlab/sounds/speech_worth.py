@@ -4,6 +4,10 @@ Embeddings are of whole recordings, each at its own length, batch norms with the
 output and z stand the same network before training, and mean and standard deviation over time of the log-mel features (not
 standardised), as they are and whitened by the training part's recordings. Every score is a cosine, of embeddings as they are
 and of embeddings less the mean of the training part's.
+
+**Probes and neighbours** learn from recordings of the training part who speaks (`speaker`) and what is said (`label`), and
+are asked about the test part (`dynlab.images.worth`). Asked is only about test recordings whose class is among those learnt,
+so there is no number for speakers that training has not heard, nor where there is one class or none.
 """
 
 from __future__ import annotations
@@ -17,6 +21,9 @@ import numpy as np
 from dynlab.images.settings import Pretraining
 from dynlab.images.verdict import NotFinite
 from dynlab.images.worth import spectrum
+from dynlab.images.worth.accuracy import Accuracy
+from dynlab.images.worth.knn import knn
+from dynlab.images.worth.probe import linear_probe
 from dynlab.sounds.log_mel import log_mel_of_many
 from dynlab.sounds.recordings import Recordings
 from dynlab.sounds.speech_networks import embeddings_of
@@ -37,22 +44,33 @@ if TYPE_CHECKING:
 
 SPEECH_REPRESENTATIONS = ("encoder", "z", "random encoder", "random z", "log-mels", "whitened log-mels")
 SHOWN_RECORDINGS = 600  # of the training part, at most, whose mean is taken off
-HEADING = f"{'embeddings':<20}{'size':>6}{'EER':>9}{'minDCF':>9}{'EER less mean':>16}{'rank':>8}{'|corr|':>8}"
+LEARNT = 6000  # of them, at most, that probes and neighbours learn from
+NEIGHBOURS = 20
+TOLD = ("speaker", "label")  # fields that probes and neighbours are asked about
+ACCURACIES = tuple(f"{field}_{kind}" for field in TOLD for kind in ("probe", "knn"))
+HEADING = (
+    f"{'embeddings':<20}{'size':>6}{'EER':>9}{'minDCF':>9}{'EER less mean':>16}{'rank':>8}{'|corr|':>8}"
+    f"{'speaker: probe':>16}{'kNN':>7}{'label: probe':>14}{'kNN':>7}"
+)
 CURVE = 200  # points of a curve for each axis
 
 
 def appraise_speech(
     settings: Pretraining, weights: dict, data: SpeechSet, trials: Trials, which: Sequence[str], ops: Any,
-    told: Callable[[str], None] = lambda line: None,
+    told: Callable[[str], None] = lambda line: None, limit: int | None = None,
 ) -> list[dict]:  # fmt: skip
-    """A row for each representation: representation, dimensions, `Verification` cosine and centred, `Shape` shape, curve.
+    """A row for each representation: representation, dimensions, `Verification` cosine and centred, `Shape` shape, curve,
+    and speaker_probe, speaker_knn, label_probe, label_knn: `Accuracy`, None where there is nothing to tell.
 
     settings, weights: of a run. ops: the layers of a device. data: with its test part, which `trials` are of.
     which: of `SPEECH_REPRESENTATIONS`.
     curve: (points, 2) false alarms and misses of the first score. told: called with a line for each.
+    limit: recordings that probes and neighbours learn from, at most (None: `LEARNT`).
     """
     rows = []
-    for name, (inside, outside) in speech_embeddings(settings, weights, data, which, ops):
+    learnt = some_of_training(data, LEARNT if limit is None else limit)
+    mean_of = spread_rows(len(learnt), SHOWN_RECORDINGS)
+    for name, (inside, outside) in speech_embeddings(settings, weights, data, which, ops, learnt):
         told(f"{name}: {outside.shape[1]} dimensions")
         NotFinite.check(f"embeddings of the {name}", inside, outside)
         alarms, misses = error_rates(cosine_scores(outside, trials), trials.target)
@@ -62,25 +80,46 @@ def appraise_speech(
                 "representation": name,
                 "dimensions": outside.shape[1],
                 "cosine": verify(outside, trials),
-                "centred": verify(outside, trials, inside.mean(axis=0)),
+                "centred": verify(outside, trials, inside[mean_of].mean(axis=0)),
                 "shape": spectrum.shape(outside),
                 "curve": np.stack([alarms[kept], misses[kept]], axis=1),
+                **told_apart(inside, learnt, outside, data.test),
             }  # fmt: skip
         )
     return rows
 
 
-def some_of_training(data: SpeechSet) -> Recordings:
-    """Recordings of the training part, evenly spread over it, whose embeddings say what the mean is."""
-    count = len(data.recordings)
-    return data.recordings.some(np.unique(np.linspace(0, count - 1, min(count, SHOWN_RECORDINGS)).astype(int)))
+def spread_rows(count: int, most: int) -> np.ndarray:
+    """At most so many rows of `count`, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+
+
+def some_of_training(data: SpeechSet, most: int = LEARNT) -> Recordings:
+    """At most so many recordings of the training part, evenly spread over it."""
+    return data.recordings.some(spread_rows(len(data.recordings), most))
+
+
+def told_apart(inside: np.ndarray, learnt: Recordings, outside: np.ndarray, asked: Recordings) -> dict[str, Accuracy | None]:
+    """{speaker_probe, speaker_knn, label_probe, label_knn} of embeddings (n, D): inside of the recordings `learnt` from,
+    outside of those `asked` about."""
+    found: dict[str, Accuracy | None] = {}
+    for field in TOLD:
+        classes, known = np.unique(learnt.of(field), return_inverse=True)
+        rows = np.flatnonzero(np.isin(asked.of(field), classes))
+        found |= {f"{field}_probe": None, f"{field}_knn": None}
+        if len(classes) > 1 and len(rows):
+            wanted = np.searchsorted(classes, asked.of(field)[rows])
+            four = (inside.astype(np.float32), known, outside[rows].astype(np.float32), wanted)
+            found[f"{field}_probe"] = linear_probe(*four, items="recordings")
+            found[f"{field}_knn"] = knn(*four, k=NEIGHBOURS, items="recordings")
+    return found
 
 
 def speech_embeddings(
-    settings: Pretraining, weights: dict, data: SpeechSet, which: Sequence[str], ops: Any
+    settings: Pretraining, weights: dict, data: SpeechSet, which: Sequence[str], ops: Any, learnt: Recordings
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    """Yield (name, (embeddings of some of the training part, those of the test part)) for each representation asked for."""
-    parts = some_of_training(data), data.test
+    """Yield (name, (embeddings of the recordings `learnt` from, those of the test part)) for each of `which`."""
+    parts = learnt, data.test
     for prefix, state in (("", weights), ("random ", None)):
         asked = [kind for kind in ("encoder", "z") if prefix + kind in which]
         if asked:
@@ -92,7 +131,7 @@ def speech_embeddings(
     if "log-mels" in which:
         yield "log-mels", (plain[0], plain[1])
     if "whitened log-mels" in which:
-        mean, turn = whitening(plain[0])
+        mean, turn = whitening(plain[0][spread_rows(len(learnt), SHOWN_RECORDINGS)])
         yield "whitened log-mels", ((plain[0] - mean) @ turn, (plain[1] - mean) @ turn)
 
 
@@ -129,6 +168,7 @@ def speech_text(rows: list[dict], data: SpeechSet, place: Path) -> list[str]:
         lines.append(
             f"{row['representation']:<20}{row['dimensions']:>6}{cosine.eer:>9.3f}{cosine.min_dcf:>9.3f}"
             f"{row['centred'].eer:>16.3f}{shape.rank:>8.1f}{shape.mean_abs_correlation:>8.2f}"
+            + "".join(f"{_share(row[name]):>{wide}}" for name, wide in zip(ACCURACIES, (16, 7, 14, 7), strict=True))
         )
     first = rows[0]["cosine"]
     speakers = len(set(data.test.of("speaker").tolist()))
@@ -137,8 +177,17 @@ def speech_text(rows: list[dict], data: SpeechSet, place: Path) -> list[str]:
         *lines, "",
         f"{first.rule}: {first.targets} of one speaker, {first.others} of two; held out: {data.held_out}.{few}",
         f"score: cosine; less mean: of embeddings less that of the training part's. minDCF: prior {PRIOR}, costs 1.",
+        *dict.fromkeys(f"{_words(name)}: {row[name].protocol}" for row in rows for name in ACCURACIES if row[name]),
         f"files in {place}: evaluate.json, det.csv, det.png, det.pdf",
     ]  # fmt: skip
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _share(found: Accuracy | None) -> str:
+    return "-" if found is None else f"{found.share:.3f}"
 
 
 def speech_representations(words: str | None) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 import io
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -47,6 +49,55 @@ def test_another_rate_is_resampled(tmp_path):
         found = read_samples(tmp_path / "x.wav", 8000)
         want = 0.5 * np.sin(2 * np.pi * 440 * np.arange(len(found)) / 8000)
         assert abs(len(found) - 2000) <= 80 and np.abs(found - want)[100:1800].max() < 0.01
+
+
+def test_compressed_files_need_the_extra(tmp_path, monkeypatch):
+    """Whatever else is there: what is trained on does not depend on what is installed."""
+    monkeypatch.setitem(sys.modules, "soundfile", None)  # as where it is not installed
+    place = folder(tmp_path, ["0_ann_0.wav", "0_bob_0.wav"])
+    assert len(load_recordings(place)) == 2  # wav needs nothing
+    monkeypatch.setattr(recordings, "read_samples", None)  # said before anything is read
+    for suffix in ("flac", "ogg", "MP3"):
+        (place / f"1_ann_0.{suffix}").write_bytes(b"")
+        with pytest.raises(SettingError, match="the extra audio: python -m pip install 'dynlab-ssl\\[audio\\]'") as error:
+            load_recordings(place)
+        assert "\n" not in str(error.value) and f"1_ann_0.{suffix}" in str(error.value)
+        (place / f"1_ann_0.{suffix}").unlink()
+
+
+def test_what_the_extra_reads_is_a_recording_like_any_other(tmp_path, monkeypatch):
+    """Through a module that stands for soundfile: its order of results, its errors, channels and rates."""
+    wave = np.stack([TONE, 0.5 * TONE], axis=1)
+
+    def read(path, dtype):
+        assert dtype == "float64"
+        if not path.stat().st_size:
+            raise RuntimeError(f"Error opening {str(path)!r}: Format not recognised.")
+        return np.repeat(wave, 2, axis=0), 16000
+
+    monkeypatch.setitem(sys.modules, "soundfile", types.SimpleNamespace(read=read))
+    place = folder(tmp_path, ["0_ann_0.wav"])
+    (place / "1_ann_0.ogg").write_bytes(b"x")
+    (place / "1_bob_0.flac").write_bytes(b"")
+    found = load_recordings(place)
+    assert found.names == ("0_ann_0.wav", "1_ann_0.ogg") and "Format not recognised" in found.left_out[0]
+    assert found.of("label").tolist() == ["0", "1"] and abs(len(found.one(1)) - 1600) <= 80
+    assert np.abs(found.one(1)[200:1400]).max() == pytest.approx(0.375, abs=0.02)  # the mean of both channels
+
+
+def test_compressed_files_hold_the_sound_that_was_written(tmp_path):
+    soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed (extra audio)")
+    for suffix, close in (("flac", 2**-14), ("ogg", 0.05), ("mp3", 0.05)):
+        path = tmp_path / f"x.{suffix}"
+        soundfile.write(path, np.concatenate([TONE] * 3), 8000)
+        found = read_samples(path, 8000)
+        size = min(len(found), 4000)
+        lags = [np.abs(found[shift : shift + size - 1000] - TONE[0] - np.resize(TONE, size - 1000)).max()
+                for shift in range(0, 400)]  # fmt: skip
+        assert min(lags) < close
+        path.write_bytes(path.read_bytes()[:20])
+        with pytest.raises(Unusable):
+            read_samples(path, 8000)
 
 
 def test_silence_is_trimmed_from_the_ends_alone(tmp_path):
@@ -152,7 +203,7 @@ def test_what_was_read_is_kept_until_a_file_changes(tmp_path, monkeypatch):
 def test_folders_that_hold_no_speech(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    for name, said in (("none", "no such folder"), ("file", "a file"), ("empty", "wav files, found none")):
+    for name, said in (("none", "no such folder"), ("file", "a file"), ("empty", "mp3 files, found none")):
         with pytest.raises(DataError, match=said):
             load_recordings(tmp_path / name)
     with pytest.raises(SettingError, match="rate=11025"):

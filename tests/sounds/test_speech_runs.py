@@ -1,17 +1,22 @@
 """Runs on speech: utterances, the loop of pictures on them, every objective, going on after a stop, evaluation, refusals."""
 
 import json
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dynlab import evaluate, explain, export, heads, pretrain
+from dynlab import evaluate, explain, export, heads, methods, pretrain
 from dynlab.images import layers
+from dynlab.images.comparison import all_methods, measured_runs
+from dynlab.images.recipes.recipe_files import Recipe
 from dynlab.images.settings import LOSSES, SPEECH, pretraining
 from dynlab.sounds import recordings, speech_worth
 from dynlab.sounds.log_mel import log_mel_of_many
 from dynlab.sounds.segments import SEGMENT_VIEWS, ViewMaker
+from dynlab.sounds.speech_comparison import ON_SPEECH, gate_on_speech
 from dynlab.sounds.speech_networks import embeddings_of
 from dynlab.sounds.speech_set import joined_rows, load_speech
 from dynlab.sounds.speech_worth import curve_points, some_of_training
@@ -132,6 +137,51 @@ def test_evaluation_is_of_whole_recordings_and_their_trials(speech, tmp_path, ca
     assert explain.main([str(run)]) == 0 and "pretraining on speech" in capsys.readouterr().out
 
 
+def test_probes_and_neighbours_tell_speakers_and_digits(speech):
+    settings = pretraining(**SMALL)
+    data = load_speech(settings, speech)
+    rows = {row["representation"]: row for row in speech_worth.appraise_speech(
+        settings, {}, data, trials_of(data.test), ("log-mels", "random encoder"), layers)}  # fmt: skip
+    row = rows["log-mels"]
+    assert row["speaker_probe"].share == row["speaker_knn"].share == row["label_probe"].share == 1.0
+    assert "of 24 training recordings" in row["label_knn"].protocol and "12 recordings" in row["speaker_probe"].protocol
+    inside, outside = (
+        mean_and_deviation(*log_mel_of_many(part.samples, part.bounds, data.tables)) for part in (data.recordings, data.test)
+    )
+    right = 0
+    for one, field in zip(outside, data.test.fields, strict=True):  # all 20 nearest vote, weighed, by hand
+        near = [float(a @ one / np.sqrt((a @ a) * (one @ one))) for a in inside]
+        votes = {}
+        for place in sorted(range(24), key=lambda i: -near[i])[: speech_worth.NEIGHBOURS]:
+            label = data.recordings.fields[place]["label"]
+            votes[label] = votes.get(label, 0.0) + np.exp(near[place] / 0.1)
+        right += max(votes, key=votes.get) == field["label"]
+    assert row["label_knn"].correct == right and rows["random encoder"]["label_probe"].total == 12
+    told = speech_worth.told_apart
+    ann = data.test.some([i for i, one in enumerate(data.test.fields) if one["speaker"] == "ann"])
+    other = data.recordings.some([i for i, one in enumerate(data.recordings.fields) if one["speaker"] != "ann"])
+    found = told(np.eye(16, 4), other, np.ones((4, 4)), ann)  # nobody who was heard, but digits that were
+    assert found["speaker_probe"] is None and found["speaker_knn"] is None and found["label_probe"].total == 4
+    found = told(np.eye(4), ann, np.ones((12, 4)), data.test)
+    assert found["speaker_knn"] is None and found["label_knn"].total == 12
+
+
+def test_local_views_are_shorter_segments(speech):
+    settings = pretraining(**SMALL | {"loss": "dino", "local_views": 2, "steps": 2})
+    data = load_speech(settings, speech)
+    trainer = data.trainer(settings, data, layers)
+    before = trainer.weights()["encoder_parameters"]
+    trainer.step(0)
+    assert trainer.local_x.shape == (12, 24, 40)
+    short = replace(SEGMENT_VIEWS["speech"], frames=24)
+    make = ViewMaker(data.samples, data.bounds, short, data.tables, data.moments)
+    for view in (2, 3):
+        shown = make.fill(trainer.order[:6], 0, 0, view, np.empty((6, 24, 40), "f4"))
+        assert trainer.local_x[6 * view - 12 : 6 * view - 6].tobytes() == shown.tobytes()
+    found = trainer.measure(0)
+    assert np.isfinite([found["loss"], found["rank"]]).all() and (trainer.weights()["encoder_parameters"] != before).any()
+
+
 def test_what_is_taken_off_is_the_mean_of_the_training_part(speech, monkeypatch):
     data = load_speech(pretraining(**SMALL), speech)
     seen = []
@@ -181,6 +231,50 @@ def test_what_speech_refuses(speech, tmp_path, capsys):
     with pytest.raises(FolderError, match="is a run on speech"):
         export.tensors_of_run(pretraining(**SMALL), {}, ("encoder",), tmp_path)
     assert len(SPEAKERS) == 3
+
+
+def test_methods_are_compared_on_speech(speech, tmp_path, capsys):
+    place = tmp_path / "methods"
+    words = ["--dataset", "speech", "--data", str(speech), "--methods", "none,vicreg", "--seeds", "1", "--out", str(place)]
+    few = ["--steps", "3", "--batch", "6", "--held-out", "index=0-1", "--joined", "0.5", "--threads", "1"]
+    assert methods.main([*words, *few]) == 0
+    said = capsys.readouterr().out
+    assert "gates are of the recipes as they are, and not judged with other batch, held_out, joined, steps" in said
+    runs = pd.read_csv(place / "runs.csv")
+    assert set(runs["method"]) == {"no head", "VICReg", "random encoder"} and (place / "methods.png").is_file()
+    one = json.loads((place / "vicreg-seed0" / "evaluate.json").read_text())["rows"][0]
+    row = runs[(runs["method"] == "VICReg") & (runs["representation"] == "encoder")].iloc[0]
+    assert row["eer"] == one["cosine"]["eer"] and row["label_probe"] == one["label_probe"]["accuracy"]
+    assert row["probe"] == one["speaker_probe"]["accuracy"] and f"{row['eer']:.3f}" in said
+    made = json.loads((place / "vicreg-seed0" / "run.json").read_text())["settings"]
+    assert (made["encoder"], made["loss"], made["lr"], made["augmentation"]) == ("tdnn", "vicreg", 0.003, "speech")
+    assert methods.main([*words, *few, "--quiet", "--no-plots"]) == 0  # nothing is made again
+    settings = methods.check(methods.parser().parse_args([*words, *few]))  # what a worker does, who reads for himself
+    entry, conditions = next(all_methods.method_entries(settings)), all_methods.conditions_of(settings)
+    content = conditions.other.load(entry.settings, conditions.data)[0].content(None)
+    told = measured_runs.job(
+        pickle.loads(pickle.dumps(conditions)), entry, content, measured_runs._sources(ON_SPEECH.module)
+    )
+    assert told.rows[0]["cosine"]["eer"] == runs.iloc[0]["eer"]
+    assert methods.main([*words, "--download"]) == 2 and "download" in capsys.readouterr().err
+
+
+def test_gates_on_speech():
+    recipe, plain = Recipe("a", least_gain=0.1), Recipe("b", most_gain=0.0)
+    by = pd.DataFrame({"method": ["a", "random"], "representation": "encoder", "eer": [0.2, 0.3]})
+    by = by.set_index(["method", "representation"])
+
+    def seen(method, *verdicts):
+        return pd.DataFrame([{"method": method, "seed": i, "verdict": verdict} for i, verdict in enumerate(verdicts)])
+
+    assert gate_on_speech(recipe, "a", "random", by, seen("a", "healthy", "unclear"))[0]
+    assert gate_on_speech(recipe, "a", "random", by, seen("a", "healthy", "collapsed")) == (False, "seed 1 collapsed")
+    assert not gate_on_speech(recipe, "a", "random", by.assign(eer=[0.3, 0.3]), seen("a", "healthy"))[0]
+    assert gate_on_speech(plain, "b", "random", by, seen("b", "collapsed", "collapsed"))[0]
+    assert gate_on_speech(plain, "b", "random", by, seen("b", "collapsed", "healthy")) == (
+        False,
+        "must collapse: seed 1 healthy",
+    )
 
 
 def test_folders_of_other_shapes_and_rates(speech, tmp_path):

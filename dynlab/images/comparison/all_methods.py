@@ -3,7 +3,8 @@
 A method is a recipe, by its name without `small-`, by its whole name, or a TOML file. Its gate is a check that can fail,
 judged where the runs have the recipe's own settings: the linear probe on the encoder, as a mean over seeds, is at least
 `least_gain` above (or at most `most_gain` above, and below zero strictly) that on the random encoder. Of a method that must
-gain, no run diverged or collapsed (`dynlab.images.verdict`), and the mean rank of z is above `RANK`.
+gain, no run diverged or collapsed (`dynlab.images.verdict`), and the mean rank of z is above `RANK`. On speech the gates are
+those of `dynlab.sounds.speech_comparison`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pandas as pd
 
 from dynlab.images.comparison import measured_runs, tables
 from dynlab.images.recipes.recipe_files import KNOWN_RECIPES, Recipe, is_file
-from dynlab.images.settings import Pretraining, pretraining, recipe_of
+from dynlab.images.settings import SPEECH, Pretraining, pretraining, recipe_of
 from dynlab.images.training import run_folder
 from dynlab.images.verdict import metric_numbers, verdict_of
 from dynlab.machine.device import Device
@@ -27,12 +28,22 @@ from dynlab.tools.checks import SettingError, choice
 SMALL = "small-"
 RANDOM = "random encoder"
 RANK = 4.0  # of z, effective, of singular values: above it where a method's gate is passed
+# Columns of the table to read: (representation, number, digits).
+SHOWN = {
+    "probe": ("encoder", "probe", 3), "probe on z": ("z", "probe", 3), "kNN": ("encoder", "knn", 3),
+    "rank of z": ("z", "singular_rank", 1), "|corr| of z": ("z", "correlation", 2), "sd of unit z": ("z", tables.SPREAD, 3),
+}  # fmt: skip
+SHOWN_OF_SPEECH = {
+    "EER": ("encoder", "eer", 3), "EER on z": ("z", "eer", 3), "speaker probe": ("encoder", "probe", 3),
+    "label probe": ("encoder", "label_probe", 3), "rank of z": ("z", "rank", 1), "|corr| of z": ("z", "correlation", 2),
+}  # fmt: skip
 MEASURES = (*tables.MEASURES, tables.SPREAD)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of the command, checked. recipes: of the methods. changed: settings that are given otherwise, for all."""
+    """The settings of the command, checked. recipes: of the methods. changed: settings that are given otherwise, for all.
+    other: where runs are of no pictures."""
 
     recipes: tuple[Recipe, ...]
     changed: Mapping[str, Any]
@@ -48,6 +59,7 @@ class Settings:
     dask: str | None
     plots: bool
     quiet: bool
+    other: measured_runs.OtherData | None = None
 
 
 def small_names() -> list[str]:
@@ -99,7 +111,7 @@ def conditions_of(settings: Settings) -> measured_runs.Conditions:
     """What the runs have in common."""
     return measured_runs.Conditions(
         settings.out, settings.data, settings.verify, settings.device, settings.threads, "python -m dynlab.methods",
-        spread=True,
+        spread=settings.other is None, other=settings.other,
     )  # fmt: skip
 
 
@@ -123,7 +135,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for key, group in runs.groupby(["method", "representation"], sort=False):
         line = dict(zip(("method", "representation"), key, strict=True)) | {"seeds": len(group)}
-        for name in MEASURES:
+        for name in (name for name in (*MEASURES, *tables.SOUND_MEASURES) if name in group):
             line |= dict(zip((name, f"{name}_low", f"{name}_high"), tables.mean_and_interval(group[name]), strict=True))
         lines.append(line)
     return pd.DataFrame(lines)
@@ -145,7 +157,12 @@ def gates(settings: Settings, found: pd.DataFrame, seen: pd.DataFrame) -> list[G
     """
     called, by = labels(settings.recipes), found.set_index(["method", "representation"])
     judged = [one for one in settings.recipes if one.least_gain is not None or one.most_gain is not None]
-    return [] if settings.changed else [_gate(one, called[one.name], by, seen) for one in judged]
+    if settings.changed:
+        return []
+    if settings.other is not None:
+        how = settings.other.gate
+        return [Gate(called[one.name], *how(one, called[one.name], RANDOM, by, seen)) for one in judged]
+    return [_gate(one, called[one.name], by, seen) for one in judged]
 
 
 def _gate(recipe: Recipe, method: str, by: pd.DataFrame, seen: pd.DataFrame) -> Gate:
@@ -170,18 +187,18 @@ def text(settings: Settings, found: pd.DataFrame, judged: Sequence[Gate], second
     """The table to read, and the gates."""
     base = method_settings(settings, settings.recipes[0], 0)
     budget = f"{base.steps} steps" if base.steps is not None else f"{base.epochs} epochs"
-    heading = ("method", "probe", "probe on z", "kNN", "rank of z", "|corr| of z", "sd of unit z")
+    shown, items, kind = SHOWN, "pictures", "singular values"
+    if base.dataset == SPEECH:
+        shown, items, kind = SHOWN_OF_SPEECH, "utterances", "correlations"
     lines = [
-        f"{base.dataset}, encoder {base.encoder}, {budget} of {base.batch} pictures, {settings.seeds} seeds (means, and "
-        "half of their 95 % intervals over seeds; rank: of singular values)",
+        f"{base.dataset}, encoder {base.encoder}, {budget} of {base.batch} {items}, {settings.seeds} seeds (means, and "
+        f"half of their 95 % intervals over seeds; rank: of {kind})",
         "",
-        f"{heading[0]:<22}" + "".join(f"{word:<16}" for word in heading[1:]),
+        f"{'method':<22}" + "".join(f"{word:<16}" for word in shown),
     ]
     for method, group in found.groupby("method", sort=False):
         rows = {row["representation"]: row for _, row in group.iterrows()}
-        inside, z = rows["encoder"], rows["z"]
-        cells = [_cell(inside, "probe", 3), _cell(z, "probe", 3), _cell(inside, "knn", 3)]
-        cells += [_cell(z, "singular_rank", 1), _cell(z, "correlation", 2), _cell(z, tables.SPREAD, 3)]
+        cells = [_cell(rows[representation], name, digits) for representation, name, digits in shown.values()]
         lines.append(f"{method:<22}" + "".join(f"{cell:<16}" for cell in cells).rstrip())
     lines.append("")
     lines += [f"gate of {gate.method}: {'passed' if gate.passed else 'FAILED'}: {gate.words}" for gate in judged]

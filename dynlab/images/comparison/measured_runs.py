@@ -26,12 +26,26 @@ SAID = "evaluate.json"
 
 
 @dataclass(frozen=True)
+class OtherData:
+    """A comparison on something else than pictures, by functions of a module, which workers can load.
+
+    load(settings, folder): the data of runs. measure(settings, weights, data, two representations): the rows of a run. gate
+    (recipe, method, name of the random encoder, means, verdicts): whether a method's is passed, and why. module: of these.
+    """
+
+    load: Callable[[Pretraining, Path], tuple]
+    measure: Callable[[Pretraining, dict, tuple, tuple[str, str]], list[dict]]
+    gate: Callable[..., tuple[bool, str]]
+    module: str
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What the runs of a comparison have in common.
 
     out: the folder of their folders. data, verify: where the pictures' files are, and whether they are compared with md5
     sums. device, threads: to compute with. command: for run.json. spread: whether the standard deviation of z at unit length
-    on the test pictures is measured too.
+    on the test pictures is measured too. other: how to read and measure what is no picture.
     """
 
     out: Path
@@ -41,6 +55,7 @@ class Conditions:
     threads: int
     command: str
     spread: bool = False
+    other: OtherData | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,8 @@ class Made:
 
 
 def make(conditions: Conditions, entry: Entry, data: tuple) -> Made:
-    """Train, or go on, and measure, each where that is missing. data: (train, test), `ImageSet` with labels.
+    """Train, or go on, and measure, each where that is missing. data: (train, test), `ImageSet` with labels, or of
+    speech (`SpeechSet`,).
 
     Raises SettingError where the folder holds a run with other settings or of other pictures.
     """
@@ -121,9 +137,13 @@ def job(conditions: Conditions, entry: Entry, content: str, sources: str) -> Mad
     from dynlab.images.data.own_pictures import picture_side
 
     base = entry.settings
-    require(sources == _sources(), "dask", sources[:12], "a cluster whose workers run the same sources of dynlab")
+    more = () if conditions.other is None else (conditions.other.module,)
+    require(sources == _sources(*more), "dask", sources[:12], "a cluster whose workers run the same sources of dynlab")
     try:
-        data = _pictures(base.dataset, conditions.data, conditions.verify, picture_side(base))
+        if conditions.other is not None:
+            data = conditions.other.load(base, conditions.data)
+        else:
+            data = _pictures(base.dataset, conditions.data, conditions.verify, picture_side(base))
         require(
             data[0].content(None) == content, "data", str(conditions.data), "a folder with the same pictures for all workers"
         )
@@ -137,12 +157,13 @@ def _by_workers(
 ) -> Iterator[tuple[Entry, Made]]:
     """(entry, what came of it) as they come."""
     waiting: dict[Future, Entry] = {}
+    sources = _sources(*(() if conditions.other is None else (conditions.other.module,)))
     finished: SimpleQueue[Future] = SimpleQueue()
     try:
         # As in `dynlab.maps.phase_map`: a signal that raises inside a future's lock would leave it locked.
         with signals_deferred():
             for entry in chosen:
-                future = pool.submit(job, conditions, entry, content, _sources())
+                future = pool.submit(job, conditions, entry, content, sources)
                 waiting[future] = entry
                 future.add_done_callback(finished.put)
         while waiting:
@@ -157,11 +178,11 @@ def _by_workers(
                 future.cancel()
 
 
-def _sources() -> str:
-    """Of the sources that decide the numbers of a run."""
+def _sources(*more: str) -> str:
+    """Of the sources that decide the numbers of a run. more: names of modules."""
     from dynlab.machine import closure
 
-    names = ("dynlab.images.training.train", "dynlab.images.worth.representations")
+    names = ("dynlab.images.training.train", "dynlab.images.worth.representations", *more)
     return b"".join(map(closure.digest_of, names)).hex()
 
 
@@ -190,6 +211,8 @@ def _measured(
     from dynlab.images import layers
     from dynlab.images.worth import accuracy, representations
 
+    if conditions.other is not None:
+        return conditions.other.measure(settings, weights, data, which), {}
     found = representations.appraise(settings, weights, *data, which=which)
     if not conditions.spread:
         return found, {}
@@ -234,6 +257,11 @@ def at_the_start(base: Pretraining, columns: tuple[tuple[str, str], ...], seed: 
 def _line(name: str, found: list[dict], trained: float, measured: float) -> str:
     rows = {row["representation"]: row for row in found}
     inside, z = rows["encoder"], rows["z"]
+    if "cosine" in inside:
+        return (
+            f"{name}: EER {inside['cosine'].eer:.3f} (z {z['cosine'].eer:.3f}), rank of z {z['shape'].rank:.1f}, "
+            f"correlation of z {z['shape'].mean_abs_correlation:.2f}; {trained:.0f} s, measured in {measured:.0f} s"
+        )
     return (
         f"{name}: probe {inside['probe'].share:.3f} (z {z['probe'].share:.3f}), kNN {inside['knn'].share:.3f}, rank of z "
         f"{z['shape'].singular_rank:.1f}, correlation of z {z['shape'].mean_abs_correlation:.2f}; {trained:.0f} s, measured "

@@ -9,23 +9,41 @@ import pandas as pd
 from scipy.stats import t as student
 
 MEASURES = ("probe", "knn", "singular_rank", "rank", "correlation")
+SOUND_MEASURES = ("eer", "eer_centred", "min_dcf", "label_probe", "label_knn")  # of runs on speech
 COLUMNS = ("normalisation", "head", "method")  # what a comparison may be of
 SPREAD = "unit_sd"  # of z at unit length, where it was measured
 
 
 def frame(rows: list[dict]) -> pd.DataFrame:
     """What was measured: `COLUMNS` that are there, seed, representation, dimensions, probe, C, knn, ranks, correlation,
-    `SPREAD` where it is there."""
+    `SPREAD` where it is there, of speech `SOUND_MEASURES`, with nan for what could not be told."""
     lines = []
     for row in rows:
         shape = row["shape"]
         lines.append({name: row[name] for name in COLUMNS if name in row} | {
             "seed": row["seed"], "representation": row["representation"], "dimensions": row["dimensions"],
-            "probe": row["probe"]["accuracy"], "probe_C": row["probe"]["details"]["C"], "knn": row["knn"]["accuracy"],
+            "probe": _told(row["probe"]), "probe_C": _strength(row["probe"]), "knn": _told(row["knn"]),
             "singular_rank": shape["singular_rank"], "rank": shape["rank"], "covariance_rank": shape["covariance_rank"],
             "correlation": shape["mean_abs_correlation"],
-        } | ({SPREAD: row[SPREAD]} if SPREAD in row else {}))  # fmt: skip
+        } | ({SPREAD: row[SPREAD]} if SPREAD in row else {}) | _sound(row))  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def _told(accuracy: dict | None) -> float:
+    """The accuracy; nan where there was nothing to tell."""
+    return float("nan") if accuracy is None else accuracy["accuracy"]
+
+
+def _strength(accuracy: dict | None) -> float:
+    return float("nan") if accuracy is None else accuracy["details"]["C"]
+
+
+def _sound(row: dict) -> dict[str, float]:
+    """`SOUND_MEASURES` of a row of speech."""
+    if "cosine" not in row:
+        return {}
+    values = (row["cosine"]["eer"], row["centred"]["eer"], row["cosine"]["min_dcf"])
+    return dict(zip(SOUND_MEASURES, (*values, _told(row["label_probe"]), _told(row["label_knn"])), strict=True))
 
 
 def mean_and_interval(values) -> tuple[float, float, float]:

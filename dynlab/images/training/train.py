@@ -64,7 +64,7 @@ class Trainer:
         self.x = ops.empty((rows, *self.networks.encoder.input_shape))
         self.local: Networks | None = None
         if crops:
-            self.local = Networks(settings, self.x.shape[3], ops, dtype, side=self.pipelines.local.size)
+            self.local = self.local_networks()
             self.local_x = ops.empty((crops, *self.local.encoder.input_shape))
             self.all_z = ops.empty((rows + crops, m), dtype)
         self.online, self.d_online = (ops.empty((rows + crops, outputs), dtype) for _ in range(2))
@@ -87,6 +87,10 @@ class Trainer:
     def fresh_networks(self) -> Networks:
         """Encoder and projector at their start, for views."""
         return Networks(self.settings, self.host_pictures.shape[3], self.ops, self.dtype)
+
+    def local_networks(self) -> Networks:
+        """The same for local views, which are smaller."""
+        return Networks(self.settings, self.host_pictures.shape[3], self.ops, self.dtype, side=self.pipelines.local.size)
 
     def fill_view(self, chosen, epoch: int, view: int, out) -> None:
         """Fill out with a view of each of those chosen: 0 and 1 are the two of a step, the rest local ones."""

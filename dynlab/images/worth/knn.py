@@ -21,12 +21,12 @@ CHUNK_ENTRIES = 1 << 24  # cosines held at a time: 64 MB in float32
 
 def knn(
     train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike, k: int = 200,
-    temperature: float = 0.1, told: Callable[[str], None] = lambda line: None,
+    temperature: float = 0.1, told: Callable[[str], None] = lambda line: None, items: str = "pictures",
 ) -> Accuracy:  # fmt: skip
     """Weighted kNN of test (n, d) among train (N, d), votes exp(cosine/temperature). With N < k all of them vote.
 
-    train_labels (N,), test_labels (n,): integers from 0. told: called with a line where it has come to.
-    SettingError for features that do not fit, k or temperature <= 0.
+    train_labels (N,), test_labels (n,): integers from 0. told: called with a line where it has come to. items: what rows
+    are of, for the protocol. SettingError for features that do not fit, k or temperature <= 0.
     """
     train, test = _unit(_checked("train", train)), _unit(_checked("test", test))
     train_labels, test_labels = _labels(train_labels, train), _labels(test_labels, test)
@@ -35,8 +35,8 @@ def knn(
     used = min(k, len(train))
     found = knn_scores(train, train_labels, test, used, temperature, told).argmax(1)
     protocol = (
-        f"weighted kNN: {used} nearest of {len(train)} training pictures by cosine similarity, "
-        f"votes exp(similarity/{temperature:g}), tested on {len(test)} pictures"
+        f"weighted kNN: {used} nearest of {len(train)} training {items} by cosine similarity, "
+        f"votes exp(similarity/{temperature:g}), tested on {len(test)} {items}"
     )
     return Accuracy(int((found == test_labels).sum()), len(test), protocol, {"k": used, "temperature": temperature})
 

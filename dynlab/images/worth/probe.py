@@ -24,12 +24,13 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 def linear_probe(
     train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike,
     strengths: Sequence[float] = STRENGTHS, held_out: float = 0.1, iterations: int = logistic.ITERATIONS,
-    told: Callable[[str], None] = lambda line: None,
+    told: Callable[[str], None] = lambda line: None, items: str = "pictures",
 ) -> Accuracy:  # fmt: skip
     """The linear probe on frozen features train (N, d) and test (n, d).
 
     train_labels (N,), test_labels (n,): integers from 0. strengths: the values of C that are tried. held_out: the share of
     each class that decides between them. iterations: of L-BFGS, at most. told: called with a line where it has come to.
+    items: what rows are of, for the protocol.
     SettingError for what is not allowed.
     """
     train, test = _checked("train", train), _checked("test", test)
@@ -54,8 +55,8 @@ def linear_probe(
     protocol = (
         f"linear probe: multinomial logistic regression (L-BFGS, at most {iterations} iterations) on frozen features, "
         f"standardised by the training set; C chosen of {values} on {share:.0%} of each class "
-        f"held out of {len(train)} training pictures, from the smallest on until one is worse than the best by three "
-        f"standard errors; refitted on all, tested on {len(test)} pictures"
+        f"held out of {len(train)} training {items}, from the smallest on until one is worse than the best by three "
+        f"standard errors; refitted on all, tested on {len(test)} {items}"
     )
     details = {"C": chosen, "held_out_accuracy": tried, "iterations": fit.iterations, "converged": fit.converged}
     return Accuracy(correct, len(test), protocol, details | {"slope": fit.slope, "left": fit.left})
