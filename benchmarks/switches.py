@@ -26,10 +26,7 @@ def timed_system(model: Model, training: Training) -> tuple:
     z[0, -1 - entries : -1] = 0.1 * np.random.default_rng(1).standard_normal(entries)
     head = np.eye(m)
     head[~np.eye(m, dtype=bool)] = z[0, -1 - entries : -1]
-    scratch = flow.scratch_for(m, model.features)
-    scratch.head[...] = np.eye(m)
-    arguments = flow.system_of(model, training), z[0], side[0], scratch, np.zeros(z.shape[1])
-    return arguments, (signal, gram, head)
+    return (z, side, flow.buffers_for(model, training, z.shape[1])), (signal, gram, head)
 
 
 def check(model: Model, training: Training, arguments: tuple, state: tuple) -> dict:
@@ -43,7 +40,7 @@ def check(model: Model, training: Training, arguments: tuple, state: tuple) -> d
     right, d_signal, d_noise, d_head = gradient._evaluate_extended(
         model, training, signal, norm, gram, wedge, signal, norm, head.copy()
     )
-    loss, rates = flow.rates_kernel(*arguments), arguments[-1]
+    loss, rates = (found[0] for found in flow.rates_at(model, training, *arguments))
     cut, entries = m * features, m * (m - 1)
     slope = d_signal / signal if ACTIVATIONS[model.activation].degree == 3 else d_signal
     pairs = {
@@ -65,11 +62,11 @@ def cost(activation: str, m: int, features: int, repeats: int = 7) -> dict:
     if m <= MOST_CHECKED:
         row["differences"] = check(model, training, arguments, state)
     calls = max(3, int(2e5 / (m * m * (m + features))))
-    seconds = []
+    z, side, buffers = arguments
+    many, sides, seconds = np.repeat(z, calls, axis=0), np.repeat(side, calls, axis=0), []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        for _ in range(calls):
-            flow.rates_kernel(*arguments)
+        flow.rates_at(model, training, many, sides, buffers)
         seconds.append((time.perf_counter() - start) / calls * 1e6)
     row["microseconds"] = spread(seconds[1:])
     print(f"{activation}: m {m:>2}, K {features:>2}: {shown(row['microseconds'])} us", flush=True)

@@ -34,11 +34,7 @@ def sources_of(module: str) -> frozenset[Path]:
         seen.add(name)
         found.add(path)
         waiting.append(name.rpartition(".")[0])
-        for statement in _loaded(ast.parse(path.read_bytes())):
-            if isinstance(statement, ast.Import):
-                waiting += [one.name for one in statement.names]
-            elif statement.module:
-                waiting += [statement.module, *(f"{statement.module}.{one.name}" for one in statement.names)]
+        waiting += _imported(path)
     return frozenset(found)
 
 
@@ -59,6 +55,18 @@ def _file(name: str) -> Path | None:
         return None
     place = PACKAGE.joinpath(*parts[1:])
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+@cache
+def _imported(path: Path) -> tuple[str, ...]:
+    """Names of what a file may import when it is loaded: modules, and names in modules, which may be modules themselves."""
+    names: list[str] = []
+    for statement in _loaded(ast.parse(path.read_bytes())):
+        if isinstance(statement, ast.Import):
+            names += [one.name for one in statement.names]
+        elif statement.module:
+            names += [statement.module, *(f"{statement.module}.{one.name}" for one in statement.names)]
+    return tuple(names)
 
 
 def _loaded(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:

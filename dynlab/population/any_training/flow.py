@@ -46,7 +46,7 @@ MAX_STEPS = 20_000
 # Steps between looks for an interrupt, times the cube of the number of coordinates (or what small systems cost): some tenths
 # of a second.
 BURST = 300_000_000
-UNDER_WAY, TO_BEGIN = solver.RUNNING, -2  # beside the codes of `dynlab.population.status`
+UNDER_WAY, TO_BEGIN, RATES_ALONE = solver.RUNNING, -2, -3  # beside the codes of `dynlab.population.status`
 TRACE_ROOM = 20_000
 MOST_COORDINATES = 1000  # a step factorises a dense matrix of that size
 REST = 1e-10  # of the growth at the start: below it nothing grows any more
@@ -81,9 +81,10 @@ class SwitchedResult:
 def _kernel(system, table, starts, sides, weights, limits, asked, events, found, buffers, first, burst):
     """Go on with the starts from `first` on, which may be under way, for about `burst` steps; which is next.
 
-    limits, asked, events: records of all starts. found: (losses (N,), counts (N, 4), status (N,)).
+    limits, asked, events: records of all starts. found: (losses (N,), counts (N, 4), status (N,), rates (N, n)). A start of
+    status `RATES_ALONE` stays where it is.
     """
-    losses, counts, status = found
+    losses, counts, status, speeds = found
     i = first
     left = burst
     while i < len(starts) and left > 0:
@@ -101,7 +102,7 @@ def _kernel(system, table, starts, sides, weights, limits, asked, events, found,
             )  # fmt: skip
         left -= counts[i, solver.STEPS] + counts[i, solver.REJECTED] - before + 1
         if status[i] != UNDER_WAY:
-            losses[i] = _rates(system, z, side, buffers.scratch, buffers.rates)
+            losses[i] = _rates(system, z, side, buffers.scratch, speeds[i])
             i += 1
     return i
 
@@ -160,13 +161,12 @@ def encode(model, training: Training, signal, gram):
     return z, np.concatenate([*[side] * len(blocks), hinges], axis=1)
 
 
-def choose_hinges(model, system, z, side, scratch) -> None:
+def choose_hinges(model, training: Training, z, side, buffers) -> None:
     """Set the sides of the outputs at VICReg's hinge to what their deviations say; one on the corner itself is held."""
     cut = model.neurons * model.features
-    rates = np.empty(z.shape[1])
     for i in range(len(z) if side.shape[1] > cut else 0):
-        rates_kernel(system, z[i], side[i], scratch, rates)
-        side[i, cut:] = np.sign(scratch.corner[2] - 1.0)
+        rates_at(model, training, z[i : i + 1], side[i : i + 1], buffers)
+        side[i, cut:] = np.sign(buffers.scratch.corner[2] - 1.0)
 
 
 def trained_mask(model, training: Training) -> np.ndarray:
@@ -249,32 +249,25 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
     z, side = encode(model, training, signal, gram)
     count, n = z.shape
     system, table, buffers = system_of(model, training), method_table(), buffers_for(model, training, n)
-    scratch = buffers.scratch
     if training.objective == "vicreg":
-        choose_hinges(model, system, z, side, scratch)
-    offsets = np.array([clock_offset(system, z[i], side[i], scratch, until) for i in range(count)])
-    growth = signal_growth(model, system, z, side, scratch)
+        choose_hinges(model, training, z, side, buffers)
+    speeds = rates_at(model, training, z, side, buffers)[1]
+    offsets, growth = np.array([clock_offset(speed, until) for speed in speeds]), signal_growth(model, z, speeds)
     z[:, -1] = np.log(offsets)
     starts = decode(model, training, z, side)
     times = np.asarray(times, dtype=np.float64)
     clocks = np.log(times[None] + offsets[:, None])
-    asked = Asked(clocks, np.full((count, len(times), n), np.nan), np.zeros((TRACE_ROOM if trace else 0, n)))
-    seen = Events(
-        np.full((count, features), -np.inf),
-        np.full((count, 3), -np.inf),
-        np.full((count, 3, n), np.nan),
-        np.zeros((count, 1)),
-    )
+    asked, seen = noted(clocks, count, n, features, TRACE_ROOM if trace else 0)
     losses, counts, status = np.zeros(count), np.zeros((count, 4), np.int64), np.full(count, TO_BEGIN)
     weights, limits, first = weights_of(model, training, z), Limits(np.log(until + offsets), float(rtol), int(max_steps)), 0
     while first < count:
         if stopped():
             raise KeyboardInterrupt
         first = _kernel(
-            system, table, z, side, weights, limits, asked, seen, (losses, counts, status), buffers, first,
+            system, table, z, side, weights, limits, asked, seen, (losses, counts, status, speeds), buffers, first,
             BURST // (n**3 + 30_000) + 1,
         )  # fmt: skip
-    rest = signal_growth(model, system, z, side, scratch) <= REST * growth
+    rest = signal_growth(model, z, speeds) <= REST * growth
     times_of = lambda clock: np.where(np.isfinite(clock), np.exp(clock) - offsets[:, None], np.nan)  # noqa: E731
     traced = asked.trace[: counts[-1, events.TRACED]]
     return SwitchedResult(
@@ -287,31 +280,33 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
     )  # fmt: skip
 
 
-def signal_growth(model, system, z, side, scratch) -> np.ndarray:
+def noted(clocks, count: int, n: int, features: int, room: int) -> tuple[Asked, Events]:
+    """Where N trajectories of n coordinates note what they are asked for, clocks (N, T), and what happens on their way."""
+    asked = Asked(clocks, np.full((count, clocks.shape[1], n), np.nan), np.zeros((room, n)))
+    marks, snapshots = np.full((count, 3), -np.inf), np.full((count, 3, n), np.nan)
+    return asked, Events(np.full((count, features), -np.inf), marks, snapshots, np.zeros((count, 1)))
+
+
+def rates_at(model, training: Training, z, side, buffers) -> tuple[np.ndarray, np.ndarray]:
+    """Losses (N,) and dz/dt (N, n) at states z (N, n), from the kernel that follows the flow: none is compiled beside it."""
+    count, n = z.shape
+    asked, seen = noted(np.zeros((count, 0)), count, n, model.features, 0)
+    found = np.zeros(count), np.zeros((count, 4), np.int64), np.full(count, RATES_ALONE), np.zeros((count, n))
+    limits, weights = Limits(np.zeros(count), 0.0, 0), weights_of(model, training, z)
+    _kernel(system_of(model, training), method_table(), z, side, weights, limits, asked, seen, found, buffers, 0, count)
+    return found[0], found[3]
+
+
+def signal_growth(model, z, rates) -> np.ndarray:
     """How fast the fastest growing signal grows, relative to itself, (N,); 0 where none does."""
     cut = model.neurons * model.features
-    found, rates = np.zeros(len(z)), np.empty(z.shape[1])
-    for i in range(len(z)):
-        rates_kernel(system, z[i], side[i], scratch, rates)
-        pace = rates[:cut]
-        if ACTIVATIONS[model.activation].degree == 1:
-            pace = pace / np.where(z[i, :cut] == 0.0, np.inf, z[i, :cut])
-        found[i] = pace.max(initial=0.0)
-    return found
+    pace = rates[:, :cut]
+    if ACTIVATIONS[model.activation].degree == 1:
+        pace = pace / np.where(z[:, :cut] == 0.0, np.inf, z[:, :cut])
+    return pace.max(1, initial=0.0)
 
 
-def clock_offset(system, z, side, scratch, until) -> float:
+def clock_offset(rates, until: float) -> float:
     """t_0: a small part of the time in which the start changes by e, and of the end."""
-    rates = np.empty_like(z)
-    rates_kernel(system, z, side, scratch, rates)
     speed = np.abs(rates[:-1]).max(initial=0.0)
     return float(min(START_SHARE / speed if speed > 0.0 and np.isfinite(speed) else until, START_SHARE * until))
-
-
-@jit.kernel
-def rates_kernel(system, z, side, scratch, rates):
-    """`switched_flow.switched_rates` at a point; returns the loss."""
-    return _rates(system, z, side, scratch, rates)
-
-
-rates_kernel.targetoptions["_nrt"] = False

@@ -5,7 +5,7 @@ import pytest
 
 from dynlab import Model, Training
 from dynlab.population.any_training import flow
-from dynlab.population.any_training.records import Asked, Events, Limits
+from dynlab.population.any_training.records import Limits
 from dynlab.population.starts import draw_start
 from dynlab.population.stepping import method_table
 
@@ -39,16 +39,12 @@ def test_against_differences(activation, switched):
     model, training = Model(activation=activation, neurons=3), Training(eta_head=0.5, **switched)
     system, z, side, buffers = point(model, training)
     n = z.shape[1]
-    asked = Asked(np.zeros((1, 0)), np.zeros((1, 0, n)), np.zeros((0, n)))
-    seen = Events(np.full((1, 2), -np.inf), np.full((1, 3), -np.inf), np.full((1, 3, n), np.nan), np.zeros((1, 1)))
-    found = np.zeros(1), np.zeros((1, 4), np.int64), np.full(1, flow.TO_BEGIN)
+    asked, seen = flow.noted(np.zeros((1, 0)), 1, n, model.features, 0)
+    found = np.zeros(1), np.zeros((1, 4), np.int64), np.full(1, flow.TO_BEGIN), np.zeros((1, n))
     limits, weights = Limits(np.full(1, 1e9), 1e-6, 0), flow.weights_of(model, training, z)
     flow._kernel(system, method_table(), z.copy(), side, weights, limits, asked, seen, found, buffers, 0, 1)
-    ends = np.empty((2, n))
+    moved = np.concatenate([z + 1e-5 * np.eye(n), z - 1e-5 * np.eye(n)])
+    ends = flow.rates_at(model, training, moved, np.repeat(side, 2 * n, axis=0), buffers)[1]
     for k in range(n):
-        for end, step in zip(ends, (1e-5, -1e-5), strict=True):
-            moved = z[0].copy()
-            moved[k] += step
-            flow.rates_kernel(system, moved, side[0], buffers.scratch, end)
-        wanted = (ends[0] - ends[1]) / 2e-5
+        wanted = (ends[k] - ends[n + k]) / 2e-5
         assert np.abs(buffers.jac_at[k] - wanted).max() < 1e-6 * (1.0 + np.abs(wanted).max()), k

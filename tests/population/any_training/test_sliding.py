@@ -62,8 +62,8 @@ def at_sides(model, training, signal, gram, sides):
     """Rates (n,) of the solver and slopes of the hinges (m,) at a state whose outputs are on these sides of the corner."""
     z, side = flow.encode(model, training, signal[None], gram[None])
     side[:, signal.size :] = sides
-    buffers, rates = flow.buffers_for(model, training, z.shape[1]), np.empty(z.shape[1])
-    flow.rates_kernel(flow.system_of(model, training), z[0], side[0], buffers.scratch, rates)
+    buffers = flow.buffers_for(model, training, z.shape[1])
+    rates = flow.rates_at(model, training, z, side, buffers)[1][0]
     return rates, buffers.scratch.corner[1].copy()
 
 
