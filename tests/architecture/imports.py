@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -91,11 +92,22 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
 
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a file, parsed once for as long as it does not change."""
+    state = path.stat()
+    return _tree(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _tree(path: Path, changed: int, size: int) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
 def imports_of(path: Path, module: str, known: Iterable[str]) -> Iterator[Import]:
     """Imports of a file: of modules in `known` by their own names, of others as they are written."""
     known = set(known)
     reader = _Reader()
-    reader.visit(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+    reader.visit(tree_of(path))
     for name, names, level, line, where in reader.found:
         if level:
             above = module.split(".")[:-level]

@@ -110,7 +110,7 @@ NOT_IMPORTED = ("dynlab._build", "dynlab.docs.conf", "dynlab.docs.tutorial")
 
 def _names(path: Path, modules: dict[str, Path]) -> set[str]:
     """Modules that one file of tests names."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    tree = imports.tree_of(path)
     homes = dynlab._HOMES
     found = {one.target for one in imports.imports_of(path, "", modules)}
     for node in ast.walk(tree):
@@ -141,7 +141,7 @@ def table(root: Path = imports.ROOT, tests: Path = imports.TESTS) -> dict[str, l
 
 def _holds_code(path: Path) -> bool:
     """Whether there is more in a file than a docstring and imports."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
+    body = imports.tree_of(path).body
     return any(not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr) for node in body)
 
 

@@ -12,7 +12,7 @@ from tests.architecture import imports
 def trees() -> dict[str, ast.Module]:
     """{module, named from inside the package: its tree}."""
     modules = imports.modules_of(imports.ROOT, imports.PACKAGE)
-    return {imports.short(name): ast.parse(path.read_text(encoding="utf-8"), str(path)) for name, path in modules.items()}
+    return {imports.short(name): imports.tree_of(path) for name, path in modules.items()}
 
 
 @cache
