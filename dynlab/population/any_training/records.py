@@ -46,9 +46,10 @@ class Weights(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Clock at the end, relative accuracy, largest number of steps and of rejected steps together."""
+    """Clock at the end (of one start, or (N,) of all), relative accuracy, largest number of steps and of rejected steps
+    together."""
 
-    clock: float
+    clock: Any
     rtol: float
     most: int
 
