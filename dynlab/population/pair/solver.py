@@ -40,6 +40,8 @@ STIFF = 30.0
 DELTA_ROUNDING = 1e-14
 FADED = 40.0
 PARALLEL = 40.0
+# Force, over the speed of signals and head, below which what is held begins to move back slowly.
+SLOW_RETURN = 1e-3
 
 
 def flow_rates(system, z, side, scratch, rates):
@@ -89,24 +91,40 @@ def hold_faded(kind, m, features, z, rates):
     """Slow down, smoothly, what has passed every rounding and would move for ever: noise parts of degree 1, which decay
     exponentially or faster, near e^-FADED, and (pair layout) atanh(c), which grows where two noise parts align, near
     PARALLEL."""
+    if is_steep(kind) and not (m == 2 and features == 2):
+        return
+    square = 0.0 * rates[0]
+    for i in range(len(z)):
+        if i < m * features or i >= len(z) - m * (m - 1):
+            square = square + rates[i] * rates[i]
     if not is_steep(kind):
         for i in range(m * features, m * features + m):
-            rates[i] = held(-z[i], -1.0, FADED, rates[i] / (1.0 + sixteenth_power(z[i] / FADED)))
+            rates[i] = held(-z[i], -1.0, FADED, rates[i] / (1.0 + sixteenth_power(z[i] / FADED)), square)
     if m == 2 and features == 2:
         rate = rates[6] / (1.0 + sixteenth_power(z[6] / PARALLEL))
-        rates[6] = held(z[6], 1.0, PARALLEL, rate) if z[6].real > 0.0 else held(-z[6], -1.0, PARALLEL, rate)
+        rates[6] = held(z[6], 1.0, PARALLEL, rate, square) if z[6].real > 0.0 else held(-z[6], -1.0, PARALLEL, rate, square)
 
 
-def held(distance, outward, limit, rate):
+def held(distance, outward, limit, rate, square):
     """The rate of a coordinate at `distance` from 0, held where that is not far above `limit`; outward: the sign that leads
-    away. The way back is free.
+    away; square: v^2, v the speed of signals and head.
 
     Where noise parts align and an output vanishes, rates grow with the distance d like e^d; and log|w~| falls so, to be
     -infinity in finite time, where |w~| falls at a constant speed: since mu_j goes with |w~_j|, the loss of a rectified
     activation has a kink at |w~_j| = 0.
+
+    The way back is free but for a beginning. When the force g = rate e^-d turns, what is held would set off at e^d g, from
+    one stage of a step to the next: no step over that place has an error that tells of it, and steps came to rest before
+    it. So the rate is e^d g (g^2/(g^2 + s^2 v^2))^2 where it is held, s = SLOW_RETURN, and smooth where g = 0. It exceeds v
+    from g/v = (s^4 e^-d)^(1/5) on, 2e-7 at d = 50: by no more is what is held late. Nearer than the limit the way is free.
     """
-    if rate.real * outward <= 0.0 or distance.real < 0.5 * limit:
+    if distance.real < 0.5 * limit or rate.real == 0.0:
         return rate
+    if rate.real * outward <= 0.0:
+        force = rate * exp(-distance)
+        force = force * force
+        share = force / (force + SLOW_RETURN * SLOW_RETURN * square / (1.0 + exp(8.0 * (limit + 2.0 - distance))))
+        return rate * share * share
     if distance.real > 3.0 * limit:
         return 0.0 * rate
     return rate / (1.0 + exp(4.0 * (distance - limit)))

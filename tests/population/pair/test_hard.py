@@ -15,6 +15,7 @@ from dynlab.population import gradient
 from dynlab.population.pair import at_rest, flow, solver
 from dynlab.population.starts import draw_start
 from dynlab.population.status import SUCCESS
+from tests.population.pair.checkers import charges
 
 # Settings on which trajectories took more steps than they are given; the last number bounds the drift of what is conserved.
 # The head of the last one grows to 1e4, and what is conserved is a difference of its squares.
@@ -118,10 +119,57 @@ def test_growth_by_the_sign_of_a_determinant(jac, rate, expected):
 
 
 def test_what_is_held_does_not_move_and_comes_back():
-    assert solver.held(10.0, -1.0, 40.0, -3.0) == -3.0
-    assert abs(solver.held(60.0, -1.0, 40.0, -3.0)) < 1e-30
-    assert solver.held(60.0, -1.0, 40.0, 3.0) == 3.0, "the way back is not free"
-    assert solver.held(276.0, 1.0, 40.0, 3.0) == 0.0
+    assert solver.held(10.0, -1.0, 40.0, -3.0, 1.0) == -3.0
+    assert abs(solver.held(60.0, -1.0, 40.0, -3.0, 1.0)) < 1e-30
+    assert solver.held(276.0, 1.0, 40.0, 3.0, 1.0) == 0.0
+    assert solver.held(60.0, -1.0, 40.0, 3.0, 0.0) == 3.0, "nothing else moves, and the way back is not free"
+    for distance in (10.0, 30.0, 50.0, 200.0):
+        rate = 0.1 * np.exp(distance)
+        assert solver.held(distance, -1.0, 40.0, rate, 1.0) == pytest.approx(rate, rel=3e-4), "the way back is not free"
+
+
+@pytest.mark.parametrize("speed", [1.0, 1e-15])
+@pytest.mark.parametrize(("outward", "distance"), [(-1.0, 50.0), (1.0, 50.0), (1.0, 45.0)])
+def test_what_is_held_sets_off_without_a_jump(outward, distance, speed):
+    """The rate against the force g, from where it is held to where it is free: it grows with g, and near 0 like g^5."""
+    forces = np.geomspace(1e-9, 1.0, 200)
+    rates = [solver.held(distance, outward, 40.0, -outward * speed * g * np.exp(distance), speed**2) for g in forces]
+    back = -outward * np.array(rates) / speed
+    assert (np.diff(back) > 0.0).all() and solver.held(distance, outward, 40.0, 0.0, speed**2) == 0.0
+    slopes = np.diff(np.log(back)) / np.diff(np.log(forces))
+    np.testing.assert_allclose(slopes[forces[1:] < 1e-5], 5.0, atol=0.01)
+    np.testing.assert_allclose(slopes[forces[:-1] > 0.03], 1.0, atol=0.01)
+    assert back[np.searchsorted(forces, 2e-6)] > 1.0, "late by more than the tolerance of a step"
+
+
+# Where a noise part held at 0 is let go: models drawn at random, and starts of theirs that never came past that place.
+LET_GO = {
+    "one feature": (
+        Model(strengths=(2.487817903750961,), activation="relu", patches=32, feature_patches=19, noise=0.9230171108008475),
+        64501, 2.56637570407672, (12, 15, 16),
+    ),
+    "two features": (
+        Model(
+            strengths=(0.5483551876610545, 0.26484578750464366), activation="relu", patches=32, feature_patches=7,
+            noise=3.6650277555368884,
+        ), 628718923, 0.3164020944275491, (7,),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LET_GO)
+def test_a_noise_part_that_is_let_go(name):
+    model, dim, rate, seeds = LET_GO[name]
+    for seed in seeds:
+        start = draw_start(model, dim, 0, seed)
+        runs = [dynlab.simulate(model, start, eta_head=rate, rtol=rtol) for rtol in (1e-6, 1e-9)]
+        for run, limit in zip(runs, (1e-4, 1e-7), strict=True):
+            assert run.success and run.steps + run.rejected < 20_000, (run.status, run.steps)
+            kept = charges("relu", run.signal, run.noise_gram, run.head, rate)
+            assert np.abs(kept / kept[0] - 1.0).max() < limit
+        close, exact = ((run.signal[-1], run.head[-1]) for run in runs)
+        for mine, expected in zip(close, exact, strict=True):
+            np.testing.assert_allclose(mine, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_layouts_of_the_helpers():
