@@ -11,6 +11,7 @@ from dynlab._version import __version__ as __version__
 if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
     from dynlab.diagnose import diagnose as diagnose
     from dynlab.embeddings.monitor import Monitor as Monitor
+    from dynlab.embeddings.theory_fit import fit_theory as fit_theory
     from dynlab.ensembles.ensemble import Ensemble as Ensemble
     from dynlab.ensembles.ensemble import ensemble as ensemble
     from dynlab.explore import explore as explore
@@ -58,6 +59,7 @@ _HOMES = {
     "simulate_linear": "dynlab.linear.gradient_flow",
     "diagnose": "dynlab.diagnose",
     "Monitor": "dynlab.embeddings.monitor",
+    "fit_theory": "dynlab.embeddings.theory_fit",
     "explore": "dynlab.explore",
     "phase_map": "dynlab.phase",
     "portrait": "dynlab.portrait",

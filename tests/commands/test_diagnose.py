@@ -54,6 +54,36 @@ def test_it_says_the_verdict_first_and_what_to_change(desk, capsys):
     assert kept["verdict"] == "collapsed" and len(kept["spectrum"]) == 6 and kept["head"]["norm"] == 0.0
 
 
+def test_a_forecast_is_told_with_its_worth_and_written(desk, capsys):
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((2, 12)) * [[1.5], [1.0]]
+    shared = [growth * rng.standard_normal((200, 2)) @ mixing for growth in (1.0, 1.3, 1.6)]
+    views = np.array([[one + 2.0 * rng.standard_normal((200, 12)) for one in shared] for _ in range(2)])
+    np.save("z.npy", np.concatenate(views, axis=1))
+    np.save("E.npy", np.eye(12) + 0.01 * np.arange(3)[:, None, None])
+    np.save("one.npy", views[0])
+    np.save("other.npy", views[1])
+    assert run("diagnose z.npy --forecast 100 --every 10 --head E.npy --out out --no-plots") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Forecast to step 100 by the 2-feature theory, from 3 records, steps 0 to 20" in said
+    assert "rank correlation of such a peak with the true one was" in said and "Brier score" in said
+    kept = json.loads((desk / "out" / "diagnose.json").read_text())["forecast"]
+    wanted = dynlab.fit_theory(np.load("z.npy"), head=np.load("E.npy"), steps=[0, 10, 20]).forecast(100)
+    assert kept == json.loads(json.dumps(wanted.as_json() | {"text": wanted.text})) and kept["peak"] > 0.0
+    assert run("diagnose one.npy --target other.npy --forecast 100 --every 10 --out two --no-plots") == 0
+    assert json.loads((desk / "two" / "diagnose.json").read_text())["forecast"]["unit"] == kept["unit"]
+    capsys.readouterr()
+    for words, why in (
+        ("one.npy --forecast 100", "two views of each input, row by row: these correlate by"),
+        ("g.npy --forecast 100", "a stack (T, N, m) of two steps or more"),
+        ("z.npy --forecast 5 --every 10", "--forecast 5: must be an integer >= 11"),
+        ("z.npy --forecast 50 --every 0", "--every 0"),
+    ):
+        assert run(f"diagnose {words}") == 2
+        told = capsys.readouterr().err
+        assert why in told and told.count("\n") == 1, told
+
+
 def test_without_out_nothing_is_written(desk, capsys):
     before = sorted(desk.iterdir())
     assert run("diagnose z.npy --quiet") == 0
