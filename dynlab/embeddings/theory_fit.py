@@ -35,18 +35,17 @@ records is used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynlab.embeddings.given import host_array
-from dynlab.embeddings.theory_forecast import TheoryForecast
+from dynlab.embeddings.theory_forecast import TheoryFit, followed, head_norm
 from dynlab.formulas import masks
 from dynlab.population.head_matrices import norm_and_asymmetry
-from dynlab.population.moments import MERGED, output_moments, output_rank
+from dynlab.population.moments import output_moments
 from dynlab.population.order_parameters import OrderParameters
-from dynlab.population.simulate import simulate
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.model import Model
 from dynlab.settings.training import Training
@@ -64,62 +63,8 @@ LONG = 1e6  # of the flow, beyond which growth is not looked for
 UNITS = np.geomspace(1e-6, 1e6, 241)
 RATIOS = np.geomspace(1e-4, 1e4, 17)
 FINER = np.geomspace(10.0**-0.25, 10.0**0.25, 9)
-POINTS = 81  # steps of a forecast, spread evenly by their logarithm
 ODD = ("cubic", "linear")
 MODEL = Model(feature_patches=6)  # views of one input then agree to 0.8 at most
-
-
-@dataclass(frozen=True)
-class TheoryFit:
-    """A model fitted to a run, as `fit_theory` returns it.
-
-    model, training : with the strengths and the ratio r. starts : of each pair of outputs. shared (K,) : parts of the
-    outputs' variance that the views share along each feature; rest : along all other directions together. dim : d. unit :
-    time of the flow that a step takes. outputs : of the network. first, last : the first step and the last that was used;
-    used : how many records.
-    """
-
-    model: Model
-    training: Training
-    starts: tuple[OrderParameters, ...] = field(repr=False)
-    shared: tuple[float, ...]
-    rest: float
-    dim: float
-    unit: float
-    outputs: int
-    first: int
-    last: int
-    used: int
-
-    def forecast(self, until: int, rates: Any = None) -> TheoryForecast:
-        """Follow the flow of every pair up to step `until`, a whole number beyond the first step.
-
-        rates : (until - first,) numbers >= 0, the learning rate of each step from the first on in units of that of the first
-        (a schedule); the head's follows it. None: constant. SettingError for other values.
-        """
-        until = integer("until", until, at_least=self.first + 1, why="after the first step")
-        passed = np.arange(until - self.first + 1, dtype=float)
-        if rates is not None:
-            given = host_array("rates", rates)
-            fits = given.shape == (until - self.first,) and bool(np.isfinite(given).all() and (given >= 0.0).all())
-            require(
-                fits and given.sum() > 0.0, "rates", given.shape, f"{until - self.first} numbers >= 0, not all of them 0"
-            )
-            passed = np.concatenate([[0.0], np.cumsum(given)])
-        steps = np.unique(np.concatenate([[0.0], np.geomspace(0.5, until - self.first, POINTS)]))
-        times = np.interp(steps, np.arange(len(passed)), passed) * self.unit
-        moved = np.concatenate([[True], np.diff(times) > 0.0])  # a rate of 0 stands still
-        signal, gram, heads = followed(self.model, self.training, self.starts, times[moved])
-        norms = head_norm(heads, self.outputs)
-        ranks = output_rank(self.model, signal[:, -1], gram[:, -1])
-        peak, top, half = np.nan, np.nan, np.nan
-        if self.training.head_trains:
-            peak, seen = float(norms.max()), steps[moved] + self.first
-            top, half = (float(seen[int(hit)]) for hit in (norms.argmax(), (norms >= 0.5 * peak).argmax()))
-        return TheoryForecast(
-            self, until, steps[moved] + self.first, norms, peak, top, half, float((ranks < MERGED).mean()),
-            float(ranks.mean()), len(self.starts) - len(ranks),
-        )  # fmt: skip
 
 
 def fit_theory(
@@ -275,27 +220,6 @@ def _gram(model: Model, noise: Array) -> Array:
     c = np.clip((c + c.T) / 2, -1.0 + 1e-12, 1.0)
     np.fill_diagonal(c, 1.0)
     return size * c
-
-
-def followed(
-    model: Model, training: Training, starts: tuple[OrderParameters, ...], times: Array
-) -> tuple[Array, Array, Array]:
-    """Signal, noise Gram and head (pairs, times, ...) of every pair whose flow could be followed; times from 0."""
-    runs = [simulate(model, start, until=float(times[-1]), times=times, training=training) for start in starts]
-    whole = [run for run in runs if run.success and len(run.time)]
-    require(len(whole) > 0, "z", "no pair of outputs", "a start that the flow can be followed from")
-    states = [[_held(array, len(times)) for array in (run.signal, run.noise_gram, run.head)] for run in whole]
-    return tuple(np.array([state[i] for state in states]) for i in range(3))  # type: ignore[return-value]
-
-
-def _held(array: Array, count: int) -> Array:
-    """The states at all times: a run at rest keeps its last one."""
-    return np.concatenate([array, np.repeat(array[-1:], count - len(array), axis=0)])[:count]
-
-
-def head_norm(heads: Array, m: int) -> Array:
-    """||off-diag(E)||_F (times,) of a head of m outputs whose entries are like those of the pairs (pairs, times, 2, 2)."""
-    return np.sqrt(m * (m - 1) * (heads[..., 0, 1] ** 2 + heads[..., 1, 0] ** 2).mean(0) / 2)
 
 
 def unit_of(model: Model, starts: tuple[OrderParameters, ...], passed: Array, agreements: Array) -> float:
