@@ -82,7 +82,7 @@ def tensors_of_run(one: Pretraining, weights: dict, parts: Sequence[str], place:
     found: dict[str, np.ndarray] = {}
     for part in parts:
         if part == "head":
-            named = {"weight": _head(one, weights)}
+            named = _head(one, weights, networks.outputs)
         elif part == "encoder" and one.encoder in OWN_ENCODERS:
             flat = np.asarray(weights["encoder_parameters"])
             named = {name: flat[a:b].reshape(shape) for name, a, b, shape in networks.encoder.segments}
@@ -96,13 +96,22 @@ def tensors_of_run(one: Pretraining, weights: dict, parts: Sequence[str], place:
     return found
 
 
-def _head(one: Pretraining, weights: dict) -> np.ndarray:
-    """E (m, m), as nn.Linear(m, m, bias=False) has it: F = z E^T."""
-    allowed = f"without head: that of the run ({one.head}) is no matrix, and its batch norm keeps no running statistics"
-    require(one.head != "mlp", "parts", "head", allowed)
+def _head(one: Pretraining, weights: dict, outputs: int) -> dict[str, np.ndarray]:
+    """E (m, m), as nn.Linear(m, m, bias=False) has it: F = z E^T; or an MLP's parameters, as an nn.Sequential has them.
+
+    The MLP's batch norm has no running statistics, as nn.BatchNorm1d(hidden, track_running_stats=False) has none.
+    """
+    from dynlab.images import layers
+    from dynlab.images.networks.head import MlpHead
+    from dynlab.images.networks.torch_layout import tensors_of
+
+    require(not one.prototypes, "parts", "head", "without head: the run has prototypes in its place")
     flat = np.asarray(weights["head_parameters"])
-    m = round(len(flat) ** 0.5)
-    return flat.reshape(m, m)
+    if one.head != "mlp":
+        return {"weight": flat.reshape(outputs, outputs)}
+    network = MlpHead(outputs, layers, hidden=one.head_hidden).network
+    held = [part for part in tensors_of(network) if part.kind == "parameters"]
+    return {part.name: part.turned(flat[part.start : part.stop]) for part in held}
 
 
 def check(arguments: argparse.Namespace) -> Settings:

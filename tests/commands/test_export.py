@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from dynlab import evaluate, export, pretrain
+from dynlab.images import layers
 from dynlab.images.data import datasets
+from dynlab.images.networks.head import MlpHead
 from tests import naive_tensors as naive
 from tests.images import small
 
@@ -111,11 +113,36 @@ def test_what_does_not_fit_is_one_line(words, capsys):
     assert REFUSED[words] in said and said.count("\n") == 1
 
 
-@pytest.mark.parametrize("given", [["--projector", "none"], ["--head", "mlp"]])
+def test_an_mlp_head_is_exported_as_a_sequential(tmp_path):
+    """Linear, batch norm over the batch, relu, linear: of what is exported, by NumPy, as the head answers at its start."""
+    assert (
+        pretrain.main(
+            [*SMALL, "--head", "mlp", "--head-hidden", "12", "--lr", "1e-12", "--no-plots", "--quiet", "--out", "y"]
+        )
+        == 0
+    )
+    assert export.main(["y", "--parts", "head", "--format", "npz", "--quiet"]) == 0
+    with np.load("y/head.npz") as file:
+        held = {name: file[name].astype(np.float64) for name in file.files}
+    shapes = {"0.weight": (12, 8), "1.weight": (12,), "1.bias": (12,), "3.weight": (8, 12), "3.bias": (8,)}
+    assert {name: array.shape for name, array in held.items()} == shapes
+    z = np.random.default_rng(0).standard_normal((32, 8)).astype(np.float32)
+    wanted = []
+    for view in np.split(z.astype(np.float64), 2):
+        inner = view @ held["0.weight"].T
+        inner = (inner - inner.mean(0)) / np.sqrt(inner.var(0) + 1e-5) * held["1.weight"] + held["1.bias"]
+        wanted.append(np.maximum(inner, 0.0) @ held["3.weight"].T + held["3.bias"])
+    head = MlpHead(8, layers, hidden=12, seed=0)
+    found = head.forward(z, np.empty((32, 8), np.float32))
+    assert found == pytest.approx(np.concatenate(wanted), rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("given", [["--projector", "none"], ["--loss", "dino", "--prototypes", "9"]])
 def test_a_part_that_there_is_not_is_left_out(given, capsys):
     words = [word for word in SMALL if word not in ("--projector", "16,8")] if "--projector" in given else SMALL
+    given = [*given, "--head", "none", "--target", "average"] if "--loss" in given else given
     assert pretrain.main([*words, *given, "--no-plots", "--quiet", "--out", "y"]) == 0
-    part = {"--projector": "projector", "--head": "head"}[given[0]]
+    part = {"--projector": "projector", "--loss": "head"}[given[0]]
     assert export.main(["y", "--parts", f"encoder,{part}", "--quiet"]) == 2
     assert f"without {part}: " in capsys.readouterr().err
     assert export.main(["y", "--parts", "encoder", "--quiet"]) == 0
