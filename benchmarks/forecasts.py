@@ -8,7 +8,7 @@ the same steps. Runs: those of `benchmarks.fates` that the theory speaks of (the
 linear), of a third seed, and with outputs by batch norm some whose rate follows a cosine, of two seeds.
 
 The rule (phi cubic, `dynlab.embeddings.theory_fit.MODEL`, four records) was chosen by the runs of seed 0 in FATES, and so
-was the curve that turns shares of merged pairs into probabilities. All others are judged; those of DIR were made afterwards.
+was the curve that turns shares of merged pairs into probabilities. All others are judged.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     """All of it, as Markdown."""
     chosen = [one for one in rows if one["seed"] == 0]
     judged = [one for one in rows if one["seed"] != 0]
-    groups = {"all": judged, "made after the rule was fixed": [one for one in judged if one["seed"] >= FRESH]}
+    groups = {"all": judged, "of seeds 2 and 3": [one for one in judged if one["seed"] >= FRESH]}
     first = f"{len(judged)} runs judged, {len(chosen)} that the rule was chosen by (seed 0) left out."
     return [first, "", *head_lines(groups, chosen), "", *collapse_lines(groups, chosen)]
 
