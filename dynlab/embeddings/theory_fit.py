@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynlab.embeddings.given import host_array
-from dynlab.embeddings.theory_forecast import TheoryFit, followed, head_norm
+from dynlab.embeddings.theory_forecast import TheoryFit, head_norm, pairs_in_time
 from dynlab.formulas import masks
 from dynlab.population.head_matrices import norm_and_asymmetry
 from dynlab.population.moments import output_moments
@@ -75,8 +75,9 @@ def fit_theory(
 
     Parameters
     ----------
-    z : (T, N, m) array, outputs of one view at T >= 2 steps, and target : (T, N, m), those of the other view of the same
-        inputs by the same network. Without target z is (T, 2 N, m): first all of one view, then all of the other.
+    z : (T, N, m) array, outputs of one view at T >= 2 steps; without target (T, 2 N, m): all of one view, then all of the
+        other.
+    target : (T, N, m) array, outputs for the other view of the same inputs by the same network.
     head : (T, m, m) array, the head's matrix at these steps. None: there is none.
     steps : (T,) increasing whole numbers, the steps of training. None: 0, 1, ...
     training : Training, the other switches; head and eta_head are fitted. None: the paper's.
@@ -92,7 +93,7 @@ def fit_theory(
     require(model.activation in ODD and model.neurons == 2, "model", repr(model), f"two neurons of {' or '.join(ODD)}")
     features = integer("features", features, at_least=1)
     first = integer("first", first, at_least=2)
-    ours, theirs = two_views(z, target)
+    ours, theirs = views_of_records(z, target)
     when = _steps(steps, len(ours))
     used = min(first, len(ours))
     heads = _heads(head, len(ours), ours.shape[2], used)
@@ -122,7 +123,7 @@ def fit_theory(
     )  # fmt: skip
 
 
-def two_views(z: Any, target: Any) -> tuple[Array, Array]:
+def views_of_records(z: Any, target: Any) -> tuple[Array, Array]:
     """Outputs (T, N, m) of both views."""
     ours = host_array("z", z)
     shape = f"a stack (T, N, m) of two steps or more, each with both views: it is {ours.shape}"
@@ -225,7 +226,7 @@ def _gram(model: Model, noise: Array) -> Array:
 def unit_of(model: Model, starts: tuple[OrderParameters, ...], passed: Array, agreements: Array) -> float:
     """Time of the flow that a step takes, by least squares over `UNITS`."""
     times = np.concatenate([[0.0], np.geomspace(1e-6, LONG, 201)])
-    signal, gram, _ = followed(model, Training(head="none"), starts, times)
+    signal, gram, _ = pairs_in_time(model, Training(head="none"), starts, times)
     same, across = output_moments(model, signal, gram)
     grown = (np.diagonal(across, axis1=-2, axis2=-1) / np.diagonal(same, axis1=-2, axis2=-1)).mean((0, 2))
     grown = grown - grown[0] + agreements[0]
@@ -240,7 +241,7 @@ def ratio_of(
     seen = norms[1:] > 0.0
 
     def miss(ratio: float) -> float:
-        heads = followed(model, replace(training, eta_head=ratio), starts, times)[2]
+        heads = pairs_in_time(model, replace(training, eta_head=ratio), starts, times)[2]
         told = np.maximum(head_norm(heads, m)[1:], 1e-300)
         return float(np.square(np.log(told[seen]) - np.log(norms[1:][seen])).sum())
 

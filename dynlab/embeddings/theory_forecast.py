@@ -71,7 +71,7 @@ class TheoryFit:
         steps = np.unique(np.concatenate([[0.0], np.geomspace(0.5, until - self.first, POINTS)]))
         times = np.interp(steps, np.arange(len(passed)), passed) * self.unit
         moved = np.concatenate([[True], np.diff(times) > 0.0])  # a rate of 0 stands still
-        signal, gram, heads = followed(self.model, self.training, self.starts, times[moved])
+        signal, gram, heads = pairs_in_time(self.model, self.training, self.starts, times[moved])
         norms = head_norm(heads, self.outputs)
         ranks = output_rank(self.model, signal[:, -1], gram[:, -1])
         peak, top, half = np.nan, np.nan, np.nan
@@ -84,7 +84,7 @@ class TheoryFit:
         )  # fmt: skip
 
 
-def followed(
+def pairs_in_time(
     model: Model, training: Training, starts: tuple[OrderParameters, ...], times: Array
 ) -> tuple[Array, Array, Array]:
     """Signal, noise Gram and head (pairs, times, ...) of every pair whose flow could be followed; times from 0."""
