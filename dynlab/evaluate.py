@@ -52,6 +52,8 @@ class Settings:
     threads: int
     device: Device
     quiet: bool
+    rounds: int = 0
+    clusters: int = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,6 +142,30 @@ def _verify_speakers(settings: Settings, call: Call) -> None:
     det_curve.write(place, caption, one.plain())
     if not settings.quiet:
         print("\n".join(speech_worth.speech_text(rows, data, place)), flush=True)
+    if settings.rounds:
+        _rounds(settings, weights, data, trials, ops, told)
+
+
+def _rounds(settings: Settings, weights: dict, data: Any, trials: Any, ops: Any, told: Any) -> None:
+    """Pseudo-labels in rounds from the run on: rounds.csv, and the weights of the last as rounds.npz."""
+    import numpy as np
+    import pandas as pd
+
+    from dynlab.images.verdict import NotFinite
+    from dynlab.sounds import pseudo_labels
+    from dynlab.tools.files import FolderError, whole_file, write_csv
+
+    one, place = settings.pretraining, settings.place
+    count = (settings.rounds, settings.clusters)
+    try:
+        lines, last = pseudo_labels.rounds_of_pseudo_labels(one, weights, data, trials, ops, *count, told)
+    except NotFinite as error:
+        raise FolderError(place, f"pseudo-labels diverged: {error}") from None
+    with whole_file(place / "rounds.npz") as partial, open(partial, "wb") as file:
+        np.savez(file, **last)
+    write_csv(place / "rounds.csv", pd.DataFrame(lines))
+    if not settings.quiet:
+        print("\n".join(["", *pseudo_labels.rounds_text(lines), f"files in {place}: rounds.csv, rounds.npz"]), flush=True)
 
 
 def _taken_over(settings: Settings, tensors: dict, channels: int, ops: Any) -> dict:
@@ -176,7 +202,12 @@ def check(arguments: argparse.Namespace) -> Settings:
     speech = pretraining.dataset == SPEECH
     if speech:
         require(foreign is None, "weights", arguments.weights, "weights of an encoder of pictures")
-    require(speech or arguments.trials is None, "trials", arguments.trials, "for a run on speech")
+    for name in ("trials", "rounds", "clusters"):
+        given = getattr(arguments, name)
+        require(speech or given is None, name, given, "left out but for a run on speech")
+    rounds = 0 if arguments.rounds is None else integer("rounds", number_of(arguments.rounds), at_least=1, at_most=100)
+    require(rounds > 0 or arguments.clusters is None, "clusters", arguments.clusters, "left out without --rounds")
+    clusters = integer("clusters", 20 if arguments.clusters is None else number_of(arguments.clusters), at_least=2)
     known = [name for name in REPRESENTATIONS if foreign is None or not name.endswith("z")]
     which = tuple(dict.fromkeys(word.strip() for word in (arguments.of or ",".join(known)).split(",")))
     if speech:
@@ -200,6 +231,8 @@ def check(arguments: argparse.Namespace) -> Settings:
         threads=threads(number_of(arguments.threads)),
         device=chosen(arguments.device),
         quiet=arguments.quiet,
+        rounds=rounds,
+        clusters=clusters,
     )
 
 
@@ -252,6 +285,8 @@ def parser() -> Parser:
         "of a run on speech: file of lines 0|1 FILE FILE (default: all pairs with different labels)",
         metavar="FILE",
     )
+    p.option("--rounds", "of a run on speech: rounds of pseudo-labels, each an encoder trained by clusters (default: none)")
+    p.option("--clusters", "of them, for each round (default 20)")
     p.option("--limit", "learn from this many of the training pictures (default: all; of speech 6000 recordings)")
     add_files(p)
     add_computing(p)
