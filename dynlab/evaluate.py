@@ -204,7 +204,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         require(foreign is None, "weights", arguments.weights, "weights of an encoder of pictures")
     for name in ("trials", "rounds", "clusters"):
         given = getattr(arguments, name)
-        require(speech or given is None, name, given, "left out but for a run on speech")
+        require(speech or given is None, name, given, "for a run on speech")
     rounds = 0 if arguments.rounds is None else integer("rounds", number_of(arguments.rounds), at_least=1, at_most=100)
     require(rounds > 0 or arguments.clusters is None, "clusters", arguments.clusters, "left out without --rounds")
     clusters = integer("clusters", 20 if arguments.clusters is None else number_of(arguments.clusters), at_least=2)

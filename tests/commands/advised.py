@@ -109,6 +109,7 @@ FOLLOWED = {
     "sounds/test_speech_runs.py": {
         "test_evaluation_is_of_whole_recordings_and_their_trials": ["or a file of trials (--trials)"],
     },
+    "sounds/test_pseudo_labels.py": {"test_rounds_by_the_command": ["left out without --rounds"]},
     "images/test_own_parts.py": {
         "test_names_and_what_goes_together": [
             "another: other functions are registered", "another: another function is registered", "another: {} are built in",
