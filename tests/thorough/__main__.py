@@ -32,6 +32,7 @@ PLANTED = tuple(
 PARTS = {
     "pytorch": "optimisers, encoders and a loss curve against PyTorch",
     **{f"planted.{name}": f"faults planted one at a time: {name.replace('_', ' ')}" for name in PLANTED},
+    "faults": "every command killed, out of disk and interrupted at more moments, more bad input",
     "browser": "the page with sliders in chromium, by playwright",
     "kernels": "every CUDA kernel compiled, without a device",
     "explore": "the properties of hypothesis, with new random examples",
@@ -97,6 +98,11 @@ def planted(name: str, given: argparse.Namespace) -> Result:
     return Result(FAILED if missed else CUT if rest else PASSED, counts, tuple(lines))
 
 
+def faults(given: argparse.Namespace) -> Result:
+    found = tested(["tests/faults"], DYNLAB_FAULTS=str(given.times))
+    return Result(found.outcome, f"{given.times} times as many: {found.counts}", found.lines)
+
+
 def browser(given: argparse.Namespace) -> Result:
     if find_spec("playwright") is None or not (shutil.which("chromium") or shutil.which("chromium-browser")):
         return Result(SKIPPED, "chromium (Debian's) or the package playwright is not installed here")
@@ -148,6 +154,7 @@ def run(part: str, given: argparse.Namespace) -> Result:
     else:
         found = {
             "pytorch": pytorch,
+            "faults": faults,
             "browser": browser,
             "kernels": compiled,
             "explore": explore,
@@ -163,6 +170,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch and the packages of the tests")
     made.add_argument("--examples", type=int, default=2000, help="of explore, a test (default: %(default)s)")
     made.add_argument("--minutes", type=float, default=600.0, help="begin no further fault of a module after so many")
+    made.add_argument(
+        "--times",
+        type=int,
+        default=3,
+        help="of faults: as many moments and inputs as in the usual tests (default: %(default)s)",
+    )
     made.add_argument("--files", default="", help="of coverage and explore: files of tests whose path holds this")
     made.add_argument(
         "--folders", action="store_true", help="of coverage: a process for each folder of tests, not each file"
