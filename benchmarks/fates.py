@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 import dynlab
+from benchmarks import table as page_table
 from dynlab.images import layers
 from dynlab.images.data import datasets
 from dynlab.images.settings import Pretraining
@@ -271,21 +272,24 @@ def judge(place: Path, write: bool) -> None:
     for one in rows:
         print(one["name"], one["verdict"], one["probe"], one["random"], "fell", one["fell"], "warned", one["warned"])
     if write:
-        text = PAGE.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
+        page_table.write(PAGE, "\n".join(lines), BEGIN, END)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command."""
-    p = argparse.ArgumentParser(prog="benchmarks.fates", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """The words that two programs have in common, which train runs and judge what is said of them."""
+    p = argparse.ArgumentParser(prog=program, description=description, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("part", choices=("train", "judge"))
-    p.add_argument("place", type=Path)
     p.add_argument("--data", type=Path, default=Path("data"))
     p.add_argument("--seconds", type=float, default=float("inf"))
     p.add_argument("--backwards", action="store_true", help="from the last run on, beside another process")
     p.add_argument("--write", action="store_true", help="put the table on its page")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    p = parser("benchmarks.fates", __doc__)
+    p.add_argument("place", type=Path)
     given = p.parse_args(argv)
     if given.part == "train":
         train(given.place, given.data, given.seconds, given.backwards)

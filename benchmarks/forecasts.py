@@ -13,7 +13,6 @@ was the curve that turns shares of merged pairs into probabilities. All others a
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -26,6 +25,7 @@ import numpy as np
 
 import dynlab
 from benchmarks import fates
+from benchmarks import table as page_table
 from dynlab.embeddings.monitor import measure
 from dynlab.images.data import datasets
 from dynlab.images.settings import Pretraining
@@ -278,23 +278,13 @@ def judge(places: list[Path], write: bool) -> None:
     for one in rows:
         print(*(f"{value:.3g}" if isinstance(value, float) else value for value in one.values()))
     if write:
-        text = PAGE.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
+        page_table.write(PAGE, "\n".join(lines), BEGIN, END)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
-    p = argparse.ArgumentParser(
-        prog="benchmarks.forecasts", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    p.add_argument("part", choices=("train", "judge"))
+    p = fates.parser("benchmarks.forecasts", __doc__)
     p.add_argument("places", type=Path, nargs="+")
-    p.add_argument("--data", type=Path, default=Path("data"))
-    p.add_argument("--seconds", type=float, default=float("inf"))
-    p.add_argument("--backwards", action="store_true", help="from the last run on, beside another process")
-    p.add_argument("--write", action="store_true", help="put the table on its page")
     given = p.parse_args(argv)
     if given.part == "train":
         train(given.places[0], given.data, given.seconds, given.backwards)

@@ -215,11 +215,12 @@ def row_text(cells) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def write(readme: Path, text: str) -> None:
-    """Replace what stands between the markers; exits with one line where they are not there, once each and in order."""
+def write(readme: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
+    """Replace what stands between two markers of a page; exits with one line where they are not there,
+    once each and in order."""
     whole = readme.read_text(encoding="utf-8")
-    if whole.count(BEGIN) != 1 or whole.count(END) != 1 or whole.index(BEGIN) > whole.index(END):
-        sys.exit(f"{readme}: must hold {BEGIN} and, after it, {END}, once each")
-    before, rest = whole.split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    if whole.count(begin) != 1 or whole.count(end) != 1 or whole.index(begin) > whole.index(end):
+        sys.exit(f"{readme}: must hold {begin} and, after it, {end}, once each")
+    before, rest = whole.split(begin)
+    after = rest.split(end)[1]
+    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

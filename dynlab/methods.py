@@ -28,7 +28,7 @@ from dynlab.command_line.pictures import (
     pictures_to_compare_on,
     speech_to_hear,
 )
-from dynlab.images.settings import SPEECH
+from dynlab.images.settings import SOUND_SETTINGS, SPEECH
 from dynlab.machine import device
 from dynlab.tools.checks import available_threads, integer, require, threads
 from dynlab.tools.files import expanded
@@ -41,7 +41,6 @@ PROGRAM = "dynlab.methods"
 MOST_SEEDS = 1000
 MOST_PROCESSES = 1024
 CHANGED = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "side")
-OF_SPEECH = ("pattern", "held_out", "rate", "bands", "joined")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,7 +101,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         from dynlab.sounds.speech_comparison import ON_SPEECH, recipe_on_speech
 
         other, recipes = ON_SPEECH, tuple(recipe_on_speech(one) for one in recipes)
-    changed = {name: given[name] for name in (*CHANGED, *OF_SPEECH) if given[name] is not None}
+    changed = {name: given[name] for name in (*CHANGED, *SOUND_SETTINGS) if given[name] is not None}
     seed = integer("seed", given["seed"], at_least=0)
     seeds = integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS)
     check_folders(arguments, "out", "data")
@@ -117,7 +116,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         where, threads(asked), count, arguments.dask, not arguments.no_plots, arguments.quiet, other,
     )  # fmt: skip
     made = [method_settings(found, recipe, 0) for recipe in recipes]
-    for name in ("dataset", "encoder", "side", *OF_SPEECH):
+    for name in ("dataset", "encoder", "side", *SOUND_SETTINGS):
         values = sorted({str(getattr(one, name)) for one in made})
         require(len(values) == 1, "methods", ",".join(words), f"recipes of one {name}, not of {' and '.join(values)}")
     require(made[0].dataset != "stl10", "dataset", made[0].dataset, "one whose training pictures have labels")
@@ -149,7 +148,7 @@ def parser() -> Parser:
         p.option(f"--{name}", f"{about}, instead of the recipes'", metavar="NAME")
     for name in ("limit", "batch", "epochs", "steps", "lr", "side"):
         p.option(f"--{name}", "instead of the recipes'")
-    for name in OF_SPEECH:
+    for name in SOUND_SETTINGS:
         words, metavar = HELP_OF_SPEECH[name]
         p.option(f"--{name.replace('_', '-')}", words, metavar=metavar)
     p.option("--processes", "processes of this machine that the runs are shared among", "1")

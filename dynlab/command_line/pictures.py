@@ -62,18 +62,26 @@ def fetched(dataset: str, data: Path, wanted: bool, quiet: bool) -> None:
         fetch(dataset, data, quiet=quiet)
 
 
+def look_first(settings: all_methods.Settings | runs.Settings, base: Pretraining) -> None:
+    """Look at the device and the folder of a comparison whose runs have the settings `base`, and fetch what they see."""
+    from dynlab.images.ops import ops_of
+
+    ops_of(settings.device, settings.threads)
+    if base.dataset == SPEECH:
+        require(settings.device.where == "cpu", "device", settings.device.asked, f'cpu with dataset "{SPEECH}"')
+    if settings.out.exists() and not settings.out.is_dir():
+        raise FolderError(settings.out, "holds a file; must be a folder")
+    fetched(base.dataset, settings.data, settings.download, settings.quiet)
+
+
 def pictures_to_compare_on(
     settings: all_methods.Settings | runs.Settings, base: Pretraining
 ) -> tuple[ImageSet, ImageSet]:  # fmt: skip
     """(train, test) of a comparison whose runs see the pictures of `base`; its device and folder are looked at first."""
     from dynlab.images.data.own_pictures import picture_side
-    from dynlab.images.ops import ops_of
     from dynlab.images.worth import representations
 
-    ops_of(settings.device, settings.threads)
-    if settings.out.exists() and not settings.out.is_dir():
-        raise FolderError(settings.out, "holds a file; must be a folder")
-    fetched(base.dataset, settings.data, settings.download, settings.quiet)
+    look_first(settings, base)
     data = representations.labelled(base.dataset, settings.data, None, settings.verify, side=picture_side(base))
     say_how_taken(data, settings.quiet)
     return data
@@ -81,14 +89,9 @@ def pictures_to_compare_on(
 
 def speech_to_hear(settings: all_methods.Settings, base: Pretraining) -> tuple[SpeechSet]:
     """(The recordings,) of a comparison on speech; its device and folder are looked at first."""
-    from dynlab.images.ops import ops_of
     from dynlab.sounds.speech_comparison import speech_to_compare_on
 
-    ops_of(settings.device, settings.threads)
-    require(settings.device.where == "cpu", "device", settings.device.asked, f'cpu with dataset "{SPEECH}"')
-    if settings.out.exists() and not settings.out.is_dir():
-        raise FolderError(settings.out, "holds a file; must be a folder")
-    fetched(base.dataset, settings.data, settings.download, settings.quiet)
+    look_first(settings, base)
     data = speech_to_compare_on(base, settings.data)
     say_how_taken(data, settings.quiet)
     return data

@@ -56,7 +56,8 @@ def methods(runs: pd.DataFrame, facts: str = "") -> Figure:
         height = 2 * (ROW_INCHES * max(len(names), 1) + 0.7) + 0.5
         figure = style.Picture(figsize=(style.PAGE_WIDTH, height), layout="constrained")
         grid = figure.subplots(2, 3, sharey=True)
-        panels = PANELS_OF_SPEECH if "eer" in runs else PANELS
+        of_speech = "eer" in runs
+        panels = PANELS_OF_SPEECH if of_speech else PANELS
         for axes, (representation, column, title, label) in zip(grid.flat, panels, strict=True):
             shown = runs[runs["representation"] == representation]
             if column.endswith("rank"):
@@ -76,8 +77,8 @@ def methods(runs: pd.DataFrame, facts: str = "") -> Figure:
             axes.set_axisbelow(True)
         for axes in grid[:, 0]:
             axes.set_ylabel("method")
-        _same_scale([grid.flat[number] for number in range(2 if "eer" in runs else 3)])
-        for axes in grid.flat[5:] if "eer" in runs else grid.flat[4:]:
+        _same_scale([grid.flat[number] for number in range(2 if of_speech else 3)])
+        for axes in grid.flat[5 if of_speech else 4 :]:
             axes.set_xlim(left=0.0)
         figure.suptitle(_caption(runs, facts), fontsize=style.CAPTION)
         return figure

@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
+from dynlab.images.settings import SPEECH
+
+# Settings of a run on them.
+SMALL = {"dataset": SPEECH, "held_out": "index=0-1", "joined": 0.5, "batch": 6, "knn_every": 0, "projector": (16, 8)}
 SPEAKERS = {"ann": (210.0, 700.0), "bob": (110.0, 1500.0), "cid": (150.0, 2600.0)}
 
 

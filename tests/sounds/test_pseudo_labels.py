@@ -11,22 +11,11 @@ import pytest
 
 from dynlab import evaluate, pretrain
 from dynlab.images import layers
-from dynlab.images.settings import SPEECH, pretraining
-from dynlab.sounds import recordings
+from dynlab.images.settings import pretraining
 from dynlab.sounds.pseudo_labels import ClusterTrainer, clusters_of, cross_entropy, k_means, purity
 from dynlab.sounds.speech_set import load_speech
 from dynlab.tools.checks import SettingError
-from tests.sounds.small_speech import write_speech
-
-SMALL = {"dataset": SPEECH, "held_out": "index=0-1", "joined": 0.5, "batch": 6, "knn_every": 0, "projector": (16, 8)}
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    place = tmp_path_factory.mktemp("speech")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recordings, "cache_root", lambda: place / "cache")
-        yield write_speech(place / "data")
+from tests.sounds.small_speech import SMALL
 
 
 def squares(rows, found):

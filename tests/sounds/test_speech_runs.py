@@ -12,8 +12,8 @@ from dynlab import evaluate, explain, export, heads, methods, pretrain
 from dynlab.images import layers
 from dynlab.images.comparison import all_methods, measured_runs
 from dynlab.images.recipes.recipe_files import Recipe
-from dynlab.images.settings import LOSSES, SPEECH, pretraining
-from dynlab.sounds import recordings, speech_worth
+from dynlab.images.settings import LOSSES, pretraining
+from dynlab.sounds import speech_worth
 from dynlab.sounds.log_mel import log_mel_of_many
 from dynlab.sounds.segments import SEGMENT_VIEWS, ViewMaker
 from dynlab.sounds.speech_comparison import ON_SPEECH, gate_on_speech
@@ -24,18 +24,9 @@ from dynlab.sounds.verification import equal_error_rate, error_rates, mean_and_d
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
 from tests.sounds import naive_sounds as naive
-from tests.sounds.small_speech import SPEAKERS, write_speech
+from tests.sounds.small_speech import SMALL, SPEAKERS
 
-SMALL = {"dataset": SPEECH, "held_out": "index=0-1", "joined": 0.5, "batch": 6, "knn_every": 0, "projector": (16, 8)}
 WORDS = ["--dataset", "speech", "--held-out", "index=0-1", "--joined", "0.5", "--batch", "6", "--projector", "16,8"]
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    place = tmp_path_factory.mktemp("speech")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recordings, "cache_root", lambda: place / "cache")
-        yield write_speech(place / "data")
 
 
 def test_utterances_are_joined_recordings_of_one_speaker(speech):
@@ -252,9 +243,7 @@ def test_methods_are_compared_on_speech(speech, tmp_path, capsys):
     settings = methods.check(methods.parser().parse_args([*words, *few]))  # what a worker does, who reads for himself
     entry, conditions = next(all_methods.method_entries(settings)), all_methods.conditions_of(settings)
     content = conditions.other.load(entry.settings, conditions.data)[0].content(None)
-    told = measured_runs.job(
-        pickle.loads(pickle.dumps(conditions)), entry, content, measured_runs._sources(ON_SPEECH.module)
-    )
+    told = measured_runs.job(pickle.loads(pickle.dumps(conditions)), entry, content, measured_runs._sources(ON_SPEECH))
     assert told.rows[0]["cosine"]["eer"] == runs.iloc[0]["eer"]
     assert methods.main([*words, "--download"]) == 2 and "download" in capsys.readouterr().err
 

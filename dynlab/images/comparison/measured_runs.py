@@ -137,8 +137,8 @@ def job(conditions: Conditions, entry: Entry, content: str, sources: str) -> Mad
     from dynlab.images.data.own_pictures import picture_side
 
     base = entry.settings
-    more = () if conditions.other is None else (conditions.other.module,)
-    require(sources == _sources(*more), "dask", sources[:12], "a cluster whose workers run the same sources of dynlab")
+    own = _sources(conditions.other)
+    require(sources == own, "dask", sources[:12], "a cluster whose workers run the same sources of dynlab")
     try:
         if conditions.other is not None:
             data = conditions.other.load(base, conditions.data)
@@ -157,7 +157,7 @@ def _by_workers(
 ) -> Iterator[tuple[Entry, Made]]:
     """(entry, what came of it) as they come."""
     waiting: dict[Future, Entry] = {}
-    sources = _sources(*(() if conditions.other is None else (conditions.other.module,)))
+    sources = _sources(conditions.other)
     finished: SimpleQueue[Future] = SimpleQueue()
     try:
         # As in `dynlab.maps.phase_map`: a signal that raises inside a future's lock would leave it locked.
@@ -178,10 +178,11 @@ def _by_workers(
                 future.cancel()
 
 
-def _sources(*more: str) -> str:
-    """Of the sources that decide the numbers of a run. more: names of modules."""
+def _sources(other: OtherData | None = None) -> str:
+    """Of the sources that decide the numbers of a run. other: on what is no picture."""
     from dynlab.machine import closure
 
+    more = () if other is None else (other.module,)
     names = ("dynlab.images.training.train", "dynlab.images.worth.representations", *more)
     return b"".join(map(closure.digest_of, names)).hex()
 

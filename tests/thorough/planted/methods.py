@@ -38,7 +38,7 @@ FAULTS = {
     "runs of other settings are taken": (RUNS, "run_folder.settings_of(place) != of_run", "False"),
     "runs in another order": (RUNS, "{entry: made[entry] for entry in chosen}", "dict(reversed(made.items()))"),
     "workers with other pictures": (RUNS, "data[0].content(None) == content", "True"),
-    "workers with other sources": (RUNS, "require(sources == _sources(*more),", "require(True,"),
+    "workers with other sources": (RUNS, "require(sources == own,", "require(True,"),
     "the spread before training": (RUNS, "        networks.load(weights)\n", "        pass\n"),
     "intervals of the normal law": (TABLES, "float(student.ppf(0.975, len(values) - 1))", "1.96"),
     "a gate that fails is no status": (COMMAND, "if not one.passed]", "if False]"),
