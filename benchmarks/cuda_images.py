@@ -269,6 +269,7 @@ def runs(quick=False) -> list:
         ("dino", {"loss": "dino", "target": "average", "head": "none"}),
         ("average, lars, decorrelation", {"target": "average", "optimiser": "lars", "decorrelation": 0.1}),
         ("patch", {"encoder": "patch", "lr": 1e-4}),
+        ("hidden units", {"encoder": "patch", "hidden": 4, "activation": "relu", "lr": 1e-4}),
     ]  # fmt: skip
     made = [(f"training, {name}", Pretraining(**(demo | own))) for name, own in found[: 1 if quick else None]]
     if not quick:

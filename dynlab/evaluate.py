@@ -22,7 +22,7 @@ from typing import Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched, say_how_taken
-from dynlab.images.settings import ENCODERS, REPRESENTATIONS, SPEECH, Pretraining
+from dynlab.images.settings import ENCODERS, PATCH_SETTINGS, REPRESENTATIONS, SPEECH, Pretraining
 from dynlab.machine.device import Device, chosen
 from dynlab.tools import files
 from dynlab.tools.checks import SettingError, choice, integer, require, threads
@@ -31,7 +31,8 @@ from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.evaluate"
 SECONDS = 5.0  # between lines that say where it has come to
-OF_WEIGHTS = ("encoder", "dataset", "augmentation", "side", "out")  # options that a run has its own settings for
+# Options that a run has its own settings for.
+OF_WEIGHTS = ("encoder", "dataset", "augmentation", "side", *PATCH_SETTINGS, "out")
 SHOWN = "simsiam-cifar10"  # how pictures are shown to a network of another's: 32 pixels, standardised by CIFAR-10's channels
 
 
@@ -276,6 +277,8 @@ def parser() -> Parser:
         "--augmentation", f"of --weights: whose size and means pictures are shown with (default {SHOWN})", metavar="NAME"
     )
     p.option("--side", "of --weights, with --dataset folder: pixels of a side that pictures are brought to")
+    for name, metavar in zip(PATCH_SETTINGS, ("PHI", "H", "NAME", "M", "N"), strict=True):
+        p.option(f"--{name.replace('_', '-')}", "of --weights of encoder patch, as in dynlab pretrain", metavar=metavar)
     p.option("--out", "of --weights: folder of the results (default: one named by the file under runs/)", metavar="DIR")
     p.option("--data", "folder with the pictures' files (default: that of the run; with --weights data)", metavar="DIR")
     everything = ",".join(REPRESENTATIONS)

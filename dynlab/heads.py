@@ -30,7 +30,7 @@ from dynlab.images.comparison.runs import (
     metrics_of,
     random_rows,
 )
-from dynlab.images.settings import PICTURE_NORMALISATIONS, RECIPES, SPEECH, pretraining, recipe_of
+from dynlab.images.settings import PATCH_SETTINGS, PICTURE_NORMALISATIONS, RECIPES, SPEECH, pretraining, recipe_of
 from dynlab.machine import device
 from dynlab.tools.checks import choice, integer, require, threads
 from dynlab.tools.files import expanded
@@ -85,7 +85,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     sound = SPEECH in (given["dataset"], recipe.settings.get("dataset"))
     require(not sound, "dataset", SPEECH, "a set of pictures")
     short: dict[str, Any] = SHORT.get(arguments.recipe, {"heads": DEFAULT, "normalisations": None, "seeds": 3})
-    names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed", "side")
+    names = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "seed", "side", *PATCH_SETTINGS)
     base = pretraining(arguments.recipe, **{name: given[name] for name in names if given[name] is not None})
     base = replace(base, head="none", head_start="identity", head_hidden=None, knn_every=0)
     chosen = short["heads"] if arguments.heads is None else words_of("heads", arguments.heads, ENTRIES)
@@ -125,6 +125,8 @@ def parser() -> Parser:
         p.option(f"--{name}", f"{what}, instead of the recipe's", metavar="NAME")
     for name in ("limit", "batch", "epochs", "steps", "lr", "seed", "side"):
         p.option(f"--{name}", "instead of the recipe's")
+    for name, metavar in zip(PATCH_SETTINGS, ("PHI", "H", "NAME", "M", "N"), strict=True):
+        p.option(f"--{name.replace('_', '-')}", "of encoder patch, as in dynlab pretrain", metavar=metavar)
     p.option("--out", "folder of the runs (default: one named by recipe and pictures under runs/)", metavar="DIR")
     add_files(p)
     add_computing(p)

@@ -85,6 +85,11 @@ HELP = {
     "teacher_warm_up": ("epochs in which it goes from there", "EPOCHS"),
     "centre_momentum": ("of dino's centre", "MU"),
     "local_views": ("of dino: smaller views of a picture that the student sees, too", "N"),
+    "activation": ("of patch: phi, of relu, cubic, relu3 (default: cubic)", "PHI"),
+    "hidden": ("of patch: hidden units of each output", "H"),
+    "readout": ("of these: own, shared, fixed (default: fixed, which is 1, for one unit, else own)", "NAME"),
+    "neurons": ("of patch: its outputs (default: 64)", "M"),
+    "patch_side": ("of patch: pixels of a side of a patch (default: 4)", "N"),
     "side": ("pixels of a side that pictures of folder are brought to (default: those of a view, 32 at least)", "N"),
 }
 HELP |= HELP_OF_SPEECH

@@ -77,3 +77,16 @@ def patch_features(x, w, size, phi):
                 for j in range(w.shape[1]):
                     out[i, j] += phi(float(square @ w[:, j]))
     return out
+
+
+def hidden_features(x, w, a, size, phi):
+    """f_j = sum over units h of a[j, h] times the sum over squares of phi(<w_h, square>); any numbers, complex ones too."""
+    out = np.zeros((len(x), len(a)), complex)
+    for i in range(len(x)):
+        for y in range(x.shape[1] // size):
+            for z in range(x.shape[2] // size):
+                square = x[i, y * size : (y + 1) * size, z * size : (z + 1) * size].reshape(-1)
+                for j in range(len(a)):
+                    for h in range(w.shape[1]):
+                        out[i, j] += a[j, h] * phi(complex(square @ w[:, h]))
+    return out

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynlab.formulas import head_rules
+from dynlab.images.networks.nodes import POINTWISE_KINDS
 from dynlab.images.recipes.recipe_files import KNOWN_RECIPES, Recipe, RecipeSettings, is_file, read_recipe
 from dynlab.population.head_matrices import FROM_CORRELATION
+from dynlab.settings.model import READOUTS
 from dynlab.settings.training import STOP_GRADIENTS, TARGETS
 from dynlab.tools import show
 from dynlab.tools.checks import SettingError, choice, integer, memory, nearest, real, require
@@ -25,6 +27,8 @@ SPEECH = "speech"  # recordings in place of pictures (`dynlab.sounds`)
 DATASETS = ("cifar10", "cifar100", "stl10", "mnist", "fashion-mnist", *OWN_PICTURES, SPEECH)
 LEAST_SIDE, MOST_SIDE, USUAL_SIDE = 8, 1024, 32  # pixels that pictures from files are brought to
 ENCODERS = ("patch", "demo", "convnet", "resnet18")
+PATCH_SETTINGS = ("activation", "hidden", "readout", "neurons", "patch_side")  # of encoder "patch" alone
+PATCH_OUTPUTS, PATCH_SIDE = 64, 4  # where nothing else is said
 SOUND_ENCODERS = ("tdnn", "demo", "convnet")  # of speech
 SOUND_VIEWS = ("speech", "voices", "segments")  # in place of augmentations (`dynlab.sounds.segments`)
 LOCAL_FRAMES = 24  # of a local view of speech: half as long as the two others
@@ -100,6 +104,9 @@ class Pretraining:
     teacher_start, teacher_warm_up : the teacher's temperature at the start (None: the same), and epochs in which it goes
         linearly from there.
     local_views : of "dino": smaller views of a picture that the student sees beside the two.
+    activation, hidden, readout, neurons : of encoder "patch" alone: phi (None: "cubic"), hidden units of each output and who
+        sums over them, as in `dynlab.Model`, and the number of outputs (None: 64).
+    patch_side : pixels of a side of its patches (None: 4).
 
     Raises SettingError: one line with the setting, its value and what is allowed.
     """
@@ -165,6 +172,11 @@ class Pretraining:
     teacher_warm_up: float = 0.0
     centre_momentum: float = 0.9
     local_views: int = 0
+    activation: str | None = None
+    hidden: int = 1
+    readout: str | None = None
+    neurons: int | None = None
+    patch_side: int | None = None
 
     def __post_init__(self) -> None:
         encoders = SOUND_ENCODERS if self.dataset == SPEECH else ENCODERS
@@ -273,6 +285,7 @@ class Pretraining:
             require(self.dataset == "folder", "side", self.side, why)
         some = bool(self.projector) or self.projector_norm == "none"
         require(some, "projector_norm", self.projector_norm, '"none" without a projector')
+        self._check_patch()
         self._check_dino()
         self._check_batch()
         average = self.target == "average"
@@ -290,6 +303,32 @@ class Pretraining:
             not average or self.stop_gradient == "target", "stop_gradient", self.stop_gradient,
             '"target" with target "average", which no gradient trains',
         )  # fmt: skip
+
+    def _check_patch(self) -> None:
+        """Settings of encoder "patch", which others have not."""
+        from dynlab.images.data.pipelines import pipelines_of
+
+        object.__setattr__(self, "hidden", integer("hidden", self.hidden, at_least=1))
+        if self.encoder != "patch":
+            for name in PATCH_SETTINGS:
+                given = getattr(self, name)
+                why = f'left out with encoder "{self.encoder}": it is of "patch"'
+                require(given is None or (name == "hidden" and given == 1), name, given, why)
+            return
+        for name, allowed in (("activation", POINTWISE_KINDS), ("readout", READOUTS)):
+            if getattr(self, name) is not None:
+                choice(name, getattr(self, name), allowed)
+        if self.neurons is not None:
+            object.__setattr__(self, "neurons", integer("neurons", self.neurons, at_least=1))
+        view = pipelines_of(self.augmentation).size
+        if self.patch_side is not None:
+            side = integer("patch_side", self.patch_side, at_least=1, at_most=view, why="pixels of a side of a view")
+            object.__setattr__(self, "patch_side", side)
+        side, outputs = self.patch_side or PATCH_SIDE, self.neurons or PATCH_OUTPUTS
+        places = 2.0 * self.batch * (view // side) ** 2  # of a step, each with every unit before and after phi
+        held = float(outputs) * self.hidden * (TRAINED * (3.0 * side**2 + outputs) + 8.0 * places)
+        name = "hidden" if self.hidden > 1 else "neurons"
+        memory(name, getattr(self, name), held, f"{outputs} outputs of {self.hidden} hidden units each")
 
     def _check_dino(self) -> None:
         """Refuse parts of DINO without it, and a warm-up or a frozen layer that there is not."""

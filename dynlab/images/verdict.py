@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dynlab.images.settings import OWN_ENCODERS, Pretraining
+from dynlab.images.settings import OWN_ENCODERS, PATCH_OUTPUTS, Pretraining
 
 FEW, ALIKE = 2.0, 0.8
 LAST, DIP = 5, 100
@@ -111,4 +111,5 @@ def output_count(settings: Pretraining) -> int:
     if settings.projector:
         return settings.projector[-1]
     own = OWN_ENCODERS.get(settings.encoder)
-    return own.outputs if own else {"patch": 64, "demo": 128, "convnet": 256, "resnet18": 512}[settings.encoder]
+    built_in = {"patch": settings.neurons or PATCH_OUTPUTS, "demo": 128, "convnet": 256, "resnet18": 512}
+    return own.outputs if own else built_in[settings.encoder]

@@ -43,9 +43,9 @@ class SpeechNetworks(Networks):
         self.ops = ops
         self.build(settings, (frames, bands) if settings.encoder == "tdnn" else (frames, bands, 1), dtype)
 
-    def encoder_layers(self, name: str) -> list:
-        """The layers of the encoder of this name."""
-        return tdnn() if name == "tdnn" else super().encoder_layers(name)
+    def encoder_layers(self, settings: Pretraining) -> list:
+        """The layers of the encoder that settings name."""
+        return tdnn() if settings.encoder == "tdnn" else super().encoder_layers(settings)
 
     def shown(self, features: np.ndarray) -> np.ndarray:
         """features (n, frames, bands), as the encoder takes them."""

@@ -206,6 +206,7 @@ ROWS = [
         lambda: of_minibatches("--resume step-1.npz --checkpoints kept --seeds 1")),
     row("images/settings.py", ' "constant"',
         lambda: Pretraining(lr_last=0.1), lambda: Pretraining(), lambda: Pretraining(lr_last=0.1, schedule="cosine")),
+    row("images/settings.py", 'it is of "patch"', lambda: Pretraining(readout="own"), lambda: Pretraining()),
     row("images/settings.py", "it is DINO's", lambda: Pretraining(local_views=2), lambda: Pretraining()),
     row("images/settings.py", "left out without teacher_warm_up", lambda: dino(teacher_start=0.01),
         lambda: dino(), lambda: dino(teacher_start=0.01, teacher_warm_up=1.0)),

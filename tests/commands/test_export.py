@@ -66,6 +66,33 @@ def test_exported_and_evaluated_it_is_worth_what_its_run_is(run, capsys):
         assert (run.parent / place / "spectrum.csv").read_bytes() == (run / "spectrum.csv").read_bytes()
 
 
+def test_hidden_units_go_out_and_in(tmp_path, capsys):
+    units = ["--hidden", "3", "--activation", "relu", "--neurons", "5", "--patch-side", "4"]
+    words = [*SMALL, "--projector", "none", "--encoder", "patch", "--normalisation", "batch", *units]
+    assert pretrain.main([*words, "--no-plots", "--quiet", "--out", "h"]) == 0 and export.main(["h", "--format", "npz"]) == 0
+    shapes = {name: array.shape for name, array in np.load(tmp_path / "h" / "encoder.npz").items()}
+    assert shapes == {"0.weight": (15, 3, 4, 4), "3.weight": (5, 15)}
+    which = ["--of", "encoder", "--quiet"]
+    assert evaluate.main(["h", *which]) == 0
+    known = json.loads((tmp_path / "h" / "evaluate.json").read_text())["rows"]
+    given = [
+        "--weights",
+        "h/encoder.npz",
+        "--encoder",
+        "patch",
+        "--augmentation",
+        "demo",
+        "--data",
+        "nowhere",
+        "--out",
+        "one",
+    ]
+    assert evaluate.main([*given, *units, *which]) == 0
+    assert json.loads((tmp_path / "one" / "evaluate.json").read_text())["rows"] == known
+    assert evaluate.main([*given, *which, "--out", "two"]) == 2  # 64 outputs of one unit
+    assert "0.weight has shape (15, 3, 4, 4), and must have (64, 3, 4, 4)" in capsys.readouterr().err
+
+
 def test_parts_have_their_names_before_them(run):
     assert export.main(["x", "--parts", "encoder,projector,head", "--quiet"]) == 0
     found = naive.read(run / "encoder-projector-head.safetensors")

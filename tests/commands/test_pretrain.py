@@ -79,6 +79,7 @@ def test_checkpoint_holds_all_that_the_next_step_depends_on():
         {"head": "directpred", "optimiser": "sgd", "normalisation": "batch"},
         {"head": "mlp", "optimiser": "lars"},
         {"loss": "dino", "optimiser": "sgd"},
+        {"encoder": "patch", "hidden": 2, "activation": "relu", "neurons": 3, "projector": (), "normalisation": "batch"},
     ):
         one = pretraining("demo", **{"batch": 16, "projector": (16, 8), "steps": 12} | given)
         first, second = (train.Trainer(one, data, layers) for _ in range(2))
@@ -100,7 +101,8 @@ COMBINATIONS = [
     {"loss": "barlow-twins"}, {"loss": "vicreg"}, {"loss": "simclr"}, {"loss": "dino", "target_momentum": 1.0},
     {"target": "average", "target_momentum": 1.0},
     {"stop_gradient": "none"}, {"stop_gradient": "online", "head": "none"}, {"decorrelation": 0.1}, {"projector": ()},
-    {"encoder": "patch", "lr": 1e-5}, {"head": "linear", "head_start": "random"},
+    {"encoder": "patch", "lr": 1e-5}, {"encoder": "patch", "hidden": 3, "activation": "relu3", "lr": 1e-5},
+    {"head": "linear", "head_start": "random"},
 ]  # fmt: skip
 
 

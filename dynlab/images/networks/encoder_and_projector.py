@@ -29,16 +29,16 @@ class Networks:
         size = pipelines_of(settings.augmentation).size if side is None else side
         self.build(settings, (size, size, channels), dtype)
 
-    def encoder_layers(self, name: str) -> list:
+    def encoder_layers(self, settings: Pretraining) -> list:
         """The layers of an encoder that is built in."""
-        return encoders.encoder(name)
+        return encoders.encoder(settings.encoder, **encoders.patch_settings(settings))
 
     def build(self, settings: Pretraining, shape: tuple[int, ...], dtype: str) -> None:
         """Make the networks for inputs (n, *shape), at their start."""
         own, ops = OWN_ENCODERS.get(settings.encoder), self.ops
         picture = (shape[0], shape[1], shape[-1])  # of what is registered
         self.encoder: Any = OwnNetwork(own, picture, ops, dtype) if own else Network(
-            self.encoder_layers(settings.encoder), shape, ops, dtype
+            self.encoder_layers(settings), shape, ops, dtype
         )  # fmt: skip
         self.projector = None
         if settings.projector:

@@ -1,6 +1,7 @@
 """Encoders and projectors as lists of layers, by name.
 
-* `patch`: the theory's f_j(X) = sum_p phi(<w_j, X_p>) on squares of a picture that do not overlap; w_j ~ N(0, I/d).
+* `patch`: the theory's f_j(X) = sum_p phi(<w_j, X_p>) on squares of a picture that do not overlap; w_j ~ N(0, I/d). With
+  H hidden units f_j(X) = sum_h a_jh sum_p phi(<w_h, X_p>), a ~ N(0, 1/H), no batch norm (`dynlab.formulas.hidden_units`).
 * `demo`: three 3x3 convolutions of stride 2, each with batch norm and relu, 32-64-128 channels; means over the places.
 * `convnet`: five 3x3 convolutions, alike, 32-64-128-128-256, of strides 1, 2, 2, 1, 2: what two cores train in minutes.
 * `resnet18`: He et al. 2016 with the stem for small pictures: a 3x3 convolution of stride 1 and no pooling; 512 features.
@@ -10,14 +11,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dynlab.images.networks.nodes import Activation, BatchNorm, Convolution, Linear, MeanPool, Patches, Residual
-from dynlab.images.settings import ENCODERS
+from dynlab.images.networks.nodes import Activation, BatchNorm, Convolution, Linear, MeanPool, Patches, Readout, Residual
+from dynlab.images.settings import ENCODERS, PATCH_OUTPUTS, PATCH_SETTINGS, PATCH_SIDE, Pretraining
 from dynlab.tools.checks import choice, integer, require
 
 
-def patch(size: int = 4, features: int = 64, phi: str = "cubic") -> list:
-    """f_j(X) = sum_p phi(<w_j, X_p>), j in [features], patches of size x size."""
-    return [Patches(size), Linear(features, bias=False, start="normal"), Activation(phi), MeanPool(total=True)]
+def patch(
+    size: int = PATCH_SIDE, features: int = PATCH_OUTPUTS, phi: str = "cubic", hidden: int = 1, readout: str | None = None
+) -> list:
+    """f_j(X) = sum_p phi(<w_j, X_p>), j in [features], patches of size x size; hidden, readout: as in `dynlab.Model`.
+
+    One unit with a fixed readout, which is 1, is what stands above; otherwise unit h of output j is number j * hidden + h.
+    """
+    units = integer("features", features, at_least=1) * integer("hidden", hidden, at_least=1)
+    layers = [Patches(size), Linear(units, bias=False, start="normal"), Activation(phi), MeanPool(total=True)]
+    readout = readout or ("fixed" if hidden == 1 else "own")
+    return layers if hidden == 1 and readout == "fixed" else [*layers, Readout(features, readout)]
+
+
+def patch_settings(settings: Pretraining) -> dict:
+    """What `patch` takes of the settings of a run; nothing for another encoder."""
+    names = dict(zip(PATCH_SETTINGS, ("phi", "hidden", "readout", "features", "size"), strict=True))
+    given = {inside: getattr(settings, name) for name, inside in names.items()}
+    return {name: value for name, value in given.items() if value is not None} if settings.encoder == "patch" else {}
 
 
 def _convolutions(*layers) -> list:
@@ -53,7 +69,7 @@ def resnet18() -> list:
 
 
 def encoder(name: str, **settings) -> list:
-    """The layers of an encoder; settings only for `patch` (size, features, phi)."""
+    """The layers of an encoder; settings only for `patch`: its arguments."""
     choice("encoder", name, ENCODERS)
     return {"patch": patch, "demo": demo, "convnet": convnet, "resnet18": resnet18}[name](**settings)
 

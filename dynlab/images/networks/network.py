@@ -5,8 +5,8 @@ A layer is a small frozen description (`dynlab.images.networks.nodes`). Forward 
 
 **Start.** Convolutions: normal, variance 2 / (k k c_out) (He et al. 2015 by outputs, as in their residual networks);
 linear layers: uniform in +-1 / sqrt(inputs), weights and biases, or (start="normal") normal with variance 1 / inputs, as the
-theory has it; norms: scale 1, shift 0. Numbers are drawn by counting (`dynlab.machine.rng`): number i of a segment of a
-stream under a seed is the same bits everywhere.
+theory has it; readouts: normal, variance 1 / units that an output sums over; norms: scale 1, shift 0. Numbers are drawn by
+counting (`dynlab.machine.rng`): number i of a segment of a stream under a seed is the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dynlab.images.networks.nodes import (
     MaxPool,
     MeanPool,
     Patches,
+    Readout,
     Residual,
 )
 from dynlab.images.networks.workspace import Workspace
@@ -40,6 +41,7 @@ __all__ = [
     "MeanPool",
     "Network",
     "Patches",
+    "Readout",
     "Residual",
 ]
 
@@ -63,13 +65,16 @@ def _uniforms(c1, c2, c3, k0, k1, out):
 
 
 def start_values(law, size, count, seed, stream, segment):
-    """count numbers in float64: size times N(0, 1) ("normal") or U(-1, 1) ("uniform"), or size itself ("constant")."""
+    """count numbers in float64: size times N(0, 1) ("normal") or U(-1, 1) ("uniform"), or size itself ("constant").
+
+    size: a number, or (count,) of them.
+    """
     if law == "constant":
         return np.full(count, size)
     out = np.empty(count + count % 2)
     fill = _normals if law == "normal" else _uniforms
     fill(segment + rng.DOMAIN * DOMAIN_START, stream, 0, *rng.key_of(seed), out)
-    return size * out[:count]
+    return size * out[:count] + 0.0  # no negative zeros where a size is 0
 
 
 class Network:

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod, sqrt
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+
+from dynlab.settings.model import READOUTS
 from dynlab.tools.checks import choice, integer, require
 
 POINTWISE_KINDS = ("relu", "cubic", "relu3")
@@ -46,6 +49,19 @@ class Linear:
     outputs: int
     bias: bool = True
     start: str = "uniform"
+
+
+@dataclass(frozen=True)
+class Readout:
+    """(outputs H,) -> (outputs,): sums over hidden units by weights a ~ N(0, 1/number of units that an output sums over).
+
+    readout: "own" units, unit h of output j being number j H + h, a 0 elsewhere; "shared": all of them; "fixed": own ones,
+    whose a stays as it starts.
+    """
+
+    outputs: int
+    readout: str = "own"
+    bias: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -223,6 +239,33 @@ class _Linear(LayerNode):
         return d_x
 
 
+class _Readout(_Linear):
+    """The product of `_Linear` with a matrix that is 0 outside an output's own units, and whose gradient is."""
+
+    def make(self):
+        inputs, outputs = self.shape[-1], integer("outputs", self.layer.outputs, at_least=1)
+        choice("readout", self.layer.readout, READOUTS)
+        require(inputs % outputs == 0, "outputs", outputs, f"a divisor of {inputs}, the number of units")
+        own = np.kron(np.eye(outputs), np.ones((inputs // outputs, 1)))
+        self.used = np.ones_like(own) if self.layer.readout == "shared" else own
+        sizes = self.used / np.sqrt(self.used[:, 0].sum())
+        self.segments = [("weight", own.shape, int(self.layer.readout != "fixed"), "normal", sizes.ravel())]
+        return (*self.shape[:-1], outputs)
+
+    def bind_ops(self, ops):
+        self.ops = ops
+        self.mask = ops.to_device(self.used.astype(str(self.p["weight"].dtype)))
+
+    def backward(self, space, d_out, need):
+        slope = self.d["weight"]
+        d_x = super().backward(space, d_out, need)
+        if self.layer.readout == "fixed":
+            self.ops.fill(slope, 0.0)
+        elif self.layer.readout == "own":
+            self.ops.relu_backward(slope, self.mask, slope)  # what is at places whose mask is above 0
+        return d_x
+
+
 class _Activation(LayerNode):
     """phi of every number."""
 
@@ -381,6 +424,7 @@ NODES = {
     Convolution: _Convolution,
     BatchNorm: _BatchNorm,
     Linear: _Linear,
+    Readout: _Readout,
     Activation: _Activation,
     MeanPool: _MeanPool,
     MaxPool: _MaxPool,

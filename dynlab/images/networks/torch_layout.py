@@ -2,7 +2,8 @@
 
 `resnet18` has the names of torchvision's (conv1, bn1, layer1.0.conv1, ..., layer4.1.bn2), with the stem for small pictures
 (a 3 x 3 convolution and no pooling) and without `fc`. The other networks are an nn.Sequential: 0.weight, 1.weight, 1.bias,
-1.running_mean, ..., where relu counts as a module of its own. `patch` is the convolution that its product with squares is.
+1.running_mean, ..., where relu counts as a module of its own. `patch` is the convolution that its product with squares is;
+phi and the sum over places count as modules, so the readout of its hidden units is 3.weight (m, M), 0 outside own units.
 
     here                          in PyTorch
     convolution  (k, k, in, out)  (out, in, k, k)
@@ -91,7 +92,7 @@ def tensors_of(network: Network, encoder: str = "") -> list[Tensor]:
     out = []
     for kind, segments in (("parameters", network.segments), ("buffers", network.buffer_segments)):
         for name, start, stop, shape in segments:
-            if squares is not None and len(shape) == 2:  # a product with squares is a convolution
+            if squares is not None and name.startswith("1."):  # a product with squares is a convolution
                 shape = (squares, squares, shape[0] // squares**2, shape[1])
             module, leaf = _module(name, sequence, encoder == "resnet18"), name.rpartition(".")[2]
             out.append(Tensor(f"{module}.{LEAVES.get(leaf, leaf)}", kind, start, stop, tuple(shape)))

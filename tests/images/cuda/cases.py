@@ -22,6 +22,7 @@ def small_training(ops, steps, deep=False, **settings):
     from unittest.mock import patch
 
     from dynlab.images.data.augment import Augmentation
+    from dynlab.images.networks import encoders
     from dynlab.images.networks.nodes import BatchNorm, Convolution, Linear, MeanPool, Patches, Residual
     from dynlab.images.settings import Pretraining
 
@@ -32,9 +33,11 @@ def small_training(ops, steps, deep=False, **settings):
         shortcut = (Convolution(8, 1, 2), BatchNorm())
         layers = [Convolution(4), BatchNorm(relu=True), Residual(inner, shortcut), MeanPool()]
     made = {"batch": 4, "encoder": "demo", "augmentation": "demo", "projector": (6, 5), "epochs": 4} | settings
+    if made["encoder"] == "patch":
+        layers = encoders.encoder("patch", **encoders.patch_settings(Pretraining(**made)))
     with (
         patch("dynlab.images.data.augment.PRESETS", views),
-        patch("dynlab.images.networks.encoders.encoder", lambda name: layers),
+        patch("dynlab.images.networks.encoders.encoder", lambda *_, **settings: layers),
     ):  # fmt: skip
         return parts.training(ops, Pretraining(**made), 12, 8, 3, steps)
 
@@ -49,6 +52,8 @@ TRAININGS = [
     ("vicreg", 1, {"loss": "vicreg", "optimiser": "sgd", **ALONE}),
     ("simclr, lars", 1, {"loss": "simclr", "optimiser": "lars", **ALONE}),
     ("dino", 2, {"loss": "dino", "target": "average", "head": "none"}),
+    ("hidden units", 1, {"encoder": "patch", "patch_side": 2, "neurons": 3, "hidden": 2, "activation": "relu",
+                         "projector": (), "normalisation": "batch"}),
     ("dino whole", 1, {"loss": "dino", "target": "average", "head": "none", "prototypes": 6, "local_views": 1}),
 ]  # fmt: skip
 

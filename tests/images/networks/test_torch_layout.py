@@ -26,9 +26,13 @@ from tests import naive_tensors as naive
 SIDE = 9
 
 
+UNITS = {"hidden": 3, "features": 5, "phi": "relu3"}
+
+
 def network_of(name: str, channels: int = 3, side: int = SIDE) -> Network:
     """A network whose running statistics and norms are not those of its start."""
-    net = Network(encoders.encoder(name), (side, side, channels), layers)
+    described = encoders.patch(**UNITS) if name == "patch with hidden units" else encoders.encoder(name)
+    net = Network(described, (side, side, channels), layers)
     net.initialise(0)
     rng = np.random.default_rng(1)
     for segment, start, stop, _ in net.segments:
@@ -57,10 +61,16 @@ BY_LOOPS = {
     "convnet": lambda x, arrays: naive.sequential(x, arrays, [1, 2, 2, 1, 2]),
     "resnet18": naive.residual,
     "patch": lambda x, arrays: (naive.convolved(x, arrays["0.weight"].astype(float), 4, 0) ** 3).sum((2, 3)),
+    "patch with hidden units": lambda x, arrays: np.einsum(
+        "nhyz,jh->nj", naive.convolved(x, arrays["0.weight"].astype(float), 4, 0).clip(0.0) ** 3, arrays["3.weight"]
+    ),
 }
 
 
-@pytest.mark.parametrize(("name", "channels"), [("demo", 3), ("demo", 1), ("convnet", 3), ("resnet18", 3), ("patch", 3)])
+CHANNELS = [("demo", 1), *((name, 3) for name in BY_LOOPS)]
+
+
+@pytest.mark.parametrize(("name", "channels"), CHANNELS)
 def test_the_same_outputs_by_loops_over_what_is_exported(name, channels):
     net, x = network_of(name, channels), pictures(channels)
     here, there = outputs(net, x), BY_LOOPS[name](x.transpose(0, 3, 1, 2).astype(float), arrays_of(net, name))
@@ -161,6 +171,7 @@ def test_exported_weights_in_pytorch():
     exec(compile(re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)[0], "weights.md", "exec"), modules)
     made = {
         "demo": modules["demo"], "convnet": modules["convnet"], "patch": modules["Patch"](),
+        "patch with hidden units": modules["Patch"](neurons=5, hidden=3, phi=lambda z: torch.relu(z) ** 3),
         "resnet18": torch_networks.ResNet18(),
     }  # fmt: skip
     for name, module in made.items():
