@@ -42,9 +42,11 @@ def run_figure(run: Recorded) -> Figure:
 def settings_caption(settings: Mapping[str, Any], without: Collection[str] = ()) -> str:
     """The settings of a run that a picture of it must say, as run.json has them; not those in `without`."""
     kinds = {"length": "outputs of unit length", "batch": "outputs by batch norm"}
+    units = settings.get("hidden", 1)
     rule, outputs = settings["head"], kinds.get(settings["normalisation"], settings["normalisation"])
     parts = {
         "dataset": settings["dataset"], "encoder": f"encoder {settings['encoder']}",
+        "activation": settings.get("activation") or "", "hidden": f"{units} hidden units an output" if units > 1 else "",
         "head": "no head" if rule == "none" else f"{rule} head", "normalisation": outputs,
         "loss": "" if settings["loss"] == "similarity" else f"loss {settings['loss']}",
         "budget": f"{settings['epochs']} epochs" if settings["steps"] is None else f"{settings['steps']} steps",

@@ -186,14 +186,15 @@ def lines(finding: PictureFinding) -> list[str]:
     if s.loss == "similarity":
         kind = f"head {s.head}, outputs by {'batch norm' if s.normalisation == 'batch' else 'unit length'}"
     out = [
-        f"{s.dataset}, encoder {s.encoder}, {kind}: pretraining on {'speech' if s.dataset == SPEECH else 'pictures'}",
+        f"{s.dataset}, encoder {s.encoder_words}, {kind}: pretraining on {'speech' if s.dataset == SPEECH else 'pictures'}",
         _headline(finding),
     ]
     if not math.isfinite(finding.rank):
         return [row for line in [*out, *_change(finding)] for row in wrapped([line])]
     outputs = sentences.PICTURES_OUTPUTS.format(
-        less=_less(s), rank=finding.rank, of=_of(s), correlation=finding.correlation, first_rank=finding.first[0],
-        first_correlation=finding.first[1], lowest=finding.lowest[1], lowest_step=finding.lowest[0],
+        part="projector" if s.projector else "encoder", less=_less(s), rank=finding.rank, of=output_count(s),
+        correlation=finding.correlation, first_rank=finding.first[0], first_correlation=finding.first[1],
+        lowest=finding.lowest[1], lowest_step=finding.lowest[0],
     )  # fmt: skip
     out.append("  " + outputs)
     out.append(
@@ -217,10 +218,6 @@ def _size_words(finding: PictureFinding) -> list[str]:
         of_mean, mean = finding.entropies
         out.append("  " + sentences.PICTURES_TEACHER.format(of_mean=of_mean, mean=mean, most=math.log(m)))
     return out
-
-
-def _of(settings: Pretraining) -> str:
-    return f" of {settings.projector[-1]}" if settings.projector else ""
 
 
 def _headline(finding: PictureFinding) -> str:

@@ -93,7 +93,7 @@ LENDS = (
 
 # Pictures.
 PICTURES_OUTPUTS = (
-    "The outputs z of the projector{less}: effective rank {rank:.1f}{of} (how many directions they use), mean absolute "
+    "The outputs z of the {part}{less}: effective rank {rank:.1f} of {of} (how many directions they use), mean absolute "
     "correlation {correlation:.2f} (1: all say the same); at the first step {first_rank:.1f} and "
     "{first_correlation:.2f}, lowest rank {lowest:.1f} at step {lowest_step}."
 )

@@ -356,6 +356,16 @@ class Pretraining:
             why = "3 pictures at least, where outputs are standardised over the batch: of two all are +-1"
             require(self.batch > 2, "batch", self.batch, why)
 
+    @property
+    def encoder_words(self) -> str:
+        """The encoder's name, and of "patch" what was given for it."""
+        parts = [f"{self.hidden} hidden units an output"] if self.hidden > 1 else []
+        parts += [f"{self.readout} readout"] if self.readout else []
+        parts += [f"{self.neurons} outputs"] if self.neurons else []
+        parts += [f"patches of {self.patch_side} x {self.patch_side}"] if self.patch_side else []
+        parts = [self.activation, *parts] if self.activation else parts
+        return f"{self.encoder} ({', '.join(parts)})" if parts else self.encoder
+
     def total_steps(self, pictures: int) -> int:
         """Steps of the whole run on so many pictures; what is left of an epoch that fills no batch is left out."""
         return self.steps if self.steps is not None else self.epochs * self.epoch_steps(pictures)

@@ -111,5 +111,5 @@ def output_count(settings: Pretraining) -> int:
     if settings.projector:
         return settings.projector[-1]
     own = OWN_ENCODERS.get(settings.encoder)
-    built_in = {"patch": settings.neurons or PATCH_OUTPUTS, "demo": 128, "convnet": 256, "resnet18": 512}
+    built_in = {"patch": settings.neurons or PATCH_OUTPUTS, "demo": 128, "convnet": 256, "resnet18": 512, "tdnn": 128}
     return own.outputs if own else built_in[settings.encoder]

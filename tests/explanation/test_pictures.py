@@ -73,6 +73,15 @@ WITHOUT_HEAD = ([23.9, 1.09, 1.06, 1.07, 1.03, 1.03, 1.03, 1.02], [0.20, 0.98, 0
 WITH_HEAD = ([23.9, 2.28, 3.01, 4.54, 4.95, 5.42, 5.77, 5.91], [0.20, 0.73, 0.57, 0.45, 0.43, 0.40, 0.40, 0.40])
 
 
+def test_outputs_without_a_projector_are_the_encoders(tmp_path):
+    made = {"encoder": "patch", "activation": "relu", "hidden": 4, "neurons": 16, "patch_side": 6, "projector": ()}
+    one = Pretraining(**made, batch=512, steps=19400, record=200, knn_every=0, normalisation="batch")
+    said = told(simple(tmp_path / "a", [5.0] * 20, [0.4] * 20, one))[1]
+    assert "encoder patch (relu, 4 hidden units an output, 16 outputs, patches of 6 x 6), head off-diagonal" in said
+    assert "The outputs z of the encoder: effective rank 5.0 of 16 (how" in said
+    assert replace(DEMO, encoder="patch").encoder_words == "patch"
+
+
 def test_short_runs_that_did_and_did_not_collapse(tmp_path):
     finding, text = told(simple(tmp_path / "none", *WITHOUT_HEAD, replace(DEMO, head="none"), norm=np.zeros(8)))
     assert finding.verdict == "collapsed" and "There is no head" in text

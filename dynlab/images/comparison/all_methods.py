@@ -191,8 +191,8 @@ def text(settings: Settings, found: pd.DataFrame, judged: Sequence[Gate], second
     if base.dataset == SPEECH:
         shown, items, kind = SHOWN_OF_SPEECH, "utterances", "correlations"
     lines = [
-        f"{base.dataset}, encoder {base.encoder}, {budget} of {base.batch} {items}, {settings.seeds} seeds (means, and "
-        f"half of their 95 % intervals over seeds; rank: of {kind})",
+        f"{base.dataset}, encoder {base.encoder_words}, {budget} of {base.batch} {items}, {settings.seeds} seeds (means, "
+        f"and half of their 95 % intervals over seeds; rank: of {kind})",
         "",
         f"{'method':<22}" + "".join(f"{word:<16}" for word in shown),
     ]

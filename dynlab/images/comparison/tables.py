@@ -75,7 +75,7 @@ def text(found: pd.DataFrame, settings, seconds: float) -> list[str]:
     base = settings.base
     budget = f"{base.steps} steps" if base.steps is not None else f"{base.epochs} epochs"
     lines = [
-        f"{base.dataset}, encoder {base.encoder}, {budget} of {base.batch} pictures, {base.optimiser} {base.lr:g} "
+        f"{base.dataset}, encoder {base.encoder_words}, {budget} of {base.batch} pictures, {base.optimiser} {base.lr:g} "
         f"({base.schedule}), {settings.seeds} seeds (means, 95 % intervals over seeds; rank: of singular values)",
         "",
         f"{'normalisation':<15}{'head':<18}{'probe':<22}{'probe on z':<22}{'kNN':<22}{'rank of z':>10}{'|corr| of z':>13}",

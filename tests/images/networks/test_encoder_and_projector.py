@@ -5,7 +5,9 @@ import pytest
 
 from dynlab.images import layers
 from dynlab.images.networks.encoder_and_projector import Networks
-from dynlab.images.settings import Pretraining, pretraining
+from dynlab.images.settings import ENCODERS, SOUND_ENCODERS, Pretraining, pretraining
+from dynlab.images.verdict import output_count
+from dynlab.sounds.speech_networks import SpeechNetworks
 from dynlab.tools.checks import SettingError
 
 
@@ -24,3 +26,12 @@ def test_simsiams_projector_ends_in_a_batch_norm_without_affine_map():
     assert len(networks["plain"].projector.parameters) == shared + 8  # a bias
     with pytest.raises(SettingError, match="projector_norm='batch': must be \"none\" without a projector"):
         Pretraining(projector=(), projector_norm="batch")
+
+
+def test_outputs_without_a_projector_are_counted_for_every_encoder():
+    for name in ENCODERS:
+        one = Pretraining(encoder=name, projector=())
+        assert output_count(one) == Networks(one, 3, layers, side=8).outputs, name
+    for name in SOUND_ENCODERS:
+        one = Pretraining(dataset="speech", augmentation="speech", encoder=name, projector=())
+        assert output_count(one) == SpeechNetworks(one, 48, 40, layers).outputs, name
