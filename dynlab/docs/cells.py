@@ -1,12 +1,22 @@
-"""Scripts with cells, as tutorial.py is one: `# %%` begins a cell of code, `# %% [markdown]` one of text in comments."""
+"""Scripts with cells, as tutorial.py is one: `# %%` begins a cell of code, `# %% [markdown]` one of text in comments.
+
+`execute` runs a cell and keeps what it shows, as a notebook does: what it prints, and its last expression.
+"""
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import io
+import json
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 MARK = "# %%"
 WORDS = "[markdown]"
+RECORD = "outputs.json"  # of the folder that `record` fills
 
 
 class Cell(NamedTuple):
@@ -15,6 +25,13 @@ class Cell(NamedTuple):
     kind: str
     text: str
     line: int
+
+
+class Output(NamedTuple):
+    """What a cell shows: text, "" for none; the name of a picture, "" for none."""
+
+    text: str = ""
+    picture: str = ""
 
 
 def cells(script: str) -> list[Cell]:
@@ -33,7 +50,48 @@ def cells(script: str) -> list[Cell]:
     return found
 
 
-def page(script: str) -> str:
-    """The page of a script as Markdown: its text, and its code as blocks."""
-    parts = [cell.text if cell.kind == "markdown" else f"```python\n{cell.text}\n```" for cell in cells(script)]
+def execute(cell: Cell, path: Path, space: dict[str, Any]) -> tuple[str, Any]:
+    """Run a cell of code in the namespace `space`; return what it prints, and the value of its last expression or None."""
+    # Blank lines before the code: lines of a traceback are then those of the script.
+    tree = ast.parse("\n" * (cell.line - 1) + cell.text, str(path))
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(compile(tree, str(path), "exec"), space)
+        value = None if last is None else eval(compile(ast.Expression(last.value), str(path), "eval"), space)
+    return said.getvalue(), value
+
+
+def shown(said: str, value: Any, name: str, folder: Path) -> Output:
+    """What a cell shows; a figure is saved in `folder` as `name`.png."""
+    if hasattr(value, "savefig"):
+        value.savefig(folder / f"{name}.png", dpi=100)
+        return Output(said.rstrip("\n"), f"{name}.png")
+    return Output((said + ("" if value is None else repr(value))).rstrip("\n"))
+
+
+def record(outputs: Sequence[Output], folder: Path) -> None:
+    """Write what cells of code showed, for `recorded`."""
+    text = json.dumps([one._asdict() for one in outputs], indent=1, ensure_ascii=False)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def recorded(folder: Path) -> list[Output]:
+    """What the cells of code showed when they were recorded, cell by cell."""
+    return [Output(**one) for one in json.loads((folder / RECORD).read_text(encoding="utf-8"))]
+
+
+def page(script: str, outputs: Sequence[Output] = (), place: str = "") -> str:
+    """The page of a script as Markdown: its text, its code as blocks, and what the code showed; place: of the pictures."""
+    parts, left, about = [], list(outputs), ""
+    for cell in cells(script):
+        if cell.kind == "markdown":
+            parts.append(cell.text)
+            about = next((line.lstrip("# ") for line in cell.text.split("\n") if line.startswith("#")), about)
+            continue
+        parts.append(f"```python\n{cell.text}\n```")
+        output = left.pop(0) if left else Output()
+        if output.text:
+            parts.append(f"```{{code-block}} none\n:class: output\n\n{output.text}\n```")
+        if output.picture:
+            parts.append(f"![{about}: what the cell above draws]({place}/{output.picture})")
     return "\n\n".join(parts) + "\n"

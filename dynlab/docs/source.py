@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).parent
 EXPLORER = "explorer.html"  # the page with sliders, where it is wanted
-PICTURES = ("gallery/*.png", "pictures/*.png", "pictures/*.csv", "*.png")
+PICTURES = ("gallery/*.png", "pictures/*.png", "pictures/*.csv", "tutorial/*.png", "*.png")
 
 
 def put_together(place: Path, explorer: bool = False) -> None:
@@ -30,8 +30,7 @@ def put_together(place: Path, explorer: bool = False) -> None:
 
 def figures() -> Path:
     """The folder of the figures: inside dynlab where it is installed, beside it in a clone."""
-    spec = find_spec("dynlab.figures")
-    return Path(spec.origin).parent if spec is not None and spec.origin else HERE.parents[1] / "figures"
+    return Path(str(import_module("dynlab.figures").__file__)).parent
 
 
 def statements() -> str:
@@ -40,10 +39,11 @@ def statements() -> str:
 
 
 def tutorial() -> str:
-    """The page of the tutorial, from the script that the tests execute."""
+    """The page of the tutorial: the script that the tests execute, and what its cells showed when they were recorded."""
     from dynlab.docs import cells
 
-    return cells.page((HERE / "tutorial.py").read_text(encoding="utf-8"))
+    script = (HERE / "tutorial.py").read_text(encoding="utf-8")
+    return cells.page(script, cells.recorded(figures() / "tutorial"), "figures/tutorial")
 
 
 def commands() -> str:

@@ -31,7 +31,7 @@ def keep(figure, name):
 # ## One run
 #
 # A sample has 16 patches. Four of them show one of two features, the strong or the weak one; the others are noise. Each of
-# two views keeps half of the patches. Two neurons with the activation z^3 are trained to agree across views, each output
+# two views keeps half of the patches. Two neurons with the activation $z^3$ are trained to agree across views, each output
 # standardised over the population, and a head, the identity at first, may mix the outputs of one view. `Model` holds these
 # settings, and shows those that differ from the defaults.
 
@@ -59,7 +59,7 @@ keep(run.plot(), "with_head")
 # The figure shows the four phases. **I**: one neuron learns the strong feature; the head has hardly moved. **II**,
 # *substitution*: the head grows, and lends the strong feature to the other output. **III**, *acceleration*: with the
 # strong feature on loan, the weak one is the fastest thing left to learn, and the other neuron learns it. **IV**: the head
-# returns to the identity. A conservation law bounds the head by sqrt(eta_head/3) times the length of the borrowing neuron.
+# returns to the identity. A conservation law bounds the head by $\sqrt{\eta_E/3}$ times the length of the borrowing neuron.
 
 # %%
 events = run.events
@@ -68,7 +68,7 @@ head = np.abs(run.head - np.eye(2)).max(axis=(1, 2))
 lengths = np.sqrt((start.signal**2).sum(axis=1) + np.diagonal(start.noise_gram))
 assert 0.99 * np.sqrt(0.01 / 3) * lengths.min() < head.max() < np.sqrt(0.01 / 3) * lengths.max() * (1 + 1e-6)
 assert head[-1] < 1e-12, "the head returns"
-run.frame.tail(3)
+run.frame[["time", "loss", "signal_1_1", "signal_1_2", "signal_2_1", "signal_2_2"]].tail(3).round(3)
 
 # %% [markdown]
 # ## The same start without the head
@@ -86,7 +86,7 @@ keep(collapsed.plot(), "without_head")
 # %% [markdown]
 # ## Many starts, and the race law
 #
-# One start is an anecdote. `ensemble` trains from as many as you like, here in 10^6 dimensions.
+# One start is an anecdote. `ensemble` trains from as many as you like, here in $10^6$ dimensions.
 
 # %%
 with_head = dynlab.ensemble(model, dim=10**6, seeds=2000)
@@ -96,10 +96,13 @@ assert (without.frame["outcome"] == "only_strong").mean() > 0.75
 keep(with_head.plot(), "ensemble")
 
 # %% [markdown]
-# Without the head each neuron runs a race of its own. Its signal of feature l blows up after a time proportional to
-# 1/(alpha_l^6 A_l^4), so the weak feature wins where |A_2/A_1| > (strong/weak)^(3/2) at the start. The signals are
-# Gaussian: a neuron takes the weak feature with probability p = (2/pi) arctan((weak/strong)^(3/2)), and both features are
-# learnt with probability 2p(1-p). The law holds start by start.
+# Without the head each neuron runs a race of its own. Its signal of feature $l$ blows up after a time proportional to
+# $1/(\alpha_l^6 A_l^4)$, so the weak feature wins where $|A_2/A_1| > (\alpha_1/\alpha_2)^{3/2}$ at the start, $\alpha_1$
+# being `strong` and $\alpha_2$ `weak`. The signals are Gaussian: a neuron takes the weak feature with probability
+#
+# $$p = \frac{2}{\pi} \arctan \Bigl(\frac{\alpha_2}{\alpha_1}\Bigr)^{3/2},$$
+#
+# and both features are learnt with probability $2p(1-p)$. The law holds start by start.
 
 # %%
 signal = without.starts[0]  # (seeds, neurons, features)
@@ -152,10 +155,10 @@ print("distance from the theory: " + ", ".join(f"{d:.2f} with batches of {batch}
 # %% [markdown]
 # ## An activation of your own
 #
-# An activation is a homogeneous function: of degree q if phi(a z) = a^q phi(z) for a > 0. `register_activation` adds one
-# from outside of the package. Name, function and degree are enough: the Gaussian moments that the exact loss needs follow
-# from the degree. If you give your own derivation of them, here the covariance of phi(z_1) and phi(z_2) at correlation c, it
-# is checked against quadrature, and a wrong one is refused.
+# An activation is a homogeneous function: of degree $q$ if $\phi(a z) = a^q \phi(z)$ for $a > 0$. `register_activation` adds
+# one from outside of the package. Name, function and degree are enough: the Gaussian moments that the exact loss needs
+# follow from the degree. If you give your own derivation of them, here the covariance of $\phi(z_1)$ and $\phi(z_2)$ at
+# correlation $c$, it is checked against quadrature, and a wrong one is refused.
 
 
 # %%
@@ -173,9 +176,9 @@ else:
     raise AssertionError("a wrong covariance must be refused")
 
 # %% [markdown]
-# The race law of degree q: a signal blows up after a time proportional to 1/(alpha_l^(2q) A_l^(2q-2)), so a neuron takes
-# the weak feature where |A_2/A_1| > (strong/weak)^(q/(q-1)) at the start. For the quintic that is the power 5/4, and signals
-# take d^4 units of time to grow.
+# The race law of degree $q$: a signal blows up after a time proportional to $1/(\alpha_l^{2q} A_l^{2q-2})$, so a neuron
+# takes the weak feature where $|A_2/A_1| > (\alpha_1/\alpha_2)^{q/(q-1)}$ at the start. For the quintic that is the power
+# 5/4, and signals take $d^4$ units of time to grow.
 
 # %%
 quintic = dynlab.Model(activation="quintic", weak=0.5)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dynlab
-from dynlab.docs.plain_text import parameters
+from dynlab.docs.docstrings import parameters
 
 REFERENCE = Path(dynlab.__file__).parent / "docs" / "reference.rst"
 PAGE = REFERENCE.read_text(encoding="utf-8")

@@ -33,7 +33,7 @@ PARTS = {
     "pytorch": "optimisers, encoders and a loss curve against PyTorch",
     **{f"planted.{name}": f"faults planted one at a time: {name.replace('_', ' ')}" for name in PLANTED},
     "faults": "every command killed, out of disk and interrupted at more moments, more bad input",
-    "browser": "the page with sliders in chromium, by playwright",
+    "browser": "the page with sliders and every page of the documentation in chromium, by playwright",
     "kernels": "every CUDA kernel compiled, without a device",
     "explore": "the properties of hypothesis, with new random examples",
     "coverage": "which lines of dynlab the tests run, with the compiler off",
@@ -106,7 +106,7 @@ def faults(given: argparse.Namespace) -> Result:
 def browser(given: argparse.Namespace) -> Result:
     if find_spec("playwright") is None or not (shutil.which("chromium") or shutil.which("chromium-browser")):
         return Result(SKIPPED, "chromium (Debian's) or the package playwright is not installed here")
-    return tested(["-n", "0", "tests/explorer/browser.py"])
+    return tested(["-n", "0", "tests/explorer/browser.py", "tests/docs/browser.py"])
 
 
 def compiled(given: argparse.Namespace) -> Result:
