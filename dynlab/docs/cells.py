@@ -54,10 +54,13 @@ def execute(cell: Cell, path: Path, space: dict[str, Any]) -> tuple[str, Any]:
     """Run a cell of code in the namespace `space`; return what it prints, and the value of its last expression or None."""
     # Blank lines before the code: lines of a traceback are then those of the script.
     tree = ast.parse("\n" * (cell.line - 1) + cell.text, str(path))
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = tree.body[-1] if tree.body else None
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        exec(compile(tree, str(path), "exec"), space)
-        value = None if last is None else eval(compile(ast.Expression(last.value), str(path), "eval"), space)
+        if not isinstance(last, ast.Expr):
+            exec(compile(tree, str(path), "exec"), space)
+            return said.getvalue(), None
+        exec(compile(ast.Module(tree.body[:-1], []), str(path), "exec"), space)
+        value = eval(compile(ast.Expression(last.value), str(path), "eval"), space)
     return said.getvalue(), value
 
 

@@ -70,7 +70,7 @@ class Markdown(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """What MyST makes of it."""
         document = new_document(self.get_source_info()[0], self.state.document.settings)
-        parser = create_md_parser(self.env.myst_config.copy(enable_extensions={"fieldlist"}), SphinxRenderer)
+        parser = create_md_parser(document.settings.env.myst_config.copy(enable_extensions={"fieldlist"}), SphinxRenderer)
         parser.disable(FORMULAS_MEAN)
         parser.inline.ruler.at("emphasis", stars_alone)
         parser.options["document"] = document

@@ -44,7 +44,7 @@ OUTCOME_LOOKS = (
     ("#CCCCCC", "right_diagonal_line", "repeating-linear-gradient(135deg, #333 0 1px, transparent 1px 5px)"),
     ("#FFFFFF", "cross", "repeating-linear-gradient(45deg, #333 0 1px, transparent 1px 4px)"),
 )
-ROWS = 8  # of the strip
+STRIP_ROWS = 8  # of the strip
 APART = 0.075  # of the axis: from one label of time to the next
 BAR_COLOURS = {
     "learning": GREEN, "borrowing": "#CC79A7", "centring": "#999999", "lending": NOW,
@@ -256,25 +256,37 @@ class BarPanel:
 
 
 class StripPanel:
-    """Outcomes of many starts, a cell each; the first, framed, is the start that is shown."""
+    """Outcomes of many starts, a cell each; the first, framed, is the start that is shown.
+
+    Each outcome is a glyph with a source of its own: a browser makes one canvas for the hatch of a glyph, but one for each
+    cell where hatches are a column.
+    """
 
     def __init__(self, title: str) -> None:
         self.title = title
-        count = np.arange(STARTS)
-        self.place = {"x": count // ROWS + 0.5, "y": ROWS - 0.5 - count % ROWS}
-        self.source = ColumnDataSource(self.place | {"colour": ["white"] * STARTS, "hatch": [" "] * STARTS})
+        self.sources = [ColumnDataSource({"x": [], "y": []}) for _ in OUTCOME_LOOKS]
         self.heading = heading(title)
-        drawn = self.figure = plain(120, x_range=Range1d(0, STARTS // ROWS), y_range=Range1d(0, ROWS))
-        drawn.rect("x", "y", 0.9, 0.86, source=self.source, fill_color="colour", line_color="#999999", line_width=0.5,
-                   hatch_pattern="hatch", hatch_color="#333333", hatch_scale=6, hatch_weight=0.7)  # fmt: skip
-        drawn.rect([0.5], [ROWS - 0.5], 0.9, 0.86, fill_color=None, line_color=DARK, line_width=2.5)
+        drawn = self.figure = plain(120, x_range=Range1d(0, STARTS // STRIP_ROWS), y_range=Range1d(0, STRIP_ROWS))
+        looks: dict[str, Any] = {"line_color": "#999999", "line_width": 0.5}
+        drawn.rect(*cell_places(range(STARTS)), 0.9, 0.86, fill_color="white", **looks)
+        for source, (colour, hatch, _) in zip(self.sources, OUTCOME_LOOKS, strict=True):
+            drawn.rect("x", "y", 0.9, 0.86, source=source, fill_color=colour, hatch_pattern=hatch, hatch_color="#333333",
+                       hatch_scale=6, hatch_weight=0.7, **looks)  # fmt: skip
+        drawn.rect([0.5], [STRIP_ROWS - 0.5], 0.9, 0.86, fill_color=None, line_color=DARK, line_width=2.5)
         drawn.axis.visible = False
 
     def show(self, outcomes: Sequence[int], words: str) -> None:
         """Draw the outcomes that are known, in order, and say their shares."""
-        looks = [OUTCOME_LOOKS[number] for number in outcomes] + [("white", " ", "none")] * (STARTS - len(outcomes))
-        self.source.data = self.place | {"colour": [look[0] for look in looks], "hatch": [look[1] for look in looks]}
+        for number, source in enumerate(self.sources):
+            x, y = cell_places([start for start, outcome in enumerate(outcomes) if outcome == number])
+            if x != source.data["x"] or y != source.data["y"]:
+                source.data = {"x": x, "y": y}
         self.heading.text = heading_text(f"{self.title}: {words or '…'}")
+
+
+def cell_places(starts: Sequence[int]) -> tuple[list[float], list[float]]:
+    """The middles of the cells of starts."""
+    return [start // STRIP_ROWS + 0.5 for start in starts], [STRIP_ROWS - 0.5 - start % STRIP_ROWS for start in starts]
 
 
 def outcome_key() -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from html import escape
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from dynlab.tools.checks import SettingError
 if TYPE_CHECKING:
     from bokeh.document import Document
 
+PAUSE = 0.25  # seconds that a slider must stand still before outcomes are computed anew
 FIRST_PLACE = 0.5  # of the cursor, before anything is known of the trajectory
 MOMENTS = ("start", "T₁", "T₂", "T₃", "end")
 # Bytes that the page asked for are kept by the browser under a name; both are set by this program.
@@ -70,7 +72,7 @@ class LivePage:
         self.shown: panels.Followed | None = None
         self.wanted: Explored | None = None
         self.turn = 0  # counts releases: strips of an earlier one are given up
-        self.closed, self.first_time = False, True
+        self.closed, self.first_time, self.pause = False, True, Event()
         self.lines_thread, self.strip_thread = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._connect()
         self._lay_out()
@@ -118,6 +120,7 @@ class LivePage:
         """Stop computing: the session is over."""
         self.closed = True
         self.turn += 1
+        self.pause.set()
         for pool in (self.lines_thread, self.strip_thread):
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -272,6 +275,8 @@ class LivePage:
     def fill(self, turn: int, headed: bool, chosen: Explored) -> None:
         """Compute a strip piece by piece, in a thread, until it is full or another is wanted."""
         known: list[int] = []
+        if turn == self.turn:  # with the keys of a keyboard every step is a release
+            self.pause.wait(PAUSE)
         try:
             for piece in panels.outcome_pieces(chosen):
                 if self.closed or turn != self.turn:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 TAKEN = "a port that is free here"
+SCRIPTS = ("bokeh", "bokeh-widgets")  # bokeh's server would send tables, WebGL and MathJax too, more than twice as much
 
 
 def server(chosen: Explored, port: int = 0) -> Server:
@@ -38,6 +39,8 @@ def server(chosen: Explored, port: int = 0) -> Server:
                       unused_session_lifetime_milliseconds=15000)  # fmt: skip
     except OSError as error:
         raise SettingError("port", port, f"{TAKEN} ({error.strerror or error})") from None
+    whole = made._tornado.resources
+    made._tornado.resources = lambda absolute_url=None: whole(absolute_url).clone(components=list(SCRIPTS))
     if not port:  # known only now
         made._tornado.websocket_origins.clear()
         made._tornado.websocket_origins.update({f"{HOST}:{made.port}", f"localhost:{made.port}"})

@@ -23,7 +23,7 @@ from dynlab.explorer.bokeh_panels import (
     APART,
     BAR_COLOURS,
     LOOKS,
-    OUTCOME_LOOKS,
+    STRIP_ROWS,
     BarPanel,
     PortraitPanel,
     StripPanel,
@@ -82,8 +82,11 @@ plane.text = told.heading
 story.text = told.story
 command.text = told.command
 for (const [n, strip] of strips.entries()) {
-  const outcomes = Array.from(told.outcomes[n], Number)
-  strip.data = {...strip.data, colour: outcomes.map((k) => looks[k][0]), hatch: outcomes.map((k) => looks[k][1])}
+  for (const [k, cells] of strip.entries()) {
+    const starts = Array.from(told.outcomes[n]).flatMap((outcome, start) => Number(outcome) == k ? [start] : [])
+    const x = starts.map((start) => Math.floor(start / rows) + 0.5)
+    cells.data = {x, y: starts.map((start) => rows - 0.5 - start % rows)}
+  }
   headings[n].text = told.shares[n]
 }
 """
@@ -185,8 +188,8 @@ def _html(whole: np.ndarray, told: list[dict[str, Any]]) -> str:
         "axes": [drawn.xaxis[0] for drawn in time.figures], "ranges": [drawn.y_range for drawn in time.figures],
         "way": portrait.sources["way"], "point": portrait.sources["now"], "plane": portrait.heading,
         "sides": [portrait.figure.x_range, portrait.figure.y_range], "force": bars.source, "terms": bars.figure.y_range,
-        "story": story, "command": command, "strips": [strip.source for strip in strips],
-        "headings": [strip.heading for strip in strips], "looks": [list(look[:2]) for look in OUTCOME_LOOKS],
+        "story": story, "command": command, "strips": [strip.sources for strip in strips],
+        "headings": [strip.heading for strip in strips], "rows": STRIP_ROWS,
         "shown": ColumnDataSource({"at": [-1]}),
     })  # fmt: skip
     for widget in choices.values():

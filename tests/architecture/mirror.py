@@ -19,7 +19,7 @@ OTHERS = {
     "thorough": "a command: what is checked on demand",
     "thorough/planted": "faults, for tests to catch",
 }
-SHARED = ("__init__.py", "conftest.py", "strategies.py", "waiting.py", "naive.py", "naive_*.py")
+SHARED = ("__init__.py", "browsing.py", "conftest.py", "strategies.py", "waiting.py", "naive.py", "naive_*.py")
 """What may lie flat in the folder of the tests, because several rooms use it."""
 
 

@@ -80,10 +80,10 @@ def test_cells_are_told_apart():
 
 def test_a_cell_shows_what_it_prints_and_its_last_value(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("# %%\nx = 2\n# %%\nprint('so')\nx * 3\n# %%\nx\nNone\n")
+    script.write_text("# %%\nx = 2\n# %%\nprint('so')\nx * 3\n# %%\nx\nprint('and so')\n# %%\n# none\n")
     done = run_cells(script, tmp_path)
-    assert done.returncode == 0 and done.stdout == "so\n"
-    assert recorded(tmp_path) == [Output(), Output("so\n6"), Output()]
+    assert done.returncode == 0 and done.stdout == "so\nand so\n"
+    assert recorded(tmp_path) == [Output(), Output("so\n6"), Output("and so"), Output()]
 
 
 def test_outputs_stand_below_their_cells():

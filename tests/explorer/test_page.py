@@ -90,6 +90,8 @@ def test_what_does_not_go_together_is_said_and_nothing_moves(page):
 
 
 def test_strips_fill_with_and_without_the_head(page):
+    from dynlab.explorer import panels
+
     page.released()
     until(
         page,
@@ -97,6 +99,13 @@ def test_strips_fill_with_and_without_the_head(page):
     )
     assert "both features" in page.strips[True].heading.text.split(",")[0]
     assert "only the strong" in page.strips[False].heading.text.split(",")[0]
+    for strip in page.strips.values():
+        cells = [place for source in strip.sources for place in zip(source.data["x"], source.data["y"], strict=True)]
+        assert len(cells) == len(set(cells)) == panels.STARTS, "a cell of one outcome for each start"
+    outcomes = np.concatenate(list(panels.outcome_pieces(Explored())))
+    assert [len(source.data["x"]) for source in page.strips[True].sources] == np.bincount(outcomes, minlength=6).tolist()
+    first = page.strips[True].sources[outcomes[0]].data
+    assert (first["x"][0], first["y"][0]) == (0.5, 7.5), "the framed one"
 
 
 def test_downloads_are_the_bytes_of_the_command(page):
@@ -130,6 +139,8 @@ def test_it_is_for_this_machine_and_for_its_own_pages_alone():
         text = urlopen(served.url, timeout=60).read().decode()
         loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", text)
         assert loaded and all(link.startswith(("/static/", "data:")) for link in loaded), loaded
+        scripts = {link.rpartition("/")[2].partition("?")[0] for link in loaded if ".js" in link}
+        assert scripts == {"bokeh.min.js", "bokeh-widgets.min.js"}, "what is not used is not sent"
         for origin in ("http://evil.example", f"http://127.0.0.1:{port + 1}", "null"):
             assert websocket_status(port, origin) == 403, origin
         assert websocket_status(port, served.url.strip("/")) != 403
