@@ -97,6 +97,37 @@ def test_blocks_change_only_the_order_of_sums(monkeypatch):
     np.testing.assert_allclose(logistic.second_moments(parts), features.T @ features / 300, rtol=1e-12)
 
 
+def test_second_moments_of_more_features_than_a_strip(monkeypatch):
+    """In strips of 3 features: equal to products of the whole, and the same bits above the diagonal as below it."""
+    monkeypatch.setattr(logistic, "STRIP", 3)
+    features, labels = clouds(60, 8, 3, 5, dtype="float32")
+    found = logistic.second_moments(logistic.blocks(features, labels))
+    np.testing.assert_allclose(found, features.T.astype(float) @ features.astype(float) / 60, rtol=2e-5, atol=1e-6)
+    assert (found == found.T).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_that_underflow_are_zero(dtype):
+    """e^-60 = 8.76e-27 counts, e^-100 = 3.7e-44 does not: numbers below the normal ones of float32 make products slow."""
+    scores = np.array([[0.0, -60.0, -100.0], [-95.0, -1.0, -1.0]], dtype)
+    loss = logistic._residuals(scores, np.zeros(3), np.array([0, 1]))
+    expected = np.array([[0.0, np.exp(-60.0), 0.0], [0.0, -0.5, 0.5]])
+    np.testing.assert_allclose(scores, expected, rtol=2e-5 if dtype == "float32" else 1e-12)
+    assert (scores[expected == 0.0] == 0.0).all()
+    assert loss == pytest.approx(np.log(2.0), rel=1e-6)
+
+
+def test_the_probe_of_classes_far_apart_meets_no_subnormal_number(monkeypatch):
+    """Weights that separate classes by hundreds of nats: what products are given is zero or normal."""
+    given = []
+    plain = logistic.matmul
+    monkeypatch.setattr(logistic, "matmul", lambda a, b, out, **how: given.append(b.copy()) or plain(a, b, out, **how))
+    features, labels = clouds(300, 4, 3, 1, dtype="float32")
+    parts = logistic.blocks(30.0 * features, labels)
+    logistic.Logistic(parts, 3, 1e6)(np.random.default_rng(0).normal(size=15))
+    assert given and all(((b == 0.0) | (np.abs(b) >= np.finfo(np.float32).tiny)).all() for b in given)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_fit_is_a_minimum(dtype):
     """Found by Newton's method with second differences of loops in float64, to which the fit owes nothing."""
