@@ -37,6 +37,7 @@ import numpy as np
 
 from dynlab.formulas import masks
 from dynlab.settings.activation_records import ACTIVATIONS
+from dynlab.settings.training import LATEST
 from dynlab.tools.checks import require
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ WEAK = 0.3
 STRIDE = 8  # of the powers of two that weights are measured in
 SIZES = (1e-20, 1e20)  # that weights may have at the start: losses are made of their twelfth powers
 FAINTEST = 1e-40  # signal, relative to its neuron's weights, whose time to grow is still a number
-LONGEST = 1e250  # no time is longer: what it is divided by stays far from overflow
 
 
 def effective_noise(model: Model) -> tuple[float, float]:
@@ -67,7 +67,8 @@ def effective_noise(model: Model) -> tuple[float, float]:
 def horizon(model: Model, dim: float, scale: float = 1.0) -> float:
     """Default end of a flow that does not come to rest before, from weights of size `scale` with signals of scale/sqrt(dim).
 
-    It changes with the exact scalings as times do: by scale^2 with the weights, not with strengths and noise together.
+    It changes with the exact scalings as times do: by scale^2 with the weights, not with strengths and noise together. What
+    would be later than any flow ends (`LATEST`) ends there, and what has not been learnt by then waits.
     """
     degree = ACTIVATIONS[model.activation].degree
     noise, unit = effective_noise(model)
@@ -77,7 +78,7 @@ def horizon(model: Model, dim: float, scale: float = 1.0) -> float:
     if noise > 0.0:
         longer = max(0.0, 2 * degree * (ratio - strengths.min() + np.log(WEAK)), degree * (strengths.max() - ratio))
     end = UNITS * max(float(dim), 1.0) ** (degree - 1) * (unit / usual_unit) * scale**2
-    return float(min(end * np.exp(min(longer, np.log(LONGEST))), LONGEST))
+    return float(min(end * np.exp(min(longer, np.log(LATEST))), LATEST))
 
 
 def _usual(degree: float) -> tuple[float, float]:

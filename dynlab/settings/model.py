@@ -16,6 +16,8 @@ ACTIVATION_NAMES = ("relu", "cubic", "relu3", "linear")
 MASKS = ("half", "independent")
 READOUTS = ("own", "shared", "fixed")
 BIASES = ("none", "trained")
+SIZES = (1e-20, 1e20)  # of strengths and noise: losses are made of twelfth powers of them and of weights
+APART = 1e10  # that noise and a strength may be: what one does beside the other is then still a number, however small
 # Settings that the first version did not have: its records lack them, and maps keep its starts where they are the defaults.
 LATER = ("hidden", "readout", "probabilities", "correlation", "bias")
 SINGULAR = 1e-12  # square of the part of a feature that the others do not span, below which they are dependent
@@ -58,7 +60,8 @@ class Model:
     feature_patches : int
         Patches n that carry the feature, 1 <= n < P.
     noise : float
-        Standard deviation sigma >= 0 of the noise in each direction.
+        Standard deviation sigma >= 0 of the noise in each direction. Strengths and noise lie between 1e-20 and 1e20, and
+        within 1e10 of each other, or noise is 0.
     activation : str
         phi: "relu" max(0, z), "cubic" z^3 (the paper's theorem), "relu3" max(0, z)^3 or
         "linear" z; or one that `dynlab.register_activation` has added in this process.
@@ -131,6 +134,7 @@ class Model:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        self._comparable()
         if self.bias != "none":
             why = f'"none" for {self.activation}: moments with a bias have closed forms for relu here'
             require(self.activation == "relu", "bias", self.bias, why)
@@ -204,6 +208,15 @@ class Model:
     def layered(self) -> bool:
         """Whether the neurons are two-layer networks, rather than the paper's phi of one neuron each."""
         return self.hidden > 1 or self.readout != "fixed"
+
+    def _comparable(self) -> None:
+        """Sizes whose twelfth powers, with those of weights, are numbers; strengths and noise that do not drown."""
+        for name, size in (("strong", self.strong), ("weak", self.weak), ("noise", self.noise)):
+            require(size == 0.0 or SIZES[0] <= size <= SIZES[1], name, size, f"from {SIZES[0]:g} to {SIZES[1]:g} in size")
+        noise = self.noise
+        require(noise <= APART * self.weak, "weak", self.weak, f"at least {1.0 / APART:g} of the noise ({noise:g})")
+        seen = noise == 0.0 or self.strong <= APART * noise
+        require(seen, "strong", self.strong, f"at most {APART:g} times the noise ({noise:g}), or the noise 0")
 
     def _strengths(self) -> tuple[float, ...]:
         if self.strengths is None:

@@ -13,6 +13,7 @@ import dynlab
 from dynlab import Model, OrderParameters, SettingError
 from dynlab.population.scaling import horizon, in_strength_units
 from dynlab.population.starts import draw_start
+from dynlab.settings.training import LATEST
 
 FACTORS = st.floats(-12.0, 12.0).map(lambda power: 10.0**power)
 
@@ -59,6 +60,13 @@ def test_the_horizon_follows_the_exact_scalings(factor, size, activation, noise,
     assert horizon(scaled, 1e5) == pytest.approx(horizon(model, 1e5), rel=1e-9)
     assert horizon(model, 1e5, size) == pytest.approx(size**2 * horizon(model, 1e5), rel=1e-9)
     assert horizon(Model(), 1000) == 1e12
+
+
+def test_a_default_end_is_one_that_may_be_asked_for():
+    """1e-10 for .3, cubic: 1e6 d^2 3e9^6 = 7.29e86 at d = 1e12; from weights 1e20 times as large it is past the last end."""
+    model = Model(strong=1e-10, weak=1e-10)
+    assert horizon(model, 1e12) == pytest.approx(7.29e86, rel=1e-9)
+    assert horizon(model, 1e12, 1e20) == LATEST == 1e100
 
 
 def small_weights_scaled(start, size):

@@ -128,3 +128,28 @@ def test_checking_settings_loads_nothing_heavy():
     code = f"import sys, dynlab.run; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"strong": 1e-160, "weak": 3e-161}, "strong=1e-160: must be from 1e-20 to 1e+20 in size"),
+        ({"strong": 1e160}, "strong=1e+160: must be from 1e-20 to 1e+20 in size"),
+        ({"noise": 1e21, "strong": 1e20}, "noise=1e+21: must be from 1e-20 to 1e+20 in size"),
+        ({"strengths": (1.0, 1e-3, 1e-30)}, "weak=1e-30: must be from 1e-20 to 1e+20 in size"),
+        ({"noise": 1e-11}, "strong=1.0: must be at most 1e+10 times the noise (1e-11), or the noise 0"),
+        ({"weak": 1e-15}, "weak=1e-15: must be at least 1e-10 of the noise (0.5)"),
+        ({"noise": 4e9}, "weak=0.3: must be at least 1e-10 of the noise (4e+09)"),
+    ],
+)
+def test_sizes_that_cannot_be_computed_are_refused(given, message):
+    """Twelfth powers leave the numbers there are, or what the smaller does beside the larger is lost in rounding."""
+    with pytest.raises(SettingError) as caught:
+        Model(**given)
+    assert str(caught.value) == message
+
+
+def test_sizes_at_the_ends_are_allowed():
+    assert Model(strong=1e20, weak=1e20, noise=1e10).noise == 1e10
+    assert Model(strong=1e-20, weak=1e-20, noise=0.0).weak == 1e-20
+    assert Model(strong=1e8, activation="relu").strong == 1e8 and Model(noise=1e-6).noise == 1e-6
