@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know what `_HOMES` loads
     from dynlab.settings.registration import register_activation as register_activation
     from dynlab.settings.training import Training as Training
     from dynlab.simulation import simulate as simulate
+    from dynlab.sweep import sweep as sweep
     from dynlab.tools.checks import SettingError as SettingError
 
 
@@ -64,6 +65,7 @@ _HOMES = {
     "phase_map": "dynlab.phase",
     "portrait": "dynlab.portrait",
     "pretrain": "dynlab.pretrain",
+    "sweep": "dynlab.sweep",
 }
 _ROOMS = ("linear",)  # folders that are reached as `dynlab.linear.laws`, without an import of their own
 

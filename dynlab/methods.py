@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dynlab.command_line.executors import executor, processes
+from dynlab.command_line.executors import MOST_PROCESSES, executor, processes
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.command_line.pictures import (
     HELP_OF_SPEECH,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "dynlab.methods"
 MOST_SEEDS = 1000
-MOST_PROCESSES = 1024
 CHANGED = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "schedule", "side")
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynlab.command_line.executors import executor
-from dynlab.command_line.options import add_device, announce
+from dynlab.command_line.options import add_device, add_parquet, announce
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.maps.axes import FORM, SETTINGS, parse_axis
 from dynlab.settings.model import Model
 from dynlab.settings.training import ETA_HEAD
 from dynlab.tools.checks import integer, real, require, threads
 from dynlab.tools.files import expanded
+from dynlab.tools.parquet import check_parquet
 from dynlab.tools.provenance import Call
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     from dynlab.maps.phase_map import MOST_SEEDS, Settings
 
     require(arguments.out != "", "out", "", "the name of a folder")
+    check_parquet(arguments.parquet)
     x, y = (parse_axis(option, getattr(arguments, option)) for option in ("x", "y"))
     require(x.name != y.name, "y", arguments.y, "another setting than that of --x")
     fixed = {name: number_of(getattr(arguments, name)) for name in FIXED if getattr(arguments, name) is not None}
@@ -150,6 +152,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         out=expanded(arguments.out) if arguments.out is not None else Path("runs") / f"phase-{x.name}-{y.name}",
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
+        parquet=arguments.parquet,
     )
 
 
@@ -185,6 +188,7 @@ def parser() -> Parser:
     p.option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
     p.option("--out", "folder for results and finished points (default runs/phase-X-Y)", metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")
+    add_parquet(p)
     p.add_argument("--quiet", action="store_true", help="print nothing but errors and damage")
     return p
 

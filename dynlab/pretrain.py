@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynlab.command_line.parser import Parser, number_of, run_command
-from dynlab.command_line.pictures import HELP_OF_SPEECH, add_computing, add_files, check_folders, fetched, say_how_taken
+from dynlab.command_line.pictures import HELP_OF_SPEECH, add_computing, add_files, check_folders, fetched, training_part
 from dynlab.images.settings import RECIPES, SPEECH, Pretraining, pretraining, recipe_of
 from dynlab.machine.device import chosen
 from dynlab.tools.callable_module import make_callable
@@ -143,7 +143,7 @@ def pretrain(
         if isinstance(data, ImageSet):
             pictures = data
         else:
-            pictures = _training_part(found, at, True, quiet)
+            pictures = training_part(found, at, True, quiet)
         run_folder.pretrain(
             found, pictures, place, resume=resume, threads=used, every=every, device=chosen(device), quiet=quiet, data=at,
             draw=_draw if plots else None,
@@ -184,27 +184,12 @@ def run(call: Call) -> list[str]:
     own = run_folder.run_of(place)["data"] if arguments.resume else ""
     data = expanded(arguments.data or own or "data")
     fetched(settings.dataset, data, arguments.download, arguments.quiet)
-    pictures = _training_part(settings, data, not arguments.no_verify, arguments.quiet)
+    pictures = training_part(settings, data, not arguments.no_verify, arguments.quiet)
     return run_folder.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
         device=device, quiet=arguments.quiet,
         command=call.command, data=data, draw=None if arguments.no_plots else _draw,
     )  # fmt: skip
-
-
-def _training_part(settings: Pretraining, data: str | Path, verify: bool, quiet: bool) -> Any:
-    """What is trained on, from files; says how they were taken and which could not be read."""
-    if settings.dataset == SPEECH:
-        from dynlab.sounds.speech_set import load_speech
-
-        found: Any = load_speech(settings, data)
-    else:
-        from dynlab.images.data import own_pictures
-
-        side = own_pictures.picture_side(settings)
-        found = own_pictures.pictures_of(settings.dataset, data, split_of(settings), side=side, verify=verify, quiet=quiet)
-    say_how_taken((found,), quiet)
-    return found
 
 
 def _draw(folder: Path) -> None:
@@ -245,11 +230,6 @@ def _resumed(place: Path, recipe: str | Path | None, given: dict[str, Any]) -> P
 def usual_place(settings: Pretraining) -> str:
     """The folder of a run for which none was named."""
     return f"runs/pretrain-{settings.dataset}-{settings.encoder}-{settings.head}-seed{settings.seed}"
-
-
-def split_of(settings: Pretraining) -> str:
-    """The part of the pictures that is trained on."""
-    return "unlabelled" if settings.dataset == "stl10" else "train"
 
 
 def widths(words: str) -> tuple:

@@ -18,6 +18,7 @@ from dynlab.command_line.options import (
     add_hidden,
     add_model,
     add_output,
+    add_parquet,
     add_steps,
     add_switches,
     announce,
@@ -32,6 +33,7 @@ from dynlab.settings.model import ACTIVATION_NAMES
 from dynlab.settings.training import LATEST, METHODS
 from dynlab.tools.checks import choice, real, require, threads
 from dynlab.tools.files import run_folder
+from dynlab.tools.parquet import check_parquet
 from dynlab.tools.provenance import Call
 
 PROGRAM = "dynlab.run"
@@ -85,6 +87,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         training.check_model(model)
     until = given["until"]
     require(arguments.out != "", "out", "", "the name of a folder")
+    check_parquet(arguments.parquet)
     method = choice("method", given["method"], (*METHODS, "sgd"))
     eta, optimisation = steps_of(given, method)
     return Settings(
@@ -101,6 +104,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         out=arguments.out,
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
+        parquet=arguments.parquet,
     )
 
 
@@ -131,6 +135,7 @@ def parser() -> Parser:
     p.option("--threads", "threads to compute with (default: all cores)")
     add_device(p)
     add_output(p)
+    add_parquet(p)
     p.add_argument("--quiet", action="store_true", help=quiet)
     return p
 

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 
 from dynlab.tools.checks import SettingError
 
+MOST_PROCESSES = 1024
 DASK_WAIT = 15  # seconds until a cluster that does not answer is given up
 
 

@@ -7,12 +7,22 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dynlab.command_line.options import add_correlation, add_device, add_model, add_output, announce, models_of, start_of
+from dynlab.command_line.options import (
+    add_correlation,
+    add_device,
+    add_model,
+    add_output,
+    add_parquet,
+    announce,
+    models_of,
+    start_of,
+)
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.settings.model import ACTIVATION_NAMES
 from dynlab.settings.training import ETA_HEAD, PAPER_HEADS
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
+from dynlab.tools.parquet import check_parquet
 
 if TYPE_CHECKING:
     from dynlab.samples.runs import Settings
@@ -70,6 +80,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         "momentum": real("momentum", given["momentum"], at_least=0.0, at_most=1.0),
         "every": integer("every", given["every"], at_least=1),
     }  # fmt: skip
+    check_parquet(arguments.parquet)
     for name in ("out", "checkpoints"):
         require(getattr(arguments, name) != "", name, "", "the name of a folder")
     resume, alone = arguments.resume, len(models) * len(heads) * len(batches) * numbers["seeds"] == 1
@@ -80,7 +91,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     )
     return Settings(
         models, heads, batches, numbers, options, arguments.checkpoints, resume, arguments.out or place,
-        not arguments.no_plots, arguments.quiet, of_samples(arguments.device, models),
+        not arguments.no_plots, arguments.quiet, of_samples(arguments.device, models), arguments.parquet,
     )  # fmt: skip
 
 
@@ -114,6 +125,7 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
     option("--every", "steps from one checkpoint to the next", "1000")
     option("--resume", "checkpoint to go on from (default: the last)", metavar="NAME")
     add_output(p)
+    add_parquet(p)
     if program == "dynlab.run":
         p.add_argument("--method", help=argparse.SUPPRESS)  # it is what asks for these options
     p.add_argument("--quiet", action="store_true", help="print nothing but errors and runs that were stopped")

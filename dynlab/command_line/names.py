@@ -9,6 +9,7 @@ COMMANDS = {
     "ablate": ("dynlab.ablate", "change one ingredient at a time"),
     "explore": ("dynlab.explore", "a page with sliders: see it move"),
     "phase": ("dynlab.phase", "phase diagrams over any two settings"),
+    "sweep": ("dynlab.sweep", "any list or grid of settings of run, sgd or pretrain: one table"),
     "portrait": ("dynlab.portrait", "phase portraits: field, nullclines, fixed points, basins"),
     "compare": ("dynlab.compare", "minibatch training against the exact theory"),
     "pretrain": ("dynlab.pretrain", "pretrain an encoder on pictures"),

@@ -88,6 +88,11 @@ def add_output(p: Parser) -> None:
     p.add_argument("--no-plots", action="store_true", help="write no figure")
 
 
+def add_parquet(p: Parser) -> None:
+    """Add --parquet."""
+    p.add_argument("--parquet", action="store_true", help="write tables as Parquet too, beside CSV (extra arrays)")
+
+
 def add_hidden(p: Parser) -> None:
     """Add `HIDDEN_OPTIONS` and --readout-rate: neurons that are two-layer networks. Values stay words."""
     p.option("--hidden", "hidden units of each neuron, f_j = sum_h a_jh phi(w_h): relu and linear", "1")

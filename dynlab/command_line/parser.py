@@ -70,11 +70,11 @@ class Parser(argparse.ArgumentParser):
 
     def _from_elsewhere(self, words: Sequence[str]) -> list[str]:
         """Words for the options of --config and --set that are not among `words`."""
-        actions = {spelled(name): action for name, action in self._option_string_actions.items() if name.startswith("--")}
+        actions = self.by_name(left_out=("config", "set", "help"))
         taken = {spelled(word.partition("=")[0]) for word in words if word.startswith("--")}
         made: list[str] = []
         for name, (value, source) in self.elsewhere(words).items():
-            if name not in actions or name in ("config", "set", "help"):
+            if name not in actions:
                 self.error(f"{source}: is no option of {self.prog}{nearest(name, actions)}")
             if name not in taken:
                 try:
@@ -82,6 +82,11 @@ class Parser(argparse.ArgumentParser):
                 except ValueError as error:
                     self.error(f"{source}: {error}")
         return made
+
+    def by_name(self, left_out: Sequence[str] = ()) -> dict[str, argparse.Action]:
+        """The options that are typed with two dashes, by their names without them (eta_head), but for those left out."""
+        actions = {spelled(typed): action for typed, action in self._option_string_actions.items() if typed[:2] == "--"}
+        return {name: action for name, action in actions.items() if name not in left_out}
 
     def option(self, name: str, what: str, default: str | None = None, metavar: str = "N", **more: Any) -> None:
         """Add an option that takes a value, which stays a word; its help names the default."""

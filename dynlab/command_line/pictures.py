@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynlab.command_line.parser import Parser
 from dynlab.images.settings import OWN_PICTURES, SPEECH
@@ -95,6 +95,26 @@ def speech_to_hear(settings: all_methods.Settings, base: Pretraining) -> tuple[S
     data = speech_to_compare_on(base, settings.data)
     say_how_taken(data, settings.quiet)
     return data
+
+
+def training_part(settings: Pretraining, data: str | Path, verify: bool, quiet: bool) -> Any:
+    """What is trained on, from files; says how they were taken and which could not be read."""
+    if settings.dataset == SPEECH:
+        from dynlab.sounds.speech_set import load_speech
+
+        found: Any = load_speech(settings, data)
+    else:
+        from dynlab.images.data import own_pictures
+
+        side = own_pictures.picture_side(settings)
+        found = own_pictures.pictures_of(settings.dataset, data, split_of(settings), side=side, verify=verify, quiet=quiet)
+    say_how_taken((found,), quiet)
+    return found
+
+
+def split_of(settings: Pretraining) -> str:
+    """The part of the pictures that is trained on."""
+    return "unlabelled" if settings.dataset == "stl10" else "train"
 
 
 def say_how_taken(parts: Sequence[ImageSet | SpeechSet], quiet: bool) -> None:

@@ -40,6 +40,7 @@ class Settings:
     out: str | None
     plots: bool
     quiet: bool
+    parquet: bool = False
 
     @property
     def trainings(self) -> dict[str, Training]:
@@ -87,7 +88,7 @@ def compute_main_run(settings: Settings) -> list[ActivationRuns]:
     names = [model.activation for model in settings.models]
     with compiling(names, settings.quiet), progress(len(jobs) * settings.seeds, "trajectories", settings.quiet) as show:
         for before, job in enumerate(jobs):
-            ensembles[job] = _ensemble(settings, *job, _from(before * settings.seeds, show))
+            ensembles[job] = ensemble_asked(settings, *job, _from(before * settings.seeds, show))
     by_model = {model: {head: ensembles[model, head] for head in heads} for model in settings.models}
     return [_result(settings, model, by_head) for model, by_head in by_model.items()]
 
@@ -106,7 +107,8 @@ def representative(ensembles: dict[str, Ensemble]) -> int:
     return int((collapsing if collapsing.any() else usual).to_numpy().argmax())
 
 
-def _ensemble(settings: Settings, model: Model, head: str, show: Callable[[int], None]) -> Ensemble:
+def ensemble_asked(settings: Settings, model: Model, head: str, show: Callable[[int], None] | None = None) -> Ensemble:
+    """The ensemble of one model and head of a run; show: called with the number of starts done so far."""
     from dynlab.ensembles.ensemble import ensemble
 
     return ensemble(

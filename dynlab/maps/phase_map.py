@@ -19,11 +19,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +38,7 @@ from dynlab.population.pair import flow
 from dynlab.tools import plots, show
 from dynlab.tools.checks import available_threads, integer, require
 from dynlab.tools.files import FolderTaken, expanded, signals_deferred
+from dynlab.tools.sharing import as_they_end
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -230,32 +229,18 @@ class _Work:
     def complete(self, target: np.ndarray) -> None:
         """Compute what is missing of `target` seeds at each point, storing each result as it comes."""
         total = sum(stop - first for _, _, first, stop in self._jobs(target))
-        size = TASK if self.where == "cpu" else DEVICE_TASK
-        done, tasks = 0, _batches(self._jobs(target), size)
-        waiting: dict[Future, list] = {}
-        finished: SimpleQueue[Future] = SimpleQueue()
-        try:
-            while True:
-                # A signal that raises inside a future's lock would leave it locked, and its worker waiting for ever: this
-                # thread is interrupted in the queue's `get` alone. (`concurrent.futures.wait` holds all those locks.)
-                with signals_deferred():
-                    for jobs in islice(tasks, self.ahead - len(waiting)):
-                        plain = tuple((self.grid.point(*at), self.grid.heads[h], *span) for at, h, *span in jobs)
-                        future = self.pool.submit(run_jobs, plain, self.grid.seed, self.grid.rtol, self.where)
-                        waiting[future] = jobs
-                        future.add_done_callback(finished.put)
-                if not waiting:
-                    return
-                future = finished.get()
-                with signals_deferred():
-                    done += self._keep(waiting.pop(future), *future.result())
-                    if self.progress is not None:
-                        self.progress(done, total)
-        except BaseException:
+        size, done = TASK if self.where == "cpu" else DEVICE_TASK, 0
+        for jobs, found in as_they_end(self.pool, self._calls(_batches(self._jobs(target), size)), self.ahead):
             with signals_deferred():
-                for future in waiting:
-                    future.cancel()
-            raise
+                done += self._keep(jobs, *found)
+                if self.progress is not None:
+                    self.progress(done, total)
+
+    def _calls(self, tasks: Iterator[list]) -> Iterator[tuple]:
+        """(jobs, function, arguments) of each task."""
+        for jobs in tasks:
+            plain = tuple((self.grid.point(*at), self.grid.heads[h], *span) for at, h, *span in jobs)
+            yield jobs, run_jobs, (plain, self.grid.seed, self.grid.rtol, self.where)
 
     def _jobs(self, target: np.ndarray) -> Iterator[tuple]:
         """((x, y), head, first, stop) of all that is missing."""
@@ -344,6 +329,7 @@ class Settings:
     out: Path
     plots: bool
     quiet: bool
+    parquet: bool = False
 
 
 def check_folder(out: Path) -> None:

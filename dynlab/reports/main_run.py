@@ -17,6 +17,7 @@ from dynlab.population.status import remedy
 from dynlab.tools import show
 from dynlab.tools.files import write_csv, write_json
 from dynlab.tools.intervals import Pairs
+from dynlab.tools.parquet import write_beside
 from dynlab.tools.provenance import provenance
 from dynlab.tools.show import feature_words, percent
 
@@ -46,10 +47,15 @@ def summary_table(results: Sequence[ActivationRuns]) -> pd.DataFrame:
 
 
 def write_files(folder: Path, settings: Settings, results: Sequence[ActivationRuns], call: Call) -> None:
-    """Write summary.csv, ensemble.csv, trajectory.csv, the figures unless not wanted, and run.json last."""
-    write_csv(folder / "summary.csv", summary_table(results))
-    write_csv(folder / "ensemble.csv", stacked_frames({r.model.activation: r.ensembles for r in results}))
-    write_csv(folder / "trajectory.csv", stacked_frames({r.model.activation: r.trajectories for r in results}))
+    """Write summary.csv, ensemble.csv, trajectory.csv, also as Parquet where wanted, figures unless not, run.json last."""
+    tables = {
+        "summary.csv": summary_table(results),
+        "ensemble.csv": stacked_frames({r.model.activation: r.ensembles for r in results}),
+        "trajectory.csv": stacked_frames({r.model.activation: r.trajectories for r in results}),
+    }
+    for name, table_of in tables.items():
+        write_csv(folder / name, table_of)
+        write_beside(folder / name, table_of, settings.parquet)
     if settings.plots:
         from dynlab.drawing import style
         from dynlab.drawing.phases import phases_figure
@@ -279,7 +285,7 @@ def _record(settings: Settings, results: Sequence[ActivationRuns], call: Call) -
     training, plain["device"] = plain.pop("training"), settings.device.asked
     plain["eta_head"] = training["eta_head"]
     eta = plain.pop("eta")
-    del plain["optimisation"]
+    del plain["optimisation"], plain["parquet"]
     if settings.method == "descent":
         plain |= {"eta": eta, "head_rate": settings.training.eta_head * eta}
         plain |= {} if settings.optimisation.is_plain else {"optimisation": settings.optimisation.changed()}

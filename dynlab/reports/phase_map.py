@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dynlab.maps.phase_map import PhaseMap, describe
 from dynlab.tools.files import csv_text, write_whole
+from dynlab.tools.parquet import write_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,7 @@ def write_files(settings: Settings, found: PhaseMap, call: Call) -> None:
     for leftover in out.glob(".*.partial"):  # of a process that was killed
         leftover.unlink()
     write_whole(out / "phase.csv", csv_text(found.frame))
+    write_beside(out / "phase.csv", found.frame, settings.parquet)
     if settings.plots:
         from dynlab.drawing import style
         from dynlab.drawing.phase_map import phase_figure

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dynlab.samples.runs import Settings
 from dynlab.tools.files import write_csv, write_json
+from dynlab.tools.parquet import write_beside
 from dynlab.tools.provenance import Call
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ def write_files(folder: Path, settings: Settings, found: dict[tuple[str, str], O
     from dynlab.samples.overlay import exponent
     from dynlab.tools.provenance import provenance
 
-    write_csv(folder / "trajectory.csv", stacked(found))
-    write_csv(folder / "summary.csv", summary(found))
+    for name, table in (("trajectory.csv", stacked(found)), ("summary.csv", summary(found))):
+        write_csv(folder / name, table)
+        write_beside(folder / name, table, settings.parquet)
     if settings.plots:
         from dynlab.drawing import style
         from dynlab.drawing.overlay import overlay_figure

@@ -30,6 +30,7 @@ class Settings:
     plots: bool
     quiet: bool
     device: Device
+    parquet: bool = False
 
 
 def compute_minibatch_runs(settings: Settings) -> dict[tuple[str, str], Overlay]:

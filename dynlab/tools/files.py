@@ -160,7 +160,7 @@ def growing_folder(place: str | os.PathLike[str], resume: bool = False) -> Itera
         raise FolderError(place, "holds no run to go on with")
     if not resume:
         try:
-            _refuse_taken(place, ignored=(LOCK,))
+            _refuse_taken(place, ignored=(LOCK, ".run.json.*.partial"))  # what a run that was killed at once leaves
         except FolderTaken as error:
             hint = "; --resume (in Python resume=True) goes on with it" if (place / "run.json").is_file() else ""
             raise FolderTaken(place, str(error).removeprefix(f"{place}: ") + hint) from None
@@ -270,7 +270,7 @@ def _claim(place: Path, made: list[Path]) -> tuple[RunFolder, int]:
 def _refuse_taken(place: Path, ignored: tuple[str, ...] = ()) -> None:
     if place.is_dir():
         what = "another run" if (place / "run.json").exists() else "other files"
-        taken = any(found.name not in ignored for found in place.iterdir())
+        taken = any(not any(map(found.match, ignored)) for found in place.iterdir())
     else:
         what, taken = "a file", place.exists() or place.is_symlink()
     if taken:

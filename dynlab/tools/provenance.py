@@ -14,7 +14,7 @@ from typing import Any
 from dynlab._version import __version__
 
 # Not part of what a run computes: where it is written, what it says, and how many threads share the work.
-UNRECORDED = ("config", "assigned", "out", "quiet", "threads", "checkpoints", "resume", "dask")
+UNRECORDED = ("config", "assigned", "out", "quiet", "threads", "checkpoints", "resume", "dask", "parquet")
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("maps", "planes", "claims", "images", "sounds", "embeddings"),
     ("drawing", "explanation"),
     ("reports", "explorer"),
-    ("command_line",),
+    ("command_line", "sweeps"),
     (  # the commands, and the names that `import dynlab` offers
         "__init__", "__main__", "ablate", "compare", "diagnose", "docs", "doctor", "evaluate", "explain", "explore",
-        "export", "figures", "heads", "methods", "phase", "portrait", "pretrain", "recipes", "run", "simulation", "theorem",
+        "export", "figures", "heads", "methods", "phase", "portrait", "pretrain", "recipes", "run", "simulation", "sweep",
+        "theorem",
     ),
 )  # fmt: skip
 

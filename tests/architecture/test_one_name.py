@@ -165,7 +165,7 @@ def test_modules_of_one_name_are_of_one_subject():
 
 def test_no_import_is_renamed_to_hide_it():
     """The names that the move of modules left behind, `the_x` and `_x`, and those of modules that are gone."""
-    gone = {"switched_run", "cuda_ensemble", "plotting", "sweep", "store", "blocks", "contest", "appraisal", "watch"}
+    gone = {"switched_run", "cuda_ensemble", "plotting", "store", "blocks", "contest", "appraisal", "watch"}
     found = [
         (module, part.asname)
         for module, tree in sources.trees().items()
@@ -179,7 +179,7 @@ def test_no_import_is_renamed_to_hide_it():
 
 def test_no_module_hides_what_it_holds():
     stems = {name.rpartition(".")[2] for name in sources.trees()}
-    hidden = "sweep report blocks store where record contest appraisal watch content command read base misc util"
+    hidden = "report blocks store where record contest appraisal watch content command read base misc util"
     assert stems & set(hidden.split()) == set()
 
 

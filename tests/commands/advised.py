@@ -103,6 +103,13 @@ FOLLOWED = {
     "images/comparison/test_methods.py": {
         "test_a_cluster_computes_where_one_process_is_asked_for": ["1 with --dask, whose workers compute"],
     },
+    "sweeps/test_sweep_plan.py": {"test_pictures_are_of_pretraining": ["left out for a sweep of {}"]},
+    "sweeps/test_swept.py": {
+        "test_a_file_with_more_points_goes_on_and_one_that_lacks_some_is_refused": [", or given another folder"],
+        "test_a_damaged_point_is_computed_again_and_a_damaged_plan_named": [
+            "remove it, and points that are finished are kept", "where the results of a point belong; remove it",
+        ],
+    },
     "images/recipes/test_recipe_files.py": {
         "test_the_command_lists_them_and_shows_one": ["dynlab pretrain --recipe {} --data DIR"],
     },

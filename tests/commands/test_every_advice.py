@@ -309,7 +309,12 @@ def test_a_checkpoint_of_other_settings_is_gone_on_with_by_those_or_left_in_its_
 
 @pytest.mark.parametrize(
     ("extra", "module"),
-    [("cuda", "machine/gpu.py"), ("dask", "command_line/executors.py"), ("arrays", "embeddings/arrays.py")],
+    [
+        ("cuda", "machine/gpu.py"),
+        ("dask", "command_line/executors.py"),
+        ("arrays", "embeddings/arrays.py"),
+        ("arrays", "tools/parquet.py"),
+    ],
 )
 def test_what_is_to_be_installed_is_an_extra_of_this_distribution(extra, module):
     """By the name that it has on an index, where the name of the import is another project's."""

@@ -21,6 +21,7 @@ import sys, dynlab
 assert not {"numpy", "numba", "pandas", "matplotlib", "bokeh"} & set(sys.modules)
 dynlab.phase_map, dynlab.pretrain, dynlab.linear
 assert not {"pandas", "matplotlib", "bokeh", "dynlab.images.training"} & set(sys.modules)
+assert callable(dynlab.sweep) and dynlab.sweep.main
 assert callable(dynlab.portrait) and callable(dynlab.pretrain) and callable(dynlab.portrait.main)
 import dynlab.diagnose
 assert callable(dynlab.diagnose) and callable(dynlab.diagnose.main)

@@ -13,6 +13,7 @@ from dynlab import SettingError
 from dynlab.embeddings import given, passes
 from dynlab.embeddings.arrays import OnDisk, read_array
 from dynlab.tools.files import FolderError
+from dynlab.tools.parquet import write_parquet
 from tests import naive_tensors
 
 Z = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
@@ -20,7 +21,7 @@ Z = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
 
 def parquet(path):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra arrays)")
-    pd.DataFrame(Z, columns=list("abcd")).to_parquet(path)
+    write_parquet(path, pd.DataFrame(Z, columns=list("abcd")))
 
 
 def lists(path):

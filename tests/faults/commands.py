@@ -77,6 +77,11 @@ def embedded(desk: Path, kept: Path) -> None:
     np.save(desk / "z.npy", np.random.default_rng(0).standard_normal((40, 4)))
 
 
+def gridded(desk: Path, kept: Path) -> None:
+    """Lay the file of a sweep on the desk."""
+    (desk / "sweep.toml").write_text('command = "run"\n[settings]\nseeds = 2\ndim = 64\n[grid]\nweak = [0.2, 0.6]\n')
+
+
 def finished(name: str, desk: Path, kept: Path) -> None:
     """Lay what a command makes on the desk."""
     from tests.faults.processes import Running
@@ -103,6 +108,8 @@ COMMANDS = {
     "ablate": Command("dynlab.ablate", f"--seeds 2 --dim 64 --groups paper --until 1e6 --out {OUT}"),
     "phase": Command("dynlab.phase", f"--x weak=0.2:0.8:2 --y eta-head=0.01:0.1:2 --seeds 8 --no-plots --out {OUT}",
                      resume=(), stays=(OUT,)),
+    "sweep": Command("dynlab.sweep", f"sweep.toml --out {OUT}", same=(f"{OUT}/sweep.csv", f"{OUT}/swept/*.json"), resume=(),
+                     stays=(OUT,), lay=gridded),
     "portrait": Command("dynlab.portrait", f"--points 4 --trajectories 2 --no-plots --out {OUT}"),
     "pretrain": Command("dynlab.pretrain", PRETRAIN, same=(f"{OUT}/metrics.csv", f"{OUT}/weights.npz"),
                         resume=("--resume",), stays=(OUT,), small=True),
@@ -140,6 +147,7 @@ STUBS = {
     "theorem": ("dynlab.claims.judgement:judge_all",),
     "ablate": ("dynlab.ensembles.ablations:run_ablation",),
     "phase": ("dynlab.maps.phase_map:phase_map", "dynlab.phase:executor"),
+    "sweep": ("dynlab.sweeps.swept:compute_sweep", "dynlab.command_line.executors:executor"),
     "portrait": ("dynlab.planes.portrait:compute_portrait",),
     "pretrain": ("dynlab.images.training.train:Trainer", "dynlab.images.data.download:fetch"),
     "evaluate": ("dynlab.images.worth.representations:labelled", "dynlab.images.data.download:fetch"),
@@ -195,6 +203,10 @@ READING = {
         "sgd with checkpoints", ("kept/*/*.npz",), ("dynlab.samples.train:_go_on",), ("--out", "other")
     ),
     "the points of a map": Reading("phase", (f"{OUT}/store/*.*",), ("dynlab.maps.phase_map:_executor",)),
+    "the points of a sweep": Reading(
+        "sweep", ("sweep.toml", f"{OUT}/plan.json", f"{OUT}/swept/*.json"),
+        ("dynlab.sweeps.swept:made_point", "dynlab.sweeps.swept:write_sweep"),
+    ),
     "the points of the theorem": Reading(
         "theorem", (f"{OUT}/points/*.npz",), ("dynlab.claims.judgement:compute_point", "dynlab.reports.theorem:write_files")
     ),

@@ -276,3 +276,17 @@ def test_a_file_written_again_clears_what_a_killed_process_left_of_it(tmp_path):
         path.write_text("half")
     files.write_whole(tmp_path / "table.csv", "whole")
     assert {path.name for path in tmp_path.iterdir()} == {"table.csv", alive.name, other.name}
+
+
+def test_a_growing_folder_that_was_killed_before_its_record_is_begun_anew(tmp_path):
+    """The first file of a run, run.json, was on its way to its name."""
+    place = tmp_path / "run"
+    place.mkdir()
+    (place / ".lock").touch()
+    (place / ".run.json.999999999.partial").write_text("half of it")
+    with files.growing_folder(place) as folder:
+        files.write_whole(folder / "run.json", "{}")
+    assert sorted(path.name for path in place.iterdir()) == [".lock", "run.json"]
+    (place / "run.json").rename(place / ".mine.partial")
+    with pytest.raises(FolderTaken, match="holds other files"), files.growing_folder(place):
+        pass

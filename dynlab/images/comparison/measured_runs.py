@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from dynlab.images.settings import Pretraining
 from dynlab.images.verdict import NotFinite
 from dynlab.machine.device import Device
 from dynlab.tools.checks import SettingError, require
-from dynlab.tools.files import FolderError, expanded, signals_deferred
+from dynlab.tools.files import FolderError, expanded
+from dynlab.tools.sharing import as_they_end
 
 SAID = "evaluate.json"
 
@@ -156,26 +156,11 @@ def _by_workers(
     conditions: Conditions, chosen: Sequence[Entry], content: str, pool: Executor
 ) -> Iterator[tuple[Entry, Made]]:
     """(entry, what came of it) as they come."""
-    waiting: dict[Future, Entry] = {}
     sources = _sources(conditions.other)
-    finished: SimpleQueue[Future] = SimpleQueue()
-    try:
-        # As in `dynlab.maps.phase_map`: a signal that raises inside a future's lock would leave it locked.
-        with signals_deferred():
-            for entry in chosen:
-                future = pool.submit(job, conditions, entry, content, sources)
-                waiting[future] = entry
-                future.add_done_callback(finished.put)
-        while waiting:
-            future = finished.get()
-            found = future.result()
-            if not isinstance(found, Made):
-                raise FolderError(expanded(found[0]), found[1])
-            yield waiting.pop(future), found
-    finally:
-        with signals_deferred():
-            for future in waiting:
-                future.cancel()
+    for entry, found in as_they_end(pool, ((entry, job, (conditions, entry, content, sources)) for entry in chosen)):
+        if not isinstance(found, Made):
+            raise FolderError(expanded(found[0]), found[1])
+        yield entry, found
 
 
 def _sources(other: OtherData | None = None) -> str:

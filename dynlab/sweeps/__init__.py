@@ -1,0 +1,1 @@
+"""Lists and grids of settings, each point computed once, and one table of all."""

@@ -1,0 +1,1 @@
+"""Sweeps: their files, their points, their table."""
