@@ -16,12 +16,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from dynlab.command_line import executors
 from dynlab.command_line.configuration import option_words
+from dynlab.command_line.names import COMMANDS
 from dynlab.command_line.options import add_parquet, announce
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched
@@ -191,14 +193,11 @@ def sweep_points(plan: SweepPlan, device: str = "cpu", threads: int = 1) -> tupl
 
 
 def _parser_of(command: str) -> Parser:
-    if command == "pretrain":
-        from dynlab.pretrain import parser as parser_of_pretrain
+    return _module_of("run").sampled_parser() if command == "sgd" else _module_of(command).parser()
 
-        return parser_of_pretrain()
-    from dynlab.run import parser as parser_of_run
-    from dynlab.run import sampled_parser
 
-    return parser_of_run() if command == "run" else sampled_parser()
+def _module_of(command: str) -> Any:
+    return import_module(COMMANDS[command][0])
 
 
 def _words(command: str, allowed: Mapping[str, argparse.Action], name: str, value: Any) -> list[str]:
@@ -221,18 +220,14 @@ def _words(command: str, allowed: Mapping[str, argparse.Action], name: str, valu
 def _checked(command: str, arguments: argparse.Namespace, names: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """(settings as the command has checked them, all that decides the results, as JSON holds it)."""
     if command == "pretrain":
-        from dynlab.pretrain import settings_of
-
-        made = settings_of(arguments)
+        made = _module_of(command).settings_of(arguments)
         return made, made.plain()
     if command == "run":
-        from dynlab.run import check as check_run
-
-        settings: Any = check_run(arguments)
+        settings: Any = _module_of(command).check(arguments)
     else:
-        from dynlab.command_line.minibatches import check as check_minibatches
+        from dynlab.command_line import minibatches
 
-        settings = check_minibatches(arguments)
+        settings = minibatches.check(arguments)
     whole = {name: _canonical(getattr(arguments, name)) for name in names}
     return settings, whole | ({} if settings.device.where == "cpu" else {"device": settings.device.where})
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dynlab.samples import runs
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
-ENDED = "ended_"  # and how trajectories did: columns with their number
+HOW_ENDED = "ended_"  # and how trajectories did: columns with their number
 # Modules whose sources, and those of all they load, decide the numbers of a point.
 NUMBERS = {
     "run": ("dynlab.sweeps.point_results", "dynlab.ensembles.main_run", "dynlab.ensembles.ensemble",
@@ -114,7 +114,7 @@ def _ensemble_row(settings: main_run.Settings, name: str, conditions: SweepCondi
     frame = found.frame
     good = frame[frame["outcome"] != "failed"]
     ends = frame["status"].value_counts().to_dict()
-    counts = {f"{ENDED}{end.replace(' ', '_')}": int(count) for end, count in sorted(ends.items())}
+    counts = {f"{HOW_ENDED}{end.replace(' ', '_')}": int(count) for end, count in sorted(ends.items())}
     reason = "" if len(good) else "every start failed: " + ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
     row = found.summary_row().iloc[0].to_dict()
     medians = {column: float(good[column].median()) if len(good) else np.nan for column in ("rank", "loss_end")}

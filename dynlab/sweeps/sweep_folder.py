@@ -42,11 +42,11 @@ def check_sweep_folder(out: Path) -> None:
 def sweep_folder(out: Path) -> Iterator[SweepFolder]:
     """The folder, made where it is missing, and held against other processes."""
     check_sweep_folder(out)
-    try:
-        (out / POINTS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FolderError(out, f"cannot be written ({error.strerror})") from error
     with held_folder(out):
+        try:
+            (out / POINTS).mkdir(exist_ok=True)
+        except OSError as error:
+            raise FolderError(out, f"cannot be written ({error.strerror})") from error
         yield SweepFolder(out)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynlab.sweeps.point_results import (
-    ENDED,
     FINISHED,
+    HOW_ENDED,
     Hindrance,
     PointResult,
     SweepConditions,
@@ -138,12 +138,12 @@ def _table(points: Sequence[SweepPoint], rows: Mapping[str, Mapping[str, Any]]) 
     results = [rows[one.key] for one in points]
     settings = list(dict.fromkeys(name for one in points for name in one.cells))
     found = list(dict.fromkeys(name for row in results for name in row))
-    plain = [name for name in found if not name.startswith(ENDED)]
+    plain = [name for name in found if not name.startswith(HOW_ENDED)]
     columns: dict[str, Any] = {"point": pd.Series(range(1, len(points) + 1))}
     for name in settings:
         columns[name] = _column([row.get(name, one.cells.get(name)) for one, row in zip(points, results, strict=True)])
     for name in [*plain, *sorted(set(found) - set(plain))]:
-        none = 0 if name.startswith(ENDED) else None
+        none = 0 if name.startswith(HOW_ENDED) else None
         if name not in columns:
             columns[name] = _column([row.get(name, none) for row in results])
     return pd.DataFrame(columns)

@@ -50,10 +50,10 @@ def test_a_killed_worker_changes_nothing(tmp_path, cluster):
 SWEEP = """
 command = "run"
 [settings]
-seeds = 200
+seeds = 64
 dim = 100
 [grid]
-weak = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+weak = [0.2, 0.3, 0.4, 0.6, 0.8]
 eta-head = [0.01, 0.02, 0.05, 0.1, 0.2]
 """
 
@@ -75,4 +75,4 @@ def test_a_killed_worker_changes_nothing_of_a_sweep(tmp_path, cluster):
     assert sweep.main(words) == 0
     thread.join()
     assert (out / "sweep.csv").read_bytes() == (tmp_path / "alone" / "sweep.csv").read_bytes()
-    assert killed and killed[0] < 35  # it was half-way
+    assert killed and killed[0] < 25  # it was half-way
