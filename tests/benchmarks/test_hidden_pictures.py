@@ -9,7 +9,7 @@ from benchmarks import hidden_pictures
 
 def test_all_runs_are_allowed_and_differ_in_what_is_compared():
     found = hidden_pictures.runs()
-    assert len(found) == 5 * 2 * (5 + 3)
+    assert len(found) == 5 * 2 * (5 + 2)
     for one in found.values():
         assert one.readout is None and one.projector == () and one.normalisation == "batch" and one.steps == 1501
         assert one.neurons == 16 and (24 // one.patch_side) ** 2 == 16
