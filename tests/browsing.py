@@ -16,6 +16,7 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (1400, 390)
+PATIENCE = 240_000  # milliseconds, for machines that do other things too
 
 
 @contextlib.contextmanager
@@ -37,6 +38,7 @@ class Tab:
         self.width = width
         self.context = browser.new_context(viewport={"width": width, "height": 1000}, accept_downloads=True, **more)
         self.page, self.said, self.asked = self.context.new_page(), [], []
+        self.page.set_default_timeout(PATIENCE)
         self.page.on("console", lambda told: self.said.append((told.type, told.text)))
         self.page.on("pageerror", lambda error: self.said.append(("error", str(error))))
         self.page.on("requestfailed", lambda request: self.said.append(("error", f"{request.url} failed")))
