@@ -117,7 +117,9 @@ def slider(watched, name):
 
 def test_hidden_units_move(browser, url, tmp_path, monkeypatch):
     watched = Watched(browser, url, 1400)
-    before = watched.lines()
+    cubic = watched.lines()
+    watched.page.locator(".bk-input-group", has_text="activation").locator("select").select_option("relu")
+    before = watched.changed(cubic)
     handle = slider(watched, "hidden").locator(".noUi-handle")
     handle.focus()
     for _ in range(3):
