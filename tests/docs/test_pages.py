@@ -147,7 +147,7 @@ def test_formulas_in_docstrings_mean_themselves(tmp_path):
     """Each has a part that Markdown would read as markup: underscores, links, tags, dollars, quotations, entities."""
     formulas = (
         "|w~_1|/|w~_2| and |w~_2|/|w~_1|", "x*y and a*b, p* and 2 * 3", "E[N1](t_j + mu_r)", "<w> and <b, c>", "$d^2$",
-        "T_ of", "a &lt; b", "[^1]", "\\alpha",
+        "T_ of", "a &lt; b", "[^1]", "\\alpha \\* b",
     )  # fmt: skip
     plain = (
         "; ".join(formulas)
