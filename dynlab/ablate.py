@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynlab.command_line.executors import add_dask, executor
 from dynlab.command_line.options import add_model, add_switches, model_arguments, training_of
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.settings.model import ACTIVATION_NAMES, Model
@@ -47,22 +48,15 @@ def run(settings: Settings, call: Call) -> None:
     from dynlab.tools.provenance import provenance
 
     place = expanded(settings.out) if settings.out is not None else Path("runs") / f"ablate-{settings.model.activation}"
-    with run_folder(place, numbered=settings.out is None) as folder:
+    with executor(settings.dask, kept=False) as pool, run_folder(place, numbered=settings.out is None) as folder:
         every = ablations.ablations(settings.model, settings.training, settings.dim)
         lines = [one for one in every if one.group in settings.groups]
-        rows = []
         with progress(len(lines) * settings.seeds, "trajectories", settings.quiet) as show:
-            for before, one in enumerate(lines):
-                found = ablations.run_ablation(
-                    one, dim=settings.dim, seeds=settings.seeds, seed=settings.seed, until=settings.until,
-                    rtol=settings.rtol, threads=settings.threads,
-                    progress=lambda done, before=before: show(before * settings.seeds + done),
-                )  # fmt: skip
-                early = ablations.run_early(one, found, threads=settings.threads)
-                rows.append(ablations.row_of(one, found, early))
+            rows = ablations.ablation_rows(settings, lines, pool, show)
         table = ablations.table(rows)
         write_csv(folder.partial / "ablate.csv", table)
-        record = call.record() | {"settings": asdict(settings)}
+        own = {name: value for name, value in asdict(settings).items() if name != "dask"}
+        record = call.record() | {"settings": own}
         write_json(folder.partial / "run.json", record | provenance(call.started))
     if not settings.quiet:
         print("\n".join(ablations_text(settings, rows, folder.place)), flush=True)
@@ -96,6 +90,7 @@ def check(arguments: argparse.Namespace) -> Settings:
         rtol=real("rtol", given["rtol"], at_least=1e-12, at_most=1e-2),
         groups=asked,
         threads=threads(given["threads"]),
+        dask=arguments.dask,
         out=arguments.out,
         quiet=arguments.quiet,
     )
@@ -130,6 +125,7 @@ def parser() -> Parser:
     p.option("--until", "time of training, steps x learning rate (default: 1e10 dim^2, 1e7 for degree 1)", metavar="TIME")
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
     p.option("--threads", "threads to compute with (default: all cores)")
+    add_dask(p)
     p.option("--out", "run folder to create (default: a new one under runs/)", metavar="DIR")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from dynlab.command_line.executors import add_dask, check_dask, executor
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.command_line.pictures import add_computing, add_files, check_folders, pictures_to_compare_on
 from dynlab.images.comparison.runs import (
@@ -24,11 +25,9 @@ from dynlab.images.comparison.runs import (
     ENTRIES,
     SHORT,
     Settings,
+    all_measured,
     curves_of,
-    entries,
-    measured,
     metrics_of,
-    random_rows,
 )
 from dynlab.images.settings import PATCH_SETTINGS, PICTURE_NORMALISATIONS, RECIPES, SPEECH, pretraining, recipe_of
 from dynlab.machine import device
@@ -56,10 +55,8 @@ def run(settings: Settings, call: Call) -> list[str]:
     from dynlab.tools.files import json_text, write_csv, write_whole
     from dynlab.tools.provenance import provenance
 
-    data = pictures_to_compare_on(settings, settings.base)
-    diverged: dict[tuple[str, str, int], str] = {}
-    rows = [row for entry in entries(settings) for row in measured(settings, entry, data, diverged)]
-    rows += [row for seed in range(settings.seeds) for row in random_rows(settings, seed, data)]
+    with executor(settings.dask) as pool:
+        rows, diverged = all_measured(settings, pictures_to_compare_on(settings, settings.base), pool)
     runs = tables.frame(rows)
     table = tables.table(runs)
     write_csv(settings.out / "runs.csv", runs)
@@ -96,9 +93,11 @@ def check(arguments: argparse.Namespace) -> Settings:
     require(base.dataset != "stl10", "dataset", base.dataset, "one whose training pictures have labels")
     check_folders(arguments, "out", "data")
     out = expanded(arguments.out or f"runs/heads-{recipe.name}-{base.dataset}")
+    where = device.chosen(arguments.device)
+    check_dask(arguments.dask, where)
     return Settings(
         base, chosen, kinds, seeds, expanded(arguments.data), out, arguments.download, not arguments.no_verify,
-        device.chosen(arguments.device), threads(given["threads"]), not arguments.no_plots, arguments.quiet,
+        where, threads(given["threads"]), arguments.dask, not arguments.no_plots, arguments.quiet,
     )  # fmt: skip
 
 
@@ -127,6 +126,7 @@ def parser() -> Parser:
         p.option(f"--{name}", "instead of the recipe's")
     for name, metavar in zip(PATCH_SETTINGS, ("PHI", "H", "NAME", "M", "N"), strict=True):
         p.option(f"--{name.replace('_', '-')}", "of encoder patch, as in dynlab pretrain", metavar=metavar)
+    add_dask(p)
     p.option("--out", "folder of the runs (default: one named by recipe and pictures under runs/)", metavar="DIR")
     add_files(p)
     add_computing(p)

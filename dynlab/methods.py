@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dynlab.command_line.executors import MOST_PROCESSES, executor, processes
+from dynlab.command_line.executors import MOST_PROCESSES, add_dask, check_dask, executor, processes
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.command_line.pictures import (
     HELP_OF_SPEECH,
@@ -107,7 +107,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     where = device.chosen(arguments.device)
     count = integer("processes", given["processes"], at_least=1, at_most=MOST_PROCESSES)
     require(arguments.dask is None or count == 1, "processes", count, "1 with --dask, whose workers compute")
-    require(where.where == "cpu" or arguments.dask is None, "device", arguments.device, "cpu with --dask")
+    check_dask(arguments.dask, where)
     asked = given["threads"] if given["threads"] is not None else max(1, available_threads() // count)
     out = expanded(arguments.out or "runs/methods")
     found = Settings(
@@ -151,7 +151,7 @@ def parser() -> Parser:
         words, metavar = HELP_OF_SPEECH[name]
         p.option(f"--{name.replace('_', '-')}", words, metavar=metavar)
     p.option("--processes", "processes of this machine that the runs are shared among", "1")
-    p.option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
+    add_dask(p)
     p.option("--out", "folder of the runs (default runs/methods)", metavar="DIR")
     add_files(p)
     add_computing(p)

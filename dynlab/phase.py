@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynlab.command_line.executors import executor
+from dynlab.command_line.executors import add_dask, check_dask, executor
 from dynlab.command_line.options import add_device, add_parquet, announce
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.maps.axes import FORM, SETTINGS, parse_axis
@@ -135,7 +135,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     seed = integer("seed", number_of(arguments.seed), at_least=0, at_most=2**63 - 1)
     grid = Grid(x, y, fixed, seed, real("rtol", number_of(arguments.rtol), at_least=1e-12, at_most=1e-2))
     device = grid.device(arguments.device)
-    require(device.where == "cpu" or arguments.dask is None, "device", arguments.device, "cpu with --dask")
+    check_dask(arguments.dask, device)
     measure = Measure.named(arguments.measure)
     level = measure.level if arguments.level is None else real("level", number_of(arguments.level))
     lacks = "given with --refine for this measure"
@@ -185,7 +185,7 @@ def parser() -> Parser:
     p.option("--rtol", "relative accuracy of the flow", "1e-6", "TOL")
     p.option("--threads", "threads to compute with (default: all cores)")
     add_device(p)
-    p.option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
+    add_dask(p)
     p.option("--out", "folder for results and finished points (default runs/phase-X-Y)", metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")
     add_parquet(p)

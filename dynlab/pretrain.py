@@ -2,7 +2,8 @@
 
     python -m dynlab.pretrain --dataset cifar10 --data DIR --encoder convnet --head off-diagonal --epochs 20 --out runs/x
 
-trains an encoder without labels and fills the folder: metrics.csv line by line, run.json, checkpoints, weights, curves.
+trains an encoder without labels and fills the folder: metrics.csv and epochs.jsonl line by line, run.json, checkpoints,
+weights, curves; with --tensorboard an event file for TensorBoard.
 Killed at any moment, the same command with --resume goes on and ends with the same bytes.
 """
 
@@ -20,7 +21,7 @@ from dynlab.command_line.pictures import HELP_OF_SPEECH, add_computing, add_file
 from dynlab.images.settings import RECIPES, SPEECH, Pretraining, pretraining, recipe_of
 from dynlab.machine.device import chosen
 from dynlab.tools.callable_module import make_callable
-from dynlab.tools.checks import SettingError, integer, one_of, require, threads
+from dynlab.tools.checks import SettingError, integer, one_of, require, threads, truth
 from dynlab.tools.files import expanded
 from dynlab.tools.provenance import Call
 
@@ -97,8 +98,8 @@ HELP |= HELP_OF_SPEECH
 
 def pretrain(
     recipe: str | Path | None = None, data: str | Path | ImageSet = "data", out: str | Path | None = None, *,
-    resume: bool = False, every: int | None = None, device: str = "cpu", plots: bool = True, quiet: bool = False,
-    **settings: Any,
+    resume: bool = False, every: int | None = None, device: str = "cpu", plots: bool = True, tensorboard: bool = False,
+    quiet: bool = False, **settings: Any,
 ) -> Recorded:  # fmt: skip
     """Pretrain an encoder on pictures without labels, and record it in a folder.
 
@@ -114,8 +115,9 @@ def pretrain(
         Whether to go on with the stopped run in `out`, with its settings.
     every : int, optional
         Steps between checkpoints (None: an epoch).
-    device, plots, quiet :
-        Of "cpu", "cuda", "auto"; whether curves are drawn; whether nothing is printed.
+    device, plots, tensorboard, quiet :
+        Of "cpu", "cuda", "auto"; whether curves are drawn; whether TensorBoard's event file is written (extra
+        `tensorboard`); whether nothing is printed.
     **settings
         Those of `dynlab.images.settings.Pretraining` (head="none", epochs=5, ...) and threads.
 
@@ -136,7 +138,10 @@ def pretrain(
     place = expanded(out if out is not None else usual_place(found))
 
     from dynlab.images.data.datasets import ImageSet
-    from dynlab.images.training import run_folder
+    from dynlab.images.training import event_files, run_folder
+
+    if truth("tensorboard", tensorboard):
+        event_files.require_tensorboard()
 
     if not (resume and run_folder.finished(place)):
         at = "" if isinstance(data, ImageSet) else expanded(data)
@@ -146,7 +151,7 @@ def pretrain(
             pictures = training_part(found, at, True, quiet)
         run_folder.pretrain(
             found, pictures, place, resume=resume, threads=used, every=every, device=chosen(device), quiet=quiet, data=at,
-            draw=_draw if plots else None,
+            draw=_draw if plots else None, tensorboard=tensorboard,
         )  # fmt: skip
     return run_folder.read(place)
 
@@ -177,8 +182,10 @@ def run(call: Call) -> list[str]:
     device = chosen(arguments.device)  # an error of one line, before anything is fetched or read
     place = expanded(arguments.out or usual_place(settings))
 
-    from dynlab.images.training import run_folder
+    from dynlab.images.training import event_files, run_folder
 
+    if arguments.tensorboard:
+        event_files.require_tensorboard()
     if arguments.resume and run_folder.finished(place, arguments.quiet):
         return []
     own = run_folder.run_of(place)["data"] if arguments.resume else ""
@@ -188,7 +195,7 @@ def run(call: Call) -> list[str]:
     return run_folder.pretrain(
         settings, pictures, place, resume=arguments.resume, threads=checked_threads, every=every,
         device=device, quiet=arguments.quiet,
-        command=call.command, data=data, draw=None if arguments.no_plots else _draw,
+        command=call.command, data=data, draw=None if arguments.no_plots else _draw, tensorboard=arguments.tensorboard,
     )  # fmt: skip
 
 
@@ -265,6 +272,7 @@ def parser() -> Parser:
     p.option("--every", "steps between checkpoints (default: an epoch)", metavar="N")
     add_files(p)
     add_computing(p)
+    p.add_argument("--tensorboard", action="store_true", help="write an event file for TensorBoard too (extra tensorboard)")
     p.add_argument("--no-plots", action="store_true", help="write no figures")
     p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p

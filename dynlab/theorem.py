@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynlab.command_line.executors import add_dask, check_dask, executor
 from dynlab.command_line.options import add_device, announce
 from dynlab.command_line.parser import Parser, number_of, run_command
 from dynlab.machine.device import chosen
@@ -39,8 +40,9 @@ def run(settings: Settings, call: Call) -> None:
     from dynlab.reports import theorem
 
     announce(settings.device, settings.quiet)
-    store = open_folder(settings.out)
-    findings = judge_all(settings, store)
+    with executor(settings.dask) as pool:
+        store = open_folder(settings.out)
+        findings = judge_all(settings, store, pool)
     theorem.write_files(settings, findings, call)
     if not settings.quiet:
         theorem.print_report(settings, findings)
@@ -56,11 +58,13 @@ def check(arguments: argparse.Namespace) -> Settings:
         "threads": threads(number_of(arguments.threads)),
         "device": chosen(arguments.device),
     }
+    check_dask(arguments.dask, given["device"])
     from dynlab.claims.judgement import Settings  # here: --help and bad words do without the solver
 
     return Settings(
         **given,
         quick=arguments.quick,
+        dask=arguments.dask,
         out=expanded(arguments.out) if arguments.out is not None else Path("runs") / default,
         plots=not arguments.no_plots,
         quiet=arguments.quiet,
@@ -104,6 +108,7 @@ def parser() -> Parser:
     p.add_argument("--seed", help="seed of the random starts (default 0)", default="0", metavar="N")
     p.add_argument("--threads", help="threads to compute with (default: all cores)", metavar="N")
     add_device(p)
+    add_dask(p)
     where = "folder for results and finished points (default runs/theorem, with --quick runs/theorem-quick)"
     p.add_argument("--out", help=where, metavar="DIR")
     p.add_argument("--no-plots", action="store_true", help="write no figure")

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dynlab.claims import CLAIMS
 from dynlab.claims.claim import Finding, Scale, ScanPoint
-from dynlab.ensembles.ensemble_store import Store
-from dynlab.machine.device import Device
+from dynlab.ensembles.ensemble_store import PHYSICS, Store
+from dynlab.machine.device import CPU, Device
+from dynlab.machine.workers import digest_of_sources, require_same_sources
 from dynlab.tools.files import FolderTaken
+from dynlab.tools.sharing import as_they_end
+
+if TYPE_CHECKING:
+    from dynlab.ensembles.ensemble import Ensemble
 
 POINTS = "points"
 DECADES = (*range(2, 11), 12)
@@ -49,8 +56,9 @@ def open_folder(out: Path) -> Store:
     return store
 
 
-def judge_all(settings: Settings, store: Store) -> dict[int, Finding]:
-    """The findings of the claims asked for; every ensemble is computed once and kept in the store."""
+def judge_all(settings: Settings, store: Store, pool: Executor | None = None) -> dict[int, Finding]:
+    """The findings of the claims asked for; every ensemble is computed once, here or by the workers of `pool`, and kept in
+    the store."""
     from dynlab.tools.progress import progress
 
     scale = scale_of(settings)
@@ -60,9 +68,16 @@ def judge_all(settings: Settings, store: Store) -> dict[int, Finding]:
         print(line, file=sys.stderr)
     done = 0
     with progress(sum(point.seeds for point in missing), "trajectories", settings.quiet) as show:
-        for point in missing:
-            compute_point(point, settings, store, _from(done, show))
-            done += point.seeds
+        if pool is None:
+            for point in missing:
+                store.put(point.settings(), compute_point(point, settings.threads, settings.device, _from(done, show)))
+                done += point.seeds
+        else:
+            key = digest_of_sources(*PHYSICS)
+            for point, run in as_they_end(pool, ((point, point_job, (point, key)) for point in missing)):
+                store.put(point.settings(), run)
+                done += point.seeds
+                show(done)
     findings = {}
     for n in settings.claims:
         # Loaded for each claim anew: all of them together would not be small.
@@ -71,11 +86,13 @@ def judge_all(settings: Settings, store: Store) -> dict[int, Finding]:
     return findings
 
 
-def compute_point(point: ScanPoint, settings: Settings, store: Store, show: Callable[[int], None]) -> None:
-    """Run one ensemble and keep it."""
+def compute_point(
+    point: ScanPoint, threads: int, device: Device, show: Callable[[int], object] | None = None
+) -> Ensemble:  # fmt: skip
+    """Run one ensemble."""
     from dynlab.ensembles.ensemble import ensemble
 
-    run = ensemble(
+    return ensemble(
         point.model,
         dim=point.dim,
         seeds=point.seeds,
@@ -84,11 +101,16 @@ def compute_point(point: ScanPoint, settings: Settings, store: Store, show: Call
         eta_head=point.eta_head,
         until=point.until,
         rtol=point.rtol,
-        threads=settings.threads,
-        device=settings.device,
+        threads=threads,
+        device=device,
         progress=show,
     )
-    store.put(point.settings(), run)
+
+
+def point_job(point: ScanPoint, sources: str) -> Ensemble:
+    """What a worker does: `compute_point`, on one thread. sources: digest of those that decide it, from the caller."""
+    require_same_sources(sources, *PHYSICS)
+    return compute_point(point, 1, CPU)
 
 
 def _from(before: int, show: Callable[[int], None]) -> Callable[[int], None]:
@@ -104,6 +126,7 @@ class Settings:
     seed: int
     threads: int
     device: Device
+    dask: str | None
     out: Path
     plots: bool
     quiet: bool

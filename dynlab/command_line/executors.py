@@ -10,16 +10,31 @@ from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
-from dynlab.tools.checks import SettingError
+from dynlab.tools.checks import SettingError, require
+
+if TYPE_CHECKING:
+    from dynlab.command_line.parser import Parser
+    from dynlab.machine.device import Device
 
 MOST_PROCESSES = 1024
 DASK_WAIT = 15  # seconds until a cluster that does not answer is given up
 
 
+def add_dask(p: Parser) -> None:
+    """Add --dask."""
+    p.option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
+
+
+def check_dask(dask: str | None, device: Device) -> None:
+    """SettingError for a cluster with another device than the CPU."""
+    require(device.where == "cpu" or dask is None, "device", device.asked, "cpu with --dask")
+
+
 @contextmanager
-def executor(address: str | None) -> Iterator[Executor | None]:
-    """The executor of the Dask cluster at this address; None without one."""
+def executor(address: str | None, kept: bool = True) -> Iterator[Executor | None]:
+    """The executor of the Dask cluster at this address; None without one. kept: whether finished parts are, on the disk."""
     if address is None:
         yield None
         return
@@ -36,7 +51,8 @@ def executor(address: str | None) -> Iterator[Executor | None]:
             yield client.get_executor()
         except (KilledWorker, CancelledError) as error:
             what = " ".join(str(error).split()) or "its scheduler is gone"
-            raise OSError(f"--dask {address}: {what}; what is finished is kept, the same command goes on") from error
+            more = "what is finished is kept, the same command goes on" if kept else "the same command begins anew"
+            raise OSError(f"--dask {address}: {what}; {more}") from error
 
 
 @contextmanager

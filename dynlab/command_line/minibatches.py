@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dynlab.command_line.executors import add_dask, check_dask, executor
 from dynlab.command_line.options import (
     add_correlation,
     add_device,
@@ -42,8 +43,9 @@ def command(parser: Parser, words: Sequence[str] | None) -> int:
 
         settings = check(arguments)
         announce(settings.device, settings.quiet)
-        with run_folder(settings.out, numbered=arguments.out is None) as folder:
-            found = compute_minibatch_runs(settings)
+        workers = executor(settings.dask, kept=False)
+        with workers as pool, run_folder(settings.out, numbered=arguments.out is None) as folder:
+            found = compute_minibatch_runs(settings, pool)
             write_files(folder.partial, settings, found, call)
         stopped.extend(print_report(settings, found, folder.place))
 
@@ -86,12 +88,16 @@ def check(arguments: argparse.Namespace) -> Settings:
     resume, alone = arguments.resume, len(models) * len(heads) * len(batches) * numbers["seeds"] == 1
     require(resume is None or arguments.checkpoints is not None, "resume", resume, "given with --checkpoints")
     require(resume is None or alone, "resume", resume, "left out where there is more than one run")
+    dask, device = getattr(arguments, "dask", None), of_samples(arguments.device, models)
+    check_dask(dask, device)
+    allowed = "left out with --dask: what a worker had not finished begins anew"
+    require(dask is None or arguments.checkpoints is None, "checkpoints", arguments.checkpoints, allowed)
     place = (
         f"runs/{'+'.join(model.activation for model in models)}-sgd-batch{'+'.join(map(str, batches))}-dim{numbers['dim']}"
     )
     return Settings(
         models, heads, batches, numbers, options, arguments.checkpoints, resume, arguments.out or place,
-        not arguments.no_plots, arguments.quiet, of_samples(arguments.device, models), arguments.parquet,
+        not arguments.no_plots, arguments.quiet, device, arguments.parquet, dask,
     )  # fmt: skip
 
 
@@ -128,5 +134,7 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
     add_parquet(p)
     if program == "dynlab.run":
         p.add_argument("--method", help=argparse.SUPPRESS)  # it is what asks for these options
+    else:
+        add_dask(p)
     p.add_argument("--quiet", action="store_true", help="print nothing but errors and runs that were stopped")
     return p

@@ -24,7 +24,7 @@ from dynlab.embeddings.diagnosis import look
 from dynlab.embeddings.forecast import on_the_way
 from dynlab.embeddings.given import host_array
 from dynlab.embeddings.standing import verdict_on
-from dynlab.images.verdict import METRIC_COLUMNS, metric_line, metric_numbers
+from dynlab.images.verdict import METRIC_COLUMNS, json_line, metric_line, metric_numbers
 from dynlab.images.worth.ranks import varying_between
 from dynlab.population.head_matrices import norm_and_asymmetry
 from dynlab.tools import show
@@ -121,8 +121,7 @@ class Monitor:
 
     def _write(self, found: dict[str, Any]) -> None:
         row = {name: found.get(name, math.nan) for name in METRIC_COLUMNS}
-        plain = {name: _plain(value) for name, value in found.items()}
-        texts = (metric_line(row), json.dumps(plain, allow_nan=False) + "\n")
+        texts = (metric_line(row), json_line(found))
         assert self._files is not None
         for file, line in zip(self._files, texts, strict=True):
             file.write(line)
@@ -236,11 +235,6 @@ def _plain_sums(z: Array, alive: np.ndarray) -> tuple[Array, float]:
     if not alive.all():
         z[:, ~alive] = 0.0
     return z.T @ z / n, float(np.sqrt(np.einsum("ij,ij->j", units, units) / n).mean())
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON can hold."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _before(place: Path) -> dict | None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from dynlab.ensembles.ensemble import Ensemble, ensemble
+from dynlab.ensembles.ensemble_store import PHYSICS
 from dynlab.machine.device import CPU
+from dynlab.machine.workers import digest_of_sources, require_same_sources
 from dynlab.population.moments import LEARNT, carried
 from dynlab.population.scaling import horizon
 from dynlab.population.status import SUCCESS
 from dynlab.settings.model import Model
 from dynlab.settings.training import Training
 from dynlab.tools.intervals import wilson
+from dynlab.tools.sharing import as_they_end
 
 LONG = 1e4
 
@@ -136,6 +140,36 @@ def run_early(ablation: Ablation, run: Ensemble, *, threads) -> Ensemble:
     return run_ablation(ablation, **given, until=end, threads=threads, progress=None)
 
 
+def ablation_rows(
+    settings: Settings, lines: list[Ablation], pool: Executor | None, show: Callable[[int], object]
+) -> list[dict]:
+    """The rows of lines, computed here or by the workers of `pool`. show: told how many trajectories are done."""
+    given = {name: getattr(settings, name) for name in ("dim", "seeds", "seed", "until", "rtol")}
+    if pool is None:
+
+        def from_there(before: int) -> Callable[[int], object]:
+            return lambda done: show(before * settings.seeds + done)
+
+        return [row_by(one, settings.threads, from_there(before), **given) for before, one in enumerate(lines)]
+    sources, found = digest_of_sources(*PHYSICS, __name__), {}
+    for place, row in as_they_end(pool, ((i, row_job, (one, given, sources)) for i, one in enumerate(lines))):
+        found[place] = row
+        show(len(found) * settings.seeds)
+    return [found[place] for place in range(len(lines))]
+
+
+def row_by(ablation: Ablation, threads: int, progress: Callable[[int], object] | None, **given) -> dict:
+    """`row_of` of a line's ensemble. given: dim, seeds, seed, until, rtol."""
+    found = run_ablation(ablation, **given, threads=threads, progress=progress)
+    return row_of(ablation, found, run_early(ablation, found, threads=threads))
+
+
+def row_job(ablation: Ablation, given: dict, sources: str) -> dict:
+    """What a worker does: `row_by`, on one thread. sources: digest of those that decide it, from the caller."""
+    require_same_sources(sources, *PHYSICS, __name__)
+    return row_by(ablation, 1, None, **given)
+
+
 def table(rows: list[dict]) -> pd.DataFrame:
     """All lines; columns that a line does not have are empty."""
     frame = pd.DataFrame(rows)
@@ -158,6 +192,7 @@ class Settings:
     rtol: float
     groups: tuple[str, ...]
     threads: int
+    dask: str | None
     out: str | None
     quiet: bool
 

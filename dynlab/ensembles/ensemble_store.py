@@ -25,7 +25,7 @@ from dynlab.settings.model import Model
 from dynlab.tools.files import FolderError, FolderTaken, expanded, flock, whole_file
 
 # Modules that make the numbers of an ensemble, which are those of their sources and of all that these import.
-NUMBERS = (
+PHYSICS = (
     "dynlab.ensembles.ensemble", "dynlab.population.any_training.flow", "dynlab.population.descent",
     "dynlab.population.pair.cuda", "dynlab.population.pair.flow",
 )  # fmt: skip
@@ -36,9 +36,9 @@ DIGEST = 32  # bytes
 
 @cache
 def physics_key() -> str:
-    """Hash of the sources that ensembles are computed by: all that the modules of `NUMBERS` load, how they are compiled,
+    """Hash of the sources that ensembles are computed by: all that the modules of `PHYSICS` load, how they are compiled,
     too."""
-    return hashlib.sha256(b"".join(closure.digest_of(module) for module in NUMBERS)).hexdigest()
+    return hashlib.sha256(b"".join(closure.digest_of(module) for module in PHYSICS)).hexdigest()
 
 
 class Store:

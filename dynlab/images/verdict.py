@@ -17,8 +17,10 @@ or the head's entries have grown beyond `HUGE` times what they started with.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +41,12 @@ def metric_line(values: Mapping[str, float]) -> str:
     """A line of metrics.csv, its end included, of numbers by `METRIC_COLUMNS`: they can be read back to the bit."""
     cells = (values[name] for name in METRIC_COLUMNS)
     return ",".join(str(x) if isinstance(x, int) else repr(float(x)) for x in cells) + "\n"
+
+
+def json_line(values: Mapping[str, Any]) -> str:
+    """A JSON object of a line, its end included; a number that is not finite is null."""
+    plain = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in values.items()}
+    return json.dumps(plain, allow_nan=False) + "\n"
 
 
 def metric_numbers(line: str) -> dict[str, float]:

@@ -69,8 +69,13 @@ def overlay(
         for seed in range(seeds):
             more = options | (told(batch, seed) if told else {})
             runs[batch].append(follow(model, training, start, eta=eta, steps=steps, batch=batch, seed=seed, **more))
-    alike = {name: options[name] for name in ("optimiser", "momentum", "dim") if name in options}
-    return Overlay(exact_descent(model, training, start, eta, steps, **alike), runs)
+    return Overlay(exact_descent_of(model, training, start, options | {"eta": eta, "steps": steps}), runs)
+
+
+def exact_descent_of(model, training, start, options: dict) -> Trajectory | None:
+    """`exact_descent` for options of `follow`, of which it takes those that it has, too."""
+    alike = {name: options[name] for name in ("eta", "steps", "optimiser", "momentum", "dim") if name in options}
+    return exact_descent(model, training, start, **alike)
 
 
 def exact_descent(model, training, start, eta, steps, optimiser="sgd", momentum=0.9, dim=1000) -> Trajectory | None:

@@ -84,6 +84,10 @@ FOLLOWED = {
         ],
         "test_explain_of_a_monitor_names_a_command_that_there_is": ["dynlab diagnose z.npy --head E.npy says"],
     },
+    "command_line/test_cluster.py": {
+        "test_a_scheduler_that_is_gone_is_a_line": ["--dask {}: {}; {}", "the same command begins anew"],
+        "test_checkpoints_are_left_out_with_a_cluster": ["left out with --dask: what a worker"],
+    },
     "command_line/test_configuration.py": {
         "test_a_bad_file_is_one_line": ["--config {", "--set {"],
     },

@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,7 @@ def test_every_objective_trains_on_speech(speech, loss):
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(speech, tmp_path, capsys):
     words = [*WORDS, "--steps", "6", "--record", "2", "--every", "2", "--data", str(speech), "--no-plots", "--threads", "1"]
+    words += ["--tensorboard"] if find_spec("tensorboardX") else []
     assert pretrain.main([*words, "--out", str(tmp_path / "whole")]) == 0
     assert "held out (index=0-1)" in capsys.readouterr().err
     assert pretrain.main([*words, "--out", str(tmp_path / "part"), "--quiet"]) == 0
@@ -84,8 +86,10 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(speech, tmp_path, ca
     record = json.loads((tmp_path / "part/run.json").read_text())
     (tmp_path / "part/run.json").write_text(json.dumps(record | {"status": "running"}))
     assert pretrain.main(["--resume", "--out", str(tmp_path / "part"), "--quiet", "--no-plots"]) == 0
-    for name in ("weights.npz", "metrics.csv"):
+    for name in ("weights.npz", "metrics.csv", "epochs.jsonl"):
         assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len((tmp_path / "part" / "epochs.jsonl").read_text().splitlines()) == 3  # of two steps each
+    assert len(list((tmp_path / "part").glob("*tfevents*"))) == words.count("--tensorboard")
     assert record["settings"]["held_out"] == "index=0-1" and record["pictures"] == 12
 
 

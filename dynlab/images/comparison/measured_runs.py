@@ -7,6 +7,7 @@ was stopped goes on from its last checkpoint.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -18,11 +19,13 @@ from typing import Any
 from dynlab.images.settings import Pretraining
 from dynlab.images.verdict import NotFinite
 from dynlab.machine.device import Device
-from dynlab.tools.checks import SettingError, require
-from dynlab.tools.files import FolderError, expanded
+from dynlab.machine.workers import digest_of_sources, require_same_sources
+from dynlab.tools.checks import SettingError, available_threads, require
+from dynlab.tools.files import FolderError
 from dynlab.tools.sharing import as_they_end
 
 SAID = "evaluate.json"
+ONE_RUN = threading.Lock()  # kernels share the threads of a process: of a worker with several one run at a time computes
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,8 @@ def job(conditions: Conditions, entry: Entry, content: str, sources: str) -> Mad
     from dynlab.images.data.own_pictures import picture_side
 
     base = entry.settings
-    own = _sources(conditions.other)
-    require(sources == own, "dask", sources[:12], "a cluster whose workers run the same sources of dynlab")
+    require_same_sources(sources, *_modules(conditions.other))
+    conditions = replace(conditions, threads=min(conditions.threads, available_threads()))  # of the worker's machine
     try:
         if conditions.other is not None:
             data = conditions.other.load(base, conditions.data)
@@ -147,7 +150,8 @@ def job(conditions: Conditions, entry: Entry, content: str, sources: str) -> Mad
         require(
             data[0].content(None) == content, "data", str(conditions.data), "a folder with the same pictures for all workers"
         )
-        return make(conditions, entry, data)
+        with ONE_RUN:
+            return make(conditions, entry, data)
     except FolderError as error:
         return str(error.place), str(error).removeprefix(f"{error.place}: ")
 
@@ -156,20 +160,27 @@ def _by_workers(
     conditions: Conditions, chosen: Sequence[Entry], content: str, pool: Executor
 ) -> Iterator[tuple[Entry, Made]]:
     """(entry, what came of it) as they come."""
-    sources = _sources(conditions.other)
-    for entry, found in as_they_end(pool, ((entry, job, (conditions, entry, content, sources)) for entry in chosen)):
+    # A worker of a cluster has a working folder of its own.
+    there = replace(conditions, out=conditions.out.absolute(), data=conditions.data.absolute())
+    sources = digest_of_sources(*_modules(conditions.other))
+    for entry, found in as_they_end(pool, ((one, job, (there, one, content, sources)) for one in chosen)):
         if not isinstance(found, Made):
-            raise FolderError(expanded(found[0]), found[1])
+            raise FolderError(_as_given(conditions, Path(found[0])), found[1])
         yield entry, found
 
 
-def _sources(other: OtherData | None = None) -> str:
-    """Of the sources that decide the numbers of a run. other: on what is no picture."""
-    from dynlab.machine import closure
+def _as_given(conditions: Conditions, place: Path) -> Path:
+    """A place of a worker's, as the caller calls it."""
+    for given in (conditions.out, conditions.data):
+        if place.is_relative_to(given.absolute()):
+            return given / place.relative_to(given.absolute())
+    return place
 
+
+def _modules(other: OtherData | None = None) -> tuple[str, ...]:
+    """Whose sources decide the numbers of a run. other: on what is no picture."""
     more = () if other is None else (other.module,)
-    names = ("dynlab.images.training.train", "dynlab.images.worth.representations", *more)
-    return b"".join(map(closure.digest_of, names)).hex()
+    return "dynlab.images.training.train", "dynlab.images.worth.representations", *more
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ class Settings:
     verify: bool
     device: Device
     threads: int
+    dask: str | None
     plots: bool
     quiet: bool
 
@@ -74,29 +76,33 @@ def place_of(settings: Settings, normalisation: str, head: str, seed: int) -> Pa
     return settings.out / f"{normalisation}-{head.replace(':', '-')}-seed{settings.base.seed + seed}"
 
 
-def measured(settings: Settings, entry: tuple[str, str, int], data: tuple, diverged: dict) -> list[dict]:
-    """Rows of a run's representations, from its evaluate.json; the run is made, or continued, where it is missing.
-
-    Of a run that diverged there are none; `diverged` then gets a line, by the entry.
-    """
-    normalisation, head, seed = entry
-    columns = (("normalisation", normalisation), ("head", head))
-    found = measured_runs.make(
-        conditions_of(settings),
-        measured_runs.Entry(columns, seed, place_of(settings, *entry).name, of_entry(settings, *entry)),
-        data,
-    )
-    if found.diverged:
-        diverged[entry] = found.diverged
-    if found.line and not settings.quiet:
-        print(found.line, flush=True)
-    return found.rows
-
-
-def random_rows(settings: Settings, seed: int, data: tuple) -> list[dict]:
-    """Rows of the networks before training."""
+def run_entries(settings: Settings) -> dict[measured_runs.Entry, tuple[str, str, int] | None]:
+    """All runs as they are made, each with its entry; then the networks before training, which have none."""
+    made: dict[measured_runs.Entry, tuple[str, str, int] | None] = {}
+    for entry in entries(settings):
+        normalisation, head, seed = entry
+        columns = (("normalisation", normalisation), ("head", head))
+        made[measured_runs.Entry(columns, seed, place_of(settings, *entry).name, of_entry(settings, *entry))] = entry
     columns = (("normalisation", ""), ("head", "random encoder"))
-    return measured_runs.make(conditions_of(settings), measured_runs.at_the_start(settings.base, columns, seed), data).rows
+    return made | {measured_runs.at_the_start(settings.base, columns, seed): None for seed in range(settings.seeds)}
+
+
+def all_measured(
+    settings: Settings, data: tuple, pool: Executor | None
+) -> tuple[list[dict], dict[tuple[str, str, int], str]]:
+    """Rows of all runs' representations, and a line for each run that diverged, by its entry; such a run has no rows.
+
+    Runs are made, or continued, where they are missing, here or by the workers of `pool`.
+    """
+
+    def told(one: measured_runs.Made) -> None:
+        if one.line and not settings.quiet:
+            print(one.line, flush=True)
+
+    named = run_entries(settings)
+    made = measured_runs.make_all(conditions_of(settings), list(named), data, pool, told)
+    diverged = {entry: made[one].diverged for one, entry in named.items() if entry is not None and made[one].diverged}
+    return [row for one in made.values() for row in one.rows], diverged
 
 
 def conditions_of(settings: Settings) -> measured_runs.Conditions:

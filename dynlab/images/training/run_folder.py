@@ -2,10 +2,12 @@
 
 run.json        settings, data, versions; status "running", "finished" or "stopped: step N: what is not finite"
 metrics.csv     a line every `record` steps: the same bytes however often the run was stopped
-times.csv       seconds since the start of this process at the same lines (not the same bytes)
-checkpoints/    the last three states, each with the text of metrics.csv up to it; none with numbers that are not finite
+epochs.jsonl    a JSON object a line, the same numbers at the end of every epoch and of the run (null: not known): likewise
+times.csv       seconds since the start of this process at the lines of metrics.csv (not the same bytes)
+checkpoints/    the last three states, each with the text of both up to it; none with numbers that are not finite
 weights.npz     encoder, projector and head at the end
 curves.png, .pdf
+events.out.*    on request: metrics.csv for TensorBoard (`dynlab.images.training.event_files`)
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,7 +27,8 @@ import numpy as np
 
 from dynlab.images.ops import ops_of
 from dynlab.images.settings import Pretraining
-from dynlab.images.verdict import METRIC_COLUMNS, NotFinite, metric_line, metric_numbers, middle, poor, verdict_of
+from dynlab.images.training.event_files import EventFile, event_files, require_tensorboard
+from dynlab.images.verdict import METRIC_COLUMNS, NotFinite, json_line, metric_line, metric_numbers, middle, poor, verdict_of
 from dynlab.machine.device import Device, chosen
 from dynlab.tools import checkpoint, plots, show
 from dynlab.tools.checks import SettingError
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 KEPT = 3
 WARNED = ("collapsed", "diverged")  # verdicts that are told while a run goes on, once
 CHECKPOINTS, METRICS, TIMES, RUN, WEIGHTS = "checkpoints", "metrics.csv", "times.csv", "run.json", "weights.npz"
+EPOCHS = "epochs.jsonl"
 
 
 def settings_of(place: Path) -> Pretraining:
@@ -118,7 +123,7 @@ def read(place: str | Path) -> Recorded:
 def pretrain(
     settings: Pretraining, data_set: ImageSet, place: Path, *, resume: bool = False, threads: int | None = None,
     every: int | None = None, device: str | Device = "cpu", quiet: bool = False, command: str = "",
-    data: str | Path = "", draw: Callable[[Path], None] | None = None,
+    data: str | Path = "", draw: Callable[[Path], None] | None = None, tensorboard: bool = False,
 ) -> list[str]:  # fmt: skip
     """Train and fill the folder `place`, which `read` reads.
 
@@ -135,14 +140,19 @@ def pretrain(
     command, data : for run.json: how the run was started, and the folder of its pictures ("" where they come from none).
     draw : called with the folder at the end, before run.json says "finished": `dynlab.drawing.pretraining.write` (None: no
         curves).
+    tensorboard : whether TensorBoard's event file is written too; a run that has one goes on with it in any case.
 
     Returns
     -------
     list of str : lines saying what stopped the training, none where it reached its end.
 
-    Raises SettingError for settings that do not fit the pictures, FolderError for a folder that is not to be had.
+    Raises SettingError for settings that do not fit the pictures and where tensorboardX is asked for and not installed,
+    FolderError for a folder that is not to be had.
     """
     started = time.perf_counter()
+    tensorboard = tensorboard or (resume and bool(event_files(place)))
+    if tensorboard:
+        require_tensorboard()
     device = chosen(device)
     ops = ops_of(device, threads)
     settings.epoch_steps(len(data_set) if settings.limit is None else min(settings.limit, len(data_set)))  # refuses a batch
@@ -157,7 +167,7 @@ def pretrain(
         run = Run(folder, settings, trainer, every, quiet, started)
         facts = {"command": command, "data": str(expanded(data).absolute()) if str(data) else "", "pictures": trainer.count}
         facts |= {"left_out": list(data_set.left_out)} if data_set.left_out else {}
-        run.begin(resume, facts | {"content": data_set.content(settings.limit), "device": device.words})
+        run.begin(resume, facts | {"content": data_set.content(settings.limit), "device": device.words}, tensorboard)
         stopped = run.go_on()
         run.end(draw, stopped)
         return stopped
@@ -184,9 +194,11 @@ class Run:
         self.step = self.first = 0
         self.facts: dict = {}
         self.known: list[dict[str, float]] = []  # `lines` as numbers
+        self.epochs: list[str] = []  # the lines of epochs.jsonl
+        self.events: EventFile | None = None
         self.warned = False  # whether it was said that the run collapses
 
-    def begin(self, resume: bool, facts: dict) -> None:
+    def begin(self, resume: bool, facts: dict, tensorboard: bool) -> None:
         """Start anew, or where the last checkpoint stands."""
         self.facts = facts
         found = checkpoint.latest(self.folder / CHECKPOINTS) if resume else None
@@ -194,6 +206,7 @@ class Run:
             state = checkpoint.load(found, self._fingerprint())
             self.step = self.first = int(state.pop("step"))
             self.lines = bytes(state.pop("metrics")).decode().splitlines(keepends=True)
+            self.epochs = bytes(state.pop("epochs", b"")).decode().splitlines(keepends=True)  # none in older ones
             self.trainer.restore(state)
             self.known = [metric_numbers(line) for line in self.lines[1:]]
             so_far = (self.known[: n + 1] for n in range(len(self.known)))
@@ -201,25 +214,39 @@ class Run:
             _say(self.quiet, f"going on from step {self.step} of {self.total}")
         self._write_run("running")
         write_whole(self.folder / METRICS, "".join(self.lines))
+        write_whole(self.folder / EPOCHS, "".join(self.epochs))
         if found is None:
             write_whole(self.folder / TIMES, "step,seconds\n")
+        if tensorboard:
+            self._begin_events()
+
+    def _begin_events(self) -> None:
+        """The event file, with the lines so far: at the times at which they came, were there no pauses between processes."""
+        self.events = EventFile(self.folder)
+        times = dict(_elapsed(self.folder))
+        last = max((times.get(int(line["step"]), 0.0) for line in self.known), default=0.0)
+        for line in self.known:
+            self.events.add(line, time.time() - last + times.get(int(line["step"]), last))
+        self.events.flush()
 
     def go_on(self) -> list[str]:
         """Train to the end, a line of metrics every `record` steps and a checkpoint every `every` steps."""
         from dynlab.tools.progress import progress
 
         trainer = self.trainer
-        with (
-            progress(self.total, "steps", self.quiet) as told,
-            open(self.folder / METRICS, "a", encoding="utf-8", newline="") as metrics,
-            open(self.folder / TIMES, "a", encoding="utf-8", newline="") as times,
-        ):
+        with progress(self.total, "steps", self.quiet) as told, ExitStack() as opened:
+            names = (METRICS, TIMES, EPOCHS)
+            texts = {
+                name: opened.enter_context(open(self.folder / name, "a", encoding="utf-8", newline="")) for name in names
+            }
+            if self.events is not None:
+                opened.callback(self.events.close)
             while self.step < self.total:
                 trainer.step(self.step)
                 self.step += 1
                 told(self.step)
                 try:
-                    self._record(metrics, times)
+                    self._record(texts)
                     if self.step % self.every == 0 and self.step < self.total:
                         self._checkpoint()
                     elif self.step == self.total:
@@ -228,14 +255,23 @@ class Run:
                     return [f"step {self.step}: {error}"]
         return []
 
-    def _record(self, metrics: TextIO, times: TextIO) -> None:
-        """A line of metrics where one is due; raises `NotFinite` instead of writing one that is not."""
+    def _record(self, texts: Mapping[str, TextIO]) -> None:
+        """A line of metrics and of epochs where one is due; raises `NotFinite` instead of writing one that is not."""
         epoch_over = self.step % self.epoch_steps == 0
         asked = epoch_over and bool(self.settings.knn_every) and self._knn_due()
-        if not (asked or self.step % self.settings.record == 0 or self.step in (1, self.total)):
+        due = asked or self.step % self.settings.record == 0 or self.step in (1, self.total)
+        if not (due or epoch_over):
             return
-        found = self.trainer.measure(self.step - 1)
-        self._add(found, self.trainer.knn() if asked else float("nan"), metrics, times)
+        if not due:
+            self.trainer.weights()  # weights that are not finite are told as such, as by a checkpoint
+        found = {"step": self.step, "epoch": self.step / self.epoch_steps, **self.trainer.measure(self.step - 1)}
+        found["knn"] = self.trainer.knn() if asked else float("nan")
+        if due:
+            self._add(found, texts)
+        if epoch_over or self.step == self.total:
+            epoch = self.step // self.epoch_steps if epoch_over else found["epoch"]
+            self.epochs.append(json_line({name: found[name] for name in METRIC_COLUMNS} | {"epoch": epoch}))
+            _append(texts[EPOCHS], self.epochs[-1])
 
     def end(self, draw: Callable[[Path], None] | None, stopped: list[str]) -> None:
         """Write weights and curves; the run is finished unless it was stopped."""
@@ -259,15 +295,16 @@ class Run:
     def _knn_due(self) -> bool:
         return self.step // self.epoch_steps % self.settings.knn_every == 0 or self.step == self.total
 
-    def _add(self, found: dict, knn: float, metrics: TextIO, times: TextIO) -> None:
+    def _add(self, found: dict, texts: Mapping[str, TextIO]) -> None:
         """A line of metrics, on the disk before the training goes on."""
-        found = {"step": self.step, "epoch": self.step / self.epoch_steps, **found, "knn": knn}
         line = metric_line(found)
         self.lines.append(line)
         self.known.append(metric_numbers(line))
-        for file, text in ((metrics, line), (times, f"{self.step},{time.perf_counter() - self.started:.3f}\n")):
-            file.write(text)
-            file.flush()
+        _append(texts[METRICS], line)
+        _append(texts[TIMES], f"{self.step},{time.perf_counter() - self.started:.3f}\n")
+        if self.events is not None:
+            self.events.add(self.known[-1], time.time())
+            self.events.flush()
         if not self.warned:
             self._warn()
         if not self.quiet and not sys.stderr.isatty() and len(self.lines) % 20 == 0:
@@ -294,8 +331,9 @@ class Run:
         )
 
     def _checkpoint(self) -> None:
-        text = np.frombuffer("".join(self.lines).encode(), np.uint8)
-        arrays = self.trainer.state() | {"step": np.array(self.step), "metrics": text}
+        kept = {"metrics": self.lines, "epochs": self.epochs}
+        arrays = self.trainer.state() | {"step": np.array(self.step)}
+        arrays |= {name: np.frombuffer("".join(lines).encode(), np.uint8) for name, lines in kept.items()}
         checkpoint.save(self.folder / CHECKPOINTS, self.step, self._fingerprint(), arrays, KEPT)
 
     def _fingerprint(self) -> dict:
@@ -313,12 +351,23 @@ class Run:
 
 def seconds_of(place: Path) -> float:
     """Seconds that a run took, from times.csv: those of every process that had a part in it."""
+    return max((seconds for _, seconds in _elapsed(place)), default=0.0)
+
+
+def _elapsed(place: Path) -> list[tuple[int, float]]:
+    """(step, seconds since the beginning of the run, without pauses between processes) of every line of times.csv."""
     rows = [line.split(",") for line in (place / TIMES).read_text(encoding="utf-8").splitlines()[1:]]
-    total, before = 0.0, 0.0
-    for _, seconds in rows:
-        total += before if float(seconds) < before else 0.0  # a new process began
+    found, ended, before = [], 0.0, 0.0
+    for step, seconds in rows:
+        ended += before if float(seconds) < before else 0.0  # a new process began
         before = float(seconds)
-    return total + before
+        found.append((int(step), ended + before))
+    return found
+
+
+def _append(file: TextIO, text: str) -> None:
+    file.write(text)
+    file.flush()
 
 
 def read_weights(place: Path) -> dict:

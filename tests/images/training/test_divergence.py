@@ -166,12 +166,8 @@ def told(tmp_path, capsys, settings, lines, known=()):
     for numbers in lines:
         run.step = numbers["step"]
         numbers = {"lr": 0.1, "head_asymmetry": math.nan} | numbers
-        run._add(
-            {name: numbers[name] for name in run_folder.METRIC_COLUMNS if name in numbers},
-            math.nan,
-            io.StringIO(),
-            io.StringIO(),
-        )
+        found = {name: numbers.get(name, math.nan) for name in run_folder.METRIC_COLUMNS}
+        run._add(found, {name: io.StringIO() for name in (run_folder.METRICS, run_folder.TIMES)})
     return capsys.readouterr().err.splitlines()
 
 

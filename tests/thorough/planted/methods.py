@@ -18,6 +18,7 @@ METHODS, RUNS, TABLES = (
     "dynlab/images/comparison/measured_runs.py",
     "dynlab/images/comparison/tables.py",
 )
+WORKERS = "dynlab/machine/workers.py"
 COMMAND, EXECUTORS, SPECTRUM = "dynlab/methods.py", "dynlab/command_line/executors.py", "dynlab/images/worth/spectrum.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
@@ -38,7 +39,7 @@ FAULTS = {
     "runs of other settings are taken": (RUNS, "run_folder.settings_of(place) != of_run", "False"),
     "runs in another order": (RUNS, "{entry: made[entry] for entry in chosen}", "dict(reversed(made.items()))"),
     "workers with other pictures": (RUNS, "data[0].content(None) == content", "True"),
-    "workers with other sources": (RUNS, "require(sources == own,", "require(True,"),
+    "workers with other sources": (WORKERS, "require(same, ", "require(True, "),
     "the spread before training": (RUNS, "        networks.load(weights)\n", "        pass\n"),
     "intervals of the normal law": (TABLES, "float(student.ppf(0.975, len(values) - 1))", "1.96"),
     "a gate that fails is no status": (COMMAND, "if not one.passed]", "if False]"),
