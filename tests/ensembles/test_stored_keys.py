@@ -15,7 +15,7 @@ from dynlab.maps import points
 
 PACKAGE = Path(dynlab.__file__).parent
 SOURCES = sorted({
-    path.relative_to(PACKAGE).as_posix() for module in ensemble_store.NUMBERS for path in closure.sources_of(module)
+    path.relative_to(PACKAGE).as_posix() for module in ensemble_store.PHYSICS for path in closure.sources_of(module)
 })  # fmt: skip
 # Arithmetic and formulas, solvers, settings, random starts, and what is read off the states: by hand.
 NEEDED = (
