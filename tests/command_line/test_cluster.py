@@ -9,7 +9,8 @@ import importlib
 import os
 import signal
 import threading
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,32 @@ def test_the_same_bytes(desk, cluster, command):
     assert run(command, "--out", "here", "--threads", "1") == 0
     assert run(command, "--out", "there", "--dask", cluster.scheduler_address) == 0
     assert results(command, "there") == results(command, "here")
+
+
+class Backwards(Executor):
+    """Does its jobs when all have come, the last one first."""
+
+    def __init__(self, count):
+        self.count, self.jobs = count, []
+
+    def submit(self, job, *arguments):
+        future = Future()
+        self.jobs.append((future, job, arguments))
+        if len(self.jobs) == self.count:
+            for one, asked, given in reversed(self.jobs):
+                one.set_result(asked(*given))
+        return future
+
+
+@pytest.mark.parametrize(
+    ("command", "count", "place"), [("ablate", 4, "dynlab.ablate"), ("compare", 16, "dynlab.command_line.minibatches")]
+)
+def test_the_order_in_which_jobs_are_done_is_nothing(desk, monkeypatch, command, count, place):
+    assert run(command, "--out", "here") == 0
+    pool = Backwards(count)
+    monkeypatch.setattr(f"{place}.executor", lambda address, kept: nullcontext(pool))
+    assert run(command, "--out", "there") == 0
+    assert len(pool.jobs) == count and results(command, "there") == results(command, "here")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

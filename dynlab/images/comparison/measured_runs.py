@@ -162,7 +162,7 @@ def _by_workers(
     """(entry, what came of it) as they come."""
     # A worker of a cluster has a working folder of its own.
     there = replace(conditions, out=conditions.out.absolute(), data=conditions.data.absolute())
-    sources = digest_of_sources(*_modules(conditions.other))
+    sources = _sources(conditions.other)
     for entry, found in as_they_end(pool, ((one, job, (there, one, content, sources)) for one in chosen)):
         if not isinstance(found, Made):
             raise FolderError(_as_given(conditions, Path(found[0])), found[1])
@@ -177,7 +177,12 @@ def _as_given(conditions: Conditions, place: Path) -> Path:
     return place
 
 
-def _modules(other: OtherData | None = None) -> tuple[str, ...]:
+def _sources(other: OtherData | None = None) -> str:
+    """Digest of the sources that decide the numbers of a run."""
+    return digest_of_sources(*_modules(other))
+
+
+def _modules(other: OtherData | None) -> tuple[str, ...]:
     """Whose sources decide the numbers of a run. other: on what is no picture."""
     more = () if other is None else (other.module,)
     return "dynlab.images.training.train", "dynlab.images.worth.representations", *more
