@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from dynlab.tools.checks import SettingError, require
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from dynlab.command_line.parser import Parser
     from dynlab.machine.device import Device
 
@@ -38,21 +40,27 @@ def executor(address: str | None, kept: bool = True) -> Iterator[Executor | None
     if address is None:
         yield None
         return
-    try:
-        from distributed import Client, KilledWorker
-    except ImportError:
-        raise SettingError("dask", address, "used with the extra dask: python -m pip install 'dynlab-ssl[dask]'") from None
-    try:
-        client = Client(address, timeout=DASK_WAIT)
-    except (OSError, ValueError) as error:
-        raise SettingError("dask", address, f"the address of a Dask scheduler that answers ({error})") from None
-    with client:
+    with connected(address) as client:
+        from distributed import KilledWorker
+
         try:
             yield client.get_executor()
         except (KilledWorker, CancelledError) as error:
             what = " ".join(str(error).split()) or "its scheduler is gone"
             more = "what is finished is kept, the same command goes on" if kept else "the same command begins anew"
             raise OSError(f"--dask {address}: {what}; {more}") from error
+
+
+def connected(address: str) -> Client:
+    """The client of the cluster whose scheduler is there; SettingError of a line without one, or without the extra."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise SettingError("dask", address, "used with the extra dask: python -m pip install 'dynlab-ssl[dask]'") from None
+    try:
+        return Client(address, timeout=DASK_WAIT)
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:  # tls:// without keys, ucx:// without ucx
+        raise SettingError("dask", address, f"the address of a Dask scheduler that answers ({error})") from None
 
 
 @contextmanager

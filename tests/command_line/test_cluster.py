@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynlab.command_line.executors import executor
+from dynlab.command_line.executors import connected, executor
 from dynlab.ensembles.ensemble_store import Store
 from dynlab.machine import workers
 from dynlab.tools.checks import SettingError
@@ -159,6 +159,14 @@ def test_an_address_without_a_scheduler_is_a_line(desk, capsys, monkeypatch, com
     line = capsys.readouterr().err
     assert line.startswith(f"dynlab.{command}: error: --dask tcp://127.0.0.1:9: must be the address of a Dask scheduler")
     assert line.count("\n") == 1 and not (desk / "new").exists()
+
+
+@pytest.mark.parametrize("address", ["", "nowhere", "tls://127.0.0.1:9", "ucx://127.0.0.1:9", "inproc://x"])
+def test_what_is_no_address_is_a_line(address):
+    """Of distributed's own ways to say so: ValueError, and TypeError where keys or ucx are missing."""
+    pytest.importorskip("distributed", reason="needs the extra dask (distributed)")
+    with pytest.raises(SettingError, match="must be the address of a Dask scheduler that answers"):
+        connected(address)
 
 
 def test_checkpoints_are_left_out_with_a_cluster(desk, capsys, cluster):

@@ -137,15 +137,16 @@ TABLE = COMMANDS | {
 }
 """All commands: those that write, and those that only read and print."""
 
+CLUSTER = "dynlab.command_line.executors:connected"  # reached where an address is given, whatever it is
 STUBS = {
     # run also where it is advised to take another method.
     "run": ("dynlab.run:compute_main_run", "dynlab.samples.runs:compute_minibatch_runs"),
     "descent": ("dynlab.run:compute_main_run", "dynlab.samples.runs:compute_minibatch_runs"),
     "sgd": ("dynlab.samples.runs:compute_minibatch_runs",),
     "sgd with checkpoints": ("dynlab.samples.runs:compute_minibatch_runs",),
-    "compare": ("dynlab.samples.runs:compute_minibatch_runs",),
-    "theorem": ("dynlab.claims.judgement:judge_all",),
-    "ablate": ("dynlab.ensembles.ablations:run_ablation",),
+    "compare": ("dynlab.samples.runs:compute_minibatch_runs", CLUSTER),
+    "theorem": ("dynlab.claims.judgement:judge_all", CLUSTER),
+    "ablate": ("dynlab.ensembles.ablations:run_ablation", CLUSTER),
     "phase": ("dynlab.maps.phase_map:phase_map", "dynlab.phase:executor"),
     "sweep": ("dynlab.sweeps.swept:compute_sweep", "dynlab.command_line.executors:executor"),
     "portrait": ("dynlab.planes.portrait:compute_portrait",),
@@ -153,11 +154,13 @@ STUBS = {
     "evaluate": ("dynlab.images.worth.representations:labelled", "dynlab.images.data.download:fetch"),
     "export": ("dynlab.export:tensors_of_run",),
     "heads": (
+        CLUSTER,
         "dynlab.images.training.run_folder:pretrain",
         "dynlab.images.worth.representations:appraise",
         "dynlab.images.data.download:fetch",
     ),
     "methods": (
+        CLUSTER,
         "dynlab.images.training.run_folder:pretrain",
         "dynlab.images.worth.representations:appraise",
         "dynlab.images.data.download:fetch",
