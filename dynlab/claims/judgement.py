@@ -74,7 +74,7 @@ def judge_all(settings: Settings, store: Store, pool: Executor | None = None) ->
                 done += point.seeds
         else:
             key = digest_of_sources(*PHYSICS)
-            for point, run in as_they_end(pool, ((point, point_job, (point, key)) for point in missing)):
+            for point, run in as_they_end(pool, ((point, claim_point_job, (point, key)) for point in missing)):
                 store.put(point.settings(), run)
                 done += point.seeds
                 show(done)
@@ -107,7 +107,7 @@ def compute_point(
     )
 
 
-def point_job(point: ScanPoint, sources: str) -> Ensemble:
+def claim_point_job(point: ScanPoint, sources: str) -> Ensemble:
     """What a worker does: `compute_point`, on one thread. sources: digest of those that decide it, from the caller."""
     require_same_sources(sources, *PHYSICS)
     return compute_point(point, 1, CPU)

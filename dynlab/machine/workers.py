@@ -1,7 +1,7 @@
 """Whether the workers of an executor, other processes of this machine or those of a cluster, run the same sources.
 
-What a job (`dynlab.tools.sharing`) returns is that of its sources: it gets their digest from where the call comes from, and a
-worker whose own sources have another one refuses.
+What a job (`dynlab.tools.sharing`) returns is that of its sources: it gets their digest from where the call comes from, and
+a worker whose own sources have another one refuses.
 """
 
 from __future__ import annotations

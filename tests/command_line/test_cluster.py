@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynlab import sweep
 from dynlab.command_line.executors import connected, executor
 from dynlab.ensembles.ensemble_store import Store
 from dynlab.machine import workers
 from dynlab.tools.checks import SettingError
+from dynlab.tools.sharing import as_they_end
 from tests.images import small
 from tests.maps import cases
 from tests.waiting import until
@@ -98,6 +100,36 @@ def test_a_map_with_a_killed_worker(tmp_path, cluster):
     assert found == expected
     assert cases.record(out)["trajectories"]["computed now"] == (7 * 6 + 7) * 96
     assert killed[0] < 0.9 * store.stat().st_size  # it was half-way
+
+
+SWEEP = """
+command = "run"
+[settings]
+seeds = 64
+dim = 100
+[grid]
+weak = [0.2, 0.3, 0.4, 0.6, 0.8]
+eta-head = [0.01, 0.02, 0.05, 0.1, 0.2]
+"""
+
+
+def test_a_sweep_with_a_killed_worker(tmp_path, cluster):
+    (tmp_path / "s.toml").write_text(SWEEP)
+    assert sweep.main([str(tmp_path / "s.toml"), "--quiet", "--out", str(tmp_path / "alone")]) == 0
+    out, killed = tmp_path / "cluster", []
+
+    def kill_half_way():
+        until(lambda: len(list((out / "swept").glob("*.json"))) > 3)
+        kill_one(cluster)
+        killed.append(len(list((out / "swept").glob("*.json"))))
+
+    thread = threading.Thread(target=kill_half_way)
+    thread.start()
+    words = [str(tmp_path / "s.toml"), "--quiet", "--dask", cluster.scheduler_address, "--out", str(out)]
+    assert sweep.main(words) == 0
+    thread.join()
+    assert (out / "sweep.csv").read_bytes() == (tmp_path / "alone" / "sweep.csv").read_bytes()
+    assert killed and killed[0] < 25  # it was half-way
 
 
 def test_the_theorem_with_a_killed_worker(desk, cluster, monkeypatch):
@@ -184,7 +216,7 @@ def test_a_scheduler_that_is_gone_is_a_line(desk, cluster, kept, said):
     """The same command is that of the tests above, where it does."""
     with pytest.raises(OSError, match=f"^--dask {cluster.scheduler_address}: its scheduler is gone; {said}$"):
         with executor(cluster.scheduler_address, kept) as pool:
-            for _ in workers.as_they_come(pool, int, {"one": ("1",)}):
+            for _ in as_they_end(pool, [("one", int, ("1",))]):
                 raise CancelledError
 
 
@@ -193,13 +225,3 @@ def test_workers_with_other_sources_refuse():
     workers.require_same_sources(digest, "dynlab.samples.train")
     with pytest.raises(SettingError, match="a cluster whose workers run the same sources of dynlab"):
         workers.require_same_sources(digest, "dynlab.samples.overlay")
-
-
-def test_what_ends_a_job_ends_the_rest(cluster):
-    """An error of a worker is raised here, and jobs that have not begun are not done."""
-    with executor(cluster.scheduler_address) as pool:
-        found = workers.as_they_come(pool, int, {"good": ("3",), "bad": ("x",)})
-        with pytest.raises(ValueError, match="invalid literal"):
-            dict(found)
-    with executor(None) as pool:
-        assert pool is None
