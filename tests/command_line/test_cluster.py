@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import nullcontext
@@ -17,14 +19,14 @@ import numpy as np
 import pytest
 
 from dynlab import sweep
-from dynlab.command_line.executors import connected, executor
+from dynlab.command_line.executors import executor
 from dynlab.ensembles.ensemble_store import Store
 from dynlab.machine import workers
 from dynlab.tools.checks import SettingError
 from dynlab.tools.sharing import as_they_end
 from tests.images import small
 from tests.maps import cases
-from tests.waiting import until
+from tests.waiting import HANGS, until
 
 LARGER = {"x": "weak=0.2:0.8:7", "y": "eta-head=1e-3:1:6:log", "seeds": 96}
 HEADS = "--recipe demo --dataset arrays --data data --heads none,off-diagonal --normalisations length --seeds 1 --steps 4"
@@ -193,12 +195,25 @@ def test_an_address_without_a_scheduler_is_a_line(desk, capsys, monkeypatch, com
     assert line.count("\n") == 1 and not (desk / "new").exists()
 
 
-@pytest.mark.parametrize("address", ["", "nowhere", "tls://127.0.0.1:9", "ucx://127.0.0.1:9", "inproc://x"])
-def test_what_is_no_address_is_a_line(address):
-    """Of distributed's own ways to say so: ValueError, and TypeError where keys or ucx are missing."""
-    pytest.importorskip("distributed", reason="needs the extra dask (distributed)")
-    with pytest.raises(SettingError, match="must be the address of a Dask scheduler that answers"):
+NO_ADDRESSES = """
+from dynlab.command_line.executors import connected
+from dynlab.tools.checks import SettingError
+
+for address in ("", "nowhere", "tls://127.0.0.1:9", "ucx://127.0.0.1:9", "inproc://x"):
+    try:
         connected(address)
+    except SettingError as error:
+        print(error)
+"""
+
+
+def test_what_is_no_address_is_a_line():
+    """Of distributed's own ways to say so: ValueError, and TypeError where keys or ucx are missing. In a process of its own:
+    after a cluster has been there, its clients wait for loops that have ended."""
+    pytest.importorskip("distributed", reason="needs the extra dask (distributed)")
+    done = subprocess.run([sys.executable, "-c", NO_ADDRESSES], capture_output=True, text=True, timeout=HANGS)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5 and all("must be the address of a Dask scheduler that answers" in line for line in lines), done
 
 
 def test_checkpoints_are_left_out_with_a_cluster(desk, capsys, cluster):

@@ -164,6 +164,12 @@ def test_no_path_is_made_otherwise():
         "parser.py: Path(word)",
         "checkpoint.py: Path(resume)",
         "configuration.py: Path(path)",
+        "sweep.py: Path(arguments.plan)",
+        "sweep.py: Path(stack.enter_context(TemporaryDirectory(prefix='dynlab-sweep-')))",
+        "swept.py: Path(found.place)",
+        "measured_runs.py: Path(found[0])",
+        "source.py: Path(str(import_module('dynlab.figures').__file__))",
         "tutorial.py: Path(os.environ.get('DYNLAB_FIGURES') or tempfile.mkdtemp(prefix='dynlab-tutorial-'))",
-    }  # the first is `expanded`; the next three look at the form of a word, or at one that could not be expanded
+    }  # the first is `expanded`; the next three, and the plan's stem, look at the form of a word, or at one that could not
+    # be expanded; a worker tells its place as text
     assert set(found) <= allowed, set(found) - allowed
