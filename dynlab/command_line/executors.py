@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -57,6 +58,7 @@ def connected(address: str) -> Client:
         from distributed import Client
     except ImportError:
         raise SettingError("dask", address, "used with the extra dask: python -m pip install 'dynlab-ssl[dask]'") from None
+    gc.collect()  # a client without a scheduler closes when it is collected, and waits for the lock that one's start holds
     try:
         return Client(address, timeout=DASK_WAIT)
     except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:  # tls:// without keys, ucx:// without ucx
