@@ -200,13 +200,13 @@ def ensemble(
     end = default_end(model, dim, method, eta, training.start_scale) if until is None else until
     settle, end = until is None, real("until", end, above=0.0, at_most=LATEST)
     steps = descent.steps_until(end, eta) if method == "descent" else 0
-    dense = method == "descent" and dense_descent.takes(model, training, how, dim)
+    dense = method == "descent" and dense_descent.takes(model, training, how, dim) and not model.layered
 
     def task(some: np.ndarray) -> Any:
         if dense:
             return dense_descent.run_piece(model, training, how, dim, seed, some, eta, steps)
         if model.layered:
-            stepped = (eta, steps) if method == "descent" else None
+            stepped = (eta, steps, how) if method == "descent" else None
             return hidden.run_piece(model, training, dim, seed, some, (end, rtol, settle), stepped)
         if method == "descent":
             starts = [draw_start(model, dim, seed, int(i), training.start_scale) for i in some]
@@ -225,7 +225,7 @@ def ensemble(
     settings |= _beyond_the_paper(training, how)
     settings |= {} if at.asked == "cpu" else {"device": at.words}
     if model.layered:
-        frame = hidden.frame(model, training, numbers, parts, settle)
+        frame = hidden.frame(model, training, numbers, parts, settle, how.is_plain)
     else:
         frame = _frame(model, numbers, rate if how.is_plain else np.nan, parts, settle)  # the head's bound is the flow's
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.population.dense.hidden_descent import run_optimised_hidden
 from dynlab.population.hidden.flow import NO_TIMES, HiddenResult, run_hidden, run_hidden_descent
 from dynlab.population.hidden.moments import features_carried, hidden_carried, hidden_losses, hidden_rank
 from dynlab.population.outcomes import named_outcomes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from dynlab.population.order_parameters import OrderParameters
     from dynlab.settings.model import Model
+    from dynlab.settings.optimisation import Optimisation
     from dynlab.settings.training import Training
 
 PIECE = 8  # trajectories a task: some take half a second
@@ -27,18 +29,23 @@ ROUND = 32  # states of which means are taken where a run does not come to rest
 
 def run_piece(
     model: Model, training: Training, dim: int, seed: int, numbers: np.ndarray, limits: tuple[float, float, bool],
-    stepped: tuple[float, int] | None,
+    stepped: tuple[float, int, Optimisation] | None,
 ) -> tuple[list[OrderParameters], HiddenResult, dict]:  # fmt: skip
     """The starts with these numbers (N,) of the stream `seed`, what became of them, and what is told of that (`told_of`).
 
-    limits: (until, rtol, settle), settle telling whether the end is the default horizon. stepped: (eta, number of steps) of
-    descent, None for the flow.
+    limits: (until, rtol, settle), settle telling whether the end is the default horizon. stepped: (eta, number of steps, how
+    they are taken) of descent, None for the flow.
     """
     starts = [draw_start(model, dim, seed, int(number), training.start_scale) for number in numbers]
     if stepped is None:
         return run_starts(model, training, starts, *limits)
     rates: dict[str, Any] = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
-    found = run_hidden_descent(model, starts, **rates, eta=stepped[0], steps=stepped[1])
+    eta, steps, how = stepped
+    if how.is_plain:
+        found = run_hidden_descent(model, starts, **rates, eta=eta, steps=steps)
+    else:
+        frames = [(dim, seed, int(number)) for number in numbers] if how.optimiser == "adam" else None
+        found, _ = run_optimised_hidden(model, training, starts, how, eta=eta, steps=steps, frames=frames)
     return starts, replace(found, at_times=()), told_of(model, found, False)
 
 
@@ -134,8 +141,10 @@ def layered_frame(
     return frame(model, training, numbers, collect(model, [piece]), settle)
 
 
-def frame(model: Model, training: Training, numbers: np.ndarray, parts: dict, settle: bool) -> pd.DataFrame:
-    """`Ensemble.frame`, a row a seed; settle: whether the end is the default horizon.
+def frame(
+    model: Model, training: Training, numbers: np.ndarray, parts: dict, settle: bool, bounded: bool = True
+) -> pd.DataFrame:
+    """`Ensemble.frame`, a row a seed; settle: whether the end is the default horizon, bounded: the head by the flow's law.
 
     carried_j_l is the share of output j's variance that the sign of feature l carries (`population.hidden.moments`),
     features_carried how many features all outputs together carry, dead_units how many hidden units have vanished; times are
@@ -160,7 +169,7 @@ def frame(model: Model, training: Training, numbers: np.ndarray, parts: dict, se
         "time_second": parts["marks"][:, 1],
         "head_peak": parts["head_peak"],
         "time_peak": parts["marks"][:, 2],
-        "head_bound": bounds(model, training, parts["starts"])[np.arange(len(numbers)), rows],
+        "head_bound": bounds(model, training, parts["starts"])[np.arange(len(numbers)), rows] if bounded else np.nan,
         "rank": parts["rank"],
         "head_end": parts["head_end"],
         "dead_units": dead_units(parts["starts"], parts["ends"]),

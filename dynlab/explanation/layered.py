@@ -98,7 +98,7 @@ def _lines(finding: LayeredFinding, settings: dict, number: int) -> Iterator[str
     if finding.head != "none":
         parts.append(f"eta_head {settings['eta_head']:g}")
     units = f"{model.hidden} hidden unit{'s' if model.hidden > 1 else ''} an output ({model.readout} readout)"
-    yield f"{model.activation}, {units}, head {finding.head}: exact flow of start {number} ({', '.join(parts)})"
+    yield f"{model.activation}, {units}, head {finding.head}: {_method(settings)} of start {number} ({', '.join(parts)})"
     yield _where(finding)
     yield from (f"  {_output(finding, j)}" for j in range(model.neurons))
     if finding.head != "none":
@@ -107,6 +107,14 @@ def _lines(finding: LayeredFinding, settings: dict, number: int) -> Iterator[str
         yield "  " + _end(finding)
     if model.features == 2 and int(finding.summary["seeds"]) > 1:
         yield "  " + _others(finding.summary)
+
+
+def _method(settings: dict) -> str:
+    """By what the run was followed."""
+    if settings.get("method", "flow") == "flow":
+        return "exact flow"
+    by = settings.get("optimisation", {}).get("optimiser", "")  # what differs from plain descent
+    return f"exact descent{f' by {by}' if by else ''}"
 
 
 def _where(finding: LayeredFinding) -> str:
@@ -139,7 +147,8 @@ def _output(finding: LayeredFinding, j: int) -> str:
 def _head(finding: LayeredFinding) -> str:
     peak, bound = float(finding.row["head_peak"]), float(finding.row["head_bound"])
     text = f"Head: its largest entry ever was {peak:.3g}, at t = {float(finding.row['time_peak']):.3g}"
-    text += f" (what its output can pay: {bound:.3g}), now {finding.lent:.2g}: "
+    paid = f" (what its output can pay: {bound:.3g})" if np.isfinite(bound) else ""  # no bound but the flow's
+    text += f"{paid}, now {finding.lent:.2g}: "
     if finding.lent < RETURNED * peak:
         return text + "it lends nothing any more (it is the identity)."
     return text + "it lends."

@@ -19,6 +19,7 @@ from dynlab.population.choices import (
     own_horizon,
 )
 from dynlab.population.dense import dense_descent
+from dynlab.population.dense.hidden_descent import follow_optimised_hidden
 from dynlab.population.flow_device import of_flow
 from dynlab.population.hidden import trajectory as hidden
 from dynlab.population.order_parameters import OrderParameters
@@ -123,7 +124,11 @@ def simulate_by(
         integer(name, value, at_least=0)
     settings: dict[str, Any] = {"head": training.head, "eta_head": training.eta_head, "method": "descent"}
     settings |= _steps(training, until, eta, steps) | dense_descent.told(training, how, frame)
-    return dense_descent.follow_dense(model, training, start, how, checked_times(times), frame=frame, settings=settings)
+    given: dict[str, Any] = {"frame": frame, "settings": settings}
+    if model.layered:
+        settings |= {"readout_rate": training.readout_rate}
+        return follow_optimised_hidden(model, training, start, how, checked_times(times), **given)
+    return dense_descent.follow_dense(model, training, start, how, checked_times(times), **given)
 
 
 def _ended(result: Any, settle: bool) -> str:

@@ -82,6 +82,10 @@ THROUGH: dict[str, tuple[str, str]] = {
         "population/hidden/test_descending.py",
         "descent with hidden units, against dense weights",
     ),
+    "dynlab.population.dense.hidden_steps": (
+        "population/dense/test_hidden_descent.py",
+        "steps with hidden units, against loops on gradients of 50 digits",
+    ),
     "dynlab.population.hidden.kinks": _HIDDEN,
     "dynlab.population.hidden.measures": _HIDDEN,
     "dynlab.population.hidden.rates": _HIDDEN,

@@ -62,12 +62,6 @@ def dino(**given):
 ADAM = Optimisation("adam")
 
 
-def hidden_descent(hidden, **given):
-    """A step of descent of relu neurons with hidden units."""
-    model = Model(activation="relu", hidden=hidden)
-    return dynlab.simulate(model, OrderParameters.sample(model, 6, 0), method="descent", steps=1, **given)
-
-
 LINE = LinearModel(np.eye(2), predictor=False)
 PLAIN = LinearModel(np.eye(2))
 HALF = 0.5 * np.eye(2)
@@ -149,9 +143,6 @@ ROWS = [
         lambda: simulated(head="none", training=Training()), lambda: simulated(training=Training(head="none"))),
     row("population/choices.py", 'left out for method "',
         lambda: simulated(optimisation=ADAM), simulated, lambda: simulated(optimisation=ADAM, method="descent", dim=6)),
-    row("population/dense/dense_descent.py", "1 for descent by another optimiser, schedule or training",
-        lambda: hidden_descent(2, optimisation=ADAM, dim=6), lambda: hidden_descent(1, optimisation=ADAM, dim=6),
-        lambda: hidden_descent(2)),
     row("settings/optimisation.py", 'left out with optimiser "', lambda: Optimisation("adam", momentum=0.5),
         lambda: Optimisation("adam"), lambda: Optimisation("momentum", momentum=0.5)),
     row("command_line/options.py", 'left out for method "flow", which takes no steps',

@@ -46,6 +46,16 @@ def test_both_trajectories_are_told_by_what_their_outputs_carry(folder):
         assert ("HEALTHY" in text) == (finding.learnt == 2 and finding.rank >= 1.2)
 
 
+@pytest.mark.parametrize(("more", "words"), [([], "exact descent"), (["--optimiser", "adam"], "exact descent by adam")])
+def test_descent_is_called_so_and_has_the_flows_bound_where_it_is_plain(tmp_path, more, words):
+    place = tmp_path / "run"
+    steps = [*"--method descent --eta 0.01 --until 0.5 --no-plots --quiet --out".split(), str(place), *more]
+    assert run.main([*WORDS.split(), *steps]) == 0
+    text = " ".join(" ".join(explain(place, head="off-diagonal").runs[0].lines).split())
+    assert f"head off-diagonal: {words} of start" in text
+    assert ("what its output can pay" in text) == (not more)
+
+
 def test_an_earlier_time_and_one_head_can_be_asked_for(folder):
     begun = explain(folder, head="none", at=0.0).runs
     assert len(begun) == 1 and begun[0].finding.time == 0.0

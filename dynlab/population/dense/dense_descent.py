@@ -31,7 +31,7 @@ from dynlab.population.pair.flow import stopped
 from dynlab.population.starts import draw_start
 from dynlab.population.trajectory import Trajectory
 from dynlab.settings.optimisation import OPTIMISERS
-from dynlab.tools.checks import integer, require
+from dynlab.tools.checks import integer
 
 if TYPE_CHECKING:
     from dynlab.settings.model import Model
@@ -44,18 +44,20 @@ BURST = 2_000_000  # numbers moved between looks for an interrupt: some hundredt
 
 
 def dense_start(model: Model, start: OrderParameters, dim: int, seed: int, number: int = 0) -> np.ndarray:
-    """Weights (m, d) with the signals and the noise Gram matrix of `start`, the noise parts in a random frame.
+    """Weights (M, d) with the signals and the noise Gram matrix of `start`, the noise parts in a random frame.
+
+    M = m where neurons have no hidden units.
 
     number: of the start within the ensemble of that seed; the first one's frame is that of minibatches.
     """
-    m, spread = model.neurons, dim - model.features
+    rows, spread = model.units, dim - model.features
     stream = (seed, 0) if number == 0 else (seed, 0, number)
-    frame, _ = np.linalg.qr(np.random.default_rng(stream).standard_normal((spread, m)))
+    frame, _ = np.linalg.qr(np.random.default_rng(stream).standard_normal((spread, rows)))
     return np.hstack([on_axes(model, start.signal), noise_rows(start.noise_gram) @ frame.T])
 
 
-def _flat_start(model: Model, start: OrderParameters) -> np.ndarray:
-    """The same in the span of features and noise parts alone, (m, K + m)."""
+def flat_start(model: Model, start: OrderParameters) -> np.ndarray:
+    """The same in the span of features and noise parts alone, (M, K + M)."""
     return np.hstack([on_axes(model, start.signal), noise_rows(start.noise_gram)])
 
 
@@ -72,7 +74,7 @@ def run_dense_descent(
     """
     runs = []
     for i, start in enumerate(starts):
-        weights = _flat_start(model, start) if frames is None else dense_start(model, start, *frames[i])
+        weights = flat_start(model, start) if frames is None else dense_start(model, start, *frames[i])
         runs.append(_run(model, training, how, weights, start.head, eta, steps, record_at))
     joined: dict[str, Any] = {name: np.array([run[name] for run in runs]) for name in ("marks", "peak", "time", "steps")}
     for name in ("starts", "ends", "snapshots", "records"):
@@ -157,10 +159,9 @@ def takes(model: Model, training: Training, how: Optimisation, dim: int) -> bool
 
 def check_dense(model: Model, training: Training, how: Optimisation, dim: int) -> None:
     """SettingError for what cannot be followed on dense weights, of dimension dim where the optimiser asks for it."""
-    require(not model.layered, "hidden", model.hidden, "1 for descent by another optimiser, schedule or training")
     training.check_model(model)
     if how.optimiser == "adam":
-        least = model.features + model.neurons
+        least = model.features + model.units
         integer("dim", dim, at_least=least, at_most=MOST_DIM, why="of the dense weights that adam moves")
 
 

@@ -69,7 +69,7 @@ class DensePoint(NamedTuple):
     target_norm: Array
 
 
-def _project(weights, axes, signal, norm):
+def project_rows(weights, axes, signal, norm):
     """Fill signal (m, K) and norm (m,) of the noise parts."""
     m, d = weights.shape
     features = len(axes)
@@ -110,9 +110,9 @@ def _angles(weights, features, norm, dot, wedge, eps):
 def _look(rules, state, point):
     """Fill the point of the state."""
     features = len(rules.axes)
-    _project(state.weights, rules.axes, point.signal, point.norm)
+    project_rows(state.weights, rules.axes, point.signal, point.norm)
     _angles(state.weights, features, point.norm, point.dot, point.wedge, point.eps)
-    _project(state.target, rules.axes, point.target, point.target_norm)
+    project_rows(state.target, rules.axes, point.target, point.target_norm)
 
 
 def _dense_gradient(rules, state, point, d_signal, d_noise, gradient):
@@ -139,7 +139,7 @@ def _dense_gradient(rules, state, point, d_signal, d_noise, gradient):
                     gradient[j, i] += d_noise[j, r] * state.weights[r, i]
 
 
-def _move(optimiser, momentum, rate, step, gradient, kept, rows):
+def move_rows(optimiser, momentum, rate, step, gradient, kept, rows):
     """rows -= rate times what the optimiser makes of the gradient in step number `step` = 1, 2, ..., in place."""
     first = 1.0 - BETA_1**step
     second = 1.0 - BETA_2**step
@@ -189,8 +189,8 @@ def _keep(row, time, state, point, found):
     found.event_head[row] = state.head
 
 
-_project, _angles, _look = jit.inner(_project), jit.inner(_angles), jit.inner(_look)
-_dense_gradient, _move = jit.inner(_dense_gradient), jit.inner(_move)
+project_rows, _angles, _look = jit.inner(project_rows), jit.inner(_angles), jit.inner(_look)
+_dense_gradient, move_rows = jit.inner(_dense_gradient), jit.inner(move_rows)
 _keep = jit.inner(_keep)
 _note = jit.inner(_note)
 
@@ -224,9 +224,9 @@ def take_dense_steps(rules, state, point, found, corner, work, first, rates, tim
         if not np.isfinite(loss):
             return time, n, recorded
         _dense_gradient(rules, state, point, d_signal, d_noise, gradient)
-        _move(rules.optimiser, rules.momentum, rates[n, 0], step, gradient, state.kept, state.weights)
+        move_rows(rules.optimiser, rules.momentum, rates[n, 0], step, gradient, state.kept, state.weights)
         if rates[n, 1] > 0.0:
-            _move(rules.optimiser, rules.momentum, rates[n, 1], step, d_head, state.head_kept, state.head)
+            move_rows(rules.optimiser, rules.momentum, rates[n, 1], step, d_head, state.head_kept, state.head)
         if rules.averages:
             share = min(rates[n, 0] * rules.target_rate, 1.0)
             for j in range(m):

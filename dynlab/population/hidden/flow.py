@@ -42,6 +42,7 @@ for _function in (
 ):  # fmt: skip
     _function.targetoptions["inline"] = "always"
 _follow, _descend = _solver.follow, _descending.descend
+fill_carried = _parts[1].carried_shares  # compiled, for other kernels
 UNDER_WAY, TRACED, EVALUATED = solver.UNDER_WAY, solver.TRACED, solver.EVALUATED
 
 
@@ -70,6 +71,13 @@ class HiddenResult:
     rejected: Array
     status: Array
     trace: tuple[Array, ...]
+
+
+def hidden_system(model: Model, readout_rate: float, head_rate: float) -> tuple:
+    """What formulas take of a model: (kind, m, M, K, numbers, units in use (m, M), (rates of readout and head))."""
+    own = float(readout_rate) if model.readout != "fixed" else 0.0
+    sizes = model.neurons, model.units, model.features
+    return activation_kind(model), *sizes, parameter_vector(model), own_units(model), (own, float(head_rate))
 
 
 def encode(model: Model, starts: list[OrderParameters]) -> tuple[Array, Array]:
@@ -201,10 +209,7 @@ def _run(
     trace = np.zeros((0, 1 + n))
     learnt, tally = np.full((count, features), -1.0), np.zeros((count, len(EVENTS)))
     counts, status = np.zeros((count, 5), np.int64), np.zeros(count, np.int64)
-    system = (
-        activation_kind(model), m, units, features, parameter_vector(model), own_units(model),
-        (float(readout_rate) if model.readout != "fixed" else 0.0, float(head_rate)),
-    )  # fmt: skip
+    system = hidden_system(model, readout_rate, head_rate)
     spare = np.zeros(9), _scratch(model), _buffers(model, n)
     problem, begun = (system, _table(), limits, descent), (y, side, floors, square)
     burst, first = max(1, BURST * 1024 // (units**2 * (units + 4 * m))), 0

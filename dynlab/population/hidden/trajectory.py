@@ -51,8 +51,8 @@ def follow(
         kept = np.isfinite(result.at_times[0][0]).all((1, 2))
         when, states = times[kept], [part[0][kept] for part in result.at_times]
     else:
-        when, states = np.concatenate([[0.0], result.trace[0]]), _after(start, result.trace[1:])
-    return _trajectory(model, settings, result, when, states, settle)
+        when, states = np.concatenate([[0.0], result.trace[0]]), states_after(start, result.trace[1:])
+    return hidden_trajectory(model, settings, result, when, states, settle)
 
 
 def follow_steps(
@@ -64,18 +64,18 @@ def follow_steps(
     record_at = steps_to_record(times, eta, steps)
     result = run_hidden_descent(model, [start], **rates, eta=eta, steps=steps, record_at=record_at)
     reached = record_at <= result.steps[0]
-    states = _after(start, [part[0][reached] for part in result.at_times])
+    states = states_after(start, [part[0][reached] for part in result.at_times])
     when = np.concatenate([[0.0], record_at[reached] * eta])
-    return _trajectory(model, settings, result, when, states, False)
+    return hidden_trajectory(model, settings, result, when, states, False)
 
 
-def _after(start: OrderParameters, later: Any) -> list[Array]:
+def states_after(start: OrderParameters, later: Any) -> list[Array]:
     """Signal, noise Gram, readout, head of the start and of later states, one array each."""
     begin = start.signal, start.noise_gram, start.readout, start.head
     return [np.concatenate([np.asarray(first)[None], rest]) for first, rest in zip(begin, later, strict=True)]
 
 
-def _trajectory(
+def hidden_trajectory(
     model: Model, settings: dict, result: HiddenResult, when: Array, states: list[Array], settle: bool
 ) -> Trajectory:
     """What `dynlab.simulate` returns of the states at the times `when`."""

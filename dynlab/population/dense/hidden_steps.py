@@ -1,0 +1,192 @@
+"""The steps of `dynlab.population.dense.hidden_descent`, compiled: records of its arrays, gradient, updates, events."""
+
+from __future__ import annotations
+
+from math import atan, pi, sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+from dynlab.machine import jit
+from dynlab.population.dense.dense_steps import move_rows, project_rows
+from dynlab.population.gradient import hidden_forces_kernel
+from dynlab.population.hidden import measures
+from dynlab.population.hidden.flow import fill_carried
+from dynlab.population.moments import LEARNT
+
+if TYPE_CHECKING:
+    from dynlab.tools.types import Array
+
+
+class HiddenRules(NamedTuple):
+    """What a step is made by: `hidden.flow.hidden_system` of the model, the features' axes (K, K), the optimiser."""
+
+    system: tuple
+    axes: Array
+    optimiser: int
+    momentum: float
+
+
+class HiddenState(NamedTuple):
+    """What a step changes: weights (M, d), readout (m, M), head (m, m), and what the optimiser keeps of each."""
+
+    weights: Array
+    readout: Array
+    head: Array
+    kept: Array
+    readout_kept: Array
+    head_kept: Array
+
+
+class HiddenPoint(NamedTuple):
+    """The state as the formulas see it, and what they make of it.
+
+    signal (M, K); geometry: norm (M,), dot, wedge, eps (M, M); directions (M, d - K) of the noise parts; work, forces: of
+    `gradient.hidden_forces_kernel`; slope (M, d): dL/dw; carried (m, K).
+    """
+
+    signal: Array
+    geometry: tuple
+    directions: Array
+    work: tuple
+    forces: tuple
+    slope: Array
+    carried: Array
+
+
+class HiddenFound(NamedTuple):
+    """Records (T, ...) at given steps, times (K,) at which features were learnt, the tally of `hidden.measures`."""
+
+    signal: Array
+    gram: Array
+    readout: Array
+    head: Array
+    learnt: Array
+    tally: Array
+
+
+@jit.reduction
+def _square_difference(x, z):
+    """|x - z|^2"""
+    total = 0.0
+    for i in range(len(x)):
+        total += (x[i] - z[i]) * (x[i] - z[i])
+    return total
+
+
+@jit.reduction
+def _square_sum(x, z):
+    """|x + z|^2"""
+    total = 0.0
+    for i in range(len(x)):
+        total += (x[i] + z[i]) * (x[i] + z[i])
+    return total
+
+
+def _angles_between(weights, features, directions, geometry):
+    """Fill products and angles of the noise parts, from |u - v| and |u + v| of unit vectors, exact at both ends."""
+    norm, dot, wedge, eps = geometry
+    units, d = weights.shape
+    for h in range(units):
+        dot[h, h] = norm[h] * norm[h]
+        one = 1.0 / norm[h] if norm[h] > 0.0 else 0.0
+        for i in range(features, d):
+            directions[h, i - features] = weights[h, i] * one
+        for k in range(h):
+            near = _square_difference(directions[h], directions[k])
+            far = _square_sum(directions[h], directions[k])
+            both = near + far
+            size = norm[h] * norm[k]
+            dot[h, k] = dot[k, h] = size * (far - near) / both if both > 0.0 else 0.0
+            wedge[h, k] = wedge[k, h] = 2.0 * size * sqrt(near * far) / both if both > 0.0 else 0.0
+            eps[h, k] = eps[k, h] = 2.0 * atan(sqrt(far / near)) if near > 0.0 else pi
+
+
+def _see(rules, state, point):
+    """Fill the point of the state; return the loss."""
+    kind, _, _, features, par, used, _ = rules.system
+    project_rows(state.weights, rules.axes, point.signal, point.geometry[0])
+    _angles_between(state.weights, features, point.directions, point.geometry)
+    loss = hidden_forces_kernel(kind, par, point.signal, point.geometry, state.readout, state.head, point.work, point.forces)
+    d_readout = point.forces[3]
+    for j in range(d_readout.shape[0]):
+        for h in range(d_readout.shape[1]):
+            if not used[j, h]:
+                d_readout[j, h] = 0.0
+    return loss
+
+
+def _fill_slope(rules, state, point):
+    """Fill dL/dw (M, d) from the derivatives by signals and noise products."""
+    units, d = state.weights.shape
+    features = len(rules.axes)
+    norm, dot = point.geometry[0], point.geometry[1]
+    d_signal, d_noise, slope = point.forces[1], point.forces[2], point.slope
+    for h in range(units):
+        for k in range(features):
+            total = 0.0
+            for l in range(features):
+                total += d_signal[h, l] * rules.axes[l, k]
+            slope[h, k] = total
+        own = d_noise[h, h]
+        for k in range(units):
+            if k != h:
+                own -= d_noise[h, k] * dot[h, k]
+        square = norm[h] * norm[h]
+        own = own / square if square > 0.0 else 0.0
+        for i in range(features, d):
+            slope[h, i] = own * state.weights[h, i]
+        for k in range(units):
+            if k != h:
+                for i in range(features, d):
+                    slope[h, i] += d_noise[h, k] * state.weights[k, i]
+
+
+def _note_learnt(rules, time, state, point, found):
+    """Keep when a feature is learnt first, and the head's largest entry: its size, time and row."""
+    features, m = rules.system[3], len(state.head)
+    fill_carried(rules.system, (0, 0, 0, point.work), point.carried)  # of the scratch it looks at the work alone
+    for f in range(features):
+        for j in range(m):
+            if found.learnt[f] < 0.0 and point.carried[j, f] > LEARNT:
+                found.learnt[f] = time
+    for j in range(m):
+        for r in range(m):
+            if r != j and abs(state.head[j, r]) > found.tally[measures.PEAK]:
+                found.tally[measures.PEAK] = abs(state.head[j, r])
+                found.tally[measures.PEAK_TIME] = time
+                found.tally[measures.PEAK_ROW] = 1.0 * j
+
+
+_angles_between, _see, _fill_slope = jit.inner(_angles_between), jit.inner(_see), jit.inner(_fill_slope)
+_note_learnt = jit.inner(_note_learnt)
+
+
+@jit.kernel
+def take_hidden_steps(rules, state, point, found, first, rates, time, record_at, recorded):
+    """Steps number first + 1, first + 2, ... at the rates (n, 3) of weights, readout and head; first = 0 looks at the start.
+
+    Returns (time, steps taken, records written) after them. A loss that is not finite, in found.tally, ends it.
+    """
+    if first == 0:
+        found.tally[measures.LOSS] = _see(rules, state, point)
+        _note_learnt(rules, 0.0, state, point, found)
+    optimiser, momentum = rules.optimiser, rules.momentum
+    for n in range(len(rates)):
+        step = first + n + 1
+        _fill_slope(rules, state, point)
+        move_rows(optimiser, momentum, rates[n, 0], step, point.slope, state.kept, state.weights)
+        if rates[n, 1] > 0.0:
+            move_rows(optimiser, momentum, rates[n, 1], step, point.forces[3], state.readout_kept, state.readout)
+        if rates[n, 2] > 0.0:
+            move_rows(optimiser, momentum, rates[n, 2], step, point.forces[4], state.head_kept, state.head)
+        time += rates[n, 0]
+        found.tally[measures.LOSS] = _see(rules, state, point)
+        if not abs(found.tally[measures.LOSS]) < 1e300:
+            return time, n + 1, recorded
+        _note_learnt(rules, time, state, point, found)
+        if recorded < len(record_at) and record_at[recorded] == step:
+            found.signal[recorded] = point.signal
+            found.gram[recorded] = point.geometry[1]
+            found.readout[recorded] = state.readout
+            found.head[recorded] = state.head
+            recorded += 1
+    return time, len(rates), recorded
