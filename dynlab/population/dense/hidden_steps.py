@@ -150,8 +150,8 @@ def _note_learnt(rules, time, state, point, found):
                 found.learnt[f] = time
     for j in range(m):
         for r in range(m):
-            if r != j and abs(state.head[j, r]) > found.tally[measures.PEAK]:
-                found.tally[measures.PEAK] = abs(state.head[j, r])
+            if r != j and abs(state.head[j, r]) > found.tally[measures.HEAD_PEAK]:
+                found.tally[measures.HEAD_PEAK] = abs(state.head[j, r])
                 found.tally[measures.PEAK_TIME] = time
                 found.tally[measures.PEAK_ROW] = 1.0 * j
 

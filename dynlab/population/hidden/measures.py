@@ -9,7 +9,7 @@ from dynlab.population.moments import LEARNT
 
 # Entries of tally: largest head entry, its time, end time, drift of the conserved quantities, loss, time of a round or 0,
 # row of the largest head entry.
-PEAK, PEAK_TIME, ENDED, DRIFTED, LOSS, PERIOD, PEAK_ROW = range(7)
+HEAD_PEAK, PEAK_TIME, ENDED, DRIFTED, LOSS, PERIOD, PEAK_ROW = range(7)
 READOUT_FLOOR, NOISE_FLOOR = 0.1, 1e-5
 SIGNAL_FLOOR = 1e-2  # of the largest signal of the same feature: the units' forces mix them all
 
@@ -187,7 +187,7 @@ def note(system, t, y, scratch, carried, events, tally):
     at = units * (features + units) + m * units
     for j in range(m):
         for r in range(m):
-            if r != j and abs(y[at + j * m + r]) > tally[PEAK]:
-                tally[PEAK] = abs(y[at + j * m + r])
+            if r != j and abs(y[at + j * m + r]) > tally[HEAD_PEAK]:
+                tally[HEAD_PEAK] = abs(y[at + j * m + r])
                 tally[PEAK_TIME] = t
                 tally[PEAK_ROW] = 1.0 * j
