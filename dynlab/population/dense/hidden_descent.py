@@ -49,8 +49,10 @@ def run_optimised_hidden(
     speeds = eta * np.array([1.0, *system[-1]])
     runs, clock = [], np.full(len(record_at), np.nan)
     for i, start in enumerate(starts):
-        flat = frames is None
-        weights = dense_descent.flat_start(model, start) if flat else dense_descent.dense_start(model, start, *frames[i])
+        if frames is None:
+            weights = dense_descent.flat_start(model, start)
+        else:
+            weights = dense_descent.dense_start(model, start, *frames[i])
         runs.append(_follow(model, system, how, (weights, start), speeds, steps, (record_at, clock)))
     found: dict[str, Any] = {name: np.array([run[name] for run in runs]) for name in runs[0] if name not in ("ends", "kept")}
     ends, kept = ([np.array(parts) for parts in zip(*(run[name] for run in runs), strict=True)] for name in ("ends", "kept"))
@@ -136,7 +138,7 @@ def follow_optimised_hidden(
     eta, steps = settings["eta"], settings["steps"]
     record_at = steps_to_record(times, eta, steps)
     frames = [frame] if how.optimiser == "adam" else None
-    run = {"eta": eta, "steps": steps, "frames": frames, "record_at": record_at}
+    run: dict[str, Any] = {"eta": eta, "steps": steps, "frames": frames, "record_at": record_at}
     result, clock = run_optimised_hidden(model, training, [start], how, **run)
     reached = np.isfinite(clock)
     states = states_after(start, [part[0][reached] for part in result.at_times])
