@@ -160,7 +160,7 @@ def frame(
     found = named_outcomes(model, carried, failed)
     waiting = np.isin(found, ("neither", "0")) & np.isin(ends, ("until", "waiting"))
     found[waiting] = "waiting"
-    rows = parts["peak_row"].astype(np.int64)
+    bound = bounds(model, training, parts["starts"])[np.arange(len(numbers)), parts["peak_row"].astype(np.int64)]
     columns = {"seed": numbers, "outcome": found}
     columns |= {f"carried_{j + 1}_{f + 1}": carried[:, j, f] for j in range(model.neurons) for f in range(model.features)}
     columns |= {
@@ -169,7 +169,7 @@ def frame(
         "time_second": parts["marks"][:, 1],
         "head_peak": parts["head_peak"],
         "time_peak": parts["marks"][:, 2],
-        "head_bound": bounds(model, training, parts["starts"])[np.arange(len(numbers)), rows] if bounded else np.nan,
+        "head_bound": bound if bounded else np.full(len(numbers), np.nan),
         "rank": parts["rank"],
         "head_end": parts["head_end"],
         "dead_units": dead_units(parts["starts"], parts["ends"]),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 def run_optimised_hidden(
     model: Model, training: Training, starts: list[OrderParameters], how: Optimisation, *, eta: float, steps: int,
-    frames: list[tuple[int, int, int]] | None = None, record_at: Array = EMPTY,
+    frames: list[tuple[int, int, int]] | None = None, record_at: np.ndarray = EMPTY,
 ) -> tuple[HiddenResult, Array]:  # fmt: skip
     """Follow `steps` steps at the weights' learning rate eta from each of `starts`, on the calling thread without the GIL.
 
@@ -57,16 +57,13 @@ def run_optimised_hidden(
     found: dict[str, Any] = {name: np.array([run[name] for run in runs]) for name in runs[0] if name not in ("ends", "kept")}
     ends, kept = ([np.array(parts) for parts in zip(*(run[name] for run in runs), strict=True)] for name in ("ends", "kept"))
     no_trace = tuple(np.zeros((0, *part.shape[1:])) for part in ends)
-    none = np.zeros(len(starts), np.int64)
-    result = HiddenResult(
-        ends=tuple(ends), at_times=tuple(kept), rejected=none, trace=(np.zeros(0), *no_trace), **found,
-    )  # fmt: skip
-    return result, clock
+    found["rejected"] = np.zeros(len(starts), np.int64)
+    return HiddenResult(ends=tuple(ends), at_times=tuple(kept), trace=(np.zeros(0), *no_trace), **found), clock
 
 
 def _follow(
     model: Model, system: tuple, how: Optimisation, begin: tuple[Array, OrderParameters], speeds: Array, steps: int,
-    record: tuple[Array, Array],
+    record: tuple[np.ndarray, np.ndarray],
 ) -> dict:  # fmt: skip
     """One start, begin = (its weights (M, d), the start). speeds (3,): rates of weights, readout, head before schedules.
 
@@ -115,8 +112,8 @@ def _new_point(model: Model, dim: int) -> HiddenPoint:
 def _new_found(model: Model, count: int) -> HiddenFound:
     m, units, features = model.neurons, model.units, model.features
     shapes = (units, features), (units, units), (m, units), (m, m)
-    states = (np.full((count, *shape), np.nan) for shape in shapes)
-    return HiddenFound(*states, np.full(features, -1.0), np.zeros(len(EVENTS)))
+    signal, gram, readout, head = (np.full((count, *shape), np.nan) for shape in shapes)
+    return HiddenFound(signal, gram, readout, head, np.full(features, -1.0), np.zeros(len(EVENTS)))
 
 
 def _conserved(system: tuple, signal: Array, squares: Array, readout: Array, head: Array) -> tuple[Array, Array]:
