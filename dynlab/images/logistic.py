@@ -16,9 +16,14 @@ The fit has converged where this is at most its tolerance.
 **Underflow.** A probability below `NEGLIGIBLE` counts as 0: J feels it by less than its rounding. Numbers below the smallest
 normal one, which classes far apart are full of, would make products fifteen times slower.
 
-**Bits.** Pictures are kept in blocks of `ROWS`, each beside its transpose; products are those of `dynlab.images.layers`,
-whose entries are sums in a fixed order, and blocks are added in order. No BLAS has a part in it, so that neither its threads
-nor its version decide about a picture.
+**Products.** Of the three matrices X (n, d), W (d, c) and the residuals (n, c) only X is large, and it never changes. So it
+stands on the right, where matrices are packed, once and for all: W^T X^T gives the scores (c, n), residuals^T X the slope
+(c, d). The rows of a product then are classes, of which a tile holds few, where its columns come by the panel: ten classes
+in a panel of 32 columns were two thirds zeros.
+
+**Bits.** Pictures are kept in blocks of `ROWS`; products are those of `dynlab.images.layers`, whose entries are sums in a
+fixed order, and blocks are added in order. No BLAS has a part in it, so that neither its threads nor its version decide
+about a picture.
 """
 
 from __future__ import annotations
@@ -29,13 +34,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.images.layers.dense import matmul
+from dynlab.images.layers.dense import Packed, matmul, packed, times
 from dynlab.machine import jit
 
 if TYPE_CHECKING:
     from dynlab.tools.types import Array
 
-ROWS = 2048  # pictures of a block
+ROWS = 1024  # pictures of a block
 ITERATIONS, TOLERANCE = 200, 1e-6
 MEMORY = 20  # pairs of steps and slopes that are remembered
 STEEP = 0.9  # a step ends where the slope along it is less than this of the slope at its start
@@ -45,7 +50,18 @@ NEGLIGIBLE = 1e-30  # probabilities
 STRIP = 512  # rows of the second moments made at a time
 PANEL = 128  # columns of the factor made at a time
 
-Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # features (rows, d), the same transposed, labels (rows,)
+
+@dataclass(frozen=True)
+class Block:
+    """Some pictures: features^T (d, n) and features (n, d) as right sides of products, and labels (n,).
+
+    known: scores (classes, n) that features beside these add, and that stay as they are.
+    """
+
+    by_picture: Packed
+    by_feature: Packed
+    labels: np.ndarray
+    known: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -75,31 +91,48 @@ class Fit:
         out += parts[-1]
         return out
 
+    def correct(self, parts: Sequence[Block]) -> int:
+        """How many of the pictures have the largest score in their own class, the first of equals."""
+        right = 0
+        for block in parts:
+            both = self.flat.reshape(-1, self.classes).T.astype(block.by_picture.panels.dtype)
+            scores = scores_of(np.ascontiguousarray(both[:, :-1]), block)
+            right += int(((scores + both[:, -1:]).argmax(0) == block.labels).sum())
+        return right
 
-def blocks(features: np.ndarray, labels: np.ndarray) -> list[Part]:
-    """Pictures in blocks, as `fit` takes them; features' own memory where it is contiguous, and as much for transposes."""
+
+def blocks(features: np.ndarray, labels: np.ndarray) -> list[Block]:
+    """Pictures in blocks, as `fit` takes them: features twice, packed along both sides."""
     return [
-        (part := np.ascontiguousarray(features[low : low + ROWS]), np.ascontiguousarray(part.T), labels[low : low + ROWS])
+        Block(packed(np.ascontiguousarray(part.T)), packed(part), labels[low : low + ROWS])
         for low in range(0, len(features), ROWS)
+        for part in (np.ascontiguousarray(features[low : low + ROWS]),)
     ]
 
 
-def second_moments(parts: Sequence[Part]) -> Array:
+def second_moments(parts: Sequence[Block]) -> Array:
     """x^T x/n (d, d), float64: what is on and below the diagonal, and the same above it."""
-    d = parts[0][0].shape[1]
+    d = parts[0].by_feature.outputs
     total = np.zeros((d, d))
     for low in range(0, d, STRIP):
         high = min(low + STRIP, d)
-        product = np.empty((high - low, high), parts[0][0].dtype)
-        for _, turned, _ in parts:
-            total[low:high, :high] += matmul(turned[low:high], turned[:high], product, transpose_b=True)
+        product = np.empty((high - low, high), parts[0].by_feature.panels.dtype)
+        for block in parts:
+            rows = block.by_feature.columns_turned(low, high)
+            total[low:high, :high] += times(rows, block.by_feature.first_columns(high), product)
         total[:low, low:high] = total[low:high, :low].T
-    total /= sum(len(features) for features, _, _ in parts)
+    total /= sum(len(block.labels) for block in parts)
     return total
 
 
+def scores_of(weights: np.ndarray, block: Block) -> np.ndarray:
+    """(classes, n) for weights (classes, d), without biases."""
+    out: np.ndarray = times(weights, block.by_picture, np.empty((len(weights), len(block.labels)), weights.dtype))
+    return out if block.known is None else np.add(out, block.known, out=out)
+
+
 def fit(
-    parts: Sequence[Part], classes: int, strength: float, start: Array | None = None, iterations: int = ITERATIONS,
+    parts: Sequence[Block], classes: int, strength: float, start: Array | None = None, iterations: int = ITERATIONS,
     moments: Array | None = None, told: Callable[[int], None] = lambda iteration: None, tolerance: float = TOLERANCE,
 ) -> Fit:  # fmt: skip
     """Minimise J over the pictures of `blocks`, from `start` (None: zero), with C = strength.
@@ -126,34 +159,35 @@ def fit(
 class Logistic:
     """J and its gradient as a function of flat float64 parameters; products in the features' type, sums in float64."""
 
-    def __init__(self, parts: Sequence[Part], classes: int, strength: float) -> None:
+    def __init__(self, parts: Sequence[Block], classes: int, strength: float) -> None:
         self.parts, self.classes = parts, classes
-        self.count = sum(len(features) for features, _, _ in parts)
+        self.count = sum(len(block.labels) for block in parts)
         self.penalty = 1.0 / (strength * self.count)
 
     def __call__(self, flat: Array) -> tuple[float, Array]:
         weights, biases = flat.reshape(-1, self.classes)[:-1], flat[-self.classes :]
-        gradient, loss = np.zeros((len(weights) + 1, self.classes)), 0.0
-        dtype = self.parts[0][0].dtype
-        single, product = weights.astype(dtype), np.empty(weights.shape, dtype)
-        for features, turned, labels in self.parts:
-            scores = matmul(features, single, np.empty((len(features), self.classes), dtype))
-            loss += _residuals(scores, biases, labels)
-            gradient[:-1] += matmul(turned, scores, product)
-            gradient[-1] += scores.sum(0, dtype=np.float64)
-        gradient /= self.count
-        gradient[:-1] += self.penalty * weights
+        total, of_biases, loss = np.zeros((self.classes, len(weights))), np.zeros(self.classes), 0.0
+        dtype = self.parts[0].by_feature.panels.dtype
+        single, product = np.ascontiguousarray(weights.T, dtype), np.empty(total.shape, dtype)
+        for block in self.parts:
+            scores = scores_of(single, block)
+            loss += _residuals(scores, biases, block.labels)
+            total += times(scores, block.by_feature, product)
+            of_biases += scores.sum(1, dtype=np.float64)
+        gradient = np.empty((len(weights) + 1, self.classes))
+        gradient[:-1] = total.T / self.count + self.penalty * weights
+        gradient[-1] = of_biases / self.count
         return loss / self.count + 0.5 * self.penalty * dot(weights.ravel(), weights.ravel()), gradient.ravel()
 
 
 def _residuals(scores: np.ndarray, biases: Array, labels: np.ndarray) -> float:
-    """Turn scores (n, c), without biases, into p - [y]; the sum of - log p(y)."""
-    scores += biases.astype(scores.dtype)
-    own = np.arange(len(labels)), labels
-    scores -= scores.max(1, keepdims=True)
+    """Turn scores (c, n), without biases, into p - [y]; the sum of - log p(y)."""
+    scores += biases.astype(scores.dtype)[:, None]
+    own = labels, np.arange(len(labels))
+    scores -= scores.max(0)
     loss = -float(scores[own].sum(dtype=np.float64))
     np.exp(scores, out=scores)
-    total = scores.sum(1, keepdims=True)
+    total = scores.sum(0)
     scores /= total
     scores[scores < NEGLIGIBLE] = 0.0
     scores[own] -= 1.0
@@ -166,27 +200,48 @@ class Change:
     def __init__(self, curvature: Array, classes: int) -> None:
         factor = cholesky(curvature)
         self.inverse = inverse_of_lower(factor)
-        self.factor_turned, self.inverse_turned = np.ascontiguousarray(factor.T), np.ascontiguousarray(self.inverse.T)
+        self._of_inverse, self._of_factor = Triangle(self.inverse), Triangle(factor)
+        self._of_turned = Triangle(np.ascontiguousarray(self.inverse.T))
         self.classes, self.root = classes, float(np.sqrt(classes))
 
-    def _with(self, matrix: Array, flat: Array, of_biases: float) -> Array:
+    def _with(self, matrix: Triangle, flat: Array, of_biases: float) -> Array:
         parts = flat.reshape(-1, self.classes)
         out = np.empty_like(parts)
-        matmul(matrix, parts[:-1], out[:-1])
+        out[:-1] = matrix.after(np.ascontiguousarray(parts[:-1].T)).T
         out[-1] = of_biases * parts[-1]
         return out.ravel()
 
     def to_weights(self, variables: Array) -> Array:
         """Weights and biases."""
-        return self._with(self.inverse_turned, variables, self.root)
+        return self._with(self._of_inverse, variables, self.root)
 
     def of_slope(self, gradient: Array) -> Array:
         """dJ/dV from the gradient by weights and biases."""
-        return self._with(self.inverse, gradient, self.root)
+        return self._with(self._of_turned, gradient, self.root)
 
     def from_weights(self, flat: Array) -> Array:
         """The variables of these weights."""
-        return self._with(self.factor_turned, flat, 1.0 / self.root)
+        return self._with(self._of_factor, flat, 1.0 / self.root)
+
+
+class Triangle:
+    """A triangular matrix T (d, d) on the right of products, in strips of columns without their zeros above or below."""
+
+    def __init__(self, matrix: Array) -> None:
+        self.size = len(matrix)
+        self.strips = []
+        lower = not matrix[0, 1:].any()
+        for low in range(0, self.size, STRIP):
+            high = min(low + STRIP, self.size)
+            first, last = (low, self.size) if lower else (0, high)
+            self.strips.append((low, high, first, packed(np.ascontiguousarray(matrix[first:last, low:high]))))
+
+    def after(self, left: Array) -> Array:
+        """left T for a matrix left (rows, d)."""
+        out = np.empty_like(left)
+        for low, high, first, strip in self.strips:
+            out[:, low:high] = times(left, strip, np.empty((len(left), high - low)), first)
+        return out
 
 
 def minimise(

@@ -121,9 +121,11 @@ def features() -> dict:
     z[:, 10], z[:, 11] = 0.1, z[:, 0]
     shape = spectrum.shape(z)
     near = knn(z[:2000], labels[:2000], z[2000:], labels[2000:])
-    parts = accuracy.standard_blocks(z, labels, np.ones(3000, bool), *standard(z))
+    mean, deviation = standard(z)
+    parts = accuracy.standard_blocks(z, labels, np.ones(3000, bool), mean, deviation)
     fit = logistic.fit(parts, 5, 1.0, tolerance=1e-9)
-    loss, _ = logistic.Logistic([(x.astype(float), t.astype(float), y) for x, t, y in parts], 5, 1.0)(fit.flat)
+    exact = logistic.blocks(((z - mean) / deviation).astype(float), labels)
+    loss, _ = logistic.Logistic(exact, 5, 1.0)(fit.flat)
     told = [shape.dead, sum(x > 0.0 for x in shape.spectrum), near.correct, fit.converged]
     ranks = shape.rank, shape.covariance_rank, shape.singular_rank
     return answer(told, [*ranks, shape.mean_abs_correlation, loss], 1e-6)

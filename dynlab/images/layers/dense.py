@@ -6,6 +6,7 @@ Matrices are (rows, columns), rows the samples. All functions fill what they are
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -46,13 +47,53 @@ def matmul(a, b, out, transpose_a=False, transpose_b=False, accumulate=False):
         products.accumulate_places(a.reshape(-1), _zeros(rows, out.dtype), geometry, _ONE_TAP, b, aside)
         products.fold(aside, out)
         return out
-    geometry = np.array([1, 1, rows, 1, rows, terms, terms, 1, 1, rows, outputs, 1, 0, 0], np.int64)
-    packed = np.empty(-(-outputs // width) * width * terms, out.dtype)
-    if transpose_b:
-        products.pack_transposed(b.reshape(1, 1, *b.shape), _ONE_TAP, packed)
+    return times(a, packed(b, transpose_b), out)
+
+
+class Packed(NamedTuple):
+    """A matrix (terms, outputs) as the right side of products, see `products.pack`: of a part of its columns, the first
+    panels alone."""
+
+    panels: np.ndarray
+    terms: int
+    outputs: int
+
+    def first_columns(self, outputs):
+        """The first columns as a matrix of their own, in the same memory."""
+        width = products.panel_width(self.panels.dtype)
+        return Packed(self.panels[: -(-outputs // width) * width * self.terms], self.terms, outputs)
+
+    def columns_turned(self, low, high):
+        """The columns low to high - 1 as rows, contiguous."""
+        width = products.panel_width(self.panels.dtype)
+        some = self.panels.reshape(-1, self.terms, width)[low // width : -(-high // width)]
+        turned = some.transpose(0, 2, 1).reshape(-1, self.terms)
+        start = low - low // width * width
+        return turned[start : start + high - low]
+
+
+def packed(b, transpose=False):
+    """b, or its transpose, as `times` takes it: for a matrix that stands on the right of many products."""
+    terms, outputs = (b.T if transpose else b).shape
+    width = products.panel_width(b.dtype)
+    panels = np.empty(-(-outputs // width) * width * terms, b.dtype)
+    if transpose:
+        products.pack_transposed(b.reshape(1, 1, *b.shape), _ONE_TAP, panels)
     else:
-        products.pack(b, packed)
-    products.gather_places(a.reshape(-1), _zeros(terms, out.dtype), geometry, _ONE_TAP, packed, out.reshape(-1))
+        products.pack(b, panels)
+    return Packed(panels, terms, outputs)
+
+
+def times(a, b, out, first=0):
+    """out (rows, outputs) = a b, b of `packed`, a the columns first, first + 1, ... of a contiguous matrix: as many as b has
+    terms."""
+    rows, wide = a.shape
+    if first + b.terms > wide or out.shape != (rows, b.outputs) or not a.dtype == b.panels.dtype == out.dtype:
+        given = f"{a.shape} {a.dtype} from {first} on and ({b.terms}, {b.outputs}) {b.panels.dtype}"
+        raise ValueError(f"times: {given} do not make {out.shape} {out.dtype}")
+    geometry = np.array([1, 1, rows, 1, rows, wide, b.terms, 1, 1, rows, b.outputs, 1, 0, 0], np.int64)
+    source, none = a.reshape(-1)[first:], _zeros(b.terms, out.dtype)
+    products.gather_places(source, none, geometry, _ONE_TAP, b.panels, out.reshape(-1))
     return out
 
 

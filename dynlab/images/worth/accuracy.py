@@ -80,7 +80,7 @@ class Accuracy:
 
 def standard_blocks(
     features: np.ndarray, labels: np.ndarray, chosen: np.ndarray, mean: np.ndarray, deviation: np.ndarray
-) -> list[logistic.Part]:
+) -> list[logistic.Block]:
     """`logistic.blocks` of the standardised rows of features (n, d) that a mask (n,) chooses."""
     places, made = np.flatnonzero(chosen), []
     for low in range(0, len(places), logistic.ROWS):

@@ -9,6 +9,7 @@ import numpy as np
 
 from dynlab.images import logistic
 from dynlab.images.worth.accuracy import COARSE, DOUBT, Accuracy, _checked, _labels, standard_blocks
+from dynlab.images.worth.fits import Fits
 from dynlab.images.worth.ranks import varying
 from dynlab.tools.checks import real, require
 
@@ -40,13 +41,14 @@ def linear_probe(
     mean, deviation = standard(train)
     held, classes = stratified(train_labels, share), int(train_labels.max()) + 1
     inside, outside = (standard_blocks(train, train_labels, places, mean, deviation) for places in (~held, held))
-    moments = logistic.second_moments(inside)
-    chosen, tried, start = choose_strength(inside, outside, classes, strengths, iterations, moments, told)
+    fits = Fits(inside, classes, logistic.second_moments(inside))
+    chosen, tried, start = choose_strength(fits, outside, strengths, iterations, told)
 
     def said(iteration: int) -> None:
         told(f"probe: fit of all with C = {chosen:g}, iteration {iteration} of at most {iterations}")
 
-    fit = logistic.fit([*inside, *outside], classes, chosen, start, iterations, moments, said)
+    fits.add(outside)
+    fit = fits.fit(chosen, start, iterations, told=said)
     correct = 0
     for low in range(0, len(test), logistic.ROWS):
         scores = fit.scores((test[low : low + logistic.ROWS] - mean) / deviation)
@@ -63,24 +65,23 @@ def linear_probe(
 
 
 def choose_strength(
-    inside: Sequence[logistic.Part], outside: Sequence[logistic.Part], classes: int, strengths: Sequence[float],
-    iterations: int = logistic.ITERATIONS, moments: Array | None = None, told: Callable[[str], None] = lambda line: None,
+    fits: Fits, outside: Sequence[logistic.Block], strengths: Sequence[float],
+    iterations: int = logistic.ITERATIONS, told: Callable[[str], None] = lambda line: None,
 ) -> tuple[float, dict[str, float], Array]:  # fmt: skip
     """The C that is best on the held-out pictures `outside`, the held-out accuracy of each that was tried, its fit's flat.
 
     From the smallest on, each from the fit of the one before and only as far as accuracies need (`COARSE`), until one is
-    worse than the best by `DOUBT` standard errors of their difference. inside, outside: of `logistic.blocks`.
-    moments: of inside.
+    worse than the best by `DOUBT` standard errors of their difference. fits: of the other pictures; outside: of
+    `logistic.blocks`.
     """
     require(len(strengths) > 0, "strengths", strengths, "at least one number")
-    moments = logistic.second_moments(inside) if moments is None else moments
-    total = sum(len(labels) for _, _, labels in outside)
+    total = sum(len(block.labels) for block in outside)
     start, tried, best = None, {}, (-1, 0.0, np.empty(0))
     for strength in sorted(real("strengths", c, above=0.0) for c in strengths):
         told(f"probe: C = {strength:g}")
-        fit = logistic.fit(inside, classes, strength, start, iterations, moments, tolerance=COARSE)
+        fit = fits.fit(strength, start, iterations, COARSE)
         start = fit.flat
-        right = sum(int((fit.scores(features).argmax(1) == labels).sum()) for features, _, labels in outside)
+        right = fit.correct(outside)
         tried[f"{strength:g}"] = right / max(total, 1)
         best = (right, strength, fit.flat) if right > best[0] else best
         if best[0] - right > DOUBT * np.sqrt(2.0 * best[0] * (1.0 - best[0] / max(total, 1))):

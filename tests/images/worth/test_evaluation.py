@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dynlab.images import logistic
 from dynlab.images.worth import accuracy, spectrum
 from dynlab.images.worth import knn as knn_module
+from dynlab.images.worth.fits import Fits
 from dynlab.images.worth.knn import knn, knn_scores
 from dynlab.images.worth.probe import STRENGTHS, choose_strength, linear_probe, standard, stratified
 from dynlab.population import moments
@@ -90,7 +91,7 @@ def test_blocks_change_only_the_order_of_sums(monkeypatch):
     whole = logistic.Logistic(logistic.blocks(features, labels), 3, 1.0)(flat)
     monkeypatch.setattr(logistic, "ROWS", 37)
     parts = logistic.blocks(features, labels)
-    assert [len(part[0]) for part in parts] == [37] * 8 + [4]
+    assert [len(block.labels) for block in parts] == [37] * 8 + [4]
     value, gradient = logistic.Logistic(parts, 3, 1.0)(flat)
     assert value == pytest.approx(whole[0], rel=1e-13)
     np.testing.assert_allclose(gradient, whole[1], atol=1e-14)
@@ -109,19 +110,19 @@ def test_second_moments_of_more_features_than_a_strip(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_probabilities_that_underflow_are_zero(dtype):
     """e^-60 = 8.76e-27 counts, e^-100 = 3.7e-44 does not: numbers below the normal ones of float32 make products slow."""
-    scores = np.array([[0.0, -60.0, -100.0], [-95.0, -1.0, -1.0]], dtype)
+    scores = np.array([[0.0, -60.0, -100.0], [-95.0, -1.0, -1.0]], dtype).T.copy()
     loss = logistic._residuals(scores, np.zeros(3), np.array([0, 1]))
     expected = np.array([[0.0, np.exp(-60.0), 0.0], [0.0, -0.5, 0.5]])
-    np.testing.assert_allclose(scores, expected, rtol=2e-5 if dtype == "float32" else 1e-12)
-    assert (scores[expected == 0.0] == 0.0).all()
+    np.testing.assert_allclose(scores.T, expected, rtol=2e-5 if dtype == "float32" else 1e-12)
+    assert (scores.T[expected == 0.0] == 0.0).all()
     assert loss == pytest.approx(np.log(2.0), rel=1e-6)
 
 
 def test_the_probe_of_classes_far_apart_meets_no_subnormal_number(monkeypatch):
     """Weights that separate classes by hundreds of nats: what products are given is zero or normal."""
     given = []
-    plain = logistic.matmul
-    monkeypatch.setattr(logistic, "matmul", lambda a, b, out, **how: given.append(b.copy()) or plain(a, b, out, **how))
+    plain = logistic.times
+    monkeypatch.setattr(logistic, "times", lambda a, b, out: given.append(a.copy()) or plain(a, b, out))
     features, labels = clouds(300, 4, 3, 1, dtype="float32")
     parts = logistic.blocks(30.0 * features, labels)
     logistic.Logistic(parts, 3, 1e6)(np.random.default_rng(0).normal(size=15))
@@ -295,7 +296,7 @@ def test_the_strength_is_chosen_where_the_held_out_part_says():
     train, labels = clouds(120, 100, 2, 3, apart=1.5, dtype="float64")
     held = stratified(labels, 0.3)
     inside, outside = (logistic.blocks(train[part], labels[part]) for part in (~held, held))
-    chosen, tried, _ = choose_strength(inside, outside, 2, (1e3, 1e-3))
+    chosen, tried, _ = choose_strength(Fits(inside, 2, logistic.second_moments(inside)), outside, (1e3, 1e-3))
     assert chosen == 1e-3 and tried["0.001"] >= tried["1000"]
 
 
@@ -306,14 +307,31 @@ def test_no_larger_strengths_are_tried_where_one_is_worse_beyond_doubt(monkeypat
     class Told:
         flat = np.zeros(4)
 
-        def scores(self, features):
-            right = next(counts)
-            return np.eye(2)[np.where(np.arange(10000) < right, 0, 1)]
+        def correct(self, parts):
+            return next(counts)
 
     monkeypatch.setattr(logistic, "fit", lambda *given, **more: Told())
-    part = (np.zeros((10000, 1)), np.zeros((1, 10000)), np.zeros(10000, int))
-    chosen, tried, _ = choose_strength([part], [part], 2, (1.0, 2.0, 3.0, 4.0, 5.0), moments=np.eye(1))
+    parts = logistic.blocks(np.zeros((10000, 1)), np.zeros(10000, int))
+    chosen, tried, _ = choose_strength(Fits(parts, 2, np.eye(1)), parts, (1.0, 2.0, 3.0, 4.0, 5.0))
     assert chosen == 2.0 and tried == {"1": 0.5, "2": 0.52, "3": 0.5195, "4": 0.49}
+
+
+def test_pictures_right_are_counted_by_their_largest_scores(monkeypatch):
+    """By hand: one feature, weights (1, -1), biases (0, 1): class 0 from 1/2 on, of equals the first."""
+    monkeypatch.setattr(logistic, "ROWS", 2)
+    parts = logistic.blocks(np.array([[1.0], [0.5], [0.0], [-3.0], [2.0]]), np.array([0, 0, 1, 1, 1]))
+    assert logistic.Fit(np.array([1.0, -1.0, 0.0, 1.0]), 2, 0, 0.0, 0.0).correct(parts) == 4
+
+
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("strip", [1, 3, 512])
+def test_a_triangle_is_multiplied_in_strips(lower, strip, monkeypatch):
+    monkeypatch.setattr(logistic, "STRIP", strip)
+    rng = np.random.default_rng(0)
+    matrix = np.tril(rng.normal(size=(7, 7))) if lower else np.triu(rng.normal(size=(7, 7)))
+    left = rng.normal(size=(4, 7))
+    expected = [[sum(left[i, k] * matrix[k, j] for k in range(7)) for j in range(7)] for i in range(4)]
+    np.testing.assert_allclose(logistic.Triangle(matrix).after(left), expected, rtol=1e-13)
 
 
 @settings(max_examples=25)

@@ -36,8 +36,8 @@ FAULTS = {
     "sums begin anew in each block": (TILES, "builder.store(value, slot)", "builder.store(e.zero, slot)"),
     "matmul without the transpose": (
         "dynlab/images/layers/dense.py",
-        "products.pack_transposed(b.reshape(1, 1, *b.shape), _ONE_TAP, packed)",
-        "products.pack(b.reshape(b.shape[::-1]), packed)",
+        "products.pack_transposed(b.reshape(1, 1, *b.shape), _ONE_TAP, panels)",
+        "products.pack(b.reshape(b.shape[::-1]), panels)",
     ),
     "squares of the chunks left out": (NORMALISE, "spread += np.float64(squares[j, k]) + ", "spread += 0.0 * away + "),
     "the variance's own slope left out": (NORMALISE, "slope[g, k] = along / rows", "slope[g, k] = 0.0 * along / rows"),

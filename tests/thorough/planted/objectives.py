@@ -18,6 +18,7 @@ OPTIMISE, ACCURACY = "dynlab/images/training/optimise.py", "dynlab/images/worth/
 SCHEDULES = "dynlab/tools/schedules.py"
 DENSE, NORMALISE = "dynlab/images/layers/dense.py", "dynlab/images/layers/normalise.py"
 PROBE, LINEAR, SPECTRUM = "dynlab/images/logistic.py", "dynlab/images/worth/probe.py", "dynlab/images/worth/spectrum.py"
+FITS = "dynlab/images/worth/fits.py"
 NEIGHBOURS, ROTATIONS = "dynlab/images/worth/neighbours.py", "dynlab/images/networks/rotations.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
@@ -58,9 +59,15 @@ FAULTS = {
     "test pictures standardised in another way": (LINEAR, "logistic.ROWS] - mean)", "logistic.ROWS] - mean - 1.0)"),
     "C chosen upside down": (LINEAR, "if right > best[0] else best", "if right < best[0] or best[0] < 0 else best"),
     "every C is tried": (LINEAR, "if best[0] - right > DOUBT", "if best[0] - right > 1e9 * DOUBT"),
-    "the penalty's slope without C": (PROBE, "gradient[:-1] += self.penalty * weights", "gradient[:-1] += weights"),
+    "the penalty's slope without C": (PROBE, "self.count + self.penalty * weights", "self.count + weights"),
     "a probe that has always converged": (PROBE, "return self.left <= self.tolerance", "return True"),
-    "the factor not transposed": (PROBE, "self._with(self.inverse, gradient", "self._with(self.inverse_turned, gradient"),
+    "the factor not transposed": (PROBE, "self._with(self._of_turned, gradient", "self._with(self._of_inverse, gradient"),
+    "known scores are not added": (PROBE, "return out if block.known is None else", "return out if True else"),
+    "strips without the rows below": (PROBE, "(low, self.size) if lower", "(low, high) if lower"),
+    "strips in the wrong place": (PROBE, "out[:, low:high] = times(left", "out[:, : high - low] = times(left"),
+    "what lies beside the span is lost": (FITS, "product(self.span, found[:-1]) + beside", "product(self.span, found[:-1])"),
+    "a span of another matrix": (FITS, "orthonormal(product(moments, found))", "orthonormal(found)"),
+    "more pictures are forgotten": (FITS, "self.parts += parts", "self.parts += []"),
     "a step that is not judged": (PROBE, "if abs(slope) <= -STEEP * before:", "if True:"),
     "votes that overflow": (NEIGHBOURS, "top = np.float64(values[i].max())", "top = 0.0"),
     "lengths of squares as they are": (DENSE, "top = top if top > 0.0 else 1.0", "top = 1.0"),
@@ -72,16 +79,16 @@ FAULTS = {
 }
 FILES = (
     "images/test_losses.py", "images/networks/test_head.py", "images/training/test_optimise.py",
-    "images/worth/test_evaluation.py", "images/test_scales.py", "tools/test_schedules.py",
+    "images/worth/test_evaluation.py", "images/test_scales.py", "tools/test_schedules.py", "images/worth/test_fits.py",
 )  # fmt: skip
 
 
 def tests(name: str | None) -> list[str]:
     """All files for the sources as they are, for a fault those that are about its place."""
     of = {LOSSES: 1, ROWS: 17, HEAD: 2, FORMULAS: 4, UPDATES: 6, OPTIMISE: 4, ACCURACY: 8, NEIGHBOURS: 24, ROTATIONS: 2}
-    of |= {DENSE: 16, NORMALISE: 16, PROBE: 8, LINEAR: 8, SPECTRUM: 8}
+    of |= {DENSE: 16, NORMALISE: 16, PROBE: 8 + 64, LINEAR: 8, SPECTRUM: 8, FITS: 64}
     of[SCHEDULES] = 32
-    chosen = 63 if name is None else of[FAULTS[name][0]]
+    chosen = 127 if name is None else of[FAULTS[name][0]]
     return [f"tests/{file}" for i, file in enumerate(FILES) if chosen >> i & 1]
 
 
