@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.images.layers.dense import Packed, matmul, packed, times
+from dynlab.images.layers.dense import Packed, matmul, multiply_packed, packed
 from dynlab.machine import jit
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def second_moments(parts: Sequence[Block]) -> Array:
         product = np.empty((high - low, high), parts[0].by_feature.panels.dtype)
         for block in parts:
             rows = block.by_feature.columns_turned(low, high)
-            total[low:high, :high] += times(rows, block.by_feature.first_columns(high), product)
+            total[low:high, :high] += multiply_packed(rows, block.by_feature.first_columns(high), product)
         total[:low, low:high] = total[low:high, :low].T
     total /= sum(len(block.labels) for block in parts)
     return total
@@ -127,7 +127,7 @@ def second_moments(parts: Sequence[Block]) -> Array:
 
 def scores_of(weights: np.ndarray, block: Block) -> np.ndarray:
     """(classes, n) for weights (classes, d), without biases."""
-    out: np.ndarray = times(weights, block.by_picture, np.empty((len(weights), len(block.labels)), weights.dtype))
+    out: np.ndarray = multiply_packed(weights, block.by_picture, np.empty((len(weights), len(block.labels)), weights.dtype))
     return out if block.known is None else np.add(out, block.known, out=out)
 
 
@@ -172,7 +172,7 @@ class Logistic:
         for block in self.parts:
             scores = scores_of(single, block)
             loss += _residuals(scores, biases, block.labels)
-            total += times(scores, block.by_feature, product)
+            total += multiply_packed(scores, block.by_feature, product)
             of_biases += scores.sum(1, dtype=np.float64)
         gradient = np.empty((len(weights) + 1, self.classes))
         gradient[:-1] = total.T / self.count + self.penalty * weights
@@ -240,7 +240,7 @@ class Triangle:
         """left T for a matrix left (rows, d)."""
         out = np.empty_like(left)
         for low, high, first, strip in self.strips:
-            out[:, low:high] = times(left, strip, np.empty((len(left), high - low)), first)
+            out[:, low:high] = multiply_packed(left, strip, np.empty((len(left), high - low)), first)
         return out
 
 

@@ -47,7 +47,7 @@ def matmul(a, b, out, transpose_a=False, transpose_b=False, accumulate=False):
         products.accumulate_places(a.reshape(-1), _zeros(rows, out.dtype), geometry, _ONE_TAP, b, aside)
         products.fold(aside, out)
         return out
-    return times(a, packed(b, transpose_b), out)
+    return multiply_packed(a, packed(b, transpose_b), out)
 
 
 class Packed(NamedTuple):
@@ -73,7 +73,7 @@ class Packed(NamedTuple):
 
 
 def packed(b, transpose=False):
-    """b, or its transpose, as `times` takes it: for a matrix that stands on the right of many products."""
+    """b, or its transpose, as `multiply_packed` takes it: for a matrix that stands on the right of many products."""
     terms, outputs = (b.T if transpose else b).shape
     width = products.panel_width(b.dtype)
     panels = np.empty(-(-outputs // width) * width * terms, b.dtype)
@@ -84,13 +84,13 @@ def packed(b, transpose=False):
     return Packed(panels, terms, outputs)
 
 
-def times(a, b, out, first=0):
+def multiply_packed(a, b, out, first=0):
     """out (rows, outputs) = a b, b of `packed`, a the columns first, first + 1, ... of a contiguous matrix: as many as b has
     terms."""
     rows, wide = a.shape
     if first + b.terms > wide or out.shape != (rows, b.outputs) or not a.dtype == b.panels.dtype == out.dtype:
         given = f"{a.shape} {a.dtype} from {first} on and ({b.terms}, {b.outputs}) {b.panels.dtype}"
-        raise ValueError(f"times: {given} do not make {out.shape} {out.dtype}")
+        raise ValueError(f"multiply_packed: {given} do not make {out.shape} {out.dtype}")
     geometry = np.array([1, 1, rows, 1, rows, wide, b.terms, 1, 1, rows, b.outputs, 1, 0, 0], np.int64)
     source, none = a.reshape(-1)[first:], _zeros(b.terms, out.dtype)
     products.gather_places(source, none, geometry, _ONE_TAP, b.panels, out.reshape(-1))

@@ -9,8 +9,8 @@ import numpy as np
 
 from dynlab.images import logistic
 from dynlab.images.worth.accuracy import COARSE, DOUBT, Accuracy, _checked, _labels, standard_blocks
-from dynlab.images.worth.fits import Fits
 from dynlab.images.worth.ranks import varying
+from dynlab.images.worth.span import Fits
 from dynlab.tools.checks import real, require
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dynlab.images.layers import pointwise as the_pointwise
 from dynlab.images.layers.convolution import convolution_work, convolve, convolve_backward_data, convolve_backward_weights
-from dynlab.images.layers.dense import matmul, packed, times
+from dynlab.images.layers.dense import matmul, multiply_packed, packed
 from dynlab.images.layers.normalise import batch_norm, batch_norm_backward, batch_norm_inference, update_running
 from dynlab.images.layers.pointwise import add, cube, cube_backward, relu_backward, relu_cube, relu_cube_backward
 from dynlab.images.layers.pool import max_pool, max_pool_backward, mean_pool, mean_pool_backward
@@ -262,15 +262,15 @@ def test_products_with_a_packed_matrix_take_some_columns_of_the_left():
     a, b = normal(1, 7, 50, dtype="float32"), normal(2, 41, 90, dtype="float32")
     right, out = packed(b), np.empty((7, 90), "float32")
     for first in (0, 4, 9):
-        assert close(times(a, right, out, first), a[:, first : first + 41].astype(float) @ b, "float32")
-    assert close(times(a, packed(b.T.copy(), transpose=True), out), a[:, :41].astype(float) @ b, "float32")
+        assert close(multiply_packed(a, right, out, first), a[:, first : first + 41].astype(float) @ b, "float32")
+    assert close(multiply_packed(a, packed(b.T.copy(), transpose=True), out), a[:, :41].astype(float) @ b, "float32")
     some = np.empty((7, 33), "float32")
-    assert close(times(a, right.first_columns(33), some), a[:, :41].astype(float) @ b[:, :33], "float32")
+    assert close(multiply_packed(a, right.first_columns(33), some), a[:, :41].astype(float) @ b[:, :33], "float32")
     for low, high in ((0, 90), (5, 37), (64, 90)):
         assert (right.columns_turned(low, high) == b[:, low:high].T).all()
     for wrong in ((a, right, out, 10), (a, right, out[:, :89]), (a, right, out.astype(float)), (a[:6], right, out)):
-        with pytest.raises(ValueError, match="times"):
-            times(*wrong)
+        with pytest.raises(ValueError, match="multiply_packed"):
+            multiply_packed(*wrong)
 
 
 def test_matmul_of_many_rows():

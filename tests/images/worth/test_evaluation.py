@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from dynlab.images import logistic
 from dynlab.images.worth import accuracy, spectrum
 from dynlab.images.worth import knn as knn_module
-from dynlab.images.worth.fits import Fits
 from dynlab.images.worth.knn import knn, knn_scores
 from dynlab.images.worth.probe import STRENGTHS, choose_strength, linear_probe, standard, stratified
+from dynlab.images.worth.span import Fits
 from dynlab.population import moments
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import json_text
@@ -121,8 +121,8 @@ def test_probabilities_that_underflow_are_zero(dtype):
 def test_the_probe_of_classes_far_apart_meets_no_subnormal_number(monkeypatch):
     """Weights that separate classes by hundreds of nats: what products are given is zero or normal."""
     given = []
-    plain = logistic.times
-    monkeypatch.setattr(logistic, "times", lambda a, b, out: given.append(a.copy()) or plain(a, b, out))
+    plain = logistic.multiply_packed
+    monkeypatch.setattr(logistic, "multiply_packed", lambda a, b, out: given.append(a.copy()) or plain(a, b, out))
     features, labels = clouds(300, 4, 3, 1, dtype="float32")
     parts = logistic.blocks(30.0 * features, labels)
     logistic.Logistic(parts, 3, 1e6)(np.random.default_rng(0).normal(size=15))

@@ -18,7 +18,7 @@ OPTIMISE, ACCURACY = "dynlab/images/training/optimise.py", "dynlab/images/worth/
 SCHEDULES = "dynlab/tools/schedules.py"
 DENSE, NORMALISE = "dynlab/images/layers/dense.py", "dynlab/images/layers/normalise.py"
 PROBE, LINEAR, SPECTRUM = "dynlab/images/logistic.py", "dynlab/images/worth/probe.py", "dynlab/images/worth/spectrum.py"
-FITS = "dynlab/images/worth/fits.py"
+FITS = "dynlab/images/worth/span.py"
 NEIGHBOURS, ROTATIONS = "dynlab/images/worth/neighbours.py", "dynlab/images/networks/rotations.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
@@ -64,7 +64,11 @@ FAULTS = {
     "the factor not transposed": (PROBE, "self._with(self._of_turned, gradient", "self._with(self._of_inverse, gradient"),
     "known scores are not added": (PROBE, "return out if block.known is None else", "return out if True else"),
     "strips without the rows below": (PROBE, "(low, self.size) if lower", "(low, high) if lower"),
-    "strips in the wrong place": (PROBE, "out[:, low:high] = times(left", "out[:, : high - low] = times(left"),
+    "strips in the wrong place": (
+        PROBE,
+        "out[:, low:high] = multiply_packed(left",
+        "out[:, : high - low] = multiply_packed(left",
+    ),
     "what lies beside the span is lost": (FITS, "product(self.span, found[:-1]) + beside", "product(self.span, found[:-1])"),
     "a span of another matrix": (FITS, "orthonormal(product(moments, found))", "orthonormal(found)"),
     "more pictures are forgotten": (FITS, "self.parts += parts", "self.parts += []"),
@@ -79,7 +83,7 @@ FAULTS = {
 }
 FILES = (
     "images/test_losses.py", "images/networks/test_head.py", "images/training/test_optimise.py",
-    "images/worth/test_evaluation.py", "images/test_scales.py", "tools/test_schedules.py", "images/worth/test_fits.py",
+    "images/worth/test_evaluation.py", "images/test_scales.py", "tools/test_schedules.py", "images/worth/test_span.py",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynlab.images import logistic
-from dynlab.images.layers.dense import matmul, packed, times
+from dynlab.images.layers.dense import matmul, multiply_packed, packed
 
 if TYPE_CHECKING:
     from dynlab.tools.types import Array
@@ -41,14 +41,14 @@ class Fits:
     def __init__(self, parts: Sequence[logistic.Block], classes: int, moments: Array) -> None:
         self.parts, self.classes, self.moments = list(parts), classes, moments
         self.span = leading(moments, LEADING) if len(moments) >= MANY else None
-        self.first = [] if self.span is None else within(self.parts, self.span)
+        self.first = [] if self.span is None else projected(self.parts, self.span)
         self.first_moments = None if self.span is None else logistic.second_moments(self.first)
 
     def add(self, parts: Sequence[logistic.Block]) -> None:
         """More pictures for the fits that follow."""
         self.parts += parts
         if self.span is not None:
-            self.first += within(parts, self.span)
+            self.first += projected(parts, self.span)
 
     def fit(
         self, strength: float, start: Array | None, iterations: int, tolerance: float = logistic.TOLERANCE,
@@ -103,11 +103,11 @@ def orthonormal(columns: Array) -> Array:
     return product(columns, logistic.inverse_of_lower(factor), transpose_b=True)
 
 
-def within(parts: Sequence[logistic.Block], span: Array) -> list[logistic.Block]:
+def projected(parts: Sequence[logistic.Block], span: Array) -> list[logistic.Block]:
     """The same pictures, with their features' products with the columns of span."""
     right = packed(span.astype(parts[0].by_feature.panels.dtype))
     made = []
     for block in parts:
         rows = block.by_picture.columns_turned(0, len(block.labels))
-        made += logistic.blocks(times(rows, right, np.empty((len(rows), span.shape[1]), rows.dtype)), block.labels)
+        made += logistic.blocks(multiply_packed(rows, right, np.empty((len(rows), span.shape[1]), rows.dtype)), block.labels)
     return made

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dynlab.images import logistic
-from dynlab.images.worth import fits as module
-from dynlab.images.worth.fits import Fits
+from dynlab.images.worth import span as module
 from dynlab.images.worth.probe import linear_probe
+from dynlab.images.worth.span import Fits
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_features_that_are_fewer_than_they_look_have_a_span(kind):
 
 def test_pictures_within_a_span_are_products_with_it():
     features, labels, axes = pictures(30)
-    found = module.within(logistic.blocks(features, labels), axes[:, :4].copy())
+    found = module.projected(logistic.blocks(features, labels), axes[:, :4].copy())
     np.testing.assert_allclose(found[0].by_feature.columns_turned(0, 4).T, features @ axes[:, :4], atol=1e-13)
     assert (found[0].labels == labels).all()
 
