@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dynlab.ensembles.ensemble import Ensemble
-from dynlab.machine import closure
+from dynlab.machine.workers import digest_of_sources
 from dynlab.settings.activation_records import require_built_in
 from dynlab.settings.model import Model
 from dynlab.tools.files import FolderError, FolderTaken, expanded, flock, whole_file
@@ -38,7 +38,7 @@ DIGEST = 32  # bytes
 def physics_key() -> str:
     """Hash of the sources that ensembles are computed by: all that the modules of `PHYSICS` load, how they are compiled,
     too."""
-    return hashlib.sha256(b"".join(closure.digest_of(module) for module in PHYSICS)).hexdigest()
+    return digest_of_sources(*PHYSICS)
 
 
 class Store:

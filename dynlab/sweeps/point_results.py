@@ -7,14 +7,14 @@ own, which goes on from its checkpoint where it was stopped.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynlab.machine.device import Device
-from dynlab.tools.checks import SettingError, require
+from dynlab.machine.workers import digest_of_sources, require_same_sources
+from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
 HOW_ENDED = "ended_"  # and how trajectories did: columns with their number
 # Modules whose sources, and those of all they load, decide the numbers of a point.
-NUMBERS = {
-    "run": ("dynlab.sweeps.point_results", "dynlab.ensembles.main_run", "dynlab.ensembles.ensemble",
-            "dynlab.population.any_training.flow", "dynlab.population.descent", "dynlab.population.pair.flow"),
-    "sgd": ("dynlab.sweeps.point_results", "dynlab.reports.samples", "dynlab.samples.overlay", "dynlab.samples.train"),
-    "pretrain": ("dynlab.images.training.train",),
+MADE_BY = {
+    "run": (__name__, "dynlab.ensembles.main_run", "dynlab.ensembles.ensemble", "dynlab.population.any_training.flow",
+            "dynlab.population.descent", "dynlab.population.pair.cuda", "dynlab.population.pair.flow",
+            "dynlab.tools.intervals"),
+    "sgd": (__name__, "dynlab.reports.samples", "dynlab.samples.overlay", "dynlab.samples.runs", "dynlab.samples.train",
+            "dynlab.tools.intervals"),
+    "pretrain": (__name__, "dynlab.images.training.train", "dynlab.images.verdict"),
 }  # fmt: skip
 # Of the last line of metrics.csv; its loss is called loss_end, for `loss` is a setting.
 LAST = ("step", "epoch", "loss", "rank", "correlation", "head_norm", "head_asymmetry", "knn", "sd", "unit_sd")
@@ -65,12 +67,9 @@ class Hindrance:
     words: str
 
 
-@cache
 def point_sources(command: str) -> str:
-    """Of the sources that decide the numbers of a point."""
-    from dynlab.machine import closure
-
-    return b"".join(map(closure.digest_of, NUMBERS[command])).hex()
+    """Digest of the sources that decide the numbers of a point."""
+    return digest_of_sources(*MADE_BY[command])
 
 
 def made_point(command: str, settings: Any, name: str, conditions: SweepConditions) -> PointResult:
@@ -91,8 +90,7 @@ def point_job(command: str, settings: Any, name: str, conditions: SweepCondition
 
     What hinders all points comes back in words, which any process can read.
     """
-    own = point_sources(command)
-    require(sources == own, "dask", sources[:12], "a cluster whose workers run the same sources of dynlab")
+    require_same_sources(sources, *MADE_BY[command])
     try:
         return made_point(command, settings, name, conditions)
     except FolderError as error:

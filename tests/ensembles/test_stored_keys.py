@@ -10,7 +10,7 @@ import pytest
 
 import dynlab
 from dynlab.ensembles import ensemble_store
-from dynlab.machine import closure
+from dynlab.machine import closure, workers
 from dynlab.maps import points
 
 PACKAGE = Path(dynlab.__file__).parent
@@ -62,6 +62,10 @@ def test_every_source_is_in_the_key_of_stored_ensembles_and_points(copied):
         assert all(new != old for new, old in zip(keys(), before, strict=True)), name
         (copied / name).write_text(text, encoding="utf-8")
     assert keys() == before
+
+
+def test_the_key_is_what_workers_are_told_apart_by():
+    assert ensemble_store.physics_key() == workers.digest_of_sources(*ensemble_store.PHYSICS)
 
 
 def test_the_key_holds_what_makes_numbers():

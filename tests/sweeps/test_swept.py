@@ -19,6 +19,7 @@ from dynlab import sweep as command
 from dynlab.ensembles import main_run
 from dynlab.images.data import datasets
 from dynlab.images.training import train
+from dynlab.machine import closure, workers
 from dynlab.sweeps import point_results, swept
 from dynlab.sweeps.sweep_folder import SweepFolder, point_key
 from tests.images import small
@@ -189,6 +190,30 @@ def test_results_of_other_sources_are_not_taken(tmp_path):
     assert point_key("sgd", {"weak": 0.3}) != key != point_key("run", {"weak": 0.31})
     with pytest.raises(dynlab.SettingError, match="a cluster whose workers run the same sources of dynlab"):
         point_results.point_job("run", None, key, None, "others")
+
+
+def test_a_stored_point_holds_the_digest_of_what_made_it_and_does_not_outlive_it(tmp_path, monkeypatch):
+    (tmp_path / "s.toml").write_text('command = "run"\n[settings]\nseeds = 2\ndim = 64\n[grid]\nweak = [0.2, 0.6]\n')
+    assert dynlab.sweep("s.toml", "out").computed == 2 and dynlab.sweep("s.toml", "out").computed == 0
+    held = [json.loads(path.read_text())["sources"] for path in Path("out/swept").iterdir()]
+    assert held == 2 * [workers.digest_of_sources(*point_results.MADE_BY["run"])]
+    digest_of = closure.digest_of
+    monkeypatch.setattr(closure, "digest_of", lambda module: digest_of(module) + b"edited" * module.endswith("pair.flow"))
+    assert dynlab.sweep("s.toml", "out").computed == 2 and dynlab.sweep("s.toml", "out").computed == 0
+    assert held[0] not in [json.loads(path.read_text())["sources"] for path in Path("out/swept").iterdir()]
+
+
+@pytest.mark.parametrize("swept_command", point_results.MADE_BY)
+def test_what_makes_a_point_is_in_its_digest(swept_command):
+    """Arithmetic that a row is read off by, whether a module names it at its head or in a function: by hand."""
+    needed = {
+        "run": ("population/pair/flow.py", "population/pair/cuda.py", "ensembles/main_run.py", "tools/intervals.py"),
+        "sgd": ("samples/kernels.py", "samples/runs.py", "population/outcomes.py", "tools/intervals.py"),
+        "pretrain": ("images/training/train.py", "images/verdict.py", "images/layers/products.py"),
+    }
+    held = {path for module in point_results.MADE_BY[swept_command] for path in closure.sources_of(module)}
+    names = {path.relative_to(closure.PACKAGE).as_posix() for path in held}
+    assert {"sweeps/point_results.py", *needed[swept_command]} <= names
 
 
 def test_minibatches(tmp_path, capsys):
