@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from dynlab.command_line.executors import add_dask, check_dask, executor
-from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.command_line.parser import Parser, number_of, run_and_tell
 from dynlab.command_line.pictures import add_computing, add_files, check_folders, pictures_to_compare_on
 from dynlab.images.comparison.runs import (
     DEFAULT,
@@ -42,11 +42,7 @@ MOST_SEEDS = 1000
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 1 also where a run diverged."""
     call = parser().call(argv)
-    diverged: list[str] = []
-    status = run_command(call, lambda: diverged.extend(run(check(call.arguments), call)))
-    for line in diverged:
-        print(f"{PROGRAM}: {line}", file=sys.stderr)
-    return status or (1 if diverged else 0)
+    return run_and_tell(call, lambda: run(check(call.arguments), call))
 
 
 def run(settings: Settings, call: Call) -> list[str]:

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dynlab.command_line.executors import MOST_PROCESSES, add_dask, check_dask, executor, processes
-from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.command_line.executors import add_dask, check_sharing, executor, processes
+from dynlab.command_line.parser import Parser, number_of, run_and_tell
 from dynlab.command_line.pictures import (
     HELP_OF_SPEECH,
     add_computing,
@@ -45,11 +45,7 @@ CHANGED = ("dataset", "limit", "encoder", "batch", "epochs", "steps", "lr", "sch
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 1 also where a run diverged or a gate fails."""
     call = parser().call(argv)
-    wrong: list[str] = []
-    status = run_command(call, lambda: wrong.extend(run(check(call.arguments), call)))
-    for line in wrong:
-        print(f"{PROGRAM}: {line}", file=sys.stderr)
-    return status or (1 if wrong else 0)
+    return run_and_tell(call, lambda: run(check(call.arguments), call))
 
 
 def run(settings: Settings, call: Call) -> list[str]:
@@ -105,9 +101,7 @@ def check(arguments: argparse.Namespace) -> Settings:
     seeds = integer("seeds", given["seeds"], at_least=1, at_most=MOST_SEEDS)
     check_folders(arguments, "out", "data")
     where = device.chosen(arguments.device)
-    count = integer("processes", given["processes"], at_least=1, at_most=MOST_PROCESSES)
-    require(arguments.dask is None or count == 1, "processes", count, "1 with --dask, whose workers compute")
-    check_dask(arguments.dask, where)
+    count = check_sharing(given["processes"], arguments.dask, where)
     asked = given["threads"] if given["threads"] is not None else max(1, available_threads() // count)
     out = expanded(arguments.out or "runs/methods")
     found = Settings(

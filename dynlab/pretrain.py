@@ -16,7 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.command_line.parser import Parser, number_of, run_and_tell
 from dynlab.command_line.pictures import HELP_OF_SPEECH, add_computing, add_files, check_folders, fetched, training_part
 from dynlab.images.settings import RECIPES, SPEECH, Pretraining, pretraining, recipe_of
 from dynlab.machine.device import chosen
@@ -159,15 +159,7 @@ def pretrain(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 1 also where training was stopped by numbers that are not finite."""
     call = parser().call(argv)
-    stopped: list[str] = []
-
-    def work() -> None:
-        stopped.extend(run(call))
-
-    status = run_command(call, work)
-    for line in stopped:
-        print(f"{PROGRAM}: {line}", file=sys.stderr)
-    return status or (1 if stopped else 0)
+    return run_and_tell(call, lambda: run(call))
 
 
 def run(call: Call) -> list[str]:

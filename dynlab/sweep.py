@@ -25,12 +25,12 @@ from dynlab.command_line import executors
 from dynlab.command_line.configuration import option_words
 from dynlab.command_line.names import COMMANDS
 from dynlab.command_line.options import add_parquet, announce
-from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.command_line.parser import Parser, number_of, run_and_tell
 from dynlab.command_line.pictures import add_computing, add_files, check_folders, fetched
 from dynlab.machine.device import Device, chosen
 from dynlab.sweeps.sweep_plan import SweepPlan, sweep_plan
 from dynlab.tools.callable_module import make_callable
-from dynlab.tools.checks import SettingError, available_threads, integer, nearest, require, threads
+from dynlab.tools.checks import SettingError, available_threads, nearest, require, threads
 from dynlab.tools.files import expanded
 from dynlab.tools.parquet import check_parquet
 from dynlab.tools.provenance import Call
@@ -117,11 +117,7 @@ def sweep(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 1 also where a point failed or diverged."""
     call = parser().call(argv)
-    wrong: list[str] = []
-    status = run_command(call, lambda: wrong.extend(run(check(call.arguments), call)))
-    for line in wrong:
-        print(f"{PROGRAM}: {line}", file=sys.stderr)
-    return status or (1 if wrong else 0)
+    return run_and_tell(call, lambda: run(check(call.arguments), call))
 
 
 def run(settings: Settings, call: Call) -> list[str]:
@@ -151,11 +147,9 @@ def check(arguments: argparse.Namespace) -> Settings:
 
 
 def _settings(plan: SweepPlan, out: Path, pool: Executor | None, **given: Any) -> Settings:
-    count = integer("processes", given["processes"], at_least=1, at_most=executors.MOST_PROCESSES)
-    require(given["dask"] is None or count == 1, "processes", count, "1 with --dask, whose workers compute")
-    elsewhere = pool is not None or given["dask"] is not None
     where = chosen(given["device"])
-    require(where.where == "cpu" or not elsewhere, "device", given["device"], "cpu with --dask")
+    count = executors.check_sharing(given["processes"], given["dask"], where)
+    require(where.where == "cpu" or pool is None, "device", where.asked, "cpu with --dask")
     used = threads(given["threads"] if given["threads"] is not None else max(1, available_threads() // count))
     points = sweep_points(plan, given["device"], used)
     for name, unasked in (("data", None), ("download", False), ("verify", True)):
@@ -304,7 +298,7 @@ def parser() -> Parser:
     )
     p.add_argument("plan", metavar="FILE", help="TOML file: command, [settings], [grid] with lists, [[points]]")
     p.option("--processes", "processes of this machine that the points are shared among", "1")
-    p.option("--dask", "compute on the Dask cluster whose scheduler is there (extra dask)", metavar="ADDRESS")
+    executors.add_dask(p)
     p.option("--out", "folder for the table and finished points (default runs/sweep-FILE)", metavar="DIR")
     p.option("--data", "folder with the pictures' files, for pretrain (default data)", metavar="DIR")
     add_parquet(p)

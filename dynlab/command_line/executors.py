@@ -11,9 +11,9 @@ from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dynlab.tools.checks import SettingError, require
+from dynlab.tools.checks import SettingError, integer, require
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -33,6 +33,14 @@ def add_dask(p: Parser) -> None:
 def check_dask(dask: str | None, device: Device) -> None:
     """SettingError for a cluster with another device than the CPU."""
     require(device.where == "cpu" or dask is None, "device", device.asked, "cpu with --dask")
+
+
+def check_sharing(processes: Any, dask: str | None, device: Device) -> int:
+    """Number of processes; SettingError for several beside a cluster, or a cluster with another device than the CPU."""
+    count = integer("processes", processes, at_least=1, at_most=MOST_PROCESSES)
+    require(dask is None or count == 1, "processes", count, "1 with --dask, whose workers compute")
+    check_dask(dask, device)
+    return count
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from dynlab.command_line.options import (
     models_of,
     start_of,
 )
-from dynlab.command_line.parser import Parser, number_of, run_command
+from dynlab.command_line.parser import Parser, number_of, run_and_tell
 from dynlab.settings.model import ACTIVATION_NAMES
 from dynlab.settings.training import ETA_HEAD, PAPER_HEADS
 from dynlab.tools.checks import choice, integer, real, require, threads
@@ -35,9 +34,8 @@ def command(parser: Parser, words: Sequence[str] | None) -> int:
     """Parse, compute, write, report; the exit status: 1 where a run was stopped."""
     call = parser.call(words)
     arguments = call.arguments
-    stopped: list[str] = []
 
-    def work() -> None:
+    def work() -> list[str]:
         from dynlab.reports.samples import print_report, write_files
         from dynlab.samples.runs import compute_minibatch_runs
 
@@ -47,12 +45,9 @@ def command(parser: Parser, words: Sequence[str] | None) -> int:
         with workers as pool, run_folder(settings.out, numbered=arguments.out is None) as folder:
             found = compute_minibatch_runs(settings, pool)
             write_files(folder.partial, settings, found, call)
-        stopped.extend(print_report(settings, found, folder.place))
+        return print_report(settings, found, folder.place)
 
-    status = run_command(call, work)
-    for line in stopped:
-        print(f"{call.program}: {line}", file=sys.stderr)
-    return status or (1 if stopped else 0)
+    return run_and_tell(call, work)
 
 
 def check(arguments: argparse.Namespace) -> Settings:

@@ -154,6 +154,18 @@ def run_command(call: Call, work: Callable[[], None]) -> int:
     return 0
 
 
+def run_and_tell(call: Call, work: Callable[[], list[str]]) -> int:
+    """`run_command` with work that returns a line for each part that did not come to its end, as a run that diverged.
+
+    These are said on standard error, and the exit status is 1 where there are any and nothing else went wrong.
+    """
+    wrong: list[str] = []
+    status = run_command(call, lambda: wrong.extend(work()))
+    for line in wrong:
+        print(f"{call.program}: {line}", file=sys.stderr)
+    return status or (1 if wrong else 0)
+
+
 def _of_setting(call: Call, error: SettingError) -> str:
     """What is not allowed, named as it is typed; a setting that this command has no option for keeps its own name."""
     word = getattr(call.arguments, error.name, None)

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dynlab.command_line.executors import processes
+from dynlab.command_line.executors import check_sharing, processes
+from dynlab.command_line.parser import Parser, run_and_tell
+from dynlab.machine.device import Device
+from dynlab.tools.checks import SettingError
 from tests.waiting import HANGS, until
 
 SCRIPT = """
@@ -65,3 +68,30 @@ def test_workers_end_with_the_process_that_started_them(how, tmp_path):
         begun.send_signal(signal.SIGKILL)
     begun.communicate(timeout=HANGS)
     until(lambda: not any(map(alive, workers)))
+
+
+def test_processes_and_a_cluster_are_not_asked_for_together():
+    cpu, cuda = Device("cpu", "cpu", "cpu"), Device("cuda", "cuda", "cuda")
+    assert check_sharing(3, None, cpu) == 3 and check_sharing(1, "tcp://a:1", cpu) == 1 and check_sharing(2, None, cuda) == 2
+    for given, message in (
+        ((0, None, cpu), "processes=0: must be an integer >= 1 and <= 1024"),
+        ((2, "tcp://a:1", cpu), "processes=2: must be 1 with --dask, whose workers compute"),
+        ((1, "tcp://a:1", cuda), "device='cuda': must be cpu with --dask"),
+    ):
+        with pytest.raises(SettingError, match=f"^{message}$"):
+            check_sharing(*given)
+
+
+@pytest.mark.parametrize(("lines", "status"), [([], 0), (["one diverged", "two diverged"], 1)])
+def test_what_diverged_is_told_and_is_a_status(lines, status, capsys):
+    call = Parser(prog="dynlab.some").call([])
+    assert run_and_tell(call, lambda: lines) == status
+    assert capsys.readouterr().err == "".join(f"dynlab.some: {line}\n" for line in lines)
+
+
+def test_a_command_that_is_ended_keeps_its_own_status(capsys):
+    def ended():
+        raise KeyboardInterrupt
+
+    assert run_and_tell(Parser(prog="dynlab.some").call([]), ended) == 130
+    assert capsys.readouterr().err == "dynlab.some: error: interrupted\n"

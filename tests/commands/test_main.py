@@ -97,7 +97,6 @@ def test_help_has_an_example_that_the_parser_takes(name, capsys, monkeypatch):
     monkeypatch.setattr("dynlab.command_line.parser.run_command", lambda call, work: taken.append(call) or 0)
     module = module_of(name)
     monkeypatch.setattr(module, "run_command", lambda call, work: taken.append(call) or 0, raising=False)
-    monkeypatch.setattr("dynlab.command_line.minibatches.run_command", lambda call, work: taken.append(call) or 0)
     assert main([name, *example[1].split()]) == 0
     assert len(taken) == 1 and taken[0].options
 
