@@ -10,6 +10,7 @@ from dynlab.command_line.executors import add_dask, check_dask, executor
 from dynlab.command_line.options import (
     add_correlation,
     add_device,
+    add_hidden,
     add_model,
     add_output,
     add_parquet,
@@ -19,7 +20,7 @@ from dynlab.command_line.options import (
 )
 from dynlab.command_line.parser import Parser, number_of, run_and_tell
 from dynlab.settings.model import ACTIVATION_NAMES
-from dynlab.settings.training import ETA_HEAD, PAPER_HEADS
+from dynlab.settings.training import ETA_HEAD, PAPER_HEADS, Training
 from dynlab.tools.checks import choice, integer, real, require, threads
 from dynlab.tools.files import run_folder
 from dynlab.tools.parquet import check_parquet
@@ -53,7 +54,7 @@ def command(parser: Parser, words: Sequence[str] | None) -> int:
 def check(arguments: argparse.Namespace) -> Settings:
     """Turn the words of the command line into settings; SettingError names the first that is not allowed."""
     from dynlab.machine.rng import WORD
-    from dynlab.samples.gradient import PRECISIONS, check_batch, check_memory
+    from dynlab.samples.gradient import PRECISIONS, check_batch, check_memory, check_sampled
     from dynlab.samples.minibatch import of_samples
     from dynlab.samples.runs import Settings
     from dynlab.settings.optimisation import OPTIMISERS
@@ -71,6 +72,11 @@ def check(arguments: argparse.Namespace) -> Settings:
     for batch in batches:
         check_memory(models[0], integer("dim", numbers["dim"]), batch)
     numbers["head_rate"] = numbers["eta_head"] * numbers["lr"]
+    training = Training(eta_head=numbers["eta_head"], readout_rate=given["readout_rate"])
+    for model in models:
+        check_sampled(model, training)
+    if models[0].layered:
+        numbers["readout_rate"] = training.readout_rate
     options = {
         "dim": numbers["dim"], "data": data, "precision": choice("precision", arguments.precision, PRECISIONS),
         "optimiser": choice("optimiser", arguments.optimiser, OPTIMISERS), "threads": threads(given["threads"]),
@@ -107,6 +113,7 @@ def parser(program: str, description: str, batch: str, defaults: dict[str, str])
 
     add_model(p, defaults)
     add_correlation(p)
+    add_hidden(p, "any activation")
     option("--activation", f"of {', '.join(ACTIVATION_NAMES)}, several with commas", "relu,cubic", "NAMES")
     option("--head", f"of {', '.join(PAPER_HEADS)}, several with commas", ",".join(PAPER_HEADS), "NAMES")
     option("--dim", "dimension of a patch", "16")

@@ -93,9 +93,12 @@ def add_parquet(p: Parser) -> None:
     p.add_argument("--parquet", action="store_true", help="write tables as Parquet too, beside CSV (extra arrays)")
 
 
-def add_hidden(p: Parser) -> None:
-    """Add `HIDDEN_OPTIONS` and --readout-rate: neurons that are two-layer networks. Values stay words."""
-    p.option("--hidden", "hidden units of each neuron, f_j = sum_h a_jh phi(w_h): relu and linear", "1")
+def add_hidden(p: Parser, activations: str = "relu and linear") -> None:
+    """Add `HIDDEN_OPTIONS` and --readout-rate: neurons that are two-layer networks. Values stay words.
+
+    activations: for which there are such, in words.
+    """
+    p.option("--hidden", f"hidden units of each neuron, f_j = sum_h a_jh phi(w_h): {activations}", "1")
     rule = "own or shared units with a readout a that trains, or fixed (default: fixed for one unit, else own)"
     p.option("--readout", rule, metavar="RULE")
     p.option("--readout-rate", "learning rate of the readout in units of that of the weights", "1", "RATE")

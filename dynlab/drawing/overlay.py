@@ -23,6 +23,8 @@ BAND = 0.22  # opacity
 def overlay_figure(overlays: dict[str, Overlay]) -> Figure:
     """Signals |<w_j, v_l>| and |E_jr| of the smallest batch's mean with its band, and of the theory over it, by title.
 
+    With hidden units the odd part of output j's answer to feature l is in place of the signal.
+
     Each curve has one colour (minibatches) and one dash pattern (theory) in all panels.
     """
     some = next(iter(overlays.values()))
@@ -36,7 +38,8 @@ def overlay_figure(overlays: dict[str, Overlay]) -> Figure:
             column[0].set_title(title)
             column[1].set_xscale("log")
             column[1].set_xlabel("time (steps $\\times$ rate $\\eta$)")
-            column[0].set_ylabel(r"signals $|\langle w_j, v_l\rangle|$")
+            layered = any(run.model.layered for runs in one.runs.values() for run in runs)
+            column[0].set_ylabel("answers $|o_{jl}|$" if layered else r"signals $|\langle w_j, v_l\rangle|$")
             column[1].set_ylabel("head entries $|E_{jr}|$")
         figure.align_ylabels(grid)
         theory = all(one.exact is not None for one in overlays.values())
@@ -70,9 +73,13 @@ def names(some: Overlay) -> tuple[list[str], list[str]]:
     m, k = model.neurons, model.features
     pairs = [(j, r) for j in range(m) for r in range(m) if j != r]
     return (
-        [rf"$|\langle w_{j + 1}, v_{l + 1}\rangle|$" for j in range(m) for l in range(k)],
+        [_answer(model.layered, j + 1, l + 1) for j in range(m) for l in range(k)],
         [f"$|E_{{{j + 1}{r + 1}}}|$" for j, r in pairs],
     )
+
+
+def _answer(layered: bool, j: int, l: int) -> str:
+    return rf"$|o_{{{j}{l}}}|$" if layered else rf"$|\langle w_{j}, v_{l}\rangle|$"
 
 
 def caption(some: Overlay, activation: bool) -> str:
@@ -92,8 +99,8 @@ def caption(some: Overlay, activation: bool) -> str:
 
 
 def signals(run) -> np.ndarray:
-    """|<w_j, v_l>| (n, m K)."""
-    return np.abs(run.signal).reshape(len(run.time), -1)
+    """|<w_j, v_l>| (n, m K); with hidden units the odd answers of the outputs."""
+    return np.abs(run.answers).reshape(len(run.time), -1)
 
 
 def head_entries(run) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dynlab.settings.model import without_correlation
 from dynlab.tools.checks import SettingError, real, require
-from dynlab.tools.files import expanded
+from dynlab.tools.files import FolderError, expanded
 
 if TYPE_CHECKING:
     from dynlab.explanation.advice import Suggestion, Trial
@@ -90,6 +90,8 @@ def explain(
         require(not trial, "try", True, "left out for a run with hidden units")
         told = layered.findings(place, record, activation, head, at)
         return Explanation(place, [Explained(finding, None, None, [], [], lines) for finding, lines in told])
+    if kind == "samples" and any(_layered({"settings": model}) for model in record["models"]):
+        raise FolderError(place, "is a run on minibatches with hidden units, which explain has no words for")
     reader = recorded.main_runs if kind == "main" else recorded.sample_runs
     return Explanation(place, [_explained(run, at, trial, workers) for run in reader(place, record, activation, head)])
 

@@ -13,11 +13,15 @@ from dynlab.tools.provenance import Call
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dynlab.population.trajectory import Trajectory
     from dynlab.samples.overlay import Overlay
 
 
 def summary(found: dict[tuple[str, str], Overlay]) -> pd.DataFrame:
-    """One row an activation, head and batch size: runs, those that were stopped, distance to the theory."""
+    """One row an activation, head and batch size: runs, those that were stopped, distance to the theory.
+
+    With hidden units beside that `ends`.
+    """
     import numpy as np
     import pandas as pd
 
@@ -28,8 +32,27 @@ def summary(found: dict[tuple[str, str], Overlay]) -> pd.DataFrame:
             rms = float(np.sqrt((good**2).mean())) if len(good) else float("nan")
             stopped = sum(not run.success for run in some.runs[batch])
             front = {"activation": activation, "head": head, "batch": batch}
-            rows.append(front | {"runs": len(far), "stopped": stopped, "distance": rms})
+            row = front | {"runs": len(far), "stopped": stopped, "distance": rms}
+            rows.append(row | (ends(some.runs[batch]) if some.runs[batch][0].model.layered else {}))
     return pd.DataFrame(rows)
+
+
+def ends(runs: list[Trajectory]) -> dict[str, float]:
+    """Of runs with hidden units that were not stopped, at their ends, means over them: number of features that their outputs
+    carry, effective rank of the outputs, length of the readout (of the whole matrix); nan where all were stopped."""
+    import numpy as np
+
+    from dynlab.population.hidden.moments import features_carried, hidden_rank
+
+    names = ("features_carried", "rank", "readout")
+    good = [run for run in runs if run.success]
+    if not good:
+        return dict.fromkeys(names, float("nan"))
+    states = [(run.model, run.signal[-1], run.noise_gram[-1], run.readout[-1]) for run in good if run.readout is not None]
+    carried = [float(features_carried(run.carried[-1])) for run in good]
+    ranks = [float(hidden_rank(*state)) for state in states]
+    lengths = [float(np.linalg.norm(readout)) for *_, readout in states]
+    return {name: float(np.mean(values)) for name, values in zip(names, (carried, ranks, lengths), strict=True)}
 
 
 def stacked(found: dict[tuple[str, str], Overlay]) -> pd.DataFrame:

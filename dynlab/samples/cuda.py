@@ -278,6 +278,8 @@ def missing(model) -> str | None:
     """What keeps minibatches of a model from running on a device, in words; None where nothing does."""
     if model.activation not in BUILT_IN:
         return f"kernels of the device are for {', '.join(BUILT_IN)}, not for {model.activation}"
+    if model.layered:
+        return "minibatch kernels are for neurons without hidden units"
     return None if model.neurons <= MOST_NEURONS else f"minibatch kernels are for up to {MOST_NEURONS} neurons"
 
 
@@ -348,7 +350,7 @@ class DeviceMinibatch(gradient.Minibatch):
         self._launch(product_sums, chunks * columns**2, self.z, sent, chunks, self.product_parts)
         return objective.Moments(mean, _in_order(self.product_parts.copy_to_host()) / self.batch)
 
-    def _gradient(self, step, weights, head, target, correlation):
+    def _gradient(self, step, weights, head, target, correlation, readouts=None):
         numbers, order = self._forward(step, weights, target)
         moments = self._moments()
         head, correlation = self._head(moments, head, correlation)

@@ -5,6 +5,9 @@ The batch is cut into `CHUNKS` runs of samples, whatever the number of threads; 
 number of threads. Memory: O(batch m) for the outputs and O(d m^2) for the sums (O(d m) where the pass is made twice),
 times the number of chunks; never patches of a batch.
 
+Where neurons have hidden units a pass is over the M units in place of m neurons, and `dynlab.samples.hidden_layer` is
+between their sums and the loss.
+
 **Bias.** Normalisation divides by statistics of the batch, so the mean over batches of the gradient g_B is not the
 population's g: g_B is a smooth function of sample means (of f, f f^T, f' X ...), whose errors are O(batch^(-1/2)) with
 mean zero, so that by Taylor
@@ -29,6 +32,7 @@ from dynlab.machine import rng
 from dynlab.population.head_matrices import FROM_CORRELATION, from_correlation, moving_correlation
 from dynlab.population.order_parameters import onto_axes, signals_of
 from dynlab.samples import kernels, objective
+from dynlab.samples.hidden_layer import HiddenLayer
 from dynlab.settings.model import without_bias
 from dynlab.settings.training import Training
 from dynlab.tools import show
@@ -45,6 +49,7 @@ PRECISIONS = {"float64": (np.float64, 2, 8), "float32": (np.float32, 4, 16)}
 MOST_SUMS = 40  # vectors summed in one pass; with more the pass is made twice, which draws the online views' patches again
 SMALL = 512  # samples of a batch below which threads cost more than they save
 NO_BASIS = np.empty((0, 0))
+NOT_FINITE = "the loss or its gradient is not finite"
 TILE = 2  # samples whose patches are kept together for the sums
 
 
@@ -124,8 +129,8 @@ def check_batch(batch: object, data: object | None = None) -> int:
 
 def check_memory(model: Model, dim: int, batch: int) -> None:
     """SettingError where weights of this dimension, or outputs of a batch of this size, do not fit in this machine."""
-    memory("dim", dim, 8.0 * COPIES * model.neurons * dim, "weights of so many dimensions")
-    memory("batch", batch, 8.0 * model.neurons * batch, "outputs of so many samples")
+    memory("dim", dim, 8.0 * COPIES * model.units * dim, "weights of so many dimensions")
+    memory("batch", batch, 8.0 * model.units * batch, "outputs of so many samples")
 
 
 class Minibatch:
@@ -146,56 +151,68 @@ class Minibatch:
         self.model, self.training, self.source = model, training, source
         self.dim, self.batch = dim, check_batch(batch, source.data)
         self.layout = Layout.of(training, model.neurons)
+        self.rows_layout = Layout.of(training, model.units) if model.layered else self.layout
         self.dtype, per_block, whole = PRECISIONS[precision]
         spread = dim - model.features
         self.blocks = -(-spread // (per_block * whole)) * whole
         self.width = -(-self.blocks * per_block // kernels.LANES) * kernels.LANES
         self.threads = 1 if batch < SMALL and count is None else threads(count)
-        one = training.normalisation != "length" and model.neurons * (1 + self.layout.columns) <= MOST_SUMS
+        one = training.normalisation != "length" and model.units * (1 + self.rows_layout.columns) <= MOST_SUMS
         self.passes = passes or (1 if one else 2)
-        self.bases = 1 + self.layout.columns if self.passes == 1 else 1
+        self.bases = 1 + self.rows_layout.columns if self.passes == 1 else 1
         self.tile = tile
 
     def gradient(
-        self, step: int, weights: Array, head: Array, target: Array | None = None, correlation: Array | None = None
-    ) -> MinibatchResult:
-        """Loss and gradient of the batch of a step; weights, target (m, d), head (m, m), correlation (m, m) or None before
-        the first.
+        self, step: int, weights: Array, head: Array, target: Array | None = None, correlation: Array | None = None,
+        readout: Array | None = None, target_readout: Array | None = None,
+    ) -> MinibatchResult:  # fmt: skip
+        """Loss and gradient of the batch of a step; weights, target (M, d), head (m, m), correlation (m, m) or None before
+        the first; where neurons have hidden units readout (m, M), and of the target (None: the same).
 
         Result.problem says in words what is undefined, if anything is.
         """
+        assert (readout is not None) == self.model.layered
         with np.errstate(all="ignore"):  # what is not finite is found in the result
-            return self._gradient(step, weights, head, weights if target is None else target, correlation)
+            readouts = None if readout is None else (readout, target_readout)
+            return self._gradient(step, weights, head, weights if target is None else target, correlation, readouts)
 
-    def _gradient(self, step: int, weights: Array, head: Array, target: Array, correlation: Array | None) -> MinibatchResult:
+    def _gradient(
+        self, step: int, weights: Array, head: Array, target: Array, correlation: Array | None,
+        readouts: tuple[Array, Array | None] | None,
+    ) -> MinibatchResult:  # fmt: skip
         numbers, order = self._numbers(step), self.source.numbers(step, self.batch)
         batch = numbers, order, *self._rows(weights, target)
-        z = np.empty((self.batch, self.layout.columns))
-        sums = self._run(kernels.ONE_PASS if self.passes == 1 else kernels.FORWARD, *batch, NO_BASIS, z)
+        rows = np.empty((self.batch, self.rows_layout.columns))
+        sums = self._run(kernels.ONE_PASS if self.passes == 1 else kernels.FORWARD, *batch, NO_BASIS, rows)
+        layer = None if readouts is None else HiddenLayer.of(rows, self.rows_layout.first, *readouts)
+        z = rows if layer is None else layer.outputs()
         moments = objective.moments(z)
         head, correlation = self._head(moments, head, correlation)
-        loss, d_weights, d_head = self._backward(moments, head, z, sums, batch)
-        return self._finished(loss, d_weights, d_head, weights, head, correlation, moments)
-
-    def _backward(
-        self, moments: objective.Moments, head: Array, z: Array, sums: tuple[np.ndarray, np.ndarray],
-        batch: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    ) -> tuple[float, Array, Array]:  # fmt: skip
-        """Loss, dL/dw and dL/dE without decays, from the first pass or by a second one."""
         loss, slope = objective.batch_loss(self.training, moments, self.layout, head)
-        if self.passes == 2:
+        d_z = None
+        if self.passes == 2 or layer is not None:
             d_z = slope.of_outputs(z, moments)
             if self.training.normalisation == "length":
                 loss += objective.unit_length_slope(self.training, z, self.layout, head, d_z, slope.head)
-            sums = self._run(kernels.BACKWARD, *batch, d_z, z)
-            d_weights = self._joined(*(part[:, 0].sum(0) for part in sums))
-        else:
-            d_weights = self._combined(slope, moments, *sums)
-        return loss, d_weights, slope.head
+        d_weights = self._backward(slope, moments, d_z, layer, sums, batch, rows)
+        found = self._finished(loss, d_weights, slope.head, weights, head, correlation, moments)
+        if layer is None or readouts is None or d_z is None:
+            return found
+        return self._with_readout(found, layer.d_readout(self.model, d_z), readouts[0])
+
+    def _backward(
+        self, slope: objective.Slope, moments: objective.Moments, d_z: Array | None, layer: HiddenLayer | None,
+        sums: tuple[np.ndarray, np.ndarray], batch: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], rows: Array,
+    ) -> Array:  # fmt: skip
+        """dL/dw without decays, from the sums of the first pass or by a second one."""
+        if self.passes == 2 and d_z is not None:
+            sums = self._run(kernels.BACKWARD, *batch, d_z if layer is None else layer.back(d_z), rows)
+            return self._joined(*(part[:, 0].sum(0) for part in sums))
+        return self._combined(*((slope, moments) if layer is None else layer.slope_of_sums(slope, moments)), *sums)
 
     def outputs(self, step: int, weights: Array, target: Array | None = None) -> np.ndarray:
-        """The outputs z (batch, C) of the batch of a step."""
-        z = np.empty((self.batch, self.layout.columns))
+        """The outputs z (batch, C) of the batch of a step; the hidden units' sums where neurons have such."""
+        z = np.empty((self.batch, self.rows_layout.columns))
         rows = self._rows(weights, weights if target is None else target)
         self._run(kernels.FORWARD, self._numbers(step), self.source.numbers(step, self.batch), *rows, NO_BASIS, z)
         return z
@@ -224,10 +241,10 @@ class Minibatch:
         """One pass over all chunks; the chunks' sums, float64, (2, bases, m, width) and (2, bases, m, K)."""
         numbers = numbers.copy()
         numbers[kernels.MODE] = mode
-        m, k, batch = self.model.neurons, self.model.features, self.batch
+        m, k, batch = self.model.units, self.model.features, self.batch
         bases = 0 if mode == kernels.FORWARD else self.bases if mode == kernels.ONE_PASS else 1
         strengths = np.array(self.model.strengths)
-        layout = self.layout
+        layout = self.rows_layout
         edges = [batch * i // CHUNKS for i in range(CHUNKS + 1)]
         spare: list[tuple] = []
 
@@ -253,11 +270,11 @@ class Minibatch:
         self, slope: objective.Slope, moments: objective.Moments, sums: np.ndarray, signal_sums: np.ndarray
     ) -> Array:
         """dL/dw (m, d) from the sums of the one pass: see the head of `dynlab.samples.kernels`."""
-        m = self.model.neurons
+        m = self.model.units
         mixed = []
         for total in (sums, signal_sums):
             part = np.zeros((m, total.shape[-1]))
-            for v, column in enumerate((0, int(self.layout.first[0, 1]))):
+            for v, column in enumerate((0, int(self.rows_layout.first[0, 1]))):
                 for j in range(m):
                     linear = slope.linear[column + j]
                     weight = np.concatenate([[slope.const[column + j] - linear @ moments.mean], linear]) / self.batch
@@ -290,10 +307,20 @@ class Minibatch:
         d_weights += training.weight_decay * weights
         return MinibatchResult(float(loss), d_weights, d_head, head, correlation, moments, problem)
 
+    def _with_readout(self, found: MinibatchResult, d_readout: Array, readout: Array) -> MinibatchResult:
+        """The result with dL/da beside the rest; the readout is of the encoder, and decays with it where it trains."""
+        problem = found.problem
+        if problem is None and not np.isfinite(d_readout).all():
+            problem = NOT_FINITE
+        if self.model.readout != "fixed":
+            d_readout = d_readout + self.training.weight_decay * readout
+        return replace(found, d_readout=d_readout, problem=problem)
+
 
 @dataclass(frozen=True)
 class MinibatchResult:
-    """Loss; d_weights (m, d), d_head (m, m), with decays; head (m, m) as used; correlation or None; the batch's moments."""
+    """Loss; d_weights (m, d), d_head (m, m), with decays; head (m, m) as used; correlation or None; the batch's moments;
+    d_readout (m, M) where neurons have hidden units."""
 
     loss: float
     d_weights: np.ndarray
@@ -302,6 +329,7 @@ class MinibatchResult:
     correlation: np.ndarray | None
     moments: objective.Moments
     problem: str | None
+    d_readout: np.ndarray | None = None
 
     __repr__ = show.fields_line
 
@@ -314,7 +342,7 @@ def _problem(training: Training, loss: float, d_weights: Array, moments: objecti
     if normalised and not (np.diagonal(moments.cov) > 0.0).all():
         return "an output has zero variance over the batch: its normalisation is undefined"
     if not np.isfinite(loss) or not np.isfinite(d_weights).all():
-        return "the loss or its gradient is not finite"
+        return NOT_FINITE
     return None
 
 
@@ -322,4 +350,7 @@ def check_sampled(model: Model, training: Training) -> None:
     """SettingError where the training does not fit the model. All switches work on samples, unit length with noise too."""
     require(isinstance(training, Training), "training", training, "a Training")
     without_bias(model, "minibatches, whose neurons have none; population_gradient(..., bias=b) is exact")
-    replace(training, normalisation="batch").check_model(model)
+    training = replace(training, normalisation="batch")
+    if model.layered:  # a switch is a function of the outputs, however they are made
+        model, training = replace(model, hidden=1, readout="fixed"), replace(training, readout_rate=1.0)
+    training.check_model(model)

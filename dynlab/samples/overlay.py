@@ -1,7 +1,8 @@
 r"""Minibatch runs beside the exact descent from the same start, and how far apart they are.
 
 **Distance** of a run: the root of the mean over its recorded times of |x - x_exact|^2, x all order parameters (signals,
-the upper triangle of the noise Gram matrix, the head's entries off the diagonal). A step adds noise of variance
+the upper triangle of the noise Gram matrix, the head's entries off the diagonal, the readout's where there are hidden units
+and it is in use). A step adds noise of variance
 O(eta^2/batch) to x, so that after a time t the distance is O(sqrt(eta t/batch)): it falls as batch^(-1/2), as long as it
 stays small. What falls as 1/batch comes on top at small batches: the bias of the gradient, and the norm that the noise
 adds to the weights, eta t d/batch.
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.population.order_parameters import OrderParameters
+from dynlab.population.order_parameters import OrderParameters, own_units
 from dynlab.population.simulate import simulate, simulate_by
 from dynlab.population.trajectory import Trajectory
 from dynlab.samples.train import follow
@@ -94,10 +95,12 @@ def exact_descent(model, training, start, eta, steps, optimiser="sgd", momentum=
 
 def order_parameters(run: Trajectory) -> np.ndarray:
     """(n, ...) all order parameters of a run at its times."""
-    m = run.model.neurons
-    upper, off = np.triu_indices(m), ~np.eye(m, dtype=bool)
+    upper, off = np.triu_indices(run.model.units), ~np.eye(run.model.neurons, dtype=bool)
     n = len(run.time)
-    return np.hstack([run.signal.reshape(n, -1), run.noise_gram[:, upper[0], upper[1]], run.head[:, off]])
+    parts = [run.signal.reshape(n, -1), run.noise_gram[:, upper[0], upper[1]], run.head[:, off]]
+    if run.readout is not None:
+        parts.append(run.readout[:, own_units(run.model)])
+    return np.hstack(parts)
 
 
 def distance(run: Trajectory, exact: Trajectory) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab.population.head_matrices import norm_and_asymmetry
-from dynlab.population.moments import MERGED, correlation_rank, output_rank
+from dynlab.population.hidden.moments import hidden_carried
+from dynlab.population.moments import LEARNT, MERGED, correlation_rank, output_rank
 from dynlab.population.order_parameters import OrderParameters, signals_of
+from dynlab.population.stepping import DOMINANT
 
 WARNING = "every neuron turns to feature"  # what the one line of warning says
 LINES = 40  # at most, evenly spaced in log(step)
@@ -28,10 +30,26 @@ def cosines(model, weights) -> np.ndarray:
     return signals_of(model, weights) ** 2 / np.where(size > 0.0, size, 1.0)
 
 
-def line(model, layout, step, result, weights) -> str:
-    """Loss, rank of the outputs, size and asymmetry of the head, and the largest squared cosine with each feature."""
+def carried_by_outputs(model, weights, readout) -> np.ndarray:
+    """(m, K) shares of the variance of outputs that sum over hidden units, of dense weights (M, d)."""
+    noise = weights[:, model.features :]
+    with np.errstate(all="ignore"):  # of weights whose powers overflow
+        return hidden_carried(model, signals_of(model, weights), noise @ noise.T, readout)
+
+
+def features_learnt(model, weights, readout) -> np.ndarray:
+    """(K,) whether a neuron is aligned with a feature, or with hidden units whether an output carries it."""
+    if model.layered:
+        return carried_by_outputs(model, weights, readout).max(0) > LEARNT
+    return cosines(model, weights).max(0) > DOMINANT
+
+
+def line(model, layout, step, result, weights, readout) -> str:
+    """Loss, rank of the outputs, size and asymmetry of the head, and the largest squared cosine with each feature; with
+    hidden units the largest share of an output's variance."""
     norm, asymmetry = norm_and_asymmetry(result.head)
-    shares = " ".join(f"{share:.3f}" for share in cosines(model, weights).max(0))
+    of_features = carried_by_outputs(model, weights, readout) if model.layered else cosines(model, weights)
+    shares = " ".join(f"{share:.3f}" for share in of_features.max(0))
     rank = batch_rank(result.moments, layout.directions[0][0])
     shape = f" (asymmetry {asymmetry:.2f})" if norm > 0.0 else ""
     return (
@@ -41,7 +59,12 @@ def line(model, layout, step, result, weights) -> str:
 
 
 def turning(model, weights) -> int | None:
-    """The feature that every neuron has turned to, see `dynlab.ensembles.ensemble.common_feature`."""
+    """The feature that every neuron has turned to, see `dynlab.ensembles.ensemble.common_feature`.
+
+    None with hidden units: their outputs can know a feature by units that point in all directions.
+    """
+    if model.layered:
+        return None
     from dynlab.ensembles.ensemble import common_feature
 
     state = OrderParameters.from_weights(model, weights)

@@ -30,7 +30,7 @@ class Settings:
     models: tuple[Model, ...]
     heads: tuple[str, ...]
     batches: tuple[int, ...]
-    numbers: dict  # dim, seeds, seed, eta_head, lr, head_rate, steps
+    numbers: dict  # dim, seeds, seed, eta_head, lr, head_rate, steps; readout_rate where there are hidden units
     options: dict  # of `dynlab.samples.train.follow`, but for the device
     checkpoints: str | None
     resume: str | None
@@ -85,7 +85,8 @@ def _cases(settings: Settings) -> Iterator[Case]:
     for model in settings.models:
         for head in settings.heads:
             start = draw_start(model, numbers["dim"], numbers["seed"], 0)
-            yield Case(model, Training(head=head, eta_head=numbers["eta_head"]), start)
+            more = {"readout_rate": numbers["readout_rate"]} if model.layered else {}
+            yield Case(model, Training(head=head, eta_head=numbers["eta_head"], **more), start)
 
 
 def _same(settings: Settings) -> dict[str, Any]:

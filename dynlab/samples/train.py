@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,14 @@ from dynlab.machine import rng
 from dynlab.machine.device import Device
 from dynlab.population.dense.dense_descent import dense_start
 from dynlab.population.descent import RECORDS
+from dynlab.population.hidden.trajectory import check_hidden_start
 from dynlab.population.order_parameters import OrderParameters, signals_of
-from dynlab.population.stepping import DOMINANT
 from dynlab.population.trajectory import Trajectory
 from dynlab.samples import progress_lines
 from dynlab.samples.gradient import Minibatch, MinibatchResult, Source, check_batch, check_memory
 from dynlab.samples.minibatch import minibatch_class, of_samples
 from dynlab.samples.optimisers import new_memory, stride
 from dynlab.settings.activation_records import definition
-from dynlab.settings.model import without_hidden
 from dynlab.settings.optimisation import OPTIMISERS
 from dynlab.settings.training import Training
 from dynlab.tools import checkpoint
@@ -39,9 +38,14 @@ DEFAULT_STEPS = 20_000
 EVENTS = ("first", "second", "peak")
 
 
+def _nothing() -> np.ndarray:
+    return np.zeros((0, 0))
+
+
 @dataclass
 class State:
-    """What a step changes. correlation: (0, 0) before there is one; target: (0, 0) where it is the online weights."""
+    """What a step changes. correlation: (0, 0) before there is one; target: (0, 0) where it is the online weights; readout
+    (m, M), as the target's and what the optimiser keeps of it: (0, 0) where neurons have no hidden units."""
 
     weights: np.ndarray
     target: np.ndarray
@@ -53,6 +57,9 @@ class State:
     learnt: np.ndarray  # (K,) whether a feature counted already
     peak: np.ndarray  # (1,) largest off-diagonal entry of the head so far
     warned: np.ndarray  # (1,) whether the way to collapse was announced
+    readout: np.ndarray = field(default_factory=_nothing)
+    target_readout: np.ndarray = field(default_factory=_nothing)
+    readout_memory: np.ndarray = field(default_factory=_nothing)
 
 
 @dataclass
@@ -64,14 +71,17 @@ class Records:
     gram: list
     head: list
     loss: list
+    readout: list = field(default_factory=list)  # empty where neurons have no hidden units
 
-    def add(self, step: int, model: Model, weights: Array, head: Array, loss: float) -> None:
+    def add(self, step: int, model: Model, weights: Array, head: Array, loss: float, readout: Array) -> None:
         noise = weights[:, model.features :]
         self.step.append(step)
         self.signal.append(np.array(signals_of(model, weights)))
         self.gram.append(noise @ noise.T)
         self.head.append(head.copy())
         self.loss.append(loss)
+        if model.layered:
+            self.readout.append(readout.copy())
 
 
 def follow(
@@ -86,10 +96,11 @@ def follow(
     Parameters
     ----------
     model, training : Model, Training; training.eta_head is, as for every method, in units of eta.
-    start : OrderParameters; the weights are drawn to have them (`dense_start`).
+    start : OrderParameters; the weights are drawn to have them (`dense_start`). With hidden units its readout is where the
+        readout starts, which follows its gradient at training.readout_rate in units of eta, unless it is "fixed".
     eta, steps : learning rate and number of steps; time is step * eta.
     times : increasing times to record (none: about 400 steps, evenly spaced in log(step), and the first and the last).
-    batch : samples a step, >= 2. dim : d >= K + m. seed : of the samples and of the frame of the start.
+    batch : samples a step, >= 2. dim : d >= K + M, M rows of weights. seed : of the samples and of the frame of the start.
     data : None for fresh samples at every step; N: a fixed set of N samples in epochs, each time split into new views.
     optimiser, momentum : "sgd", "momentum" or "adam", see `dynlab.samples.optimisers`.
     precision, threads : see `dynlab.samples.gradient.Minibatch`; the result is the same bits for any number of threads.
@@ -103,6 +114,8 @@ def follow(
     Raises SettingError for values that are not allowed, CheckpointError for a checkpoint that is damaged or of another run.
     """
     settings = _checked(model, training, eta, steps, batch, dim, seed, data, optimiser, momentum, precision)
+    if model.layered:
+        check_hidden_start(model, start)
     device = of_samples(device, [model])
     if device.asked != "cpu":
         settings["device"] = device.words
@@ -143,16 +156,16 @@ def _go_on(
     due = progress_lines.line_steps(steps) if watcher else set()
     for step in range(first, steps + 1):
         reached(step)
-        correlation = state.correlation if state.correlation.size else None
-        result = work.gradient(step, state.weights, state.head, state.target if state.target.size else None, correlation)
+        kept = (state.target, state.correlation, state.readout, state.target_readout)
+        result = work.gradient(step, state.weights, state.head, *(part if part.size else None for part in kept))
         if result.problem is not None:
             return step, result.problem
         if step in record_at or step == 0:
-            records.add(step, model, state.weights, result.head, result.loss)
+            records.add(step, model, state.weights, result.head, result.loss, state.readout)
         if watcher is not None and step in due:
             _say(model, training, settings, work, state, result, step, watcher)
         if step < steps:
-            problem = _step(training, settings, state, result, step)
+            problem = _step(model, training, settings, state, result, step)
             if problem is not None:
                 return step, problem
             _note_events(model, state, (step + 1) * settings["eta"])
@@ -164,15 +177,14 @@ def _checked(
     optimiser: str, momentum: float, precision: str,
 ) -> dict:  # fmt: skip
     """The settings of the run, as its trajectory keeps them."""
-    without_hidden(model, "training on minibatches")
-    least = model.features + model.neurons
+    least, rows = model.features + model.units, "hidden units" if model.layered else "neurons"
     eta = real("eta", eta, above=0.0)
     steps = DEFAULT_STEPS if steps is None else integer("steps", steps, at_least=1, at_most=rng.WORD - 1)
     settings = {
         "head": training.head, "eta_head": training.eta_head, "method": "sgd", "eta": eta,
         "head_rate": training.head_rate * eta, "steps": steps,
         "until": eta * steps, "batch": check_batch(batch, data),
-        "dim": integer("dim", dim, at_least=least, why="features + neurons"),
+        "dim": integer("dim", dim, at_least=least, why=f"features + {rows}"),
         "seed": integer("seed", seed, at_least=0, at_most=2**64 - 1), "precision": precision,
         "optimiser": choice("optimiser", optimiser, OPTIMISERS),
     }  # fmt: skip
@@ -180,6 +192,8 @@ def _checked(
         settings["momentum"] = real("momentum", momentum, at_least=0.0, at_most=1.0)
     if data is not None:
         settings["data"] = integer("data", data)
+    if model.layered:
+        settings["readout_rate"] = training.readout_rate
     check_memory(model, integer("dim", dim), check_batch(batch, data))
     return settings if training.is_papers else settings | {"training": training.changed()}
 
@@ -191,7 +205,7 @@ def _record_steps(times: Array, eta: float, steps: int) -> set:
 
 
 def _begin(model: Model, training: Training, start: OrderParameters, settings: dict) -> State:
-    m, none = model.neurons, np.zeros((0, 0))
+    m, none = model.neurons, _nothing()
     weights = dense_start(model, start, settings["dim"], settings["seed"])
     head = np.array(start.head if training.head_matrix is None else training.head_matrix, dtype=np.float64)
     state = State(
@@ -199,11 +213,15 @@ def _begin(model: Model, training: Training, start: OrderParameters, settings: d
         new_memory(settings["optimiser"], weights.shape), new_memory(settings["optimiser"], (m, m)),
         np.full(len(EVENTS), np.nan), np.zeros(model.features, bool), np.zeros(1), np.zeros(1, bool),
     )  # fmt: skip
+    if model.layered:
+        state.readout = np.array(start.readout)
+        state.target_readout = state.readout.copy() if training.target == "average" else none
+        state.readout_memory = new_memory(settings["optimiser"], state.readout.shape)
     _note_events(model, state, 0.0)
     return state
 
 
-def _step(training: Training, settings: dict, state: State, result: MinibatchResult, step: int) -> str | None:
+def _step(model: Model, training: Training, settings: dict, state: State, result: MinibatchResult, step: int) -> str | None:
     """One update, in place; what went wrong, in words."""
     moves = (settings["optimiser"], step + 1, settings.get("momentum", 0.0))
     with np.errstate(all="ignore"):  # overflow is found in the result
@@ -211,22 +229,28 @@ def _step(training: Training, settings: dict, state: State, result: MinibatchRes
         head = result.head
         if training.head_trains:
             head = head - settings["head_rate"] * stride(moves[0], result.d_head, state.head_memory, *moves[1:])
-        target = state.target
+        readout = state.readout
+        if result.d_readout is not None and model.readout != "fixed":
+            rate = settings["eta"] * training.readout_rate
+            readout = readout - rate * stride(moves[0], result.d_readout, state.readout_memory, *moves[1:])
+        target, behind = state.target, state.target_readout
         if target.size:
-            target = target + min(settings["eta"] * training.target_rate, 1.0) * (weights - target)
+            share = min(settings["eta"] * training.target_rate, 1.0)
+            target = target + share * (weights - target)
+            behind = behind + share * (readout - behind)
         correlation = state.correlation if result.correlation is None else result.correlation
-        kept = (head, target, state.weights_memory, state.head_memory, correlation)
+        kept = (head, target, state.weights_memory, state.head_memory, correlation, readout, behind, state.readout_memory)
         finite = np.isfinite((weights * weights).sum()) and all(np.isfinite(array).all() for array in kept)
     if not finite:
         return "the weights overflow: the learning rate is too large"
     state.weights, state.head, state.target, state.correlation = weights, head, target, correlation
+    state.readout, state.target_readout = readout, behind
     return None
 
 
 def _note_events(model: Model, state: State, time: float) -> None:
     """Times of the first and second feature learnt and of the head's largest entry."""
-    best = progress_lines.cosines(model, state.weights).max(0)
-    for f in np.flatnonzero((best > DOMINANT) & ~state.learnt):
+    for f in np.flatnonzero(progress_lines.features_learnt(model, state.weights, state.readout) & ~state.learnt):
         state.learnt[f] = True
         place = int(np.isfinite(state.marks[:2]).sum())
         if place < 2:
@@ -240,7 +264,7 @@ def _say(
     model: Model, training: Training, settings: dict, work: Minibatch, state: State, result: MinibatchResult, step: int,
     watcher: Callable[[str], None],
 ) -> None:  # fmt: skip
-    watcher(progress_lines.line(model, work.layout, step, result, state.weights))
+    watcher(progress_lines.line(model, work.layout, step, result, state.weights, state.readout))
     feature = None if state.warned[0] else progress_lines.turning(model, state.weights)
     if feature is not None:
         state.warned[0] = True
@@ -250,15 +274,16 @@ def _say(
 def _trajectory(model: Model, settings: dict, records: Records, state: State, step: int, stopped: str | None) -> Trajectory:
     settings = dict(settings) if stopped is None else settings | {"stopped": f"step {step}: {stopped}"}
     signal, gram, head = (np.array(part) for part in (records.signal, records.gram, records.head))
-    m, k = model.neurons, model.features
+    rows, k = model.units, model.features
     if not len(records.step):  # not even the start could be evaluated
-        records.add(0, model, state.weights, state.head, np.nan)
+        records.add(0, model, state.weights, state.head, np.nan, state.readout)
         signal, gram, head = (np.array(part) for part in (records.signal, records.gram, records.head))
     events = {name: float(time) for name, time in zip(EVENTS, state.marks, strict=True)} | {"stationary": float("nan")}
     return Trajectory(
-        model=model, settings=settings, time=np.array(records.step) * settings["eta"], signal=signal.reshape(-1, m, k),
+        model=model, settings=settings, time=np.array(records.step) * settings["eta"], signal=signal.reshape(-1, rows, k),
         noise_gram=gram, head=head, loss=np.array(records.loss), events=events,
         status="until" if stopped is None else "not finite", steps=step, rejected=0,
+        readout=np.array(records.readout) if model.layered else None,
     )  # fmt: skip
 
 
@@ -268,7 +293,7 @@ def _fingerprint(model: Model, training: Training, start: OrderParameters, setti
     named = _spelt(model) + (f", {phi}" if phi else "")
     return {
         "settings": settings, "model": named, "training": _spelt(training), "record_at": sorted(record_at),
-        "start": [part.tolist() for part in (start.signal, start.noise_gram, start.head)],
+        "start": [part.tolist() for part in (start.signal, start.noise_gram, start.head, start.readout) if part is not None],
     }  # fmt: skip
 
 

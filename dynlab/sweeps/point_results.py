@@ -137,18 +137,25 @@ def _minibatch_row(settings: runs.Settings, name: str, conditions: SweepConditio
 def _learnt(good: list[Trajectory]) -> dict[str, Any]:
     """Shares of runs by what their outputs carry at the end, with Wilson's intervals; medians of rank, loss and head."""
     from dynlab.population import moments
-    from dynlab.population.outcomes import outcomes
+    from dynlab.population.hidden.moments import hidden_rank
+    from dynlab.population.outcomes import named_outcomes
     from dynlab.tools.intervals import wilson
 
     found: dict[str, Any] = {}
     medians = dict.fromkeys(("rank", "loss_end", "head_peak"), np.nan)
     names: list[str] = []
     if good:
-        signal, gram = (np.array([getattr(run, name)[-1] for run in good]) for name in ("signal", "noise_gram"))
-        names = list(outcomes(good[0].model, signal, gram, np.zeros(len(good), bool)))
-        off = ~np.eye(good[0].model.neurons, dtype=bool)
+        model, ends = good[0].model, [run.final for run in good]
+        signal, gram = (np.array([getattr(end, name) for end in ends]) for name in ("signal", "noise_gram"))
+        carried = np.array([run.carried[-1] for run in good])
+        names = list(named_outcomes(model, carried, np.zeros(len(good), bool)))
+        off = ~np.eye(model.neurons, dtype=bool)
+        if model.layered:
+            rank = hidden_rank(model, signal, gram, np.array([end.readout for end in ends]))
+        else:
+            rank = moments.output_rank(model, signal, gram)
         medians = {
-            "rank": float(np.median(moments.output_rank(good[0].model, signal, gram))),
+            "rank": float(np.median(rank)),
             "loss_end": float(np.median([run.loss[-1] for run in good])),
             "head_peak": float(np.median([np.abs(run.head[:, off]).max(initial=0.0) for run in good])),
         }

@@ -8,7 +8,6 @@ from scipy.integrate import solve_ivp
 
 import dynlab
 from dynlab.population.hidden.flow import run_hidden
-from dynlab.samples.minibatch import minibatch_gradient
 
 MODEL = dynlab.Model(activation="relu", weak=0.6, hidden=2)
 RATE, READOUT_RATE = 0.5, 0.7
@@ -167,8 +166,6 @@ def test_a_head_that_does_not_train_stays_the_identity():
     [
         ("activation", lambda m: dynlab.ensemble(dynlab.Model(hidden=2), seeds=1)),
         ("training", lambda m: dynlab.ensemble(m, seeds=1, training=dynlab.Training(weight_decay=0.1))),
-        ("hidden", lambda m: dynlab.simulate(m, dynlab.OrderParameters.sample(m, 20, 0), method="sgd", steps=2, dim=20)),
-        ("hidden", lambda m: minibatch_gradient(m, dynlab.Training(), np.ones((4, 9)))),
         ("dim", lambda m: dynlab.ensemble(m, dim=5, seeds=1)),
         ("readout", lambda m: dynlab.Model(hidden=2, readout="all")),
         ("hidden", lambda m: dynlab.Model(hidden=0)),

@@ -14,6 +14,7 @@ from tests.thorough.planting import Planting
 
 RNG, KERNELS, OBJECTIVE = "dynlab/machine/rng.py", "dynlab/samples/kernels.py", "dynlab/samples/objective.py"
 CONTENT, GRADIENT, TRAIN = "dynlab/samples/one_sample.py", "dynlab/samples/gradient.py", "dynlab/samples/train.py"
+LAYER = "dynlab/samples/hidden_layer.py"
 CHECKPOINT, OPTIMISERS = "dynlab/tools/checkpoint.py", "dynlab/samples/optimisers.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
@@ -52,6 +53,23 @@ FAULTS = {
         "edges = [batch * i // CHUNKS for i in range(CHUNKS + 1)]",
         "edges = [min(batch * i // (2 * self.threads), batch) for i in range(CHUNKS + 1)]",
     ),
+    "the target's readout is the online side's": (
+        LAYER,
+        "(readout if block == 0 else behind, block == 0)",
+        "(readout, block == 0)",
+    ),
+    "back to the units without the readout": (
+        LAYER,
+        "whole.T @ slope.linear @ whole",
+        "whole.T @ slope.linear @ abs(whole)",
+    ),
+    "back by the second pass without the readout's sign": (
+        LAYER,
+        '"sj,ju->su", part, readout',
+        '"sj,ju->su", part, abs(readout)',
+    ),
+    "a readout that joins other units trains": (LAYER, "np.where(own_units(model), total, 0.0)", "total"),
+    "the readout at the rate of the weights": (TRAIN, 'settings["eta"] * training.readout_rate', 'settings["eta"]'),
     "no gradient through the batch's deviation": (OBJECTIVE, "rho / size, rho / own", "0.0 * rho / size, rho / own"),
     "the means not taken off": (KERNELS, "(z[s, a] - mean[a]) * (z[s, b] - mean[b])", "z[s, a] * z[s, b]"),
     "variance divided by n - 1": (KERNELS, "cov[a, b] = total / n", "cov[a, b] = total / (n - 1)"),
@@ -93,13 +111,19 @@ FAULTS = {
 }
 # The tests that look at a file.
 TESTS = {RNG: "test_random.py", CONTENT: "test_random.py", KERNELS: "test_gradient.py", OBJECTIVE: "test_gradient.py"}
-TESTS |= {GRADIENT: "test_gradient.py", TRAIN: "test_train.py", CHECKPOINT: "test_train.py", OPTIMISERS: "test_train.py"}
+TESTS |= {
+    GRADIENT: "test_gradient.py",
+    TRAIN: "test_train.py test_hidden_train.py",
+    CHECKPOINT: "test_train.py",
+    OPTIMISERS: "test_train.py",
+}
+TESTS |= {LAYER: "test_hidden_gradient.py"}
 
 
 def tests_for(name: str | None) -> list[str]:
     """The tests of the file that a fault is in; all of them for the sources as they are."""
-    chosen = set(TESTS.values()) if name is None else {TESTS[FAULTS[name][0]]}
-    return [f"tests/samples/{file}" for file in sorted(chosen)]
+    chosen = list(TESTS.values()) if name is None else [TESTS[FAULTS[name][0]]]
+    return [f"tests/samples/{file}" for file in sorted({file for files in chosen for file in files.split()})]
 
 
 PLANTING = Planting("samples", FAULTS, tests_for, most=2)
