@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.images.layers.dense import matmul
+from dynlab.images.layers.dense import multiply_packed, packed
 from dynlab.images.worth import neighbours
 from dynlab.images.worth.accuracy import Accuracy, _checked, _labels, _unit
 from dynlab.tools.checks import integer, real, require
@@ -52,15 +52,13 @@ def knn_scores(
     classes = int(labels.max()) + 1
     scores = np.empty((len(test), classes))
     block = max(1, min(len(test), CHUNK_ENTRIES // len(train)))
-    cosines, sides = np.empty((block, len(train)), train.dtype), np.empty((len(train), block), train.dtype)
+    cosines, right = np.empty((block, len(train)), train.dtype), packed(train, transpose=True)
     values, places = np.empty((block, k), train.dtype), np.empty((block, k), np.int64)
     for low in range(0, len(test), block):
         part = test[low : low + block]
         n = len(part)
         told(f"nearest neighbours of {low} of {len(test)} pictures")
-        sides = sides if n == block else np.empty((len(train), n), train.dtype)
-        matmul(train, part, sides, transpose_b=True)  # this way round the few are packed, not the many
-        cosines[:n] = sides.T
+        multiply_packed(part, right, cosines[:n])
         neighbours.largest(cosines[:n], k, values[:n], places[:n])
         neighbours.votes(values[:n], places[:n], labels, temperature, scores[low : low + n])
     return scores
