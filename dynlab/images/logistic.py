@@ -199,9 +199,9 @@ class Change:
 
     def __init__(self, curvature: Array, classes: int) -> None:
         factor = cholesky(curvature)
-        self.inverse = inverse_of_lower(factor)
-        self._of_inverse, self._of_factor = Triangle(self.inverse), Triangle(factor)
-        self._of_turned = Triangle(np.ascontiguousarray(self.inverse.T))
+        inverse = inverse_of_lower(factor)
+        self._of_inverse, self._of_factor = Triangle(inverse), Triangle(factor)
+        self._of_turned = Triangle(np.ascontiguousarray(inverse.T))
         self.classes, self.root = classes, float(np.sqrt(classes))
 
     def _with(self, matrix: Triangle, flat: Array, of_biases: float) -> Array:

@@ -23,24 +23,12 @@ from dynlab.settings.training import Training
 from dynlab.tools import checkpoint
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
+from tests.samples.naive_optimisers import moved
 
 MODEL = Model(activation="relu", patches=4, feature_patches=2, hidden=2)
 DIM, ETA, READOUT_RATE = 10, 0.05, 0.4
 START = draw_start(MODEL, DIM, 0, 0)
 GIVEN = {"eta": ETA, "batch": 16, "dim": DIM, "seed": 3}
-
-
-def moved(optimiser, memory, name, gradient, count):
-    """What times the rate is taken off."""
-    if optimiser == "sgd":
-        return gradient
-    if optimiser == "momentum":
-        memory[name] = 0.9 * memory.get(name, 0.0) + gradient
-        return memory[name]
-    first, second = memory.get(name, (0.0, 0.0))
-    first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-    memory[name] = first, second
-    return first / (1 - 0.9**count) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
 
 
 def by_hand(model, training, start, optimiser, steps, data=None):

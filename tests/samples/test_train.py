@@ -23,6 +23,7 @@ from dynlab.samples.train import follow
 from dynlab.settings.training import Training
 from dynlab.tools import checkpoint
 from tests import ROOT
+from tests.samples.naive_optimisers import moved
 from tests.waiting import HANGS, until
 
 MODEL = Model(patches=4, feature_patches=2)
@@ -42,23 +43,12 @@ def by_hand(training, optimiser, steps, data=None):
     weights, head = dense_start(MODEL, START, DIM, GIVEN["seed"]), np.eye(2)
     target, memory = weights.copy(), {}
 
-    def move(name, gradient, count):
-        if optimiser == "sgd":
-            return gradient
-        if optimiser == "momentum":
-            memory[name] = 0.9 * memory.get(name, 0.0) + gradient
-            return memory[name]
-        first, second = memory.get(name, (0.0, 0.0))
-        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-        memory[name] = first, second
-        return first / (1 - 0.9**count) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
-
     for step in range(steps):
         behind = target if training.target == "average" else None
         more = {"batch": GIVEN["batch"], "seed": GIVEN["seed"], "step": step, "data": data}
         _, d_weights, d_head = minibatch_gradient(MODEL, training, weights, head, behind, **more)
-        weights = weights - ETA * move("weights", d_weights, step + 1)
-        head = head - ETA * training.eta_head * move("head", d_head, step + 1)
+        weights = weights - ETA * moved(optimiser, memory, "weights", d_weights, step + 1)
+        head = head - ETA * training.eta_head * moved(optimiser, memory, "head", d_head, step + 1)
         target = (1 - ETA * training.target_rate) * target + ETA * training.target_rate * weights
     return weights, head
 

@@ -85,6 +85,16 @@ def project_rows(weights, axes, signal, norm):
         norm[j] = sqrt(square)
 
 
+def fill_angle(j, r, near, far, geometry):
+    """Fill product and angle of noise parts j and r from near = |u - v|^2 and far = |u + v|^2 of their unit vectors."""
+    norm, dot, wedge, eps = geometry
+    both = near + far
+    size = norm[j] * norm[r]
+    dot[j, r] = dot[r, j] = size * (far - near) / both if both > 0.0 else 0.0
+    wedge[j, r] = wedge[r, j] = 2.0 * size * sqrt(near * far) / both if both > 0.0 else 0.0
+    eps[j, r] = eps[r, j] = 2.0 * atan(sqrt(far / near)) if near > 0.0 else pi
+
+
 def _angles(weights, features, norm, dot, wedge, eps):
     """Fill products and angles of the noise parts, from |u - v| and |u + v| of unit vectors, exact at both ends."""
     m, d = weights.shape
@@ -100,11 +110,7 @@ def _angles(weights, features, norm, dot, wedge, eps):
                 z = weights[r, i] * other
                 near += (x - z) * (x - z)
                 far += (x + z) * (x + z)
-            both = near + far
-            size = norm[j] * norm[r]
-            dot[j, r] = dot[r, j] = size * (far - near) / both if both > 0.0 else 0.0
-            wedge[j, r] = wedge[r, j] = 2.0 * size * sqrt(near * far) / both if both > 0.0 else 0.0
-            eps[j, r] = eps[r, j] = 2.0 * atan(sqrt(far / near)) if near > 0.0 else pi
+            fill_angle(j, r, near, far, (norm, dot, wedge, eps))
 
 
 def _look(rules, state, point):
@@ -115,28 +121,32 @@ def _look(rules, state, point):
     project_rows(state.target, rules.axes, point.target, point.target_norm)
 
 
-def _dense_gradient(rules, state, point, d_signal, d_noise, gradient):
-    """Fill dL/dw (m, d), weight decay included, from the derivatives by signals and noise products."""
-    m, d = state.weights.shape
-    features = len(rules.axes)
+def fill_slope(weights, axes, weight_decay, geometry, d_signal, d_noise, gradient):
+    """Fill dL/dw (m, d), weight decay included, from the derivatives by signals and noise products.
+
+    geometry: norm (m,), dot (m, m), ...
+    """
+    m, d = weights.shape
+    features = len(axes)
+    norm, dot = geometry[0], geometry[1]
     for j in range(m):
         for k in range(features):
             total = 0.0
             for l in range(features):
-                total += d_signal[j, l] * rules.axes[l, k]
-            gradient[j, k] = total + rules.weight_decay * state.weights[j, k]
+                total += d_signal[j, l] * axes[l, k]
+            gradient[j, k] = total + weight_decay * weights[j, k]
         own = d_noise[j, j]
         for r in range(m):
             if r != j:
-                own -= d_noise[j, r] * point.dot[j, r]
-        square = point.norm[j] * point.norm[j]
-        own = own / square + rules.weight_decay if square > 0.0 else rules.weight_decay
+                own -= d_noise[j, r] * dot[j, r]
+        square = norm[j] * norm[j]
+        own = own / square + weight_decay if square > 0.0 else weight_decay
         for i in range(features, d):
-            gradient[j, i] = own * state.weights[j, i]
+            gradient[j, i] = own * weights[j, i]
         for r in range(m):
             if r != j:
                 for i in range(features, d):
-                    gradient[j, i] += d_noise[j, r] * state.weights[r, i]
+                    gradient[j, i] += d_noise[j, r] * weights[r, i]
 
 
 def move_rows(optimiser, momentum, rate, step, gradient, kept, rows):
@@ -189,8 +199,8 @@ def _keep(row, time, state, point, found):
     found.event_head[row] = state.head
 
 
-project_rows, _angles, _look = jit.inner(project_rows), jit.inner(_angles), jit.inner(_look)
-_dense_gradient, move_rows = jit.inner(_dense_gradient), jit.inner(move_rows)
+project_rows, fill_angle, _angles = jit.inner(project_rows), jit.inner(fill_angle), jit.inner(_angles)
+_look, fill_slope, move_rows = jit.inner(_look), jit.inner(fill_slope), jit.inner(move_rows)
 _keep = jit.inner(_keep)
 _note = jit.inner(_note)
 
@@ -223,7 +233,7 @@ def take_dense_steps(rules, state, point, found, corner, work, first, rates, tim
         )
         if not np.isfinite(loss):
             return time, n, recorded
-        _dense_gradient(rules, state, point, d_signal, d_noise, gradient)
+        fill_slope(state.weights, rules.axes, rules.weight_decay, seen[1:], d_signal, d_noise, gradient)
         move_rows(rules.optimiser, rules.momentum, rates[n, 0], step, gradient, state.kept, state.weights)
         if rates[n, 1] > 0.0:
             move_rows(rules.optimiser, rules.momentum, rates[n, 1], step, d_head, state.head_kept, state.head)

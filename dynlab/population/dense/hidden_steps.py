@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from math import atan, pi, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from dynlab.machine import jit
-from dynlab.population.dense.dense_steps import move_rows, project_rows
+from dynlab.population.dense.dense_steps import fill_angle, fill_slope, move_rows, project_rows
 from dynlab.population.gradient import hidden_forces_kernel
 from dynlab.population.hidden import measures
 from dynlab.population.hidden.flow import fill_carried
@@ -83,7 +82,7 @@ def _square_sum(x, z):
 
 def _angles_between(weights, features, directions, geometry):
     """Fill products and angles of the noise parts, from |u - v| and |u + v| of unit vectors, exact at both ends."""
-    norm, dot, wedge, eps = geometry
+    norm, dot = geometry[0], geometry[1]
     units, d = weights.shape
     for h in range(units):
         dot[h, h] = norm[h] * norm[h]
@@ -93,11 +92,7 @@ def _angles_between(weights, features, directions, geometry):
         for k in range(h):
             near = _square_difference(directions[h], directions[k])
             far = _square_sum(directions[h], directions[k])
-            both = near + far
-            size = norm[h] * norm[k]
-            dot[h, k] = dot[k, h] = size * (far - near) / both if both > 0.0 else 0.0
-            wedge[h, k] = wedge[k, h] = 2.0 * size * sqrt(near * far) / both if both > 0.0 else 0.0
-            eps[h, k] = eps[k, h] = 2.0 * atan(sqrt(far / near)) if near > 0.0 else pi
+            fill_angle(h, k, near, far, geometry)
 
 
 def _see(rules, state, point):
@@ -112,32 +107,6 @@ def _see(rules, state, point):
             if not used[j, h]:
                 d_readout[j, h] = 0.0
     return loss
-
-
-def _fill_slope(rules, state, point):
-    """Fill dL/dw (M, d) from the derivatives by signals and noise products."""
-    units, d = state.weights.shape
-    features = len(rules.axes)
-    norm, dot = point.geometry[0], point.geometry[1]
-    d_signal, d_noise, slope = point.forces[1], point.forces[2], point.slope
-    for h in range(units):
-        for k in range(features):
-            total = 0.0
-            for l in range(features):
-                total += d_signal[h, l] * rules.axes[l, k]
-            slope[h, k] = total
-        own = d_noise[h, h]
-        for k in range(units):
-            if k != h:
-                own -= d_noise[h, k] * dot[h, k]
-        square = norm[h] * norm[h]
-        own = own / square if square > 0.0 else 0.0
-        for i in range(features, d):
-            slope[h, i] = own * state.weights[h, i]
-        for k in range(units):
-            if k != h:
-                for i in range(features, d):
-                    slope[h, i] += d_noise[h, k] * state.weights[k, i]
 
 
 def _note_learnt(rules, time, state, point, found):
@@ -156,8 +125,7 @@ def _note_learnt(rules, time, state, point, found):
                 found.tally[measures.PEAK_ROW] = 1.0 * j
 
 
-_angles_between, _see, _fill_slope = jit.inner(_angles_between), jit.inner(_see), jit.inner(_fill_slope)
-_note_learnt = jit.inner(_note_learnt)
+_angles_between, _see, _note_learnt = jit.inner(_angles_between), jit.inner(_see), jit.inner(_note_learnt)
 
 
 @jit.kernel
@@ -172,7 +140,7 @@ def take_hidden_steps(rules, state, point, found, first, rates, time, record_at,
     optimiser, momentum = rules.optimiser, rules.momentum
     for n in range(len(rates)):
         step = first + n + 1
-        _fill_slope(rules, state, point)
+        fill_slope(state.weights, rules.axes, 0.0, point.geometry, point.forces[1], point.forces[2], point.slope)
         move_rows(optimiser, momentum, rates[n, 0], step, point.slope, state.kept, state.weights)
         if rates[n, 1] > 0.0:
             move_rows(optimiser, momentum, rates[n, 1], step, point.forces[3], state.readout_kept, state.readout)
