@@ -49,6 +49,7 @@ RESOLVED = 1e-4  # curvatures below this share of their mean are not told apart 
 NEGLIGIBLE = 1e-30  # probabilities
 STRIP = 512  # rows of the second moments made at a time
 PANEL = 128  # columns of the factor made at a time
+LANES = 128  # pictures whose probabilities are made at a time
 
 
 @dataclass(frozen=True)
@@ -182,16 +183,54 @@ class Logistic:
 
 def _residuals(scores: np.ndarray, biases: Array, labels: np.ndarray) -> float:
     """Turn scores (c, n), without biases, into p - [y]; the sum of - log p(y)."""
-    scores += biases.astype(scores.dtype)[:, None]
-    own = labels, np.arange(len(labels))
-    scores -= scores.max(0)
-    loss = -float(scores[own].sum(dtype=np.float64))
+    own, totals = np.empty(len(labels), scores.dtype), np.empty(len(labels), scores.dtype)
+    _shift(scores, biases.astype(scores.dtype), labels, own)
     np.exp(scores, out=scores)
-    total = scores.sum(0)
-    scores /= total
-    scores[scores < NEGLIGIBLE] = 0.0
-    scores[own] -= 1.0
-    return loss + float(np.log(total).sum(dtype=np.float64))
+    _normalise(scores, labels, totals)
+    return float(np.log(totals).sum(dtype=np.float64) - own.sum(dtype=np.float64))
+
+
+@jit.kernel
+def _shift(scores, biases, labels, own):
+    """Add the biases, take away each picture's largest; own (n,): what is left for its own class. What is not a number stays
+    so."""
+    classes, count = scores.shape
+    for low in range(0, count, LANES):
+        high = min(low + LANES, count)
+        top = np.full(high - low, -np.inf, scores.dtype)
+        for k in range(classes):
+            row = scores[k, low:high]
+            for i in range(len(row)):
+                row[i] += biases[k]
+                top[i] = top[i] if row[i] <= top[i] else row[i]
+        for k in range(classes):
+            row = scores[k, low:high]
+            for i in range(len(row)):
+                row[i] -= top[i]
+        for i in range(low, high):
+            own[i] = scores[labels[i], i]
+
+
+@jit.kernel
+def _normalise(scores, labels, totals):
+    """Divide by each picture's total, which fills totals (n,), drop what is negligible, and take 1 from the own class's."""
+    classes, count = scores.shape
+    none, least = scores.dtype.type(0.0), scores.dtype.type(NEGLIGIBLE)
+    for low in range(0, count, LANES):
+        high = min(low + LANES, count)
+        total = np.zeros(high - low, scores.dtype)
+        for k in range(classes):
+            row = scores[k, low:high]
+            for i in range(len(row)):
+                total[i] += row[i]
+        for k in range(classes):
+            row = scores[k, low:high]
+            for i in range(len(row)):
+                share = row[i] / total[i]
+                row[i] = none if share < least else share
+        totals[low:high] = total
+        for i in range(low, high):
+            scores[labels[i], i] -= 1.0
 
 
 class Change:
