@@ -42,7 +42,10 @@ CARELESS_RUN = """
 def start(script, place):
     """Start a slow run and wait until it has written the first half."""
     command = [sys.executable, "-c", textwrap.dedent(script), str(place)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # Under nohup hang-ups are ignored, and so they would be by what is started.
+    heard = lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)  # noqa: E731
+    process = subprocess.Popen(command, preexec_fn=heard, **pipes)
     assert process.stdout.readline() == "ready\n", process.stderr.read()
     return process
 
