@@ -75,12 +75,23 @@ def claims(words: str | None) -> tuple[int, ...]:
     """The numbers of the claims asked for, in order, each once."""
     if words is None:
         return NUMBERS
-    asked = [_claim(word.strip()) for word in words.split(",")]
+    asked = [one for word in words.split(",") for one in _range(word.strip())]
     for one in asked:
         if isinstance(one, bool) or one not in NUMBERS:
-            allowed = f"numbers from {NUMBERS[0]} to {NUMBERS[-1]} with commas between them, or the beginnings of names"
+            allowed = (
+                f"numbers from {NUMBERS[0]} to {NUMBERS[-1]} or ranges of them (1-3) with commas between them, "
+                "or the beginnings of names"
+            )
             raise SettingError("claims", words, allowed)
     return tuple(sorted(set(asked)))
+
+
+def _range(word: str) -> Sequence[Any]:
+    """The numbers LOW to HIGH of a word LOW-HIGH, each that there is no claim of too; else what `_claim` makes of it."""
+    low, dash, high = word.partition("-")
+    if not (dash and low.isdecimal() and high.isdecimal() and int(low) <= int(high) <= NUMBERS[-1]):
+        return [_claim(word)]
+    return range(int(low), int(high) + 1)
 
 
 def _claim(word: str) -> Any:
@@ -102,7 +113,8 @@ def parser() -> Parser:
         "Interrupted, the same command goes on where it was.",
         epilog="example: dynlab theorem --quick --claims 1,4,7",
     )
-    names = f"claims to judge, {NUMBERS[0]} to {NUMBERS[-1]} or names (relu, hidden, ...), with commas (default all)"
+    first, last = NUMBERS[0], NUMBERS[-1]
+    names = f"claims to judge, {first} to {last}, ranges (1-3) or names (relu, hidden, ...), with commas (default all)"
     p.add_argument("--claims", help=names, metavar="N,N")
     p.add_argument("--quick", action="store_true", help="fewer seeds and dimensions: a minute instead of many")
     p.add_argument("--seed", help="seed of the random starts (default 0)", default="0", metavar="N")

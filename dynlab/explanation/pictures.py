@@ -16,10 +16,10 @@ import pandas as pd
 from dynlab.embeddings.head_phase import MEANING, lent_share, trend_of
 from dynlab.explanation import sentences
 from dynlab.explanation.recorded import table_of
-from dynlab.explanation.words import TEXT_WIDTH, wrapped
+from dynlab.explanation.words import TEXT_WIDTH, medians_of, wrapped
 from dynlab.images.settings import SPEECH, Pretraining, has_target
 from dynlab.images.training.run_folder import METRICS
-from dynlab.images.verdict import DIP, METRIC_COLUMNS, middle, output_count, poor, verdict_of
+from dynlab.images.verdict import DIP, METRIC_COLUMNS, judged, middle, output_count, poor, verdict_of
 from dynlab.population.head_matrices import FROM_CORRELATION
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
@@ -46,10 +46,11 @@ class PictureFinding:
     """Numbers about a run at a line of its metrics.
 
     verdict : "diverged", "collapsed", "dip" (in the first steps), "unclear" or "healthy". reasons : what of the numbers
-    means collapse. since : step from which on that holds without a break. first : (rank, correlation) at the first line.
-    lowest : (step, rank) of the least rank. sd, unit_sd : standard deviation of z, and of z at unit length. entropies :
-    DINO's, of the teacher's mean distribution and the mean of theirs. What an earlier version did not record is nan.
-    head_norm, head_peak, peak_epoch, asymmetry : of the head's entries off the diagonal, nan for no such head; lent : their
+    means collapse. judged : how many records rank, correlation, sd, unit_sd and entropies are the medians of. since :
+    step from which on that holds without a break. first : (rank, correlation) at the first line. lowest : (step, rank)
+    of the least rank. sd, unit_sd : standard deviation of z, and of z at unit length. entropies : DINO's, of the
+    teacher's mean distribution and the mean of theirs. What an earlier version did not record is nan. head_norm,
+    head_peak, peak_epoch, asymmetry : of the head's entries off the diagonal, nan for no such head; lent : their
     share of the outputs' energy if the z were uncorrelated and alike; trend : "near the identity", "rising", "falling" or
     "steady". causes : settings of this run that are known for collapse. total : steps of the whole run.
     """
@@ -69,6 +70,7 @@ class PictureFinding:
     entropies: tuple[float, float]
     verdict: str
     reasons: tuple[str, ...]
+    judged: int
     since: int | None
     first: tuple[float, float]
     lowest: tuple[int, float]
@@ -109,7 +111,7 @@ def diagnose_pictures(place: Path, record: dict, at: float | None = None) -> Pic
         epoch=float(now["epoch"]), total=total, loss=float(now["loss"]), rank=seen["rank"], correlation=seen["correlation"],
         sd=seen["sd"], unit_sd=seen["unit_sd"], entropies=(seen["entropy_mean"], seen["entropy"]),
         verdict="diverged" if whole and status.startswith("stopped") else verdict_of(settings, rows),
-        reasons=tuple(poor(settings, seen)), since=since,
+        reasons=tuple(poor(settings, seen)), judged=judged(len(rows)), since=since,
         first=(float(table["rank"].iloc[0]), float(table["correlation"].iloc[0])),
         lowest=(int(lowest["step"]), float(lowest["rank"])), **_head(settings, table), knn=_last_known(table["knn"]),
         causes=tuple(causes(settings)),
@@ -193,8 +195,8 @@ def lines(finding: PictureFinding) -> list[str]:
         return [row for line in [*out, *_change(finding)] for row in wrapped([line])]
     outputs = sentences.PICTURES_OUTPUTS.format(
         part="projector" if s.projector else "encoder", less=_less(s), rank=finding.rank, of=output_count(s),
-        correlation=finding.correlation, first_rank=finding.first[0], first_correlation=finding.first[1],
-        lowest=finding.lowest[1], lowest_step=finding.lowest[0],
+        correlation=finding.correlation, judged=medians_of(finding.judged), first_rank=finding.first[0],
+        first_correlation=finding.first[1], lowest=finding.lowest[1], lowest_step=finding.lowest[0],
     )  # fmt: skip
     out.append("  " + outputs)
     out.append(

@@ -94,9 +94,10 @@ LENDS = (
 # Pictures.
 PICTURES_OUTPUTS = (
     "The outputs z of the {part}{less}: effective rank {rank:.1f} of {of} (how many directions they use), mean absolute "
-    "correlation {correlation:.2f} (1: all say the same); at the first step {first_rank:.1f} and "
+    "correlation {correlation:.2f} (1: all say the same){judged}; at the first step {first_rank:.1f} and "
     "{first_correlation:.2f}, lowest rank {lowest:.1f} at step {lowest_step}."
 )
+MEDIANS = ", medians of the last {count} records"
 PICTURES_SIZE = (
     "Size: z varies by {sd:.3g} from picture to picture (standard deviation, mean over outputs), at unit length by "
     "{unit_sd:.3g} (1/sqrt(m) = {alike:.3g}: all directions alike; 0: one direction)."

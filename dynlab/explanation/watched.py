@@ -17,8 +17,8 @@ from dynlab.embeddings.monitor import METRIC_FILE, RECORD_FILE, records_of
 from dynlab.embeddings.standing import WORDS, verdict_on
 from dynlab.explanation import sentences
 from dynlab.explanation.recorded import table_of
-from dynlab.explanation.words import wrapped
-from dynlab.images.verdict import METRIC_COLUMNS, middle
+from dynlab.explanation.words import medians_of, wrapped
+from dynlab.images.verdict import METRIC_COLUMNS, judged, middle
 from dynlab.tools.checks import SettingError
 from dynlab.tools.files import FolderError
 
@@ -28,9 +28,10 @@ class WatchedFinding:
     """Numbers about a monitored run at a record.
 
     step, records : of the record explained, and how many there are to it. rows, outputs : of its z. verdict, why : as of
-    `dynlab.diagnose`, by medians over the last records; "diverged" where numbers are not finite. since : step from which on
-    the rank is below 2 without a break. lowest, first : (step, rank). loss, sd, unit_sd, head_norm, head_peak, peak_step,
-    asymmetry : nan where unknown. trend : of the head, "" where there is none. warned : step of the monitor's warning.
+    `dynlab.diagnose`, by medians of the last `judged` records, as sd and unit_sd are; "diverged" where numbers are not
+    finite. since : step from which on the rank is below 2 without a break. lowest, first : (step, rank). loss, sd,
+    unit_sd, head_norm, head_peak, peak_step, asymmetry : nan where unknown. trend : of the head, "" where there is none.
+    warned : step of the monitor's warning.
     """
 
     place: Path = field(repr=False)
@@ -41,6 +42,7 @@ class WatchedFinding:
     outputs: int
     verdict: str
     why: str
+    judged: int
     since: int | None
     first: tuple[int, float]
     lowest: tuple[int, float]
@@ -80,7 +82,7 @@ def diagnose_watched(place: Path, record: dict, at: float | None = None) -> Watc
     warned = record.get("warned")
     return WatchedFinding(
         place=place, status=str(record.get("status", "running")), step=int(now["step"]), records=len(table), rows=rows,
-        outputs=outputs, verdict=verdict, why=why,
+        outputs=outputs, verdict=verdict, why=why, judged=judged(len(table)),
         since=int(known["step"].iloc[begun]) if begun < len(known) else None,
         first=(int(table["step"].iloc[0]), float(table["rank"].iloc[0])),
         lowest=(int(lowest["step"]), float(lowest["rank"])), loss=float(now["loss"]), sd=seen["sd"], unit_sd=seen["unit_sd"],
@@ -102,7 +104,9 @@ def _head(table: pd.DataFrame, outputs: int) -> dict:
 
 def lines(finding: WatchedFinding) -> list[str]:
     """What there is to say, the most important sentence first after the title."""
-    head = f"DIVERGED: {finding.why}" if finding.verdict == "diverged" else f"{WORDS[finding.verdict]}: {finding.why}"
+    head = f"DIVERGED: {finding.why}"
+    if finding.verdict != "diverged":
+        head = f"{WORDS[finding.verdict]}: {finding.why}{medians_of(finding.judged)}"
     since = f" (rank below 2 ever since step {finding.since})" if finding.since is not None else ""
     title = sentences.WATCHED_TITLE.format(
         step=finding.step, records=finding.records, rows=finding.rows, outputs=finding.outputs, status=finding.status

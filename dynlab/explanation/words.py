@@ -38,6 +38,11 @@ def wrapped(lines: list[str]) -> list[str]:
     return out
 
 
+def medians_of(count: int) -> str:
+    """That numbers are medians of so many records, if of more than one."""
+    return sentences.MEDIANS.format(count=count) if count > 1 else ""
+
+
 def title(finding: Diagnosis) -> str:
     """What run it is."""
     run, model = finding.run, finding.run.model

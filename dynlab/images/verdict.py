@@ -81,9 +81,14 @@ def verdict_of(settings: Pretraining, lines: Sequence[Mapping[str, float]]) -> s
     return "healthy" if seen["rank"] >= SAFE_RANK and seen["correlation"] <= SAFE_CORRELATION else "unclear"
 
 
+def judged(count: int) -> int:
+    """How many of so many lines are the last ones, whose medians are judged."""
+    return max(1, min(LAST, count // 4))
+
+
 def middle(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Medians of the last lines, of each of `MEASURES` (nan where a line has none)."""
-    last = lines[-max(1, min(LAST, len(lines) // 4)) :]
+    last = lines[-judged(len(lines)) :]
     return {name: float(np.median([line.get(name, math.nan) for line in last])) for name in MEASURES}
 
 

@@ -168,8 +168,8 @@ def test_explain_says_what_it_knows_of_a_monitor(watched, capsys):
     said = " ".join(capsys.readouterr().out.split())
     words = (
         "a monitored training loop, step 290, 30 records of 64 rows of 6 outputs; finished", "COLLAPSED: ",
-        "ever since step", "Rank of z: ", "The loss, 0.71, does not tell", "Head: entries off the diagonal have norm",
-        "The monitor warned at step",
+        ", medians of the last 5 records (rank below 2 ever since step", "Rank of z: ", "The loss, 0.71, does not tell",
+        "Head: entries off the diagonal have norm", "The monitor warned at step",
         "The settings of this loop are not known, so no cause is named.",
     )  # fmt: skip
     for part in words:

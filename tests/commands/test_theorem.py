@@ -15,6 +15,7 @@ import dynlab
 from dynlab.claims import CLAIMS
 from dynlab.claims.claim import FAILS, HOLDS, OUT_OF_REACH, agrees, within
 from dynlab.theorem import NUMBERS, claims
+from dynlab.tools.checks import SettingError
 from tests.waiting import HANGS
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": dynlab.__file__.rsplit("/dynlab/", 1)[0], "OMP_WAIT_POLICY": "passive"}
@@ -74,7 +75,8 @@ def test_goes_on_where_it_was_and_ends_with_the_same_bytes(run):
         (["--claims", "13"], "--claims 13: must be numbers from 1 to 12"),
         (
             ["--claims", "1,x"],
-            "--claims 1,x: must be numbers from 1 to 12 with commas between them, or the beginnings of names",
+            "--claims 1,x: must be numbers from 1 to 12 or ranges of them (1-3) with commas between them, "
+            "or the beginnings of names",
         ),
         (["--claims", "phase"], "--claims phase: must be numbers from 1 to 12"),  # two names begin so
         (["--claims", ""], "must be numbers from 1 to 12"),
@@ -107,6 +109,14 @@ def test_every_claim_has_a_module():
 def test_claims_are_asked_for_by_number_or_name():
     assert claims("relu,hidden") == claims("12, 10") == (10, 12)
     assert claims(None) == NUMBERS
+    assert claims("1-11") == tuple(range(1, 12))
+    assert claims("hidden, 9-11, 3,10") == (3, 9, 10, 11, 12)
+
+
+@pytest.mark.parametrize("words", ["0-3", "3-1", "1-99999999999", "1-", "-3", "1-2-3", "a-b", "1 - 3"])
+def test_a_range_that_is_none(words):
+    with pytest.raises(SettingError, match="numbers from 1 to 12"):
+        claims(words)
 
 
 def test_a_prediction_holds_only_where_the_interval_could_tell():

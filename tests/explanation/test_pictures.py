@@ -79,6 +79,16 @@ def test_outputs_without_a_projector_are_the_encoders(tmp_path):
     said = told(simple(tmp_path / "a", [5.0] * 20, [0.4] * 20, one))[1]
     assert "encoder patch (relu, 4 hidden units an output, 16 outputs, patches of 6 x 6), head off-diagonal" in said
     assert "The outputs z of the encoder: effective rank 5.0 of 16 (how" in said
+    assert "correlation 0.40 (1: all say the same), medians of the last 5 records; at the first step" in said
+
+
+def test_of_how_many_records_numbers_are_medians(tmp_path):
+    """Of the last five, or of the last quarter; one record is no median and is not called so."""
+    ranks = [20.0, 19.0, 18.0, 17.0, 16.0, 15.0, 14.0, 13.0, 12.0, 30.0, 11.0]  # of the last two of eleven: 20.5
+    finding, text = told(simple(tmp_path / "two", ranks, [0.3] * 11))
+    assert finding.judged == 2 and "effective rank 20.5 of 64" in text and "medians of the last 2 records" in text
+    finding, text = told(simple(tmp_path / "one", ranks[-7:], [0.3] * 7))
+    assert finding.judged == 1 and "effective rank 11.0 of 64" in text and "medians" not in text
     assert replace(DEMO, encoder="patch").encoder_words == "patch"
 
 
