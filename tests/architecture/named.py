@@ -75,6 +75,10 @@ THROUGH: dict[str, tuple[str, str]] = {
         "times of what is learnt",
     ),
     "dynlab.population.any_training.kinks": ("population/any_training/test_flow.py", "relu's flows against SciPy"),
+    "dynlab.population.any_training.linearised": (
+        "population/any_training/test_implicit.py",
+        "what a trajectory is carried on by, where it creeps",
+    ),
     "dynlab.population.pair.at_rest": ("population/pair/test_events.py", "stationary ends of the flow"),
     "dynlab.population.pair.events": ("population/pair/test_events.py", "times of events, between steps"),
     "dynlab.population.pair.kinks": ("population/pair/test_relu.py", "signals that reach 0, stay, and are let go"),

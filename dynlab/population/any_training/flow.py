@@ -10,7 +10,7 @@ from dynlab.formulas import head_rules, switched, switched_flow_rates
 from dynlab.formulas.decorrelation import BY_VALUE
 from dynlab.machine import jit
 from dynlab.machine.tangents import TANGENT_ENTRIES
-from dynlab.population.any_training import equations, events, gradient, kinks, solver
+from dynlab.population.any_training import equations, events, gradient, implicit, kinks, linearised, solver
 from dynlab.population.any_training.records import Asked, Buffers, Events, Limits, Scratch, System, Weights
 from dynlab.population.gradient import parameter_vector
 from dynlab.population.head_matrices import FROM_CORRELATION
@@ -21,7 +21,7 @@ from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.training import Training
 from dynlab.tools.checks import require
 
-_parts = [jit.compile_module(part) for part in (switched_flow_rates, equations, kinks, events, solver)]
+_parts = [jit.compile_module(part) for part in (switched_flow_rates, equations, kinks, events, linearised, implicit, solver)]
 # Called from one place: inlined before they are compiled, which spares compiling what they call once more at every level.
 for _name in (
     "similarity", "one_output", "unit_length", "noise_forces", "mix_outputs", "carry_back", "correlation_forces",
@@ -35,13 +35,13 @@ for _name in ("first_kink", "after_kink"):
     getattr(_parts[2], _name).targetoptions["inline"] = "always"
 for _name in ("note_events", "note_learnt", "note_start", "record", "trace"):
     getattr(_parts[3], _name).targetoptions["inline"] = "always"
-for _name in ("begin", "advance", "attempt", "arrive", "keep", "take_step", "error_of", "entry_floors"):
-    getattr(_parts[4], _name).targetoptions["inline"] = "always"
+for _name in ("begin", "advance", "attempt", "arrive", "keep", "take_step"):
+    getattr(_parts[6], _name).targetoptions["inline"] = "always"
 # Nothing in these modules allocates, so arrays need no reference counts, which are most of the code to compile.
 for _part in (*_parts, gradient.compiled_formulas, *gradient.compiled_helpers):
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
-_rates, _begin, _advance = _parts[0].switched_rates, _parts[4].begin, _parts[4].advance
+_rates, _begin, _advance = _parts[0].switched_rates, _parts[6].begin, _parts[6].advance
 MAX_STEPS = 20_000
 # Steps between looks for an interrupt, times the cube of the number of coordinates (or what small systems cost): some tenths
 # of a second.

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+# Of the control, behind the entries that `step_control.predicted_factor` takes: what `solver.to_arc` says (negative where a
+# trajectory goes on by implicit steps), how many steps in a row were rejected.
+KAPPA, IN_A_ROW = 3, 4
+
 
 class System(NamedTuple):
     """What is trained and how. kind: of activation. choice, numbers: see `dynlab.formulas.switched`."""
@@ -73,9 +77,9 @@ class Events(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """What one trajectory is carried on by. control: see `solver.STEP_LENGTH`. rates (n,), jac (n, n) are by the arc;
-    rates_at, jac_at those of a step's end by time. Jacobians and `matrix` are kept as their columns. scratch of real
-    numbers; twin: coordinates, rates (n, TANGENT_ENTRIES) and scratch of numbers with tangents
+    """What one trajectory is carried on by. control: see `step_control.STEP_LENGTH` and `KAPPA`. rates (n,), jac (n, n) are
+    by the arc; rates_at, jac_at those of a step's end by time. Jacobians and `matrix` are kept as their columns. scratch of
+    real numbers; twin: coordinates, rates (n, TANGENT_ENTRIES) and scratch of numbers with tangents
     (`dynlab.machine.tangents`)."""
 
     control: Any

@@ -3,7 +3,8 @@ r"""One trajectory of `dynlab.formulas.switched_flow_rates` from start to end: u
 Rodas5P (`formulas.rodas5p`) with an exact Jacobian (numbers with tangents) in the arc length of the orbit, log time being
 one of its coordinates. With g = (f, exp(-clock)), s = |W g| and v = J^T W^2 g/s, the system is dz/dtau = g/s with Jacobian
 (J - (g/s) v^T)/s. Where a stiff direction has relaxed, s says more about the last error than about the orbit; there a step
-is taken in log time instead, dz/dlog t = f exp(clock), at a fixed ratio kappa to the arc length. Errors are measured
+is taken in log time instead, dz/dlog t = f exp(clock), at a fixed ratio kappa to the arc length. A trajectory that creeps
+goes on by implicit steps (`dynlab.population.any_training.implicit`). Errors are measured
 relative to 1 for logarithms, unit vectors and the clock, relative to the value with a floor for signals of degree 1 and head
 entries. A step whose error is not a finite number is rejected. What reaches a kink ends the step there
 (`dynlab.population.any_training.kinks`).
@@ -12,11 +13,12 @@ entries. A step whose error is not a finite number is rejected. What reaches a k
 from math import sqrt
 
 from dynlab.formulas.switched_flow_rates import head_start, switched_rates
-from dynlab.machine.tangents import DIRECTIONS, seed, with_tangents
 from dynlab.population.any_training.equations import factor, substitute
 from dynlab.population.any_training.events import note_events, note_start, record, smallest_neuron, theta_of, trace
+from dynlab.population.any_training.implicit import begin_implicit, go_on, implicit_step, is_implicit
 from dynlab.population.any_training.kinks import after_kink, first_kink, has_kinks, holds
-from dynlab.population.pair.integrate import all_finite
+from dynlab.population.any_training.linearised import entry_floors, in_tolerances, linearise, rounding_motion
+from dynlab.population.any_training.records import IN_A_ROW, KAPPA
 from dynlab.population.pair.solver import interpolate
 from dynlab.population.pair.step_control import (
     LAST_ERROR,
@@ -30,8 +32,6 @@ from dynlab.population.status import NOT_FINITE, TOO_MANY_STEPS, UNDERFLOW, UNTI
 
 MOST_REJECTED = 60
 STEPS, REJECTED = 0, 1  # of counts
-# Of the control, behind the entries that `step_control.predicted_factor` takes: what `to_arc` says, how many were rejected.
-KAPPA, IN_A_ROW = 3, 4
 FIRST_LENGTH = 0.01
 # A neuron whose weights' logarithms are all below this has vanished. Where the loss does not depend on its length, forces
 # grow like the inverse square of that, and further down their rounding is motion; without normalisation all that is left is
@@ -41,21 +41,9 @@ SHORTEST = -8.0
 STEEPEST = 30.0
 # Where it changes log s by more than STEEPEST/SLAVED, in a direction that relaxes faster than STEEPEST in the arc, likewise.
 SLAVED = 100.0
-ROUNDING = 1e-15
+# Steps, with those that were rejected, after which a trajectory goes on by implicit steps (`any_training.implicit`).
+PATIENCE = 1000
 LONGEST = 5.0  # arc of one step: five units of a logarithm
-
-
-def exact_jacobian(system, z, side, twin, columns):
-    """Fill columns (n, n): row k holds the derivatives of `switched_rates` by coordinate k."""
-    rows, rate_rows, scratch = twin
-    n = len(z)
-    numbers, rates, twin_scratch = with_tangents(rows), with_tangents(rate_rows), with_tangents(scratch)
-    for first in range(0, n, DIRECTIONS):
-        seed(z, first, rows)
-        switched_rates(system, numbers, side, twin_scratch, rates)
-        for k in range(min(DIRECTIONS, n - first)):
-            for i in range(n):
-                columns[first + k, i] = rate_rows[i, 1 + k]
 
 
 def to_arc(arc, relative, z, rates, columns, normal):
@@ -126,48 +114,6 @@ def take_step(system, table, z, side, arc, buffers):
         new[i] = point[i] + stages[7, i]
 
 
-def error_of(relative, floors, noise, h, rtol, z, new, stages):
-    """Root mean square error in units of the tolerance. relative (n,): 1 where errors are relative to the value.
-
-    noise (n,): how fast rounding moves the coordinates, which no step can resolve.
-    """
-    n = len(z)
-    total = 0.0
-    for i in range(n):
-        scale = 1.0
-        if relative[i] > 0:
-            scale = max(abs(z[i]), abs(new[i])) + floors[i]
-        total += (stages[7, i] / (rtol * scale + h * noise[i])) ** 2
-    return sqrt(total / n)
-
-
-def rounding_motion(relative, z, columns, noise):
-    """Fill noise (n,) with what rounding the coordinates does to their rates. columns: of the Jacobian in arc length."""
-    n = len(z)
-    for i in range(n):
-        noise[i] = 0.0
-    for k in range(n):
-        rounded = ROUNDING * (abs(z[k]) if relative[k] > 0 else max(abs(z[k]), 1.0))
-        for i in range(n):
-            noise[i] += abs(columns[k, i]) * rounded
-
-
-def entry_floors(first, n, caps, columns, floors):
-    """Error floors of the head's entries n - 1 > i >= first: what an error in one does to the direction of the rest."""
-    for k in range(first, n - 1):
-        worst = 0.0
-        for i in range(first):
-            worst = max(worst, abs(columns[k, i]))
-        floors[k] = caps[k] / (1.0 + caps[k] * worst)
-
-
-def linearise(system, z, side, buffers):
-    """Fill rates_at and jac_at with dz/dt and its Jacobian at z; whether all of it is finite."""
-    switched_rates(system, z, side, buffers.scratch, buffers.rates_at)
-    exact_jacobian(system, z, side, buffers.twin, buffers.jac_at)
-    return all_finite(len(z), buffers.rates_at, buffers.jac_at)
-
-
 def start_from(z, weights, buffers):
     """Take rates_at and jac_at, which are of z, for the next step."""
     for i in range(len(z)):
@@ -201,7 +147,8 @@ def attempt(system, table, z, side, weights, rtol, buffers):
         rounding_motion(weights.relative, z, buffers.jac, buffers.noise)
     h = control[STEP_LENGTH]
     take_step(system, table, z, side, weights.arc, buffers)
-    return error_of(weights.relative, buffers.floors, buffers.noise, h, rtol, z, buffers.new, buffers.stages)
+    tolerances = weights.relative, buffers.floors, buffers.noise
+    return in_tolerances(tolerances, h, rtol, z, buffers.new, buffers.stages[7])
 
 
 def arrive(system, table, z, side, weights, buffers):
@@ -252,7 +199,6 @@ def keep(system, table, z, side, weights, limits, top, which, asked, events, cou
     if has_kinks(system) and (which >= 0 or holds(side)):
         after_kink(system, 1.0 / weights.arc[0], z, side, which, buffers.scratch, buffers.point)
         linearise(system, z, side, buffers)
-    start_from(z, weights, buffers)
     return RUNNING
 
 
@@ -261,18 +207,29 @@ def advance(system, table, z, side, weights, limits, asked, events, counts, most
 
     counts (4,): steps, rejected, times recorded, trace points.
     """
+    control = buffers.control
     while counts[STEPS] + counts[REJECTED] < most:
-        error = attempt(system, table, z, side, weights, limits.rtol, buffers)
+        creeps = counts[STEPS] + counts[REJECTED] >= PATIENCE and not has_kinks(system)
+        if creeps and not is_implicit(control):
+            begin_implicit(system, z, side, buffers)
+        if creeps:
+            error = implicit_step(system, z, side, weights, limits.rtol, buffers)
+        else:
+            error = attempt(system, table, z, side, weights, limits.rtol, buffers)
         accepted = error <= 1.0 and buffers.new[len(z) - 1] >= z[len(z) - 1]
         top = 1.0
         which = -1
         if accepted:
             top, which, accepted = arrive(system, table, z, side, weights, buffers)
         if not accepted:
-            status = turn_back(counts, error, buffers.control)
+            status = turn_back(counts, error, control)
         else:
             status = keep(system, table, z, side, weights, limits, top, which, asked, events, counts, buffers)
-            next_length(error, buffers.control)
+            if creeps:
+                go_on(error, buffers)
+            else:
+                start_from(z, weights, buffers)
+                next_length(error, control)
         if status != RUNNING:
             return status
     return TOO_MANY_STEPS if most >= limits.most else RUNNING
