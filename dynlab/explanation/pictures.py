@@ -191,7 +191,14 @@ def lines(finding: PictureFinding) -> list[str]:
         f"{s.dataset}, encoder {s.encoder_words}, {kind}: pretraining on {'speech' if s.dataset == SPEECH else 'pictures'}",
         _headline(finding),
     ]
-    if not math.isfinite(finding.rank):
+    if finding.verdict == "diverged" and math.isfinite(finding.rank):
+        norm = finding.head_norm
+        told = sentences.PICTURES_BEFORE.format(
+            step=finding.step, rank=finding.rank, of=output_count(s), correlation=finding.correlation, loss=finding.loss,
+            head=f", norm of the head's entries off its diagonal {norm:.3g}" if norm > 0.0 else "",
+        )  # fmt: skip
+        out.append(f"  {told}")
+    if finding.verdict == "diverged" or not math.isfinite(finding.rank):
         return [row for line in [*out, *_change(finding)] for row in wrapped([line])]
     outputs = sentences.PICTURES_OUTPUTS.format(
         part="projector" if s.projector else "encoder", less=_less(s), rank=finding.rank, of=output_count(s),

@@ -113,6 +113,10 @@ PICTURES_DIVERGED = (
 PICTURES_DIP = (
     "TOO EARLY TO TELL at {at}: the outputs are alike, but runs that go well pass through this in their first {dip} steps"
 )
+PICTURES_BEFORE = (
+    "What was recorded last, at step {step}: effective rank {rank:.1f} of {of}, mean absolute correlation "
+    "{correlation:.2f}, loss {loss:.3g}{head}."
+)
 PICTURES_HEAD = (
     "Head: ||off-diag(E)||, the size of what outputs borrow, is {norm:.2f} (asymmetry {asymmetry:.2f}), {trend}: "
     "{meaning}. Its largest was {peak:.2f} at epoch {epoch:.3g}; were the z uncorrelated and alike, {lent:.1f} % of "

@@ -179,6 +179,12 @@ def test_numbers_beyond_all_measure_are_divergence(tmp_path, columns):
     finding, text = told(folder(tmp_path / "run", DEMO, {"step": [1, 25, 50], **columns}))
     assert finding.verdict == "diverged" and "DIVERGED: step 50" in text
     assert "NO COLLAPSE" not in text and "TOO EARLY" not in text
+    last = {name: values[-1] for name, values in columns.items()}
+    rank, correlation, loss = last["rank"], last["correlation"], last.get("loss", 1.0)
+    said = f"What was recorded last, at step 50: effective rank {rank:.1f} of 64, mean absolute correlation {correlation}"
+    norm = ", norm of the head's entries off its diagonal 3.7e+29." if "head_norm" in last else "."
+    assert f"{said}0, loss {loss:g}{norm}" in text
+    assert "steady" not in text and "does not tell" not in text, "what would be said of a run that goes on"
 
 
 VICREG = Pretraining(loss="vicreg", head="none", stop_gradient="none", record=200)
