@@ -16,6 +16,7 @@ rest. Rounding of fast entries moves them alone, and back within the step: unlik
 allowance for it. The interpolant is Hermite's cubic, written as the `stages` that `pair.solver.interpolate` takes, so that
 what a step passes is noted as in every other.
 
+**Where not.** A moving average that lags far behind is followed in fewer steps in arc length, so the two take turns.
 Only where the flow has no kinks: a step that is cut short there would have to be solved again.
 """
 

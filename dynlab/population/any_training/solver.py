@@ -41,7 +41,8 @@ SHORTEST = -8.0
 STEEPEST = 30.0
 # Where it changes log s by more than STEEPEST/SLAVED, in a direction that relaxes faster than STEEPEST in the arc, likewise.
 SLAVED = 100.0
-# Steps, with those that were rejected, after which a trajectory goes on by implicit steps (`any_training.implicit`).
+# Attempted steps after which a trajectory goes on by implicit steps (`any_training.implicit`), after as many of these by the
+# others again, and so on: each creeps in places of its own.
 PATIENCE = 1000
 LONGEST = 5.0  # arc of one step: five units of a logarithm
 
@@ -128,6 +129,11 @@ def begin(system, z, side, weights, events, buffers):
     note_start(system, z, events)
     for i in range(len(z)):
         buffers.floors[i] = weights.caps[i]
+    return set_off(system, z, side, weights, buffers)
+
+
+def set_off(system, z, side, weights, buffers):
+    """Make ready for steps in arc length from z: `RUNNING`, or a status of `dynlab.population.status`."""
     if not linearise(system, z, side, buffers):
         return NOT_FINITE
     start_from(z, weights, buffers)
@@ -209,9 +215,11 @@ def advance(system, table, z, side, weights, limits, asked, events, counts, most
     """
     control = buffers.control
     while counts[STEPS] + counts[REJECTED] < most:
-        creeps = counts[STEPS] + counts[REJECTED] >= PATIENCE and not has_kinks(system)
+        creeps = (counts[STEPS] + counts[REJECTED]) // PATIENCE % 2 == 1 and not has_kinks(system)
         if creeps and not is_implicit(control):
             begin_implicit(system, z, side, buffers)
+        elif is_implicit(control) and not creeps:
+            set_off(system, z, side, weights, buffers)
         if creeps:
             error = implicit_step(system, z, side, weights, limits.rtol, buffers)
         else:
