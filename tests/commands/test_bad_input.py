@@ -1,12 +1,17 @@
 """Every wrong option is one line on standard error, exit status 2, and leaves the disk as it was."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+import dynlab
+from tests.command_line.calling import refusal
 from tests.waiting import HANGS
 
+# Commands run in a folder of their own: let them find the package that is being tested.
+ENVIRONMENT = os.environ | {"PYTHONPATH": dynlab.__file__.rsplit("/dynlab/", 1)[0]}
 BAD = [
     ("--strong 0", "--strong 0: must be a finite number > 0"),
     ("--strong inf", "--strong inf: must be"),
@@ -78,44 +83,49 @@ def desk(tmp_path, monkeypatch):
     return tmp_path
 
 
-def refusal(options, folder):
-    """Run the command with these options; its line of error, after checking that it behaved."""
-    before = tree(folder)
-    command = [sys.executable, "-m", "dynlab.run", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False, cwd=folder)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("dynlab.run: error: ")
-    assert tree(folder) == before
-    return done.stderr.removeprefix("dynlab.run: error: ")
+@pytest.fixture
+def refused(desk, capsys):
+    """Call the command with options; its line of error, after checking that it behaved."""
 
+    def call(options):
+        before = tree(desk)
+        line = refusal("run", options, capsys)
+        assert tree(desk) == before
+        return line
 
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    """The command runs in a folder of its own: let it find the package that is being tested."""
-    import dynlab
-
-    monkeypatch.setenv("PYTHONPATH", dynlab.__file__.rsplit("/dynlab/", 1)[0])
+    return call
 
 
 @pytest.mark.parametrize(("options", "message"), BAD, ids=[options for options, _ in BAD])
-def test_a_wrong_option_is_one_line(desk, options, message):
-    assert message in refusal(options.split(), desk)
+def test_a_wrong_option_is_one_line(refused, options, message):
+    assert message in refused(options.split())
 
 
-def test_words_with_line_breaks_still_make_one_line(desk):
-    assert refusal(["--weak", "0.3\n0.4"], desk).startswith("--weak 0.3 0.4: must be")
+@pytest.mark.parametrize("options", ["--weak nan", "--out full", "--wea 0.3"])
+def test_a_wrong_option_is_one_line_of_a_process_of_its_own(desk, options):
+    """One that its setting, one that the disk and one that the parser refuses."""
+    before = tree(desk)
+    command = [sys.executable, "-m", "dynlab.run", *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False, cwd=desk, env=ENVIRONMENT)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("dynlab.run: error: "), done.stderr
+    assert dict(BAD).get(options, options) in done.stderr
+    assert tree(desk) == before
 
 
-def test_the_first_wrong_setting_is_named_before_the_folder_is_claimed(desk):
-    assert refusal(["--weak", "2", "--out", "new"], desk).startswith("--weak 2:")
+def test_words_with_line_breaks_still_make_one_line(refused):
+    assert refused(["--weak", "0.3\n0.4"]).startswith("--weak 0.3 0.4: must be")
+
+
+def test_the_first_wrong_setting_is_named_before_the_folder_is_claimed(refused):
+    assert refused(["--weak", "2", "--out", "new"]).startswith("--weak 2:")
 
 
 def test_help_names_every_option_and_writes_nothing(desk):
     before = tree(desk)
     command = [sys.executable, "-m", "dynlab.run", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=True, cwd=desk)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=True, cwd=desk, env=ENVIRONMENT)
     options = "strong weak activation dim seeds seed noise patches feature-patches mask eta-head until method"
     for option in f"{options} rtol threads out no-plots quiet".split():
         assert f"\n  --{option} " in done.stdout

@@ -1,8 +1,6 @@
 """`python -m dynlab.doctor`, and the option --device where there is no device."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +8,7 @@ import pytest
 import dynlab
 from dynlab import doctor
 from dynlab.machine import device, gpu
-
-
-def run(*words):
-    return subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+from tests.command_line.calling import refusal
 
 
 def test_doctor_prints_what_there_is(capsys):
@@ -36,14 +31,15 @@ def test_doctor_where_the_cache_cannot_be_written(monkeypatch):
     "run --seeds 3", "theorem --quick", "compare", "run --method sgd", "phase --x weak=0.1:0.5:2 --y eta-head=0.1:0.5:2",
     "pretrain --recipe demo",
 ])  # fmt: skip
-def test_cuda_without_a_device_is_one_line_with_the_reason(program):
+def test_cuda_without_a_device_is_one_line_with_the_reason(program, tmp_path, monkeypatch, capsys):
     reason = gpu.unavailable()
     if reason is None:
         pytest.skip("there is a device")
-    done = run(f"dynlab.{program.split()[0]}", *program.split()[1:], "--device", "cuda")
-    assert done.returncode == 2 and done.stdout == ""
+    monkeypatch.chdir(tmp_path)
+    name, *words = program.split()
     allowed = f"--device cuda: must be cpu or auto here: {reason}"
-    assert done.stderr == f"dynlab.{program.split()[0]}: error: {allowed}\n"
+    assert refusal(name, [*words, "--device", "cuda"], capsys) == f"{allowed}\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_module_imports_cuda():
@@ -54,10 +50,10 @@ def test_one_module_imports_cuda():
 
 
 @pytest.mark.parametrize("program", ["run", "theorem", "compare", "pretrain"])
-def test_a_wrong_device_is_one_line(program):
-    done = run(f"dynlab.{program}", "--device", "metal")
-    assert done.returncode == 2
-    assert done.stderr == f"dynlab.{program}: error: --device metal: must be one of cpu, cuda, auto\n"
+def test_a_wrong_device_is_one_line(program, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert refusal(program, ["--device", "metal"], capsys) == "--device metal: must be one of cpu, cuda, auto\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_auto_says_why_it_chose(monkeypatch):

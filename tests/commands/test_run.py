@@ -12,6 +12,7 @@ import pytest
 
 import dynlab
 from dynlab.tools.checks import available_threads
+from tests.command_line.calling import called, refusal
 from tests.waiting import HANGS, PROGRESS, beyond_progress
 
 FILES = ["ensemble.csv", "phases.pdf", "phases.png", "run.json", "summary.csv", "trajectory.csv"]
@@ -124,17 +125,17 @@ def test_run_json_tells_all_that_a_repetition_needs(run):
     assert list(record["failed"]) == ensembles
 
 
-def test_one_and_two_threads_give_the_same_bytes(tmp_path, run):
+def test_one_and_two_threads_give_the_same_bytes(tmp_path, run, capsys):
     for threads in range(1, min(available_threads(), 2) + 1):
         place = f"threads-{threads}"
-        done = command(tmp_path, *SMALL, "--threads", str(threads), "--out", place, "--no-plots")
+        done = called("run", [*SMALL, "--threads", str(threads), "--out", str(tmp_path / place), "--no-plots"], capsys)
         assert done.returncode == 0, done.stderr
         for name in ("summary.csv", "ensemble.csv", "trajectory.csv"):
             assert (tmp_path / place / name).read_bytes() == (run[1] / name).read_bytes(), name
 
 
-def test_another_seed_gives_another_ensemble(tmp_path, run):
-    done = command(tmp_path, "--seeds", "40", "--seed", "4", "--out", "other", "--no-plots")
+def test_another_seed_gives_another_ensemble(tmp_path, run, capsys):
+    done = called("run", ["--seeds", "40", "--seed", "4", "--out", str(tmp_path / "other"), "--no-plots"], capsys)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "other" / "ensemble.csv").read_bytes() != (run[1] / "ensemble.csv").read_bytes()
 
@@ -147,14 +148,13 @@ def test_quiet_without_plots_and_one_activation(tmp_path):
     assert set(pd.read_csv(place / "summary.csv")["activation"]) == {"cubic"}
 
 
-def test_a_second_run_does_not_touch_the_first(tmp_path):
+def test_a_second_run_does_not_touch_the_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        assert command(tmp_path, *SMALL, "--no-plots", "--activation", "cubic").returncode == 0
+        assert called("run", [*SMALL, "--no-plots", "--activation", "cubic"], capsys).returncode == 0
     one, two = sorted(path.name for path in (tmp_path / "runs").iterdir())
     assert two == one + "-2"
-    done = command(tmp_path, "--out", f"runs/{one}")
-    assert done.returncode == 2
-    assert "holds another run" in done.stderr
+    assert "holds another run" in refusal("run", ["--out", f"runs/{one}"], capsys)
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path):

@@ -16,6 +16,7 @@ from dynlab.claims import CLAIMS
 from dynlab.claims.claim import FAILS, HOLDS, OUT_OF_REACH, agrees, within
 from dynlab.theorem import NUMBERS, claims
 from dynlab.tools.checks import SettingError
+from tests.command_line.calling import refusal
 from tests.waiting import HANGS
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": dynlab.__file__.rsplit("/dynlab/", 1)[0], "OMP_WAIT_POLICY": "passive"}
@@ -86,10 +87,16 @@ def test_goes_on_where_it_was_and_ends_with_the_same_bytes(run):
         (["--dims", "3"], "unrecognized arguments"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path, options, words):
-    done = command(tmp_path, "--quick", *options)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, options, words):
+    monkeypatch.chdir(tmp_path)
+    assert words in refusal("theorem", ["--quick", *options], capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_input_is_one_line_of_a_process_of_its_own(tmp_path):
+    done = command(tmp_path, "--quick", "--claims", "13")
     assert done.returncode == 2
-    assert words in done.stderr
+    assert "--claims 13: must be numbers from 1 to 12" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

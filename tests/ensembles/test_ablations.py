@@ -13,6 +13,7 @@ from dynlab.ablate import GROUPS
 from dynlab.ensembles.ablations import ablations, early_end, late_end, row_of, run_ablation, run_early
 from dynlab.population.outcomes import squared_cosines
 from dynlab.population.starts import draw_start
+from tests.command_line.calling import called, refusal
 
 SEEDS = 48
 
@@ -95,12 +96,9 @@ def test_every_group_has_its_lines():
     assert {one.group for one in ablations(Model(), Training(), 1000)} == set(GROUPS)
 
 
-def command(*words):
-    return subprocess.run([sys.executable, "-m", "dynlab.ablate", *words], capture_output=True, text=True)
-
-
 def test_the_command_writes_its_table(tmp_path):
-    done = command("--seeds", "4", "--groups", "head", "--until", "1e8", "--out", str(tmp_path / "a"), "--threads", "1")
+    words = ("--seeds", "4", "--groups", "head", "--until", "1e8", "--out", str(tmp_path / "a"), "--threads", "1")
+    done = subprocess.run([sys.executable, "-m", "dynlab.ablate", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "a" / "ablate.csv")
     assert list(table["name"][:2]) == ["off-diagonal head", "no head"] and len(table) == 6
@@ -119,19 +117,13 @@ def test_the_command_writes_its_table(tmp_path):
         (("--normalisation", "length"), "only without noise"),
     ],
 )
-def test_bad_settings_are_one_line(words, message):
-    done = command(*words)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert message in done.stderr
+def test_bad_settings_are_one_line(words, message, capsys):
+    assert message in refusal("ablate", words, capsys)
 
 
-def run_command(*words):
-    return subprocess.run([sys.executable, "-m", "dynlab.run", *words], capture_output=True, text=True)
-
-
-def test_the_main_run_takes_the_switches(tmp_path):
+def test_the_main_run_takes_the_switches(tmp_path, capsys):
     words = ("--activation", "cubic", "--seeds", "8", "--until", "1e8", "--no-plots", "--threads", "1")
-    done = run_command(*words, "--head", "linear", "--weight-decay", "1e-9", "--out", str(tmp_path / "a"))
+    done = called("run", [*words, "--head", "linear", "--weight-decay", "1e-9", "--out", str(tmp_path / "a")], capsys)
     assert done.returncode == 0, done.stderr
     assert "head linear, weight-decay 1e-09" in done.stdout
     table = pd.read_csv(tmp_path / "a" / "summary.csv")
@@ -141,9 +133,9 @@ def test_the_main_run_takes_the_switches(tmp_path):
     assert (diagonal != 1.0).any()
 
 
-def test_the_start_that_is_followed_has_the_scale_asked_for(tmp_path):
+def test_the_start_that_is_followed_has_the_scale_asked_for(tmp_path, capsys):
     words = ("--activation", "cubic", "--seeds", "4", "--until", "1e4", "--no-plots", "--start-scale", "0.5")
-    done = run_command(*words, "--out", str(tmp_path / "a"))
+    done = called("run", [*words, "--out", str(tmp_path / "a")], capsys)
     assert done.returncode == 0, done.stderr
     seed = json.loads((tmp_path / "a" / "run.json").read_text())["seed_followed"]["cubic"]
     start = draw_start(Model(), 1000, 0, seed, 0.5)
@@ -152,19 +144,18 @@ def test_the_start_that_is_followed_has_the_scale_asked_for(tmp_path):
     assert np.allclose([first["signal_1_1"], first["signal_2_2"]], np.diagonal(start.signal), rtol=1e-9)
 
 
-def test_an_objective_without_head_is_run_alone(tmp_path):
+def test_an_objective_without_head_is_run_alone(tmp_path, capsys):
     words = ("--activation", "cubic", "--seeds", "4", "--until", "1e6", "--no-plots", "--objective", "vicreg")
-    done = run_command(*words, "--out", str(tmp_path / "a"))
+    done = called("run", [*words, "--out", str(tmp_path / "a")], capsys)
     assert done.returncode == 0, done.stderr
     assert list(pd.read_csv(tmp_path / "a" / "summary.csv")["head"]) == ["none"]
 
 
-def test_combinations_without_meaning_are_refused_in_one_line():
+def test_combinations_without_meaning_are_refused_in_one_line(capsys):
     for words, message in (
         (("--normalisation", "length"), "--normalisation length: must be"),
         (("--target", "average", "--stop-gradient", "none"), "--stop-gradient none: must be"),
         (("--optimiser", "adam"), "--optimiser adam: must be"),
         (("--head", "fixed"), "--head fixed: must be"),
     ):
-        done = run_command(*words)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1 and message in done.stderr, done.stderr
+        assert message in refusal("run", words, capsys)

@@ -16,7 +16,7 @@ import dynlab
 import figures
 from dynlab.drawing import style
 from figures.__main__ import main
-from figures.parts import module, read
+from figures.parts import module, read, save
 from tests.drawing.legibility import caption, faults
 from tests.waiting import HANGS
 
@@ -107,27 +107,33 @@ def test_every_claim_is_tried_on_wrong_data():
     assert {name for name, *_ in WRONG} == set(figures.NAMES)
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
-def test_drawing_reads_data_alone_and_gives_the_same_bytes(built, name, tmp_path, monkeypatch):
+@pytest.fixture(scope="module", params=figures.NAMES)
+def redrawn(built, request, tmp_path_factory):
+    """A figure drawn once more, from its data alone: its name, the folder, and what was handed over to be saved there."""
+    name, folder, drawn = request.param, tmp_path_factory.mktemp("redrawn"), []
     for path in built.glob(f"{name}*"):
         if path.suffix in (".csv", ".json"):
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    for computing in (
-        "dynlab.ensembles.ensemble.ensemble",
-        "dynlab.population.pair.flow.run_flow",
-        "dynlab.maps.phase_map.run_jobs",
-    ):
-        monkeypatch.setattr(computing, lambda *_, **__: pytest.fail("drawing computes"))
-    module(name).draw(tmp_path)
+            (folder / path.name).write_bytes(path.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        for computing in (
+            "dynlab.ensembles.ensemble.ensemble",
+            "dynlab.population.pair.flow.run_flow",
+            "dynlab.maps.phase_map.run_jobs",
+        ):
+            patch.setattr(computing, lambda *_, **__: pytest.fail("drawing computes"))
+        patch.setattr(module(name), "save", lambda figure, *where: (drawn.append(figure), save(figure, *where)))
+        module(name).draw(folder)
+    return name, folder, drawn
+
+
+def test_drawing_reads_data_alone_and_gives_the_same_bytes(built, redrawn):
+    name, folder, _ = redrawn
     for suffix in (".png", ".pdf"):
-        assert (tmp_path / name).with_suffix(suffix).read_bytes() == (built / name).with_suffix(suffix).read_bytes()
+        assert (folder / name).with_suffix(suffix).read_bytes() == (built / name).with_suffix(suffix).read_bytes()
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
-def test_every_figure_is_legible_in_grey_and_says_what_it_shows(built, name, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(module(name), "save", lambda figure, *_: drawn.append(figure))
-    module(name).draw(built)
+def test_every_figure_is_legible_in_grey_and_says_what_it_shows(redrawn):
+    name, _, drawn = redrawn
     assert faults(drawn[0]) == []
     said, given = caption(drawn[0]), module(name).settings(True)
     assert ("strong 1" if name != "methods" else "CIFAR-10, encoder demo, 1501 steps") in said

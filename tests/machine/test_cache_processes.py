@@ -7,23 +7,34 @@ import time
 
 import pytest
 
+from tests.machine.forking import Forking
 from tests.machine.toy import RUN, Toy, said
 from tests.waiting import HANGS
 
 
+@pytest.fixture(scope="module")
+def forking():
+    with Forking() as server:
+        yield server
+
+
 @pytest.fixture
-def toy(tmp_path):
-    return Toy(tmp_path)
+def toy(tmp_path, forking):
+    return Toy(tmp_path, forking)
 
 
 def test_an_edit_to_a_helper_is_noticed_in_both_directions(toy):
+    """By processes that are forked; and one that is not finds what they keep, and keeps what they find."""
     assert toy.run() == ("7.0 0", "")
-    assert toy.run() == ("7.0 1", "")
+    assert toy.run_anew() == ("7.0 1", "")
     toy.edit(5.0)
     assert toy.run() == ("16.0 0", "")
     toy.edit(2.0)
     assert toy.run() == ("7.0 1", "")
     assert len(list(toy.cache.iterdir())) == 2
+    toy.edit(4.0)
+    assert toy.run_anew() == ("13.0 0", "")
+    assert toy.run() == ("13.0 1", "")
 
 
 def test_an_edit_to_a_source_that_a_kernel_does_not_depend_on_costs_nothing(toy):
@@ -114,6 +125,6 @@ KEY = "from dynlab.machine import cache; print(cache.cache_key())"
 
 def test_what_changes_code_changes_the_key_and_nothing_else_does(toy):
     plain = toy.run(KEY)
-    assert toy.run(KEY, NUMBA_NUM_THREADS="1", NUMBA_ENABLE_CUDASIM="1", NUMBA_CACHE_DIR="x", HOME="x") == plain
+    assert toy.run_anew(KEY, NUMBA_NUM_THREADS="1", NUMBA_ENABLE_CUDASIM="1", NUMBA_CACHE_DIR="x", HOME="x") == plain
     for name, value in (("NUMBA_OPT", "1"), ("NUMBA_CPU_NAME", "generic"), ("PYTHONOPTIMIZE", "1")):
-        assert toy.run(KEY, **{name: value}) != plain, name
+        assert toy.run_anew(KEY, **{name: value}) != plain, name

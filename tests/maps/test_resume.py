@@ -17,7 +17,7 @@ from tests.maps.cases import command, copied, finished, options, record, results
 from tests.waiting import HANGS, beyond_progress, until
 
 BLOCK = HEADER.size + 32 * SEED_BYTES  # bytes, in the small map
-LARGER = {"x": "weak=0.2:0.8:7", "y": "eta-head=1e-3:1:6:log", "seeds": 192}
+LARGER = {"x": "weak=0.2:0.8:7", "y": "eta-head=1e-3:1:6:log", "seeds": 96}
 
 
 def wait_for_bytes(path, size: int, process) -> None:
@@ -32,7 +32,7 @@ def larger(tmp_path_factory):
 
 def test_killed_and_started_again(tmp_path, larger):
     out = tmp_path / "out"
-    for size in (30_000, 500_000):
+    for size in (15_000, 250_000):
         process = command(out, **LARGER)
         wait_for_bytes(store_of(out), size, process)
         process.kill()
@@ -44,7 +44,7 @@ def test_killed_and_started_again(tmp_path, larger):
     assert process.returncode == 0 and beyond_progress(errors) == [], errors
     assert results(out) == larger
     again = record(out)["trajectories"]
-    assert again["computed now"] < again["in the map"] == (7 * 6 + 7) * 192
+    assert again["computed now"] < again["in the map"] == (7 * 6 + 7) * 96
     assert again["in the map"] - again["computed now"] > 0.9 * kept / 81
 
 
@@ -52,7 +52,7 @@ def test_killed_and_started_again(tmp_path, larger):
 def test_stopped_by_a_signal(tmp_path, larger, number):
     out = tmp_path / "out"
     process = command(out, **LARGER)
-    wait_for_bytes(store_of(out), 100_000, process)
+    wait_for_bytes(store_of(out), 50_000, process)
     process.send_signal(number)
     said, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 128 + number
