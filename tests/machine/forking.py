@@ -50,18 +50,18 @@ class Forked:
         self._server, self._printed, self.pid = server, printed, pid
         self.returncode: int | None = None
 
-    def _ended(self, options: int) -> int | None:
-        if self.returncode is None:
-            self.returncode = self._server.ask(wait=self.pid, options=options)
-        return self.returncode
-
     def poll(self) -> int | None:
         """The exit status, negative for a signal; None while it runs."""
-        return self._ended(os.WNOHANG)
+        if self.returncode is None:
+            self.returncode = self._server.ask(ended=self.pid)
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """The exit status, when it has ended."""
-        return self._ended(0)
+        """The exit status, when it has ended; `until` knows when it hangs."""
+        from tests.waiting import until  # here: the process that forks knows no tests
+
+        until(lambda: self.poll() is not None)
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
@@ -109,8 +109,8 @@ def _main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         what = json.loads(line)
-        if "wait" in what:
-            pid, status = os.waitpid(what["wait"], what["options"])
+        if "ended" in what:
+            pid, status = os.waitpid(what["ended"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
         else:
             answer = _fork(**what)
