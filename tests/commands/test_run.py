@@ -181,7 +181,10 @@ def test_stopped_in_the_middle_it_leaves_no_half_written_run(tmp_path, number, s
     process = subprocess.Popen(
         words, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert PROGRESS.fullmatch(process.stderr.readline().rstrip()), process.communicate()  # it is in the ensembles
+    line = process.stderr.readline()
+    while line.startswith("compiling "):  # so many starts are drawn by a kernel that no other test here needs
+        line = process.stderr.readline()
+    assert PROGRESS.fullmatch(line.rstrip()), process.communicate()  # it is in the ensembles
     assert (tmp_path / "deep" / ".one.partial").exists()
     process.send_signal(number)
     output, errors = process.communicate(timeout=HANGS)
