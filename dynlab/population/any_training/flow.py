@@ -10,7 +10,7 @@ from dynlab.formulas import head_rules, switched, switched_flow_rates
 from dynlab.formulas.decorrelation import BY_VALUE
 from dynlab.machine import jit
 from dynlab.machine.tangents import TANGENT_ENTRIES
-from dynlab.population.any_training import equations, events, gradient, implicit, kinks, linearised, solver
+from dynlab.population.any_training import equations, events, gradient, implicit, kinks, linearised, singular, solver
 from dynlab.population.any_training.records import Asked, Buffers, Events, Limits, Scratch, System, Weights
 from dynlab.population.gradient import parameter_vector
 from dynlab.population.head_matrices import FROM_CORRELATION
@@ -21,7 +21,10 @@ from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.training import Training
 from dynlab.tools.checks import require
 
-_parts = [jit.compile_module(part) for part in (switched_flow_rates, equations, kinks, events, linearised, implicit, solver)]
+_parts = [
+    jit.compile_module(part)
+    for part in (switched_flow_rates, equations, kinks, events, linearised, implicit, singular, solver)
+]
 # Called from one place: inlined before they are compiled, which spares compiling what they call once more at every level.
 for _name in (
     "similarity", "one_output", "unit_length", "noise_forces", "mix_outputs", "carry_back", "correlation_forces",
@@ -36,12 +39,12 @@ for _name in ("first_kink", "after_kink"):
 for _name in ("note_events", "note_learnt", "note_start", "record", "trace"):
     getattr(_parts[3], _name).targetoptions["inline"] = "always"
 for _name in ("begin", "advance", "attempt", "arrive", "keep", "take_step"):
-    getattr(_parts[6], _name).targetoptions["inline"] = "always"
+    getattr(_parts[7], _name).targetoptions["inline"] = "always"
 # Nothing in these modules allocates, so arrays need no reference counts, which are most of the code to compile.
 for _part in (*_parts, gradient.compiled_formulas, *gradient.compiled_helpers):
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
-_rates, _begin, _advance = _parts[0].switched_rates, _parts[6].begin, _parts[6].advance
+_rates, _begin, _advance = _parts[0].switched_rates, _parts[7].begin, _parts[7].advance
 MAX_STEPS = 20_000
 # Steps between looks for an interrupt, times the cube of the number of coordinates (or what small systems cost): some tenths
 # of a second.
@@ -134,7 +137,7 @@ def buffers_for(model, training: Training, n: int) -> Buffers:
     scratch.head[...] = gradient.start_head(model, training)
     twin.head[..., 0] = scratch.head
     return Buffers(
-        control=np.zeros(5), rates=np.zeros(n), jac=np.zeros((n, n)), rates_at=np.zeros(n), jac_at=np.zeros((n, n)),
+        control=np.zeros(6), rates=np.zeros(n), jac=np.zeros((n, n)), rates_at=np.zeros(n), jac_at=np.zeros((n, n)),
         matrix=np.zeros((n, n)), order=np.zeros(n, np.int64), stages=np.zeros((8, n)), point=np.zeros(n), new=np.zeros(n),
         last=np.zeros(n), normal=np.zeros(n), floors=np.zeros(n), noise=np.zeros(n), scratch=scratch,
         twin=(np.zeros((n, TANGENT_ENTRIES)), np.zeros((n, TANGENT_ENTRIES)), twin),

@@ -16,8 +16,8 @@ rest. Rounding of fast entries moves them alone, and back within the step: unlik
 allowance for it. The interpolant is Hermite's cubic, written as the `stages` that `pair.solver.interpolate` takes, so that
 what a step passes is noted as in every other.
 
-**Where not.** A moving average that lags far behind is followed in fewer steps in arc length, so the two take turns.
-Only where the flow has no kinks: a step that is cut short there would have to be solved again.
+**Where not.** A moving average that lags far behind is followed in fewer steps in arc length, so the two take turns. A step
+that ends at a kink is cut short, as every other is.
 """
 
 from math import exp
@@ -66,17 +66,23 @@ def is_implicit(control):
 
 
 def begin_implicit(system, z, side, buffers):
-    """From now on by implicit steps: fills rates with dz/dlog t, the head's entries being taken to be at rest."""
+    """From now on by implicit steps."""
+    slope_at_rest(system, z, side, buffers)
+    for i in range(len(z)):
+        buffers.noise[i] = 0.0
+    buffers.control[KAPPA] = -1.0
+    buffers.control[STEP_LENGTH] = FIRST_STEP
+    buffers.control[IN_A_ROW] = 0.0
+
+
+def slope_at_rest(system, z, side, buffers):
+    """Fill rates with dz/dlog t where the head's entries are taken to be at rest: at the start, and behind a kink."""
     switched_rates(system, z, side, buffers.scratch, buffers.rates)
     n = len(z)
     for i in range(n):
         buffers.rates[i] = buffers.rates[i] * exp(z[n - 1])
-        buffers.noise[i] = 0.0
     for i in range(head_start(system.m, system.features, system.choice), n - 1):
         buffers.rates[i] = 0.0
-    buffers.control[KAPPA] = -1.0
-    buffers.control[STEP_LENGTH] = FIRST_STEP
-    buffers.control[IN_A_ROW] = 0.0
 
 
 def linearise_from(low, system, z, side, buffers):

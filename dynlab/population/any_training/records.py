@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 # Of the control, behind the entries that `step_control.predicted_factor` takes: what `solver.to_arc` says (negative where a
-# trajectory goes on by implicit steps), how many steps in a row were rejected.
-KAPPA, IN_A_ROW = 3, 4
+# trajectory goes on by implicit steps), how many steps in a row were rejected, the clock when the method changed last.
+KAPPA, IN_A_ROW, LOOKED = 3, 4, 5
 
 
 class System(NamedTuple):

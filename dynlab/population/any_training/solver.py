@@ -15,10 +15,11 @@ from math import sqrt
 from dynlab.formulas.switched_flow_rates import head_start, switched_rates
 from dynlab.population.any_training.equations import factor, substitute
 from dynlab.population.any_training.events import note_events, note_start, record, smallest_neuron, theta_of, trace
-from dynlab.population.any_training.implicit import begin_implicit, go_on, implicit_step, is_implicit
+from dynlab.population.any_training.implicit import begin_implicit, go_on, implicit_step, is_implicit, slope_at_rest
 from dynlab.population.any_training.kinks import after_kink, first_kink, has_kinks, holds
 from dynlab.population.any_training.linearised import entry_floors, in_tolerances, linearise, rounding_motion
-from dynlab.population.any_training.records import IN_A_ROW, KAPPA
+from dynlab.population.any_training.records import IN_A_ROW, KAPPA, LOOKED
+from dynlab.population.any_training.singular import comes_to_nothing
 from dynlab.population.pair.solver import interpolate
 from dynlab.population.pair.step_control import (
     LAST_ERROR,
@@ -28,7 +29,7 @@ from dynlab.population.pair.step_control import (
     factor_by,
     predicted_factor,
 )
-from dynlab.population.status import NOT_FINITE, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
+from dynlab.population.status import NOT_FINITE, SINGULAR, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
 
 MOST_REJECTED = 60
 STEPS, REJECTED = 0, 1  # of counts
@@ -129,6 +130,7 @@ def begin(system, z, side, weights, events, buffers):
     note_start(system, z, events)
     for i in range(len(z)):
         buffers.floors[i] = weights.caps[i]
+    buffers.control[LOOKED] = z[len(z) - 1]
     return set_off(system, z, side, weights, buffers)
 
 
@@ -213,18 +215,23 @@ def advance(system, table, z, side, weights, limits, asked, events, counts, most
 
     counts (4,): steps, rejected, times recorded, trace points.
     """
-    control = buffers.control
+    control, n = buffers.control, len(z)
     while counts[STEPS] + counts[REJECTED] < most:
-        creeps = (counts[STEPS] + counts[REJECTED]) // PATIENCE % 2 == 1 and not has_kinks(system)
-        if creeps and not is_implicit(control):
-            begin_implicit(system, z, side, buffers)
-        elif is_implicit(control) and not creeps:
-            set_off(system, z, side, weights, buffers)
+        creeps = (counts[STEPS] + counts[REJECTED]) // PATIENCE % 2 == 1
+        if creeps != is_implicit(control):
+            switched_rates(system, z, side, buffers.scratch, buffers.rates_at)
+            if comes_to_nothing(system, buffers.scratch, z[n - 1] - control[LOOKED]):
+                return SINGULAR
+            control[LOOKED] = z[n - 1]
+            if creeps:
+                begin_implicit(system, z, side, buffers)
+            else:
+                set_off(system, z, side, weights, buffers)
         if creeps:
             error = implicit_step(system, z, side, weights, limits.rtol, buffers)
         else:
             error = attempt(system, table, z, side, weights, limits.rtol, buffers)
-        accepted = error <= 1.0 and buffers.new[len(z) - 1] >= z[len(z) - 1]
+        accepted = error <= 1.0 and buffers.new[n - 1] >= z[n - 1]
         top = 1.0
         which = -1
         if accepted:
@@ -235,6 +242,8 @@ def advance(system, table, z, side, weights, limits, asked, events, counts, most
             status = keep(system, table, z, side, weights, limits, top, which, asked, events, counts, buffers)
             if creeps:
                 go_on(error, buffers)
+                if has_kinks(system) and (which >= 0 or holds(side)):
+                    slope_at_rest(system, z, side, buffers)
             else:
                 start_from(z, weights, buffers)
                 next_length(error, control)
