@@ -101,21 +101,25 @@ def exponentials(z, out):
     for i in range(8):
         out[i] = OWN[i] * z[i] + LAST_SIGNAL[i] * last_signal + ANGLE[i] * angle + DETERMINANT[i] * determinant
     for i in range(8):
-        x = out[i]
-        x = where(x < LOWEST, LOWEST, x)
-        x = where(x > HIGHEST, HIGHEST, x)
-        rounded = x * LOG2_E + ROUND
-        k = rounded - ROUND
-        r = (x - k * LN2_HIGH) - k * LN2_LOW
-        r2 = r * r
-        r4 = r2 * r2
-        low = (T2 + r * T3) + r2 * (T4 + r * T5)
-        middle = (T6 + r * T7) + r2 * (T8 + r * T9)
-        high = (T10 + r * T11) + r2 * (T12 + r * T13)
-        rest = r + r2 * (low + r4 * (middle + r4 * high))
-        # The last bits of `rounded` are the integer k: moved to where the exponent is, they make 2^k.
-        scale = two_to_the(rounded)
-        out[i] = scale * rest + (scale - MINUS[i])
+        out[i] = exponential(out[i], MINUS[i])
+
+
+def exponential(x, minus):
+    """exp(x) - minus, for minus 0 or 1: see `exponentials`."""
+    x = where(x < LOWEST, LOWEST, x)
+    x = where(x > HIGHEST, HIGHEST, x)
+    rounded = x * LOG2_E + ROUND
+    k = rounded - ROUND
+    r = (x - k * LN2_HIGH) - k * LN2_LOW
+    r2 = r * r
+    r4 = r2 * r2
+    low = (T2 + r * T3) + r2 * (T4 + r * T5)
+    middle = (T6 + r * T7) + r2 * (T8 + r * T9)
+    high = (T10 + r * T11) + r2 * (T12 + r * T13)
+    rest = r + r2 * (low + r4 * (middle + r4 * high))
+    # The last bits of `rounded` are the integer k: moved to where the exponent is, they make 2^k.
+    scale = two_to_the(rounded)
+    return scale * rest + (scale - minus)
 
 
 def primitives(par, z, side, scratch):

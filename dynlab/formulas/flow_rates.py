@@ -15,8 +15,8 @@ With dL/dw~_p = R_p w~_p/|w~_p|^2 + sum_q D_pq (w~_q - its projection on w~_p), 
 the general layout du_p/dt = -sum_{q != p} D_pq (|w~_q|/|w~_p|) (u_q - (u_q . u_p) u_p).
 
 `rates` functions work with numbers of any kind: the solver takes exact Jacobian columns from numbers with tangents
-(`dynlab.machine.tangents`), or from Im f(z + i h e_k)/h with h = 1e-30 (complex step, Squire & Trapp, SIAM Review 1998);
-both are free of cancellation.
+(`dynlab.machine.tangents`), free of cancellation. The pairs of cubic, relu and relu3 have rates and Jacobians in closed form
+(`dynlab.formulas.cubic_flow_rates`, `dynlab.formulas.rectified_flow_rates`).
 """
 
 from math import atan, cosh, exp, expm1, pi, tanh
@@ -149,19 +149,6 @@ def rectified_counts(par):
     return (
         par[SAME], par[ACROSS], par[NOISE_PATCHES], par[S1], par[S2], par[S3], par[STRENGTHS + 2], par[STRENGTHS + 4],
     )  # fmt: skip
-
-
-def pair_kink(kind, par, z, side, i):
-    """Velocities of signal i of a pair of degree 1, which is 0, by the formulas of the upper and of the lower side.
-
-    At 0 both responses are 0, so that one evaluation knows both forces.
-    """
-    responses = (par[STRENGTHS] * z[0], par[STRENGTHS + 1] * z[1], par[STRENGTHS] * z[2], par[STRENGTHS + 1] * z[3])
-    _, x, y, _, _, _, _, _ = rectified_pair(kind, par, responses, side, pair_noise(kind, par, z), z[7], z[8])
-    forces = x if i < 2 else y
-    state = 2 * (i % 2)
-    strength = par[STRENGTHS + i % 2]
-    return -forces[state] * strength, forces[state + 1] * strength
 
 
 def is_quadratic(kind):

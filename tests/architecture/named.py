@@ -51,6 +51,7 @@ THROUGH: dict[str, tuple[str, str]] = {
         "population/hidden/test_gradient.py",
         "gradients with hidden units, against 200 digits",
     ),
+    "dynlab.formulas.rectified_tangents": ("population/pair/test_tangents.py", "Jacobians of the flow, against 80 digits"),
     "dynlab.formulas.sliding": ("population/any_training/test_sliding.py", "against projections and smoothed hinges"),
     "dynlab.formulas.switched_flow_rates": ("population/any_training/test_flow.py", "flows against SciPy on dense weights"),
     "dynlab.images.cuda.augment": _KERNEL,
@@ -81,6 +82,8 @@ THROUGH: dict[str, tuple[str, str]] = {
     ),
     "dynlab.population.pair.at_rest": ("population/pair/test_events.py", "stationary ends of the flow"),
     "dynlab.population.pair.events": ("population/pair/test_events.py", "times of events, between steps"),
+    "dynlab.population.pair.abreast": ("population/pair/test_abreast.py", "each lane against the single trajectory"),
+    "dynlab.population.pair.lane_steps": ("population/pair/test_abreast.py", "each lane against the single trajectory"),
     "dynlab.population.pair.kinks": ("population/pair/test_relu.py", "signals that reach 0, stay, and are let go"),
     "dynlab.population.hidden.descending": (
         "population/hidden/test_descending.py",

@@ -18,7 +18,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynlab.formulas import activations, components, cubic_flow_rates, expansions, flow_rates, lanewise, objective, pair
+from dynlab.formulas import (
+    activations,
+    components,
+    cubic_flow_rates,
+    expansions,
+    flow_rates,
+    held_coordinates,
+    lanewise,
+    objective,
+    pair,
+    rectified_flow_rates,
+    rectified_noise,
+    rectified_tangents,
+)
 from dynlab.formulas.activations import CUBIC, RELU, RELU3
 from dynlab.machine import gpu
 from dynlab.machine.gpu import cuda
@@ -31,7 +44,7 @@ from dynlab.population.scaling import in_strength_units
 from dynlab.population.stepping import method_table
 from dynlab.settings.activation_records import ACTIVATIONS
 
-N, M, SIGNALS, CONTROLS = 9, 2, 4, 13  # coordinates of the state; neurons and features; signals; entries of control
+N, M, SIGNALS, CONTROLS = 9, 2, 4, step_control.CONTROLS  # coordinates; neurons and features; signals; entries of control
 STAGES = (8, 9)
 # Threads of a block: the matrices of 64 fit in the 48 KiB of shared memory that a kernel may have.
 BLOCK = 8 if gpu.SIMULATED else 64
@@ -40,13 +53,15 @@ PER_PROCESSOR = 4  # blocks for each multiprocessor
 ROOM = 100_000  # points of a trace
 RUNNING = step_control.RUNNING
 AXES = (0,) * N
-CLOSED, PAIR = (True, None), (None, (None, None))  # scratch of `solver.flow_rates`
-float64, int64, complex128 = np.float64, np.int64, np.complex128
+CUBIC_FORM, RECTIFIED_FORM = (True, None, None), (None, True, None)  # of `solver.flow_rates` and of its Jacobian
+float64, int64 = np.float64, np.int64
 
 for _part in (expansions, activations, components, objective, pair, flow_rates):
     gpu.compile_module(_part)
 gpu.compile_module(lanewise, inlined=("where", "anywhere", "taken", "two_to_the"))
 gpu.compile_module(cubic_flow_rates, inlined=tuple(name for name in vars(cubic_flow_rates) if name != "cubic_pair_jacobian"))
+for _part in (rectified_noise, held_coordinates, rectified_tangents, rectified_flow_rates):
+    gpu.compile_module(_part)
 gpu.compile_module(solver, inlined=("flow_rates", "rates_by", "factor", "choose_pivot", "substitute", "size", "log_signal"))
 gpu.compile_module(clock, inlined=("log_speed", "elapsed"))
 for _part in (kinks, events, at_rest, step_control):
@@ -83,7 +98,7 @@ def _store(i, state, starts, results, z, side, tally, counts):
 _load, _store = gpu.inner(_load), gpu.inner(_store)
 
 
-def _follow_queue(kind, matrix, scratch, complex_scratch, pars, table, limits, starts, records, results, queue):
+def _follow_queue(kind, matrix, form, pars, table, limits, starts, records, results, queue):
     """Take starts from the queue until it is empty; arguments as those of the kernels below."""
     z = cuda.local.array(N, float64)
     side = cuda.local.array(SIGNALS, int64)
@@ -114,7 +129,7 @@ def _follow_queue(kind, matrix, scratch, complex_scratch, pars, table, limits, s
     rtol, settle, max_steps, burst = limits
     times, at_times, trace_time, trace, per_step = records
     learnt, marks, snapshots = results[0], results[1], results[2]
-    spare = (scratch, complex_scratch, buffers)
+    spare = (form, form, buffers)
     i = int64(0)
     idle = True
     while True:
@@ -151,33 +166,27 @@ def _cubic(pars, table, limits, starts, records, results, queue):
     """
     matrices = cuda.shared.array((N, N, BLOCK), float64)
     matrix = matrices[:, :, cuda.threadIdx.x]
-    _follow_queue(CUBIC, matrix, CLOSED, (True, None, None), pars, table, limits, starts, records, results, queue)
+    _follow_queue(CUBIC, matrix, CUBIC_FORM, pars, table, limits, starts, records, results, queue)
 
 
 def _cubic_local(pars, table, limits, starts, records, results, queue):
     """The same with the matrix in local memory: blocks of any size."""
     matrix = cuda.local.array((N, N), float64)
-    _follow_queue(CUBIC, matrix, CLOSED, (True, None, None), pars, table, limits, starts, records, results, queue)
+    _follow_queue(CUBIC, matrix, CUBIC_FORM, pars, table, limits, starts, records, results, queue)
 
 
 def _relu(pars, table, limits, starts, records, results, queue):
     """relu trajectories."""
     matrices = cuda.shared.array((N, N, BLOCK), float64)
-    state = cuda.local.array(N, complex128)
-    slopes = cuda.local.array(N, complex128)
-    complex_scratch = (None, None, (state, slopes, None, None))
     matrix = matrices[:, :, cuda.threadIdx.x]
-    _follow_queue(RELU, matrix, PAIR, complex_scratch, pars, table, limits, starts, records, results, queue)
+    _follow_queue(RELU, matrix, RECTIFIED_FORM, pars, table, limits, starts, records, results, queue)
 
 
 def _relu3(pars, table, limits, starts, records, results, queue):
     """relu3 trajectories."""
     matrices = cuda.shared.array((N, N, BLOCK), float64)
-    state = cuda.local.array(N, complex128)
-    slopes = cuda.local.array(N, complex128)
-    complex_scratch = (None, None, (state, slopes, None, None))
     matrix = matrices[:, :, cuda.threadIdx.x]
-    _follow_queue(RELU3, matrix, PAIR, complex_scratch, pars, table, limits, starts, records, results, queue)
+    _follow_queue(RELU3, matrix, RECTIFIED_FORM, pars, table, limits, starts, records, results, queue)
 
 
 CUBIC_SHARED, CUBIC_LOCAL = gpu.kernel()(_cubic), gpu.kernel()(_cubic_local)

@@ -12,49 +12,60 @@ from functools import partial
 
 import numpy as np
 
-from dynlab.formulas import cubic_flow_rates, flow_rates, pair
-from dynlab.formulas.activations import CUBIC
+from dynlab.formulas import (
+    cubic_flow_rates,
+    flow_rates,
+    held_coordinates,
+    pair,
+    rectified_flow_rates,
+    rectified_noise,
+    rectified_tangents,
+)
+from dynlab.formulas.activations import CUBIC, RELU, RELU3
 from dynlab.machine import jit
 from dynlab.machine.lanes import LANE_COUNT, lane_array
 from dynlab.machine.tangents import TANGENT_ENTRIES
 from dynlab.population import gradient, scaling
 from dynlab.population.order_parameters import OrderParameters, check_head
-from dynlab.population.pair import abreast, at_rest, clock, events, integrate, kinks, solver, step_control
+from dynlab.population.pair import abreast, at_rest, clock, events, integrate, kinks, lane_steps, solver, step_control
 from dynlab.population.status import AT_REST, UNTIL
 from dynlab.population.stepping import HEAD_FLOOR, method_table
 from dynlab.settings.activation_records import ACTIVATIONS
 
 jit.compile_module(pair)
-_parts = [
-    jit.compile_module(part)
-    for part in (flow_rates, cubic_flow_rates, solver, clock, kinks, events, at_rest, step_control, integrate, abreast)
-]
-_cubic, _solver, _clock, _control, _integrate, _abreast = (_parts[k] for k in (1, 2, 3, 7, 8, 9))
+_parts = {
+    part: jit.compile_module(part)
+    for part in (
+        flow_rates, cubic_flow_rates, rectified_noise, held_coordinates, rectified_tangents, rectified_flow_rates, solver,
+        clock, kinks, events, at_rest, step_control, integrate, lane_steps, abreast,
+    )
+}  # fmt: skip
 # Nothing in these modules allocates, so arrays need no reference counts: counting took a quarter of the time.
-for _part in _parts:
+for _part in _parts.values():
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
 # Calls with that many arguments cost as much as the work, in the innermost loop or where there is one caller only.
-_names = (
-    ("flow_rates", "rates_by", "factor", "substitute", "tie_rates"), ("log_speed", "elapsed"),
-    ("pace_by_ends", "well_timed", "choose_length", "predicted_factor"),
-    ("begin", "advance", "resting", "vanishes", "attempt", "reach", "timed", "take", "go_on"),
-    ("judge", "linearise_lanes"),
-)  # fmt: skip
-_inlined = [
-    getattr(_part, _name)
-    for _part, _some in zip((_solver, _clock, _control, _integrate, _abreast), _names, strict=True)
-    for _name in _some
-]
-for _function in (*vars(_cubic).values(), *_inlined):
+_names = {
+    solver: ("flow_rates", "rates_by", "factor", "substitute", "tie_rates"),
+    clock: ("log_speed", "elapsed"),
+    step_control: ("pace_by_ends", "well_timed", "choose_length", "predicted_factor"),
+    integrate: ("begin", "advance", "resting", "vanishes", "attempt", "reach", "timed", "take", "go_on"),
+    abreast: ("judge",),
+}
+_forms = (cubic_flow_rates, rectified_noise, held_coordinates, rectified_tangents, rectified_flow_rates)
+_inlined = [getattr(_parts[_part], _name) for _part, _some in _names.items() for _name in _some]
+for _function in (*(one for _part in _forms for one in vars(_parts[_part]).values()), *_inlined):
     _function.targetoptions["forceinline"] = True
-_begin, _advance, _advance_abreast = _integrate.begin, _integrate.advance, _abreast.advance_abreast
+_solver, _integrate = _parts[solver], _parts[integrate]
+_begin, _advance, _advance_abreast = _integrate.begin, _integrate.advance, _parts[abreast].advance_abreast
 
 MAX_STEPS = 200_000
 MOST_POINTS = 100_000  # of a trace
 RUNNING, STEPS, REJECTED = step_control.RUNNING, events.STEPS, events.REJECTED
 # Steps between looks for an interrupt, times the square of the number of coordinates: a tenth of a second.
 BURST = 300_000
+# Pairs that are followed abreast.
+FORMS = {CUBIC: abreast.CUBIC_FORMS, RELU: abreast.RECTIFIED_FORMS, RELU3: abreast.RECTIFIED_FORMS}
 # Stand-ins for exact zeros and exactly parallel noise parts in logarithmic coordinates.
 TINY_LOG, LARGEST_ATANH = -276.0, 40.0
 SLACK = 1e-6  # by which sums of logarithms may miss TINY_LOG
@@ -195,7 +206,7 @@ def _geometry(m, features, tail=()):
 
 def _shapes(m, n):
     """Of the solver's scratch; None for integers (n,)."""
-    return (n,), (n, n), (n,), (n, n), (n, n), None, (8, n), (n,), (n,), (n,), (n,), (2,), (m,), (m,), (n,), (13,)
+    return (n,), (n, n), (n,), (n, n), (n, n), None, (8, n), *[(n,)] * 4, (2,), (m,), (m,), (n,), (step_control.CONTROLS,)
 
 
 def _buffers(m, n):
@@ -204,23 +215,23 @@ def _buffers(m, n):
 
 def _lanes(m, n, signals):
     """Lanes as `abreast` takes them, without trajectories."""
-    shapes = (n,), (signals,), (n,), (n,), (abreast.ENDS,), *(s or (n,) for s in _shapes(m, n))
+    shapes = (n,), (signals,), (n,), (n,), (lane_steps.ENDS,), *(s or (n,) for s in _shapes(m, n))
     fields = tuple(lane_array(*shape) for shape in shapes)
     fields[20][step_control.STEP_LENGTH] = 1.0  # of lanes that never have a trajectory
-    return np.full(LANE_COUNT, -1), np.zeros(2, np.int64), fields
+    return np.full(LANE_COUNT, -1), np.zeros(2, np.int64), fields, (np.zeros((n, n)), np.zeros(n, np.int64))
 
 
 def _scratch(model, n):
     """Scratch of the solver's `flow_rates` and of `flow_jacobian`."""
-    m, features = model.neurons, model.features
-    if layout_of(model) == flow_rates.PAIR and ACTIVATIONS[model.activation].kind == CUBIC:
-        return (True, None), (True, None, None)
+    m, features, kind = model.neurons, model.features, ACTIVATIONS[model.activation].kind
+    if layout_of(model) == flow_rates.PAIR and kind in FORMS:
+        return FORMS[kind]
     state = np.zeros((n, TANGENT_ENTRIES)), np.zeros((n, TANGENT_ENTRIES))
     if layout_of(model) == flow_rates.PAIR:
-        return (None, (None, None)), (None, (*state, None, None), None)
+        return (None, None, (None, None)), (None, None, (*state, None, None))
     real = _geometry(m, features), gradient.new_workspace(m, features)
     rows = _geometry(m, features, (TANGENT_ENTRIES,)), gradient.new_workspace(m, features, tail=(TANGENT_ENTRIES,))
-    return (None, real), (None, (*state, *rows), None)
+    return (None, None, real), (None, None, (*state, *rows))
 
 
 @jit.kernel
@@ -379,11 +390,12 @@ def _run(model, starts, sides, *, head_rate, until, rtol, settle, times, trace_p
     counts, status = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
     kind = ACTIVATIONS[model.activation].kind
     system = (kind, m, features, gradient.parameter_vector(model, head_rate))
-    scratch, complex_scratch = _scratch(model, n)
+    scratch, twins = _scratch(model, n)
     limits = (float(until), float(rtol), bool(settle), int(max_steps))
     axes = (0,) * n if layout_of(model) == flow_rates.PAIR else ()
-    problem, spare = (system, axes, method_table(), limits), (scratch, complex_scratch, _buffers(m, n))
-    lanes = _lanes(m, n, side.shape[1]) if scratch[0] else None
+    together = scratch[2] is None
+    problem = (system, axes, method_table(), limits, *(((scratch, twins),) if together else ()))
+    lanes, spare = (_lanes(m, n, side.shape[1]), None) if together else (None, (scratch, twins, _buffers(m, n)))
     results = (learnt, marks, snapshots, tally, counts, status)
     burst, first = BURST // (n * n), 0
     while first < count:

@@ -8,13 +8,12 @@ What belongs together is handed on together, as tuples:
     records    (times, states there, trace times, trace, points a step): when to record and where to
     events     (learnt (K,), marks (3,), snapshots (3, n), tally, counts): events (-1: never); largest head entry, largest
                relative drift of the conserved quantities, end time; steps, rejected, trace points, times recorded
-    spare      (scratch, complex_scratch, buffers): scratch of the rates, of the Jacobian, of the solver
+    spare      (scratch, twins, buffers): scratch of the rates, of the Jacobian, of the solver
 """
-
-from math import log
 
 from dynlab.formulas.activations import RELU, is_steep
 from dynlab.formulas.components import HEAD_RATE
+from dynlab.formulas.rectified_flow_rates import smallest_share
 from dynlab.population.pair.at_rest import invariants, settled, smallest_output, still
 from dynlab.population.pair.clock import add_time, bent, gap_by, square_speed, theta_at
 from dynlab.population.pair.events import (
@@ -45,20 +44,19 @@ from dynlab.population.pair.solver import (
     step_error,
 )
 from dynlab.population.pair.step_control import (
-    FALLING,
     FRESH,
     IN_A_ROW,
     IN_ARC,
     IN_TIME,
-    ONCE,
-    OUTPUT,
     RUNNING,
-    SINCE,
+    SHORT_ARC,
     SPEED,
     STEP_LENGTH,
     TIMED,
+    calm_down,
     choose_length,
     factor_by,
+    falls,
     fixed,
     hold_back,
     needs_middle,
@@ -70,15 +68,6 @@ from dynlab.population.pair.step_control import (
 )
 from dynlab.population.status import AT_REST, NOT_FINITE, SINGULAR, STATIONARY, TOO_MANY_STEPS, UNTIL
 from dynlab.population.stepping import DOMINANT, FIRST, PEAK, SECOND
-
-# A stiff motion is followed in time until log s changes by more within a step that has more than this error.
-CALM = 0.1
-# An online output vanishes if so many looks in a row say so, one each time that its variance falls by a factor of TICK: if
-# it is below the square root of VANISHING, relative to its parts, and will have lost FOLDS_DOWN more e-folds before the end;
-# or below the square root of 1e4 times as much, and will be 0 within this part of the time passed.
-TICK, LOOKS, VANISHING, FOLDS_DOWN, AT_ONCE = 0.8, 3.0, 1e-10, 30.0, 1e-4
-# A step in arc length that is shorter, and stiff, is better taken in time.
-SHORT_ARC = 0.03
 
 
 def all_finite(n, rates, jac):
@@ -94,14 +83,14 @@ def all_finite(n, rates, jac):
 def begin(problem, z, side, events, spare):
     """Prepare `advance`, whose arguments these are. Returns RUNNING, or NOT_FINITE."""
     system, axes, _, (arc, caps), _ = problem
-    scratch, complex_scratch, buffers = spare
+    scratch, twins, buffers = spare
     rates, jac = buffers[0], buffers[1]
     normal, clock, charge0, _, floors, control = buffers[10:]
     n = size(axes, z)
     for i in range(n):
         floors[i] = caps[i]
     note_start(system, z, side, clock, charge0, events)
-    flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
+    flow_jacobian(system, z, side, scratch, twins, rates, jac)
     if not all_finite(n, rates, jac):
         return NOT_FINITE
     set_out(control, arc_system(axes, arc, rates, jac, normal, False))
@@ -159,9 +148,7 @@ def advance(problem, z, side, stop_at, records, events, spare):
         if vanishes(problem, z, side, step_time, spare):
             tally[END] = clock[0]
             return SINGULAR
-        change = abs(log(after[0] / control[SPEED])) if after[0] > 0.0 else 1.0
-        if control[IN_TIME] == TIMED and change > CALM and error > CALM:
-            control[IN_TIME] = ONCE
+        calm_down(error, after[0], control)
         go_on(problem, z, side, kink, after, spare)
         choose_length(error, factor, control)
         if control[STEP_LENGTH] < SHORT_ARC:
@@ -171,38 +158,28 @@ def advance(problem, z, side, stop_at, records, events, spare):
 
 
 def vanishes(problem, z, side, step_time, spare):
-    """Whether an online output loses all its variance before the end, at this pace; step_time: since the last look.
-
-    Looks each time that the output has fallen by `TICK`; single steps may err by more than they take away.
-    """
-    control, clock = spare[2][15], spare[2][11]
+    """Whether an online output loses all its variance before the end, at this pace; step_time: of the last step."""
     if spare[0][0] is not None:
         return False
-    now = smallest_output(problem[0], z, side)
-    control[SINCE] += step_time
-    before = control[OUTPUT]
-    if TICK * before < now < before / TICK:
-        return False
-    falls = now == 0.0
-    if 0.0 < now < min(before, 1e4 * VANISHING):
-        folds = 0.5 * log(before / now)
-        falls = folds * AT_ONCE * clock[0] > control[SINCE]
-        if now < VANISHING:
-            falls = falls or folds * (problem[4][0] - clock[0]) > FOLDS_DOWN * control[SINCE]
-    control[OUTPUT] = now
-    control[SINCE] = 0.0
-    control[FALLING] = control[FALLING] + 1.0 if falls else 0.0
-    return control[FALLING] >= LOOKS
+    now = share_of_output(problem[0], z, side, spare[0][1], spare[2][7])
+    return falls(now, step_time, problem[4][0], spare[2][11], spare[2][15])
+
+
+def share_of_output(system, z, side, rectified, point):
+    """`smallest_output`, of the pair of relu or relu3 in its own form. point: scratch (n,)."""
+    if rectified is not None:
+        return smallest_share(system[0], system[3], z, side, point)
+    return smallest_output(system, z, side)
 
 
 def turn_to_time(problem, z, side, spare):
     """Take the next step, which is as long as it is, in time if a coordinate follows the others; returns whether so."""
     system, axes, _, (arc, _), _ = problem
-    scratch, complex_scratch, buffers = spare
+    scratch, twins, buffers = spare
     rates, jac, normal, control = buffers[0], buffers[1], buffers[10], buffers[15]
     if scratch[0] is not None or control[IN_TIME] != IN_ARC or not is_stiff(size(axes, z), control[STEP_LENGTH], jac):
         return False
-    flow_jacobian(system, z, side, scratch, complex_scratch, rates, jac)
+    flow_jacobian(system, z, side, scratch, twins, rates, jac)
     arc_system(axes, arc, rates, jac, normal, True)
     control[IN_TIME] = TIMED
     return True
@@ -244,7 +221,7 @@ def reach(problem, z, side, spare):
     Returns (whether these are finite, theta of the end, the signal at its kink or -1).
     """
     system, axes, table, _, _ = problem
-    scratch, complex_scratch, buffers = spare
+    scratch, twins, buffers = spare
     new_rates, new_jac, stages, point, new, last = buffers[2], buffers[3], buffers[6], buffers[7], buffers[8], buffers[9]
     n = size(axes, z)
     top = 1.0
@@ -256,7 +233,7 @@ def reach(problem, z, side, spare):
     else:
         for i in range(n):
             last[i] = new[i]
-    flow_jacobian(system, last, side, scratch, complex_scratch, new_rates, new_jac)
+    flow_jacobian(system, last, side, scratch, twins, new_rates, new_jac)
     return all_finite(n, new_rates, new_jac), top, kink
 
 
@@ -317,7 +294,7 @@ def go_on(problem, z, side, kink, after, spare):
     after: (speed, slope, whether in time) at the end.
     """
     system, axes, _, (arc, _), _ = problem
-    scratch, complex_scratch, buffers = spare
+    scratch, twins, buffers = spare
     rates, jac, new_rates, new_jac, point, normal = buffers[0], buffers[1], buffers[2], buffers[3], buffers[7], buffers[10]
     control = buffers[15]
     n = size(axes, z)
@@ -331,7 +308,7 @@ def go_on(problem, z, side, kink, after, spare):
             for i in range(system[1] * system[2]):
                 if side[i] == 0:
                     settle_kink(system, z, side, i, scratch, point)
-            flow_jacobian(system, z, side, scratch, complex_scratch, new_rates, new_jac)
+            flow_jacobian(system, z, side, scratch, twins, new_rates, new_jac)
             timed = control[IN_TIME] == TIMED
             speed1, slope1, in_time1 = arc_system(axes, arc, new_rates, new_jac, normal, timed)
     turn_page(speed1, slope1, in_time1, control)

@@ -5,18 +5,18 @@ velocities of both sides point at the kink the signal is held there (sliding, si
 """
 
 from dynlab.formulas.activations import RELU
-from dynlab.formulas.flow_rates import pair_kink
+from dynlab.formulas.rectified_flow_rates import rectified_kink
 from dynlab.population.pair.solver import flow_rates, interpolate
 
 
-def kink_velocities(system, z, side, i, other, scratch, rates):
+def kink_velocities(system, z, side, i, rectified, other, scratch, rates):
     """Velocities of the signal at index i, which is 0, if it were on the upper and on the lower side of its kink.
 
-    other: that of `solver.flow_rates`; None where nothing has kinks.
+    rectified, other: those of `solver.flow_rates`; None where nothing has kinks.
     """
+    if rectified is not None:
+        return rectified_kink(system[3], z, side, i, rates)
     if other is not None:
-        if other[0] is None:
-            return pair_kink(system[0], system[3], z, side, i)
         return velocity(system, z, side, i, 1, scratch, rates), velocity(system, z, side, i, -1, scratch, rates)
     return 0.0, 0.0
 
@@ -32,7 +32,7 @@ def velocity(system, z, side, i, trial, scratch, rates):
 
 def settle_kink(system, z, side, i, scratch, rates):
     """Choose the side of a signal that sits at 0: away from the kink if a velocity points away, else 0 (sliding)."""
-    up, down = kink_velocities(system, z, side, i, scratch[1], scratch, rates)
+    up, down = kink_velocities(system, z, side, i, scratch[1], scratch[2], scratch, rates)
     side[i] = side_of(up, down, 0.0)
 
 

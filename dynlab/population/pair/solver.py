@@ -8,7 +8,7 @@ length tau of the orbit in the coordinates of `formulas.flow`,
 
 under which both t^(-1/4) decay and blow-up are straight lines. The Jacobian changes by a rank one,
 (J - f_hat v^T)/s with f_hat = f/s and v = J^T W^2 f_hat. W weighs signals of degree 1 by the size of the weights, head
-entries by the peak that the conservation law allows, and logarithms by 1.
+entries by 0, and logarithms by 1.
 
 **Time** is the integral of 1/s over each step: log s is interpolated by the quartic through its values and derivatives
 (v . f_hat / s) at both ends and its value in the middle, and 1/s integrated by 5-point Gauss-Legendre; exact for power
@@ -27,7 +27,9 @@ from math import exp, sqrt
 from dynlab.formulas.activations import RELU, is_odd, is_steep
 from dynlab.formulas.cubic_flow_rates import cubic_pair_jacobian, cubic_pair_rates
 from dynlab.formulas.flow_rates import PAIR_SIZE, general_rates, pair_rates
+from dynlab.formulas.held_coordinates import DISTANCE, SLOW_RETURN
 from dynlab.formulas.lanewise import anywhere, taken, where
+from dynlab.formulas.rectified_flow_rates import rectified_pair_jacobian, rectified_pair_rates
 from dynlab.machine.tangents import DIRECTIONS, seed, with_tangents
 
 # Largest change of log s within a step, so that the time integral stays accurate.
@@ -38,28 +40,26 @@ STEEPEST = 30.0
 STIFF = 30.0
 # What float64 knows of delta where it does not enter the formulas as a factor.
 DELTA_ROUNDING = 1e-14
-FADED = 40.0
-PARALLEL = 40.0
-# Force, over the speed of signals and head, below which what is held begins to move back slowly.
-SLOW_RETURN = 1e-3
 
 
 def flow_rates(system, z, side, scratch, rates):
-    """dz/dt at z. system = (kind, m, K, par); scratch = (closed, other), one of them None: closed for the cubic pair, which
-    has a form of its own; other = (geometry, work) of `general_rates`, both None for the pair layout."""
-    rates_by(system, z, side, scratch[0], scratch[1], rates)
+    """dz/dt at z. system = (kind, m, K, par); scratch = (cubic, rectified, other), all but one None: the cubic pair and the
+    pair of relu or relu3 have forms of their own; other = (geometry, work) of `general_rates`, both None for the pair."""
+    rates_by(system, z, side, scratch[0], scratch[1], scratch[2], rates)
 
 
-def rates_by(system, z, side, closed, other, rates):
+def rates_by(system, z, side, cubic, rectified, other, rates):
     """`flow_rates`; numba drops a branch where its own argument is None, and never another."""
-    if closed is not None:
+    if cubic is not None:
         cubic_pair_rates(system[3], z, side, rates)
+    if rectified is not None:
+        rectified_pair_rates(system[0], system[3], z, side, rates)
     if other is not None:
         other_rates(system, z, side, other[0], other[1], rates)
 
 
 def other_rates(system, z, side, geometry, work, rates):
-    """dz/dt of all but the cubic pair, for numbers of any kind."""
+    """dz/dt by the formulas of every activation, for numbers of any kind."""
     kind, m, features, par = system
     if geometry is None:
         tie_rates(kind, par, z, side, rates)
@@ -89,8 +89,8 @@ def log_signal(kind, m, features, z, i):
 
 def hold_faded(kind, m, features, z, rates):
     """Slow down, smoothly, what has passed every rounding and would move for ever: noise parts of degree 1, which decay
-    exponentially or faster, near e^-FADED, and (pair layout) atanh(c), which grows where two noise parts align, near
-    PARALLEL."""
+    exponentially or faster, near e^-DISTANCE, and (pair layout) atanh(c), which grows where two noise parts align, near
+    DISTANCE."""
     if is_steep(kind) and not (m == 2 and features == 2):
         return
     square = 0.0 * rates[0]
@@ -99,10 +99,10 @@ def hold_faded(kind, m, features, z, rates):
             square = square + rates[i] * rates[i]
     if not is_steep(kind):
         for i in range(m * features, m * features + m):
-            rates[i] = held(-z[i], -1.0, FADED, rates[i] / (1.0 + sixteenth_power(z[i] / FADED)), square)
+            rates[i] = held(-z[i], -1.0, DISTANCE, rates[i] / (1.0 + sixteenth_power(z[i] / DISTANCE)), square)
     if m == 2 and features == 2:
-        rate = rates[6] / (1.0 + sixteenth_power(z[6] / PARALLEL))
-        rates[6] = held(z[6], 1.0, PARALLEL, rate, square) if z[6].real > 0.0 else held(-z[6], -1.0, PARALLEL, rate, square)
+        rate = rates[6] / (1.0 + sixteenth_power(z[6] / DISTANCE))
+        rates[6] = held(z[6], 1.0, DISTANCE, rate, square) if z[6].real > 0.0 else held(-z[6], -1.0, DISTANCE, rate, square)
 
 
 def held(distance, outward, limit, rate, square):
@@ -139,22 +139,19 @@ def sixteenth_power(x):
 
 
 def flow_jacobian(system, z, side, scratch, twins, rates, jac):
-    """dz/dt and its exact Jacobian. twins = (closed, rows, complexes), all but one None: closed: the cubic pair has its
-    own form; rows: scratch of `tangent_columns`; complexes: of `complex_columns`, for kernels of a device, where
-    there are no numbers with tangents."""
-    jacobian_by(system, z, side, scratch, twins[0], twins[1], twins[2], rates, jac)
+    """dz/dt and its exact Jacobian. twins = (cubic, rectified, rows), all but one None: the first two as in `flow_rates`;
+    rows: scratch of `tangent_columns`."""
+    jacobian_by(system, z, side, twins[0], twins[1], twins[2], rates, jac)
 
 
-def jacobian_by(system, z, side, scratch, closed, rows, complexes, rates, jac):
+def jacobian_by(system, z, side, cubic, rectified, rows, rates, jac):
     """`flow_jacobian`."""
-    if closed is not None:
+    if cubic is not None:
         cubic_pair_jacobian(system[3], z, side, rates, jac)
+    if rectified is not None:
+        rectified_pair_jacobian(system[0], system[3], z, side, rates, jac)
     if rows is not None:
         tangent_columns(system, z, side, rows, rates, jac)
-        hold_signals(system[0], z, side, jac)
-    if complexes is not None:
-        flow_rates(system, z, side, scratch, rates)
-        complex_columns(system, z, side, complexes, jac)
         hold_signals(system[0], z, side, jac)
 
 
@@ -181,19 +178,6 @@ def tangent_columns(system, z, side, rows, rates, jac):
                 jac[i, first + k] = slopes[i, 1 + k]
     for i in range(n):
         rates[i] = slopes[i, 0]
-
-
-def complex_columns(system, z, side, complexes, jac):
-    """Jacobian of `other_rates` by complex step, column by column. complexes: (state, rates, geometry, work)."""
-    zc, rc, geometry, work = complexes
-    n = len(z)
-    for k in range(n):
-        for i in range(n):
-            zc[i] = z[i]
-        zc[k] = z[k] + 1e-30j
-        other_rates(system, zc, side, geometry, work, rc)
-        for i in range(n):
-            jac[i, k] = rc[i].imag * 1e30
 
 
 def size(axes, z):

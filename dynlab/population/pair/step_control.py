@@ -6,6 +6,7 @@ Numbers of one trajectory: its clock (time, its rounding error) and its control,
 from math import log
 
 from dynlab.formulas.activations import is_steep
+from dynlab.formulas.lanewise import where
 from dynlab.population.pair.clock import elapsed, plausible_slope
 from dynlab.population.pair.solver import LOG_SPEED_STEP
 from dynlab.population.status import NOT_FINITE, UNDERFLOW
@@ -17,6 +18,7 @@ RUNNING = -1
 # Entries of control: what one step leaves to the next, beside arrays.
 STEP_LENGTH, LAST_LENGTH, LAST_ERROR, FASTEST, SPEED, SLOPE, IN_TIME = range(7)
 FRESH, HELD_BACK, IN_A_ROW, OUTPUT, SINCE, FALLING = range(7, 13)
+CONTROLS = 13
 # Values of control[IN_TIME]: a step in arc length; in time, for this step; in time, as long as it goes well.
 IN_ARC, ONCE, TIMED = 0.0, 1.0, 2.0
 FIXED_POINT = 1e-14
@@ -28,6 +30,14 @@ TIMED_SHARE = 0.1
 CLOCK = 1000.0
 # A step that takes less than this share of the time before it need not be timed so well.
 SHORT = 1e-4
+# A stiff motion is followed in time until log s changes by more within a step that has more than this error.
+CALM = 0.1
+# An online output vanishes if so many looks in a row say so, one each time that its variance falls by a factor of TICK: if
+# it is below the square root of VANISHING, relative to its parts, and will have lost FOLDS_DOWN more e-folds before the end;
+# or below the square root of 1e4 times as much, and will be 0 within this part of the time passed.
+TICK, LOOKS, VANISHING, FOLDS_DOWN, AT_ONCE = 0.8, 3.0, 1e-10, 30.0, 1e-4
+# A step in arc length that is shorter, and stiff, is better taken in time.
+SHORT_ARC = 0.03
 
 
 def set_out(control, first):
@@ -139,4 +149,33 @@ def choose_length(error, factor, control):
 
 def share_of(rtol, control):
     """The tolerance of the next step."""
-    return TIMED_SHARE * rtol if control[IN_TIME] == TIMED else rtol
+    return where(control[IN_TIME] == TIMED, TIMED_SHARE * rtol, rtol)
+
+
+def falls(now, step_time, until, clock, control):
+    """Whether an online output loses all its variance before the end, at this pace.
+
+    now: `at_rest.smallest_output`; step_time: since the last look. Looks each time that the output has fallen by `TICK`;
+    single steps may err by more than they take away.
+    """
+    control[SINCE] += step_time
+    before = control[OUTPUT]
+    if TICK * before < now < before / TICK:
+        return False
+    falling = now == 0.0
+    if 0.0 < now < min(before, 1e4 * VANISHING):
+        folds = 0.5 * log(before / now)
+        falling = folds * AT_ONCE * clock[0] > control[SINCE]
+        if now < VANISHING:
+            falling = falling or folds * (until - clock[0]) > FOLDS_DOWN * control[SINCE]
+    control[OUTPUT] = now
+    control[SINCE] = 0.0
+    control[FALLING] = control[FALLING] + 1.0 if falling else 0.0
+    return control[FALLING] >= LOOKS
+
+
+def calm_down(error, speed1, control):
+    """A step in time that was not calm is the last one in time."""
+    change = abs(log(speed1 / control[SPEED])) if speed1 > 0.0 else 1.0
+    if control[IN_TIME] == TIMED and change > CALM and error > CALM:
+        control[IN_TIME] = ONCE
