@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+# Functions of a module and of its classes: the first line, and those below it that are empty, indented further or begin with
+# a closing bracket. What they hold is not looked at, and parsing it takes every process that loads kernels longer than all
+# else that is done here.
+FUNCTIONS = (
+    (re.compile(rb"^(?:async )?def .*\n(?:(?:[ )].*)?\n)*", re.MULTILINE), b"def _(): pass\n"),
+    (re.compile(rb"^    (?:async )?def .*\n(?:(?:    [ )].*)?\n)*", re.MULTILINE), b"    def _(): pass\n"),
+)
 
 
 @cache
@@ -61,12 +69,23 @@ def _file(name: str) -> Path | None:
 def _imported(path: Path) -> tuple[str, ...]:
     """Names of what a file may import when it is loaded: modules, and names in modules, which may be modules themselves."""
     names: list[str] = []
-    for statement in _loaded(ast.parse(path.read_bytes())):
+    for statement in _loaded(_without_functions(path.read_bytes())):
         if isinstance(statement, ast.Import):
             names += [one.name for one in statement.names]
         elif statement.module:
             names += [statement.module, *(f"{statement.module}.{one.name}" for one in statement.names)]
     return tuple(names)
+
+
+def _without_functions(source: bytes) -> ast.Module:
+    """The tree of a file in which functions are empty; with all that they hold where that is not so easily left out."""
+    short = source
+    for function, nothing in FUNCTIONS:
+        short = function.sub(nothing, short)
+    try:
+        return ast.parse(short)
+    except SyntaxError:
+        return ast.parse(source)
 
 
 def _loaded(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:

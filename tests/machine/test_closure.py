@@ -64,6 +64,40 @@ def test_imports_that_run_count_and_others_do_not():
     assert sorted(found) == ["a", "b", "e", "f", "g", "k", "l"]
 
 
+def statements(tree: ast.Module) -> list[str]:
+    return [ast.dump(one) for one in closure._loaded(tree)]
+
+
+@pytest.mark.parametrize(
+    "room", [None, *sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file())]
+)
+def test_functions_that_are_left_out_hide_no_import(room):
+    """Against the whole tree, for every file of a room; None: those that lie flat."""
+    files = sorted(PACKAGE.glob("*.py") if room is None else (PACKAGE / room).rglob("*.py"))
+    for path in files:
+        source = path.read_bytes()
+        assert statements(closure._without_functions(source)) == statements(ast.parse(source)), path
+    assert files
+
+
+def test_functions_are_left_out_and_what_stands_between_is_not():
+    text = (
+        '"""Words:\nimport not_this\n"""\n@some(\n    1\n)\ndef f(\n    x,\n):\n    import g\n\n    return x\n\n\nimport a\n'
+        "class B:\n    import c\n\n    @property\n    def d(self):\n        import e\n\n    import h\n\n\n"
+        "async def i():\n    import j\nfrom k import l\n"
+    )
+    short = closure._without_functions(text.encode())
+    names = [one.module if isinstance(one, ast.ImportFrom) else one.names[0].name for one in closure._loaded(short)]
+    assert sorted(names) == ["a", "c", "h", "k"]
+    assert not {"e", "g", "j"} & {one.names[0].name for one in ast.walk(short) if isinstance(one, ast.Import)}
+
+
+def test_a_file_whose_functions_are_not_so_easily_left_out_is_taken_whole():
+    text = 'def f():\n    return """\nimport not_this\n"""\n\n\nimport a\n'
+    whole = closure._without_functions(text.encode())
+    assert statements(whole) == statements(ast.parse("import a"))
+
+
 def test_the_closure_of_the_flow_by_hand():
     sources = {str(path.relative_to(PACKAGE)) for path in closure.sources_of("dynlab.formulas.cubic_flow_rates")}
     assert {
