@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dynlab.settings.model import without_correlation
 from dynlab.tools.checks import SettingError, real, require
-from dynlab.tools.files import FolderError, expanded
+from dynlab.tools.files import expanded
 
 if TYPE_CHECKING:
     from dynlab.explanation.advice import Suggestion, Trial
@@ -84,21 +84,19 @@ def explain(
             require(asked is None, name, asked, f"left out for {what}")
         require(not trial, "try", True, f"left out for {what}")
         return Explanation(place, [_of_embeddings(kind, place, record, at)])
-    if kind == "main" and _layered(record):
-        from dynlab.explanation import layered
+    if any(_layered(given) for given in (record["models"] if kind == "samples" else [record["settings"]])):
+        from dynlab.explanation import layered, layered_samples
 
         require(not trial, "try", True, "left out for a run with hidden units")
-        told = layered.findings(place, record, activation, head, at)
+        find = layered_samples.sampled_findings if kind == "samples" else layered.findings
+        told = find(place, record, activation, head, at)
         return Explanation(place, [Explained(finding, None, None, [], [], lines) for finding, lines in told])
-    if kind == "samples" and any(_layered({"settings": model}) for model in record["models"]):
-        raise FolderError(place, "is a run on minibatches with hidden units, which explain has no words for")
     reader = recorded.main_runs if kind == "main" else recorded.sample_runs
     return Explanation(place, [_explained(run, at, trial, workers) for run in reader(place, record, activation, head)])
 
 
-def _layered(record: dict) -> bool:
-    """Whether neurons have hidden units in a run of dynlab.run."""
-    given = record["settings"]
+def _layered(given: dict) -> bool:
+    """Whether neurons have hidden units, by the recorded settings of a model."""
     return given.get("hidden", 1) != 1 or given.get("readout", "fixed") != "fixed"
 
 

@@ -159,8 +159,7 @@ def _sample_runs(place: Path, record: dict, activation: str | None, head: str | 
     ratio = recorded_ratio({"method": "sgd"} | settings, float(settings["lr"]), str(place))
     runs = []
     for (one, rule), rows in asked_for(table, activation, head):
-        batch = int(rows["batch"].max())
-        rows = rows[(rows["batch"] == batch) & (rows["seed"] == rows["seed"].min())]
+        batch, rows = of_largest_batch(rows)
         training = Training(head=rule, eta_head=ratio)
         named = f"{one}, head {rule}, batch {batch}, seed {rows['seed'].iloc[0]}: "
         stops = [line.removeprefix(named) for line in record["stopped"] if line.startswith(named)]
@@ -173,6 +172,12 @@ def _sample_runs(place: Path, record: dict, activation: str | None, head: str | 
             )
         )  # fmt: skip
     return runs
+
+
+def of_largest_batch(rows: pd.DataFrame) -> tuple[int, pd.DataFrame]:
+    """The largest batch of runs on finite samples, and the rows of its first seed."""
+    batch = int(rows["batch"].max())
+    return batch, rows[(rows["batch"] == batch) & (rows["seed"] == rows["seed"].min())]
 
 
 def _training(values: dict) -> Training:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynlab import run
+from dynlab import Model, run
+from dynlab.explanation import layered
 from dynlab.explanation.explanation import explain
 from dynlab.reports.main_run import restless
 from dynlab.tools.checks import SettingError
@@ -67,7 +68,8 @@ def test_how_a_start_ended_is_said(folder, tmp_path):
     for status, period, words in (
         ("stationary", "", "It is at rest"), ("cycle", "123.4", "on a limit cycle"),
         ("until", "99.0", "rounds come back, but drift"),
-        ("until", "", "until. Nothing is wrong"), ("steps", "", "did not end well: steps. The solver used up"),
+        ("until", "", "ended at the time that was asked for. Nothing is wrong"),
+        ("vanished", "", "ended early (vanished)"), ("steps", "", "did not end well: steps. The solver used up"),
     ):  # fmt: skip
         place = tmp_path / f"{status}{period}"
         place.mkdir()
@@ -113,6 +115,38 @@ def test_what_cannot_be_explained_is_refused_in_a_line(folder, error, more, word
     with pytest.raises(error, match=words) as caught:
         explain(folder, **more)
     assert "\n" not in str(caught.value)
+
+
+def test_units_that_died_and_answers_of_any_degree_are_told():
+    # Two units an output: unit 1 has shrunk to a part 1e-4 of what it was; cubic answers a (alpha A)^3, the sign of a kept.
+    model = Model(activation="cubic", weak=0.5, hidden=2)
+    signal = np.array([[[1.0, 0.2], [2.0, 0.0], [0.5, 2.0], [0.0, -4.0]]] * 2)
+    gram = np.tile(np.eye(4), (2, 1, 1))
+    signal[1, 0], gram[1, 0, 0] = 1e-4 * signal[1, 0], 1e-8
+    state = {
+        "time": np.array([0.0, 1.0]), "signal": signal, "noise_gram": gram, "head": np.tile(np.eye(2), (2, 1, 1)),
+        "readout": np.array([[[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]] * 2),
+    }  # fmt: skip
+    finding = layered.finding_at(model, "off-diagonal", state, 1, (0.0, np.nan, np.nan))
+    assert finding.dead == 1 and finding.at_end
+    np.testing.assert_allclose(finding.answers[0, :, 0], [1e-12, -8.0, 0.0, 0.0], rtol=1e-12)
+    np.testing.assert_allclose(finding.answers[1, :, 1], [0.0, 0.0, 1.0, -16.0], rtol=1e-12)
+    text = " ".join(layered.told(finding))
+    assert "1 of 4 hidden units has died: nothing is left of the weights." in text
+    assert "Head: it is the identity, and was all the time." in text
+    assert "Output 2: feature 1 makes " in text and "(0 units), feature 2 makes " in text and "(1 unit)." in text
+    begun = layered.finding_at(model, "off-diagonal", state, 0, (0.5, 1.0, np.nan))
+    assert begun.dead == 0 and "died" not in " ".join(layered.told(begun))
+    assert "now 0: it lends nothing any more (it is the identity)." in " ".join(layered.told(begun))
+
+
+def test_a_run_by_descent_says_its_rate_and_schedule(tmp_path):
+    place = tmp_path / "run"
+    steps = "--method descent --eta 0.01 --until 0.2 --optimiser adam --schedule cosine --warm-up 5 --no-plots --quiet --out"
+    assert run.main([*WORDS.split(), *steps.split(), str(place)]) == 0
+    text = " ".join(" ".join(explain(place, head="none").runs[0].lines).split())
+    assert "exact descent by adam of start" in text
+    assert "(strong 1, weak 0.6, dim 200, eta 0.01, schedule cosine, warm-up 5)" in text
 
 
 def test_damage_is_named(folder, tmp_path):

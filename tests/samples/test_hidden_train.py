@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import dynlab
-from dynlab import Model, Trajectory, explain
+from dynlab import Model, Trajectory
 from dynlab.command_line import minibatches
 from dynlab.population.dense.dense_descent import dense_start
 from dynlab.population.moments import LEARNT
@@ -22,7 +22,6 @@ from dynlab.samples.train import follow
 from dynlab.settings.training import Training
 from dynlab.tools import checkpoint
 from dynlab.tools.checks import SettingError
-from dynlab.tools.files import FolderError
 from tests.samples.naive_optimisers import moved
 
 MODEL = Model(activation="relu", patches=4, feature_patches=2, hidden=2)
@@ -180,8 +179,6 @@ def test_the_command_writes_what_outputs_do(tmp_path, capsys):
     assert set(table["batch"]) == {0, 16} and (tmp_path / "a" / "overlay.png").is_file()
     start = table[table["time"] == 0.0]
     assert start.groupby("head")["readout_1_3"].nunique().eq(1).all() and (start["readout_1_3"] != 0.0).all()
-    with pytest.raises(FolderError, match="is a run on minibatches with hidden units, which explain has no words for"):
-        explain.explain(tmp_path / "a")
 
 
 def test_a_sweep_has_hidden_units_as_an_axis():
