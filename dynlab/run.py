@@ -83,12 +83,12 @@ def check(arguments: argparse.Namespace) -> Settings:
     asked = ["relu", "cubic"] if arguments.activation is None else arguments.activation
     models = models_of(given, (name for word in asked for name in word.split(",")))
     training = training_of(given)
+    method = choice("method", given["method"], (*METHODS, "sgd"))
     for model in models:
-        training.check_model(model)
+        training.check_model(model, stepped=method == "descent")
     until = given["until"]
     require(arguments.out != "", "out", "", "the name of a folder")
     check_parquet(arguments.parquet)
-    method = choice("method", given["method"], (*METHODS, "sgd"))
     eta, optimisation = steps_of(given, method)
     return Settings(
         models=models,

@@ -225,7 +225,7 @@ def ensemble(
     settings |= _beyond_the_paper(training, how)
     settings |= {} if at.asked == "cpu" else {"device": at.words}
     if model.layered:
-        frame = hidden.frame(model, training, numbers, parts, settle, how.is_plain)
+        frame = hidden.frame(model, training, numbers, parts, settle, how.is_plain and training.is_papers)
     else:
         frame = _frame(model, numbers, rate if how.is_plain else np.nan, parts, settle)  # the head's bound is the flow's
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.population.any_training.hidden_gradient import hidden_switched_losses
 from dynlab.population.dense.hidden_descent import run_optimised_hidden
 from dynlab.population.hidden.flow import NO_TIMES, HiddenResult, run_hidden, run_hidden_descent
 from dynlab.population.hidden.moments import features_carried, hidden_carried, hidden_losses, hidden_rank
@@ -41,12 +43,12 @@ def run_piece(
         return run_starts(model, training, starts, *limits)
     rates: dict[str, Any] = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
     eta, steps, how = stepped
-    if how.is_plain:
+    if how.is_plain and training.is_papers:
         found = run_hidden_descent(model, starts, **rates, eta=eta, steps=steps)
     else:
         frames = [(dim, seed, int(number)) for number in numbers] if how.optimiser == "adam" else None
         found, _ = run_optimised_hidden(model, training, starts, how, eta=eta, steps=steps, frames=frames)
-    return starts, replace(found, at_times=()), told_of(model, found, False)
+    return starts, replace(found, at_times=()), told_of(model, training, found, False)
 
 
 def run_starts(
@@ -56,11 +58,11 @@ def run_starts(
     rates: dict[str, Any] = {"head_rate": training.head_rate, "readout_rate": training.readout_rate}
     times = until * (0.5 + 0.5 * np.arange(1, ROUND + 1) / ROUND) if settle else NO_TIMES
     found = run_hidden(model, starts, **rates, until=until, rtol=rtol, settle=settle, times=times)
-    told = told_of(model, found, settle)
+    told = told_of(model, training, found, settle)
     return starts, replace(found, at_times=()), told  # the states on the way would be many
 
 
-def told_of(model: Model, found: HiddenResult, settle: bool) -> dict[str, np.ndarray]:
+def told_of(model: Model, training: Training, found: HiddenResult, settle: bool) -> dict[str, np.ndarray]:
     """carried (N, m, K), rank, loss, head_end (N,) of the ends, or where a run does not come to rest of a round's mean.
 
     The mean is over one period of a limit cycle; for a run that is under way at the default horizon (settle) over the second
@@ -68,24 +70,30 @@ def told_of(model: Model, found: HiddenResult, settle: bool) -> dict[str, np.nda
     """
     known = found.status != NOT_FINITE
     told = {}
-    for name, values in _measured(model, *(part[known] for part in found.ends)).items():
+    for name, values in _measured(model, training, *(part[known] for part in found.ends)).items():
         told[name] = np.full((len(known), *values.shape[1:]), np.nan)
         told[name][known] = values
-    told["loss"] = np.array(found.loss)
+    if training.is_papers:
+        told["loss"] = np.array(found.loss)
     rounds = (found.status == CYCLE) | (settle & (found.status == UNTIL))
     for k in np.flatnonzero(rounds):
         states = [part[k] for part in found.at_times]
-        for name, values in _measured(model, *states).items():
+        for name, values in _measured(model, training, *states).items():
             told[name][k] = values.mean(0)
     return told
 
 
-def _measured(model: Model, signal: np.ndarray, gram: np.ndarray, readout: np.ndarray, head: np.ndarray) -> dict:
+def _measured(
+    model: Model, training: Training, signal: np.ndarray, gram: np.ndarray, readout: np.ndarray, head: np.ndarray
+) -> dict[str, np.ndarray]:
     """What is told of states, arrays with one axis in front."""
+    losses = partial(hidden_losses, model)
+    if not training.is_papers:
+        losses = partial(hidden_switched_losses, model, training)
     return {
         "carried": hidden_carried(model, signal, gram, readout),
         "rank": hidden_rank(model, signal, gram, readout),
-        "loss": hidden_losses(model, signal, gram, head, readout),
+        "loss": losses(signal, gram, head, readout),
         "head_end": np.sqrt(((head - np.eye(model.neurons)) ** 2).sum((-1, -2))),
     }
 

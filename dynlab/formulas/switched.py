@@ -102,8 +102,46 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
     signal, side, norm, dot, wedge, eps, corner = online
     odd = is_odd(kind)
     count = responses(kind, m, features, par, signal, side, norm, raw, mean, spread, pull, own, across)
-    width = count if odd else count + 1
     noise_covariances(kind, m, par, norm, dot, wedge, eps, cov, cross)
+    goal = raw
+    if choice[AVERAGE] == 1:
+        responses(kind, m, features, par, target[0], target[1], target[2], raw2, mean2, spread2, pull2, own2, across2)
+        goal = raw2
+    unit = par[NOISE_PATCHES] * self_covariance(kind, par[SIGMA])
+    for j in range(m):
+        size = power(kind, target[2][j])
+        own2[j] = unit * size * size
+    outputs = (raw, mean, spread, pull, across, cov, corner)
+    spare = (mixed_cov, vectors, out, lent, d_out, d_goal, same_x, row, turn, mixed, bar)
+    loss = output_forces(odd, m, count, par, choice, numbers, outputs, (goal, own2), head, spare, (d_raw, d_cov, d_head))
+    noise_forces(kind, m, count, odd, raw, cov, cross, d_cov, d_raw, d_noise)
+    signal_gradient(kind, m, features, par, signal, side, d_raw, d_signal)
+    if choice[OBJECTIVE] == VICREG and any_held(m, corner[0]):
+        # The decorrelation has used these scratch arrays.
+        same_of(odd, m, count, par, raw, mean, spread, pull, same_x)
+        variances(odd, m, count, par, raw, mean, spread, pull, cov, mixed_cov)
+        across_covariances(odd, m, count, raw, pull, across, vectors)
+        weights = (numbers[INVARIANCE], numbers[VARIANCE], numbers[COVARIANCE])
+        held = (raw, same_x, cov, mixed_cov, vectors)
+        room = (d_out, out, lent)
+        slide(kind, m, features, count, par, numbers[WEIGHT_DECAY], weights, online, held, room, d_signal, d_noise)
+    project_gradient(choice[HEAD_RULE], m, d_head)
+    if numbers[HEAD_DECAY] > 0.0:
+        decay_gradient(choice[HEAD_RULE], m, numbers[HEAD_DECAY], head, d_head)
+    return loss
+
+
+def output_forces(odd, m, count, par, choice, numbers, outputs, target, head, spare, found):
+    """The loss, and its gradient by what the outputs are made of, before the chain rule to signals and noise parts.
+
+    outputs: (raw, mean, spread, pull, across) of the outputs as `responses` fills them, their noise covariances (m, m),
+    VICReg's corner. target: raw components (m, N + 1) of the target's outputs, and what noise adds to their variances (m,).
+    found, to fill: dL/dX (m, N + 1), dL/dC and dL/dE (m, m), the last as it is before what the head's rule makes of it.
+    """
+    raw, mean, spread, pull, across, cov, corner = outputs
+    mixed_cov, vectors, out, lent, d_out, d_goal, same_x, row, turn, mixed, bar = spare
+    d_raw, d_cov, d_head = found
+    width = count if odd else count + 1
     zero = 0.0 * raw[0, 0]
     for p in range(m):
         for i in range(width):
@@ -118,12 +156,8 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
         if rule == DIRECTPRED or rule == DIRECTCOPY:
             correlation(odd, m, count, par, raw, mean, spread, pull, cov, mixed_cov)
             head_of_correlation(rule, m, numbers[HEAD_EPS], numbers[RESOLVED], mixed_cov, vectors, head)
-        goal = raw
-        if choice[AVERAGE] == 1:
-            responses(kind, m, features, par, target[0], target[1], target[2], raw2, mean2, spread2, pull2, own2, across2)
-            goal = raw2
         loss = similarity(
-            kind, m, count, par, choice, numbers, raw, goal, target[2], cov, head, mixed_cov, d_cov, out, lent, d_out,
+            odd, m, count, par, choice, numbers, raw, target[0], target[1], cov, head, mixed_cov, d_cov, out, lent, d_out,
             d_goal, d_raw, row, turn, mixed, bar, d_head,
         )  # fmt: skip
     else:
@@ -140,34 +174,18 @@ def switched_forces(kind, m, features, par, choice, numbers, online, target, hea
     if numbers[DECORRELATION] > 0.0:
         loss = loss + decorrelated(odd, m, count, par, numbers[DECORRELATION], raw, mean, spread, pull, cov, mixed_cov,
                                    vectors, d_cov, same_x, d_raw)  # fmt: skip
-    noise_forces(kind, m, count, odd, raw, cov, cross, d_cov, d_raw, d_noise)
-    signal_gradient(kind, m, features, par, signal, side, d_raw, d_signal)
-    if choice[OBJECTIVE] == VICREG and any_held(m, corner[0]):
-        # The decorrelation has used these scratch arrays.
-        same_of(odd, m, count, par, raw, mean, spread, pull, same_x)
-        variances(odd, m, count, par, raw, mean, spread, pull, cov, mixed_cov)
-        across_covariances(odd, m, count, raw, pull, across, vectors)
-        weights = (numbers[INVARIANCE], numbers[VARIANCE], numbers[COVARIANCE])
-        outputs = (raw, same_x, cov, mixed_cov, vectors)
-        spare = (d_out, out, lent)
-        slide(kind, m, features, count, par, numbers[WEIGHT_DECAY], weights, online, outputs, spare, d_signal, d_noise)
-    project_gradient(choice[HEAD_RULE], m, d_head)
-    if numbers[HEAD_DECAY] > 0.0:
-        decay_gradient(choice[HEAD_RULE], m, numbers[HEAD_DECAY], head, d_head)
     return loss
 
 
-def similarity(kind, m, count, par, choice, numbers, raw, goal, goal_norm, cov, head, mixed_cov, d_cov, out, lent, d_out,
+def similarity(odd, m, count, par, choice, numbers, raw, goal, goal_noise, cov, head, mixed_cov, d_cov, out, lent, d_out,
                d_goal, d_raw, row, turn, mixed, bar, d_head):  # fmt: skip
     """Loss E |F~ - G~|^2; adds to d_raw (m, N + 1), d_cov (m, m) and d_head (m, m) what flows through open sides."""
-    odd = is_odd(kind)
     width = count if odd else count + 1
     patches = par[NOISE_PATCHES]
     normalisation = choice[NORMALISATION]
     dense = choice[HEAD_RULE] != NO_HEAD
     through_online = choice[STOP] != STOP_ONLINE
     through_target = choice[STOP] != STOP_TARGET
-    unit = patches * self_covariance(kind, par[SIGMA])
     mix_outputs(m, width, dense, raw, head, cov, out, lent, mixed_cov)
     loss = 0.0 * raw[0, 0]
     if normalisation == LENGTH:
@@ -177,14 +195,12 @@ def similarity(kind, m, count, par, choice, numbers, raw, goal, goal_norm, cov, 
         d_u = 0.0 * loss
         if normalisation != LENGTH:
             noise = patches * inner(m, head[j], mixed_cov[j])
-            size = power(kind, goal_norm[j])
-            goal_noise = unit * size * size
             for i in range(width):
                 # F - E_jj G: what the head adds, and how far the target is behind.
                 lent[j, i] = lent[j, i] + head[j, j] * (raw[j, i] - goal[j, i])
             value, d_v, d_u = one_output(
-                odd, count, par, normalisation, out[j], goal[j], lent[j], noise, goal_noise, row, turn, mixed, bar, d_out[j],
-                d_goal[j], through_target,
+                odd, count, par, normalisation, out[j], goal[j], lent[j], noise, goal_noise[j], row, turn, mixed, bar,
+                d_out[j], d_goal[j], through_target,
             )  # fmt: skip
             loss = loss + value
         if through_online:

@@ -34,7 +34,7 @@ def check_training(model: Model, training: Training | None, head: str, eta_head:
         for name, given, default in (("head", head, "off-diagonal"), ("eta_head", eta_head, ETA_HEAD)):
             allowed = f"left out with training, whose {name} is {getattr(training, name)!r}"
             require(given in (default, getattr(training, name)), name, given, allowed)
-    training.check_model(model)
+    training.check_model(model, stepped=method == "descent")
     why = f"method {method!r}, whose states are signals, noise and head"
     without_bias(model, f"{why} (population_gradient(..., bias=b) is exact)")
     if method == "flow":

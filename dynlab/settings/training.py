@@ -188,8 +188,11 @@ class Training:
         values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
         return {name: _plain(value) for name, (value, default) in values.items() if value != default}
 
-    def check_model(self, model: Model) -> None:
-        """SettingError where this training has no closed form on the model, or sizes do not fit."""
+    def check_model(self, model: Model, stepped: bool = False) -> None:
+        """SettingError where this training has no closed form on the model, or sizes do not fit.
+
+        stepped: for a gradient, or for steps along it, which with hidden units take what the flow does not.
+        """
         closed = self.normalisation != "length" or model.noise == 0.0
         why = "of the outputs has a closed form only without noise (Model(noise=0)): use another"
         require(closed, "normalisation", self.normalisation, f'"batch", "scale" or "none"; unit length {why}')
@@ -197,8 +200,8 @@ class Training:
             changed = ", ".join(
                 sorted(self.changed().keys() - {"head", "eta_head", "readout_rate", "start_scale", "symmetric"})
             )
-            allowed = "the paper's training (head none or off-diagonal) where neurons have hidden units"
-            require(self.is_papers, "training", changed or f"head {self.head}", allowed)
+            allowed = "the paper's training (head none or off-diagonal) where neurons have hidden units; descent takes any"
+            require(self.is_papers or stepped, "training", changed or f"head {self.head}", allowed)
         else:
             require(self.readout_rate == 1.0, "readout_rate", self.readout_rate, "left out for a model without hidden units")
         if self.head_matrix is not None:

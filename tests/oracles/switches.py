@@ -28,15 +28,29 @@ def product(a, b):
     return b * a if isinstance(b, Node) else a * b
 
 
-class Moments:
-    """Second moments (centred, and raw) of two branches, before the head."""
+class Outputs:
+    """A side (`exact.Side`) of outputs that sum over its units with the readout a (m, M): all but q linear in a."""
 
-    def __init__(self, model, first, second):
+    def __init__(self, units, readout):
+        every = range(len(units.mu))
+        self.share = units.share
+        self.f = [[dot(row, [f[i] for f in units.f]) for i in range(len(units.share))] for row in readout]
+        self.t, self.mu, self.means = ([dot(row, part) for row in readout] for part in (units.t, units.mu, units.means))
+        half = [[dot(row, [units.q[h, k] for h in every]) for k in every] for row in readout]
+        self.q = {(j, r): dot(half[j], row) for j in range(len(half)) for r, row in enumerate(readout)}
+
+
+class Moments:
+    """Second moments (centred, and raw) of two branches, before the head; readouts: of hidden units, of both branches."""
+
+    def __init__(self, model, first, second, readouts=None):
         counts = count_moments(model.patches, model.feature_patches, model.mask)
         self.counts = Counts(*(mpf(c.numerator) / c.denominator for c in counts))
         self.first = Side(model, first, self.counts, pairs=True)
         self.second = Side(model, second, self.counts, pairs=True)
-        self.m = len(first)
+        if readouts is not None:
+            self.first, self.second = Outputs(self.first, readouts[0]), Outputs(self.second, readouts[1])
+        self.m = len(self.first.mu)
 
     def var(self, side, j, r, raw=False):
         value = variance(side, self.counts, j, r)
@@ -154,17 +168,28 @@ def decorrelation(moments):
     return total
 
 
-def training_gradient(model, training, weights, head, target_weights=None, digits: int = exact.DIGITS):
-    """Loss, dL/dw (m, d) with decay, dL/dE (m, m) on the entries that train, with decay; arrays of mpf."""
+def training_gradient(
+    model, training, weights, head, target_weights=None, digits: int = exact.DIGITS, readout=None, target_readout=None
+):
+    """Loss, dL/dw (m, d) with decay, dL/dE (m, m) on the entries that train, with decay; arrays of mpf.
+
+    With a readout (m, M) of hidden units also dL/da (m, M), all of its entries taken to train, with decay.
+    """
     with mp.workdps(digits):
         tape: list[Node] = []
         numbers = exact._numbers
-        m = len(weights)
+        m = len(weights) if readout is None else len(readout)
         nodes = [[Node(x, tape) for x in row] for row in numbers(weights)]
         plain = numbers(weights) if target_weights is None else numbers(target_weights)
         first = numbers(weights) if training.stop_gradient == "online" else nodes
         second = plain if training.stop_gradient == "target" else nodes
-        moments = Moments(model, first, second)
+        mine, readouts = None, None
+        if readout is not None:
+            mine = [[Node(x, tape) for x in row] for row in numbers(readout)]
+            behind = numbers(readout if target_readout is None else target_readout)
+            readouts = [numbers(readout) if training.stop_gradient == "online" else mine]
+            readouts.append(behind if training.stop_gradient == "target" else mine)
+        moments = Moments(model, first, second, readouts)
         entries = numbers(np.eye(m) if head is None else head)
         if training.head in ("directpred", "directcopy"):
             entries = own_head(training, moments)
@@ -178,7 +203,7 @@ def training_gradient(model, training, weights, head, target_weights=None, digit
         else:
             total = vicreg(training, moments)
         if training.decorrelation:
-            regular = Moments(model, nodes, nodes)
+            regular = Moments(model, nodes, nodes, None if mine is None else (mine, mine))
             total = total + decorrelation(regular) * mpf(training.decorrelation)
         total = total + nodes[0][0] * mpf(0)  # a node also where the loss is constant
         differentiate(total)
@@ -195,4 +220,7 @@ def training_gradient(model, training, weights, head, target_weights=None, digit
             )  # fmt: skip
         if training.head == "symmetric":
             d_head = (d_head + d_head.T) / 2
-        return total.value, d_weights, d_head
+        if mine is None:
+            return total.value, d_weights, d_head
+        d_readout = np.array([[(x.adjoint or mpf(0)) + decay * x.value for x in row] for row in mine], object)
+        return total.value, d_weights, d_head, d_readout

@@ -31,7 +31,7 @@ from dynlab.population.gradient import (
     parameter_vector,
 )
 from dynlab.population.head_matrices import from_correlation
-from dynlab.population.order_parameters import check_weights, matrix, onto_axes, signals_of
+from dynlab.population.order_parameters import check_no_readout, check_weights, matrix, onto_axes, signals_of
 from dynlab.settings.model import without_bias
 from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
 
@@ -155,8 +155,8 @@ def switched_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds th
 
 def training_gradient(
     model: Model, training: Training, weights: ArrayLike, head: ArrayLike | None = None,
-    target_weights: ArrayLike | None = None,
-) -> tuple[float, Array, Array]:  # fmt: skip
+    target_weights: ArrayLike | None = None, readout: ArrayLike | None = None, target_readout: ArrayLike | None = None,
+) -> Gradient:  # fmt: skip
     """Exact loss and gradient over the population under `training`, for dense weights.
 
     Parameters
@@ -167,27 +167,39 @@ def training_gradient(
     head : (m, m) array, the head E for rules that train or fix it (None: where it starts). Left out for "none",
         "directpred" and "directcopy", which know theirs.
     target_weights : (m, d) array, the weights of the target for target "average" (None: the online ones).
+    readout, target_readout : (m, M) arrays a, where neurons have hidden units, as in `population_gradient` (rows of the
+        weights are then the M units), and that of the target for target "average" (None: the online one).
 
     Returns
     -------
+    Gradient, of three parts and the attribute d_readout (m, M), None without hidden units:
     loss : float
     d_weights : (m, d), dL/dw through the sides that are not stopped, plus weight_decay w
     d_head : (m, m), dL/dE plus head_decay E on the entries that train, 0 elsewhere
+
+    d_readout is dL/da plus weight_decay a, 0 where the readout is not in use; of a readout that is "fixed" without the decay.
 
     Raises ValueError for shapes that do not fit, values not finite, combinations without closed form, and where an output
     has zero variance. Cost: O(m^2 d) for the Gram matrix, then O(m^2 K + m K^2), and m^3 for a dense head.
 
     Every component is accurate to 1e-11 of itself or to what rounding the inputs moves it by, up to m^2 (m + 2K) + 4 m K^2 =
-    `EXTENDED_WORK`; beyond that relative to the largest of the terms that it is the sum of.
+    `EXTENDED_WORK`; beyond that, and with hidden units, relative to the largest of the terms that it is the sum of.
     """
-    training.check_model(model)
+    training.check_model(model, stepped=True)
     without_bias(model, "training_gradient; population_gradient is exact for the paper's training")
     weights = check_weights(model, weights)
     if head is not None and training.head not in ("fixed", *head_rules.TRAINED):
         raise ValueError(f"head: given, must be left out with head {training.head!r}")
     entries = start_head(model, training) if head is None else matrix("head", head, (model.neurons,) * 2).copy()
-    if target_weights is not None and training.target != "average":
-        raise ValueError(f"target_weights: given, must be left out with target {training.target!r}")
+    for name, part in (("target_weights", target_weights), ("target_readout", target_readout)):
+        if part is not None and training.target != "average":
+            raise ValueError(f"{name}: given, must be left out with target {training.target!r}")
+    if model.layered:
+        from dynlab.population.any_training.hidden_gradient import hidden_training_gradient
+
+        return hidden_training_gradient(model, training, weights, entries, target_weights, readout, target_readout)
+    check_no_readout(readout)
+    check_no_readout(target_readout)
     target = weights if target_weights is None else check_weights(model, target_weights)
     if target.shape != weights.shape:
         raise ValueError(f"target_weights: shape {target.shape}, must be {weights.shape}")

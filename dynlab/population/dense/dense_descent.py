@@ -159,7 +159,7 @@ def takes(model: Model, training: Training, how: Optimisation, dim: int) -> bool
 
 def check_dense(model: Model, training: Training, how: Optimisation, dim: int) -> None:
     """SettingError for what cannot be followed on dense weights, of dimension dim where the optimiser asks for it."""
-    training.check_model(model)
+    training.check_model(model, stepped=True)
     if how.optimiser == "adam":
         least = model.features + model.units
         integer("dim", dim, at_least=least, at_most=MOST_DIM, why="of the dense weights that adam moves")

@@ -80,7 +80,7 @@ def _square_sum(x, z):
     return total
 
 
-def _angles_between(weights, features, directions, geometry):
+def angles_between(weights, features, directions, geometry):
     """Fill products and angles of the noise parts, from |u - v| and |u + v| of unit vectors, exact at both ends."""
     norm, dot = geometry[0], geometry[1]
     units, d = weights.shape
@@ -99,7 +99,7 @@ def _see(rules, state, point):
     """Fill the point of the state; return the loss."""
     kind, _, _, features, par, used, _ = rules.system
     project_rows(state.weights, rules.axes, point.signal, point.geometry[0])
-    _angles_between(state.weights, features, point.directions, point.geometry)
+    angles_between(state.weights, features, point.directions, point.geometry)
     loss = hidden_forces_kernel(kind, par, point.signal, point.geometry, state.readout, state.head, point.work, point.forces)
     d_readout = point.forces[3]
     for j in range(d_readout.shape[0]):
@@ -109,7 +109,7 @@ def _see(rules, state, point):
     return loss
 
 
-def _note_learnt(rules, time, state, point, found):
+def note_learnt(rules, time, state, point, found):
     """Keep when a feature is learnt first, and the head's largest entry: its size, time and row."""
     features, m = rules.system[3], len(state.head)
     fill_carried(rules.system, (0, 0, 0, point.work), point.carried)  # of the scratch it looks at the work alone
@@ -125,7 +125,7 @@ def _note_learnt(rules, time, state, point, found):
                 found.tally[measures.PEAK_ROW] = 1.0 * j
 
 
-_angles_between, _see, _note_learnt = jit.inner(_angles_between), jit.inner(_see), jit.inner(_note_learnt)
+angles_between, _see, note_learnt = jit.inner(angles_between), jit.inner(_see), jit.inner(note_learnt)
 
 
 @jit.kernel
@@ -136,7 +136,7 @@ def take_hidden_steps(rules, state, point, found, first, rates, time, record_at,
     """
     if first == 0:
         found.tally[measures.LOSS] = _see(rules, state, point)
-        _note_learnt(rules, 0.0, state, point, found)
+        note_learnt(rules, 0.0, state, point, found)
     optimiser, momentum = rules.optimiser, rules.momentum
     for n in range(len(rates)):
         step = first + n + 1
@@ -150,7 +150,7 @@ def take_hidden_steps(rules, state, point, found, first, rates, time, record_at,
         found.tally[measures.LOSS] = _see(rules, state, point)
         if not abs(found.tally[measures.LOSS]) < 1e300:
             return time, n + 1, recorded
-        _note_learnt(rules, time, state, point, found)
+        note_learnt(rules, time, state, point, found)
         if recorded < len(record_at) and record_at[recorded] == step:
             found.signal[recorded] = point.signal
             found.gram[recorded] = point.geometry[1]

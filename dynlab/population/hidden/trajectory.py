@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,9 +78,13 @@ def states_after(start: OrderParameters, later: Any) -> list[Array]:
 
 
 def hidden_trajectory(
-    model: Model, settings: dict, result: HiddenResult, when: Array, states: list[Array], settle: bool
-) -> Trajectory:
-    """What `dynlab.simulate` returns of the states at the times `when`."""
+    model: Model, settings: dict, result: HiddenResult, when: Array, states: list[Array], settle: bool,
+    losses: Callable[..., Array] | None = None,
+) -> Trajectory:  # fmt: skip
+    """What `dynlab.simulate` returns of the states at the times `when`.
+
+    losses: of signal, noise Gram, head and readout (None: under the paper's training).
+    """
     signal, gram, readout, head = states
     learnt = np.sort(result.learnt[0])
     name = STATUS_NAMES[result.status[0]]
@@ -92,7 +98,7 @@ def hidden_trajectory(
         name = "waiting"
     return Trajectory(
         model=model, settings=settings, time=when, signal=signal, noise_gram=gram, head=head,
-        loss=when_asked(hidden_losses, model, signal, gram, head, readout),
+        loss=when_asked(losses or partial(hidden_losses, model), signal, gram, head, readout),
         events={name: float(time) for name, time in events.items()}, status=name,
         steps=int(result.steps[0]), rejected=int(result.rejected[0]), readout=readout,
     )  # fmt: skip

@@ -118,7 +118,7 @@ def test_plain_steps_are_those_of_the_order_parameters(activation):
 def test_angles_of_noise_parts_are_exact_at_both_ends(angle):
     rows = np.array([[9.0, 2.0, 0.0], [9.0, 3.0 * math.cos(angle), 3.0 * math.sin(angle)]])
     norm, (dot, wedge, eps) = np.array([2.0, 3.0]), np.zeros((3, 2, 2))
-    hidden_steps._angles_between(rows, 1, np.zeros((2, 2)), (norm, dot, wedge, eps))
+    hidden_steps.angles_between(rows, 1, np.zeros((2, 2)), (norm, dot, wedge, eps))
     assert dot[1, 0] == dot[0, 1] == pytest.approx(6.0 * math.cos(angle), rel=1e-13)
     assert wedge[1, 0] == pytest.approx(6.0 * math.sin(angle), rel=1e-6, abs=1e-15)
     assert eps[1, 0] == pytest.approx(math.pi - angle, rel=1e-6, abs=1e-15)

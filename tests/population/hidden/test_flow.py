@@ -99,6 +99,23 @@ def test_trajectories_end_well_and_conserve_what_the_flow_conserves(some):
     np.testing.assert_allclose(outputs(ends), outputs(starts), atol=1e-3)
 
 
+@pytest.mark.parametrize("readout", ["shared", "fixed"])
+def test_other_readouts_conserve_what_is_theirs(readout):
+    model = dynlab.Model(activation="relu", weak=0.6, hidden=2, readout=readout)
+    run = dynlab.ensemble(model, dim=100, seeds=3, eta_head=0.2, until=200.0, threads=1)
+    kept = []
+    for signal, gram, head, a in (run.starts, run.ends):
+        square, lent = (signal**2).sum(-1) + np.diagonal(gram, axis1=1, axis2=2), head**2
+        turned = (lent.sum(-1) - lent.sum(-2)) / 0.2
+        if readout == "shared":  # a unit and its entries in both outputs; an output, all units and its head
+            kept.append(np.hstack([square - (a**2).sum(1), (a**2).sum(-1) + turned]))
+        else:  # the weights of an output's two units and its head
+            kept.append(square.reshape(-1, 2, 2).sum(-1) + turned)
+    np.testing.assert_allclose(kept[1], kept[0], atol=1e-3)
+    assert run.frame["drift"].max() < 1e-3 and run.frame["head_peak"].min() > 1e-3
+    assert (np.abs(run.ends[3] - run.starts[3]).max() > 0.1) == (readout == "shared")
+
+
 def test_the_frame_follows_from_the_end_states(some):
     rest = (some.frame["status"] == "stationary").to_numpy()  # others are told by means over a round
     signal, gram, head, readout = (part[rest] for part in some.ends)

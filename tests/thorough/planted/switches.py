@@ -13,6 +13,7 @@ import sys
 from tests.thorough.planting import Planting
 
 SWITCHED, MOMENTS = "dynlab/formulas/switched.py", "dynlab/formulas/second_moments.py"
+HIDDEN, STEPS = "dynlab/formulas/hidden_switched.py", "dynlab/population/dense/hidden_switched_steps.py"
 OBJECTIVES, HEADS, TRAINING = (
     "dynlab/formulas/decorrelation.py",
     "dynlab/formulas/head_rules.py",
@@ -99,12 +100,54 @@ FAULTS = {
         "(y * cosine - x * sine) / size",
         "(y * cosine + x * sine) / size",
     ),
+    "hidden units: half of the noise in the readout's gradient": (
+        HIDDEN,
+        "value + 2.0 * d_cov[j, r] * line[h]",
+        "value + d_cov[j, r] * line[h]",
+    ),
+    "hidden units: the target's read by the online readout": (
+        HIDDEN,
+        "target, readouts[1], theirs",
+        "target, readouts[0], theirs",
+    ),
+    "hidden units: noise of other outputs not led back to them": (
+        HIDDEN,
+        "readout[j, h] * d_cov[j, r] * readout[r, k]",
+        "readout[j, h] * d_cov[j, r] * readout[j, k]",
+    ),
+    "hidden units: noise of the target not counted by patches": (
+        HIDDEN,
+        "par[NOISE_PATCHES] * behind[j, j]",
+        "behind[j, j]",
+    ),
+    "hidden units: the target's readout stays": (
+        STEPS,
+        "_follow_behind(share, state.readout, goal.readout)",
+        "_follow_behind(0.0, state.readout, goal.readout)",
+    ),
+    "hidden units: the readout does not decay": (
+        STEPS,
+        "d_readout[j, h] += switches.weight_decay * state.readout[j, h]",
+        "d_readout[j, h] += 0.0",
+    ),
 }
 TESTS = (
     "tests/population/any_training/test_gradient.py", "tests/formulas/test_head_rules.py", "tests/settings/test_training.py",
 )  # fmt: skip
+OF_UNITS = {
+    HIDDEN: ("tests/population/any_training/test_hidden_gradient.py",),
+    STEPS: ("tests/population/dense/test_hidden_switched_descent.py",),
+}
 
-PLANTING = Planting("switches", FAULTS, lambda name: (*TESTS, "-k", "not any_combination"))
+
+def tests_for(name: str | None) -> tuple[str, ...]:
+    """The tests of the file that a fault is in; those of neurons, with units besides, for the sources as they are."""
+    of_units = OF_UNITS.get(FAULTS[name][0]) if name is not None else None
+    every = (*TESTS, *(test for tests in OF_UNITS.values() for test in tests))
+    return (of_units or (every if name is None else TESTS)) + ("-k", "not any_combination")
+
+
+PLANTING = Planting("switches", FAULTS, tests_for)
 
 if __name__ == "__main__":
     sys.exit(PLANTING.main(sys.argv[1:]))
