@@ -89,7 +89,7 @@ def _findings(place: Path, record: dict, activation: str | None, head: str | Non
         peak = tuple(float(row[name]) for name in ("head_peak", "time_peak", "head_bound"))
         finding = finding_at(model, rule, state, k, peak)
         title = f"{_method(settings)} of start {number} ({', '.join([*_parts(finding, settings), *_changed(settings)])})"
-        lines = [f"{named(finding)}: {title}", *told(finding)]
+        lines = [f"{layered_title(finding)}: {title}", *layered_lines(finding)]
         lines += ["  " + _end(row)] if finding.at_end else []
         lines += ["  " + _others(summary)] if model.features == 2 and int(summary["seeds"]) > 1 else []
         found.append((finding, words.wrapped(lines)))
@@ -134,14 +134,14 @@ def finding_at(
     )  # fmt: skip
 
 
-def named(finding: LayeredFinding) -> str:
+def layered_title(finding: LayeredFinding) -> str:
     """What outputs it has, and which head."""
     model = finding.model
     units = f"{model.hidden} hidden unit{'s' if model.hidden > 1 else ''} an output ({model.readout} readout)"
     return f"{model.activation}, {units}, head {finding.head}"
 
 
-def told(finding: LayeredFinding) -> Iterator[str]:
+def layered_lines(finding: LayeredFinding) -> Iterator[str]:
     """Where it is, which units do it, units that died, the head."""
     yield _where(finding)
     yield from (f"  {_output(finding, j)}" for j in range(finding.model.neurons))

@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 
 from dynlab.explanation import recorded, words
-from dynlab.explanation.layered import LayeredFinding, finding_at, named, number_carried, record_at, state_of, told
+from dynlab.explanation.layered import (
+    LayeredFinding,
+    finding_at,
+    layered_lines,
+    layered_title,
+    number_carried,
+    record_at,
+    state_of,
+)
 from dynlab.population.moments import MERGED
 from dynlab.settings.model import Model
 
@@ -32,7 +40,10 @@ def _sampled_findings(place: Path, record: dict, activation: str | None, head: s
     for (one, rule), rows in recorded.asked_for(table, activation, head):
         model, (batch, mine) = models[one], recorded.of_largest_batch(rows)
         finding = _one(model, rule, mine, at, eta)
-        lines = [f"{named(finding)}: samples ({', '.join(_settings(finding, settings, batch))})", *told(finding)]
+        lines = [
+            f"{layered_title(finding)}: samples ({', '.join(_settings(finding, settings, batch))})",
+            *layered_lines(finding),
+        ]
         if finding.at_end:
             lines.append("  " + _stop(record, f"{one}, head {rule}, batch {batch}, seed {mine['seed'].iloc[0]}: ", finding))
         exact = rows[rows["batch"] == 0]

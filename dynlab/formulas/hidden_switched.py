@@ -10,8 +10,8 @@ and both are all that the loss of an output is made of, linear in the first and 
 
 so the loss is that of `dynlab.formulas.switched` with G in place of X and S in place of C, whatever the switches: head,
 normalisation, objective, sides and decorrelation see outputs alone. A target that is a moving average has weights w' and a
-readout a' of its own, G'_j = sum_h a'_jh X_h(w'), S'_jj = sum_hk a'_jh C_hk(w') a'_jk. From dL/dG (m, N + 1) and dL/dS (m, m),
-symmetric, that `switched.output_forces` gives, both sides' where no stop-gradient closes one, the chain rule leads to
+readout a' of its own, G'_j = sum_h a'_jh X_h(w'), S'_jj = sum_hk a'_jh C_hk(w') a'_jk. `switched.output_forces` gives dL/dG
+(m, N + 1) and dL/dS (m, m), symmetric, of both sides where no stop-gradient closes one, and the chain rule leads to
 
     dL/dX_h = sum_j a_jh dL/dG_j,    dL/dC_hk = sum_jr a_jh (dL/dS_jr) a_rk,
     dL/da_jh = <dL/dG_j, X_h> + 2 sum_r (dL/dS_jr) sum_k C_hk a_rk,
@@ -41,11 +41,11 @@ def hidden_switched_forces(kind, sizes, par, choice, numbers, online, target, re
     """The loss, and its gradient through the sides that no stop-gradient closes; derived at the head of the module.
 
     sizes: (m, M, K). choice, numbers: the switches as `switched` has them. online, target: signal, side (M, K), norm (M,),
-    dot, wedge, eps (M, M) of the units of w and w', as `objective.forces` takes them; readouts: a and a' (m, M); of w' and a'
-    any, if the target is not an average. head (m, m): E; filled here for rules that make it from the correlation. work:
-    scratch of the online units, of the target's, of outputs, and VICReg's corner, on which no output is held. found, to fill:
-    d_signal (M, K), d_noise (M, M) with dL/d log|w~_h| on the diagonal and dL/dQ_hk off it, d_readout (m, M), and d_head (m,
-    m), projected on what the rule trains and with its decay. Decays of weights and readout are left to the caller.
+    dot, wedge, eps (M, M) of the units of w and w', as `objective.forces` takes them. readouts: a and a' (m, M). Of w' and
+    a' any, if the target is not an average. head (m, m): E; filled here for rules that make it from the correlation. work:
+    scratch of the online units, of the target's, of outputs, and VICReg's corner, on which no output is held. found, to
+    fill: d_signal (M, K), d_noise (M, M) with dL/d log|w~_h| on the diagonal and dL/dQ_hk off it, d_readout (m, M), and
+    d_head (m, m), projected on what the rule trains and with its decay. Decays of weights and readout are the caller's.
     """
     m, units, features = sizes
     mine, theirs, spare, corner = work

@@ -14,7 +14,7 @@ READOUT = np.array([[1.0, -0.7, 0.0, 0.0], [0.0, 0.0, 0.4, 2.0]])
 
 
 def test_units_are_counted_by_all_of_their_weights():
-    # Of three starts: none; unit 2, of which signal and noise are gone; unit 1, whose noise alone is left, lives, 3 and 4 not.
+    # Of three starts: none; unit 2, whose signal and noise are gone; units 3 and 4, and 1 lives by its noise alone.
     signal, gram = np.ones((3, 4, 2)), np.tile(np.eye(4), (3, 1, 1))
     later, left = signal.copy(), gram.copy()
     later[1, 1], left[1, 1, 1] = 1e-4, 1e-9

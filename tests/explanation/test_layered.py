@@ -131,13 +131,13 @@ def test_units_that_died_and_answers_of_any_degree_are_told():
     assert finding.dead == 1 and finding.at_end
     np.testing.assert_allclose(finding.answers[0, :, 0], [1e-12, -8.0, 0.0, 0.0], rtol=1e-12)
     np.testing.assert_allclose(finding.answers[1, :, 1], [0.0, 0.0, 1.0, -16.0], rtol=1e-12)
-    text = " ".join(layered.told(finding))
+    text = " ".join(layered.layered_lines(finding))
     assert "1 of 4 hidden units has died: nothing is left of the weights." in text
     assert "Head: it is the identity, and was all the time." in text
     assert "Output 2: feature 1 makes " in text and "(0 units), feature 2 makes " in text and "(1 unit)." in text
     begun = layered.finding_at(model, "off-diagonal", state, 0, (0.5, 1.0, np.nan))
-    assert begun.dead == 0 and "died" not in " ".join(layered.told(begun))
-    assert "now 0: it lends nothing any more (it is the identity)." in " ".join(layered.told(begun))
+    assert begun.dead == 0 and "died" not in " ".join(layered.layered_lines(begun))
+    assert "now 0: it lends nothing any more (it is the identity)." in " ".join(layered.layered_lines(begun))
 
 
 def test_a_run_by_descent_says_its_rate_and_schedule(tmp_path):

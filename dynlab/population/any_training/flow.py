@@ -10,7 +10,17 @@ from dynlab.formulas import head_rules, switched, switched_flow_rates
 from dynlab.formulas.decorrelation import BY_VALUE
 from dynlab.machine import jit
 from dynlab.machine.tangents import TANGENT_ENTRIES
-from dynlab.population.any_training import equations, events, gradient, implicit, kinks, linearised, singular, solver
+from dynlab.population.any_training import (
+    compiled,
+    equations,
+    events,
+    gradient,
+    implicit,
+    kinks,
+    linearised,
+    singular,
+    solver,
+)
 from dynlab.population.any_training.records import Asked, Buffers, Events, Limits, Scratch, System, Weights
 from dynlab.population.gradient import parameter_vector
 from dynlab.population.head_matrices import FROM_CORRELATION
@@ -27,11 +37,12 @@ _parts = [
 ]
 # Called from one place: inlined before they are compiled, which spares compiling what they call once more at every level.
 for _name in (
-    "similarity", "one_output", "unit_length", "noise_forces", "mix_outputs", "carry_back", "correlation_forces",
+    "output_forces", "similarity", "one_output", "unit_length", "noise_forces", "mix_outputs", "carry_back",
+    "correlation_forces",
 ):  # fmt: skip
-    getattr(gradient.compiled_formulas, _name).targetoptions["inline"] = "always"
+    getattr(compiled.compiled_formulas, _name).targetoptions["inline"] = "always"
 for _name in ("two_views", "decorrelated", "correlation"):
-    getattr(gradient.compiled_helpers[2], _name).targetoptions["inline"] = "always"
+    getattr(compiled.compiled_helpers[2], _name).targetoptions["inline"] = "always"
 for _name in ("weights_rates", "target_rates"):
     getattr(_parts[0], _name).targetoptions["inline"] = "always"
 for _name in ("first_kink", "after_kink"):
@@ -41,7 +52,7 @@ for _name in ("note_events", "note_learnt", "note_start", "record", "trace"):
 for _name in ("begin", "advance", "attempt", "arrive", "keep", "take_step"):
     getattr(_parts[7], _name).targetoptions["inline"] = "always"
 # Nothing in these modules allocates, so arrays need no reference counts, which are most of the code to compile.
-for _part in (*_parts, gradient.compiled_formulas, *gradient.compiled_helpers):
+for _part in (*_parts, compiled.compiled_formulas, *compiled.compiled_helpers):
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
 _rates, _begin, _advance = _parts[0].switched_rates, _parts[7].begin, _parts[7].advance

@@ -22,6 +22,9 @@ from dynlab.formulas import (
 from dynlab.machine import jit
 from dynlab.machine.twofloat import TwoFloat, arc_tangent, extended, two_floats
 from dynlab.population import moments
+from dynlab.population.any_training.compiled import compiled_formulas
+from dynlab.population.any_training.hidden_gradient import hidden_training_gradient
+from dynlab.population.any_training.switch_numbers import choices, free_corner, numbers
 from dynlab.population.forms import state_roots
 from dynlab.population.gradient import (
     Gradient,
@@ -33,7 +36,7 @@ from dynlab.population.gradient import (
 from dynlab.population.head_matrices import from_correlation
 from dynlab.population.order_parameters import check_no_readout, check_weights, matrix, onto_axes, signals_of
 from dynlab.settings.model import without_bias
-from dynlab.settings.training import NORMALISATIONS, OBJECTIVES, STOP_GRADIENTS, Training
+from dynlab.settings.training import Training
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -41,8 +44,6 @@ if TYPE_CHECKING:
     from dynlab.settings.model import Model
     from dynlab.tools.types import Array
 
-compiled_helpers = tuple(jit.compile_module(part) for part in (head_rules, decorrelation, second_moments, sliding))
-compiled_formulas = jit.compile_module(switched)
 _forces = compiled_formulas.switched_forces
 _extended = extended(
     expansions, activations, components, head_rules, decorrelation, second_moments, objective, sliding, switched
@@ -51,50 +52,9 @@ _extended = extended(
 EXTENDED_WORK = 3000  # if m^2 (m + 2K) + 4 m K^2 is at most this, the dense gradient is evaluated with twice the digits
 
 
-def choices(training: Training) -> np.ndarray:
-    """The switches that are names, as the integers that `switched.HEAD_RULE` ... say."""
-    objective = OBJECTIVES.index(training.objective)
-    return np.array(
-        [
-            head_rules.rule_number(training.head),
-            int(training.target == "average"),
-            STOP_GRADIENTS.index(training.stop_gradient),
-            NORMALISATIONS.index(training.normalisation),
-            objective,
-        ],
-        dtype=np.int64,
-    )
-
-
-def numbers(model: Model, training: Training) -> np.ndarray:
-    """The switches that are numbers, as `switched.WEIGHT_DECAY` ... say."""
-    one, both = view_probabilities(model)
-    values = (
-        training.weight_decay, training.head_decay, training.target_rate, training.decorrelation, training.barlow_weight,
-        *training.vicreg_weights, training.directpred_eps, one, both,
-        head_rules.RESOLVED,
-    )  # fmt: skip
-    return np.array(values, dtype=np.float64)
-
-
-def view_probabilities(model: Model) -> tuple[float, float]:
-    """Probabilities that one view, and that both views, hold a feature patch (at least one of them always does)."""
-    n, patches = model.feature_patches, model.patches
-    if model.mask == "half":
-        empty = math.comb(patches - n, patches // 2) / math.comb(patches, patches // 2)
-    else:
-        empty = 0.5**n
-    return 1.0 - empty, 1.0 - 2.0 * empty
-
-
 def new_workspace(m: int, features: int, dtype: type = np.float64) -> tuple:
     """Scratch arrays for one thread's calls of `switched.switched_forces`."""
     return tuple(np.zeros(shape, dtype) for shape in switched.switched_sizes(m, features))
-
-
-def free_corner(m: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """VICReg's corner for m outputs that none is held on (`sliding.slide`): what sd says counts."""
-    return np.full(m, decorrelation.BY_VALUE, np.int64), np.zeros(m, dtype), np.zeros(m, dtype)
 
 
 def start_head(model: Model, training: Training) -> np.ndarray:
@@ -177,7 +137,7 @@ def training_gradient(
     d_weights : (m, d), dL/dw through the sides that are not stopped, plus weight_decay w
     d_head : (m, m), dL/dE plus head_decay E on the entries that train, 0 elsewhere
 
-    d_readout is dL/da plus weight_decay a, 0 where the readout is not in use; of a readout that is "fixed" without the decay.
+    d_readout is dL/da plus weight_decay a, 0 where the readout is not in use; of one that is "fixed" without the decay.
 
     Raises ValueError for shapes that do not fit, values not finite, combinations without closed form, and where an output
     has zero variance. Cost: O(m^2 d) for the Gram matrix, then O(m^2 K + m K^2), and m^3 for a dense head.
@@ -195,8 +155,6 @@ def training_gradient(
         if part is not None and training.target != "average":
             raise ValueError(f"{name}: given, must be left out with target {training.target!r}")
     if model.layered:
-        from dynlab.population.any_training.hidden_gradient import hidden_training_gradient
-
         return hidden_training_gradient(model, training, weights, entries, target_weights, readout, target_readout)
     check_no_readout(readout)
     check_no_readout(target_readout)

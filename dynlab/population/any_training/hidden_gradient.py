@@ -1,4 +1,4 @@
-"""Loss and gradient under any `Training` where neurons have hidden units: `dynlab.formulas.hidden_switched`, given arrays."""
+"""Loss and gradient under any `Training` with hidden units: `dynlab.formulas.hidden_switched`, given arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from dynlab.formulas import hidden_switched
 from dynlab.machine import jit
-from dynlab.population.any_training.gradient import choices, free_corner, numbers
+from dynlab.population.any_training.compiled import compiled_units
+from dynlab.population.any_training.switch_numbers import choices, free_corner, numbers
 from dynlab.population.gradient import (
     Gradient,
     activation_kind,
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from dynlab.settings.training import Training
     from dynlab.tools.types import Array
 
-_forces = jit.compile_module(hidden_switched, entries=("hidden_switched_forces",)).hidden_switched_forces
+_forces = compiled_units.hidden_switched_forces
 
 
 class HiddenSlope(NamedTuple):
-    """What `hidden_switched.hidden_switched_forces` fills: d_signal (M, K), d_noise (M, M), d_readout (m, M), d_head (m, m)."""
+    """What `hidden_switched_forces` fills: d_signal (M, K), d_noise (M, M), d_readout (m, M), d_head (m, m)."""
 
     d_signal: Array
     d_noise: Array
@@ -56,9 +57,7 @@ def new_hidden_slope(model: Model) -> HiddenSlope:
 
 
 @jit.kernel
-def hidden_switched_kernel(  # type: ignore[no-untyped-def]  # compiled: numba finds the types
-    kind, par, switches, online, target, readouts, head, work, found
-):
+def hidden_switched_kernel(kind, par, switches, online, target, readouts, head, work, found):
     """`hidden_switched.hidden_switched_forces` at a point, the half-line of each response being the sign of its signal.
 
     switches: (names, numbers); online, target: (signal, (norm, dot, wedge, eps)).
@@ -105,7 +104,7 @@ def hidden_training_gradient(
         raise ValueError(f"target_weights: shape {target.shape}, must be {weights.shape}")
     features = model.features
     points = [(signals_of(model, rows), noise_geometry(rows[:, features:])) for rows in (weights, target)]
-    loss, found = evaluate_hidden_switched(model, training, *points, (a, behind), head)
+    loss, found = evaluate_hidden_switched(model, training, points[0], points[1], (a, behind), head)
     if not np.isfinite(loss) or not all(np.isfinite(part).all() for part in found):
         raise ValueError("an output has zero variance (or overflows): its normalisation is undefined")
     d_noise = noise_gradient(weights[:, features:], points[0][1][0], found.d_noise)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab.population.any_training.gradient import choices, numbers
 from dynlab.population.any_training.hidden_gradient import hidden_switched_losses, hidden_switched_work, made_hidden_head
+from dynlab.population.any_training.switch_numbers import choices, numbers
 from dynlab.population.dense import dense_descent
 from dynlab.population.dense.hidden_steps import HiddenFound, HiddenPoint, HiddenRules, HiddenState, take_hidden_steps
 from dynlab.population.dense.hidden_switched_steps import HiddenGoal, HiddenSwitches, take_switched_hidden_steps
@@ -130,8 +130,8 @@ def _stepper(
     )  # fmt: skip
     like, online = _new_point(model, state.weights.shape[1]), (point.signal, point.geometry, point.directions)
     behind = (like.signal, like.geometry, like.directions) if averages else online
-    copies = [part.copy() if averages else part for part in (state.weights, state.readout)]
-    goal, spare = HiddenGoal(*copies, *behind), hidden_switched_work(model)[1:]
+    weights, readout = (part.copy() if averages else part for part in (state.weights, state.readout))
+    goal, spare = HiddenGoal(weights, readout, *behind), hidden_switched_work(model)[1:]
     return lambda done, rates, time, recorded: take_switched_hidden_steps(
         rules, switches, state, goal, point, spare, found, done, rates, (time, recorded), record_at
     )

@@ -109,7 +109,7 @@ def _see(rules, state, point):
     return loss
 
 
-def note_learnt(rules, time, state, point, found):
+def note_carried(rules, time, state, point, found):
     """Keep when a feature is learnt first, and the head's largest entry: its size, time and row."""
     features, m = rules.system[3], len(state.head)
     fill_carried(rules.system, (0, 0, 0, point.work), point.carried)  # of the scratch it looks at the work alone
@@ -125,7 +125,7 @@ def note_learnt(rules, time, state, point, found):
                 found.tally[measures.PEAK_ROW] = 1.0 * j
 
 
-angles_between, _see, note_learnt = jit.inner(angles_between), jit.inner(_see), jit.inner(note_learnt)
+angles_between, _see, note_carried = jit.inner(angles_between), jit.inner(_see), jit.inner(note_carried)
 
 
 @jit.kernel
@@ -136,7 +136,7 @@ def take_hidden_steps(rules, state, point, found, first, rates, time, record_at,
     """
     if first == 0:
         found.tally[measures.LOSS] = _see(rules, state, point)
-        note_learnt(rules, 0.0, state, point, found)
+        note_carried(rules, 0.0, state, point, found)
     optimiser, momentum = rules.optimiser, rules.momentum
     for n in range(len(rates)):
         step = first + n + 1
@@ -150,7 +150,7 @@ def take_hidden_steps(rules, state, point, found, first, rates, time, record_at,
         found.tally[measures.LOSS] = _see(rules, state, point)
         if not abs(found.tally[measures.LOSS]) < 1e300:
             return time, n + 1, recorded
-        note_learnt(rules, time, state, point, found)
+        note_carried(rules, time, state, point, found)
         if recorded < len(record_at) and record_at[recorded] == step:
             found.signal[recorded] = point.signal
             found.gram[recorded] = point.geometry[1]

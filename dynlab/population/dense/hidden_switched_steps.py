@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dynlab.machine import jit
 from dynlab.population.any_training.hidden_gradient import hidden_switched_kernel
 from dynlab.population.dense.dense_steps import fill_slope, move_rows, project_rows
-from dynlab.population.dense.hidden_steps import HiddenFound, HiddenPoint, HiddenRules, HiddenState, angles_between, note_learnt
+from dynlab.population.dense.hidden_steps import angles_between, note_carried
 from dynlab.population.hidden import measures
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def take_switched_hidden_steps(rules, switches, state, goal, point, spare, found
     time, recorded = begun
     if first == 0:
         found.tally[measures.LOSS] = _see_switched(rules, switches, state, goal, point, spare)
-        note_learnt(rules, 0.0, state, point, found)
+        note_carried(rules, 0.0, state, point, found)
     optimiser, momentum = rules.optimiser, rules.momentum
     for n in range(len(rates)):
         step = first + n + 1
@@ -99,7 +99,7 @@ def take_switched_hidden_steps(rules, switches, state, goal, point, spare, found
         found.tally[measures.LOSS] = _see_switched(rules, switches, state, goal, point, spare)
         if not abs(found.tally[measures.LOSS]) < 1e300:
             return time, n + 1, recorded
-        note_learnt(rules, time, state, point, found)
+        note_carried(rules, time, state, point, found)
         if recorded < len(record_at) and record_at[recorded] == step:
             found.signal[recorded] = point.signal
             found.gram[recorded] = point.geometry[1]

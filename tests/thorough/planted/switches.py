@@ -20,6 +20,7 @@ OBJECTIVES, HEADS, TRAINING = (
     "dynlab/settings/training.py",
 )
 SWITCHES, TWO_FLOAT = "dynlab/population/any_training/gradient.py", "dynlab/machine/twofloat.py"
+NUMBERS = "dynlab/population/any_training/switch_numbers.py"
 # name: (file, text as it stands, text with the fault)
 FAULTS = {
     "target's variance forgotten in its own gradient": (
@@ -93,7 +94,7 @@ FAULTS = {
         'self.target == "same" or self.stop_gradient == "target"',
         "True",
     ),
-    "both views hold a feature too often": (SWITCHES, "1.0 - 2.0 * empty", "1.0 - empty"),
+    "both views hold a feature too often": (NUMBERS, "1.0 - 2.0 * empty", "1.0 - empty"),
     "no weight decay": (SWITCHES, "d_weights + training.weight_decay * weights", "d_weights"),
     "arc tangent of twice the digits": (
         TWO_FLOAT,
