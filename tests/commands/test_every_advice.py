@@ -162,7 +162,7 @@ ROWS = [
         lambda: sampled(target_weights=np.eye(2, 6) + 0.2, training={"target": "average"})),
     row("population/any_training/gradient.py", "head: given, must be left out with head",
         lambda: trained(head=np.eye(2), training={"head": "none"}), lambda: trained(training={"head": "none"})),
-    row("population/any_training/gradient.py", "target_weights: given, must be left out with target",
+    row("population/any_training/gradient.py", ": given, must be left out with target",
         lambda: trained(target_weights=np.eye(2, 6)), trained,
         lambda: trained(target_weights=np.eye(2, 6) + 0.2, training={"target": "average"})),
     row("linear/model.py", "(or give X_prime=None)",
