@@ -37,6 +37,7 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.drawing.phase_map": ("drawing/test_legibility.py", "plot() of a phase map"),
     "dynlab.ensembles.hidden": _HIDDEN,
     "dynlab.explanation.layered": ("explanation/test_layered.py", "explain on runs with hidden units"),
+    "dynlab.explanation.layered_samples": ("explanation/test_layered_samples.py", "explain on a run on minibatches"),
     "dynlab.explanation.shares": ("explanation/test_runs.py", "explain on runs of the theory"),
     "dynlab.explanation.story": ("explanation/test_runs.py", "explain on runs of the theory"),
     "dynlab.explanation.watched": ("commands/test_diagnose.py", "explain on the folder of a monitor"),
@@ -71,9 +72,17 @@ THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.images.worth.ranks": ("embeddings/test_diagnosis.py", "ranks and constant outputs, against loops"),
     "dynlab.machine.fork": ("images/worth/test_evaluation.py", "features of a run, in processes that were forked"),
     "dynlab.machine.shown_arrays": ("machine/test_lanes.py", "arrays of vectors, read and written"),
+    "dynlab.population.any_training.compiled": (
+        "population/any_training/test_hidden_gradient.py",
+        "gradients of any training",
+    ),
     "dynlab.population.any_training.events": (
         "population/any_training/test_flow.py",
         "times of what is learnt",
+    ),
+    "dynlab.population.any_training.hidden_gradient": (
+        "population/any_training/test_hidden_gradient.py",
+        "gradients of any training with a readout",
     ),
     "dynlab.population.any_training.kinks": ("population/any_training/test_flow.py", "relu's flows against SciPy"),
     "dynlab.population.any_training.linearised": (
