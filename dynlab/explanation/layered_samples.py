@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynlab.explanation import recorded, words
+from dynlab.explanation import recorded, sentences, words
 from dynlab.explanation.layered import (
     LayeredFinding,
     finding_at,
@@ -94,9 +94,8 @@ def _beside(exact: LayeredFinding) -> str:
 def _all_runs(ends: list[LayeredFinding], batch: int) -> str:
     every = sum(one.learnt == one.model.features for one in ends)
     same = sum(one.rank < MERGED for one in ends)
-    return (
-        f"Of the {len(ends)} runs with batches of {batch}, from the same start, {every} {_end(every)} with every feature "
-        f"carried, {same} {_end(same)} with outputs that say the same."
+    return sentences.LAYERED_BATCH.format(
+        runs=len(ends), batch=batch, every=every, every_ends=_end(every), same=same, same_ends=_end(same)
     )
 
 

@@ -136,3 +136,7 @@ WATCHED_SETTINGS = (
     "The settings of this loop are not known, so no cause is named. Save z and the head as arrays, and dynlab diagnose "
     "z.npy --head E.npy says what to change first."
 )
+LAYERED_BATCH = (
+    "Of the {runs} runs with batches of {batch}, from the same start, {every} {every_ends} with every feature carried, "
+    "{same} {same_ends} with outputs that say the same."
+)

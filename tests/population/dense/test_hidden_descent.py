@@ -221,7 +221,7 @@ def test_steps_that_overflow_are_told():
     [
         ({"optimisation": Optimisation("adam"), "dim": 5}, "dim=5"),
         ({"optimisation": Optimisation("adam"), "dim": 4097}, "dim=4097"),
-        ({"optimisation": Optimisation("adam"), "dim": 50, "training": Training(weight_decay=0.1)}, "weight_decay"),
+        ({"optimisation": Optimisation("adam"), "dim": 50, "training": Training(normalisation="length")}, "normalisation"),
         ({"optimisation": Optimisation("momentum"), "dim": 50}, "dim=50"),
     ],
 )
