@@ -21,9 +21,9 @@ loss sees where it is normalised, sum_h a_jh dL/da_jh = sum_h <X_h, dL/dX_h> = s
 """
 
 from dynlab.formulas.activations import is_odd
-from dynlab.formulas.components import NOISE_PATCHES, noise_covariances, responses
+from dynlab.formulas.components import NOISE_PATCHES
 from dynlab.formulas.head_rules import decay_gradient, project_gradient
-from dynlab.formulas.hidden_units import mix_covariances, sum_over_units, weighted
+from dynlab.formulas.hidden_units import outputs_of_units, weighted
 from dynlab.formulas.objective import signal_gradient
 from dynlab.formulas.second_moments import inner
 from dynlab.formulas.switched import AVERAGE, HEAD_DECAY, HEAD_RULE, noise_forces, output_forces
@@ -78,24 +78,6 @@ def hidden_switched_forces(kind, sizes, par, choice, numbers, online, target, re
     if numbers[HEAD_DECAY] > 0.0:
         decay_gradient(choice[HEAD_RULE], m, numbers[HEAD_DECAY], head, d_head)
     return loss
-
-
-def outputs_of_units(kind, sizes, par, point, readout, work):
-    """Fill, of `hidden_units.hidden_workspace_sizes`, what belongs to units and outputs; returns the number of states N."""
-    m, units, features = sizes
-    signal, side, norm, dot, wedge, eps = point
-    raw, mean, spread, pull, own, across, cov, cross = work[:8]
-    out_raw, out_mean, out_spread, out_pull, _, out_across, out_cov = work[8:15]
-    count = responses(kind, units, features, par, signal, side, norm, raw, mean, spread, pull, own, across)
-    noise_covariances(kind, units, par, norm, dot, wedge, eps, cov, cross)
-    for j in range(m):
-        sum_over_units(units, count, readout[j], raw, out_raw[j])
-        sum_over_units(units, count - 1, readout[j], across, out_across[j])
-        out_mean[j] = weighted(units, readout[j], mean)
-        out_spread[j] = weighted(units, readout[j], spread)
-        out_pull[j] = weighted(units, readout[j], pull)
-    mix_covariances(m, units, readout, cov, work[23], out_cov)
-    return count
 
 
 def to_units(m, units, width, readout, d_raw, d_cov, unit_d_raw, unit_d_cov):

@@ -61,22 +61,15 @@ def hidden_forces(kind, m, units, features, par, signal, side, geometry, readout
     d_response (M, N) = dL/dX_h by feature state, d_signal (M, K) = dL/dA, d_noise (M, M) with dL/d log|w~_h| on the diagonal
     and dL/dQ_hk off it, d_readout (m, M) = dL/da, d_head (m, m) with zero diagonal.
     """
-    (raw, mean, spread, pull, _, across, cov, cross, out_raw, out_mean, out_spread, out_pull, target, out_across, out_cov,
+    (raw, _, _, _, _, across, cov, cross, out_raw, out_mean, out_spread, out_pull, target, out_across, out_cov,
      det, online, head_cov, turn, mixed, bar, force, effective, unit_cov, beta) = work  # fmt: skip
     norm, dot, wedge, eps = geometry
     d_response, d_signal, d_noise, d_readout, d_head = found
     odd = is_odd(kind)
-    count = responses(kind, units, features, par, signal, side, norm, raw, mean, spread, pull, beta, across)
+    count = outputs_of_units(kind, (m, units, features), par, (signal, side, norm, dot, wedge, eps), readout, work)
     width = count if odd else count + 1
-    noise_covariances(kind, units, par, norm, dot, wedge, eps, cov, cross)
     for j in range(m):
-        sum_over_units(units, count, readout[j], raw, out_raw[j])
-        sum_over_units(units, count - 1, readout[j], across, out_across[j])
-        out_mean[j] = weighted(units, readout[j], mean)
-        out_spread[j] = weighted(units, readout[j], spread)
-        out_pull[j] = weighted(units, readout[j], pull)
         target[j] = target_moment(odd, count, par, out_raw[j], out_mean[j], out_spread[j])
-    mix_covariances(m, units, readout, cov, unit_cov, out_cov)
     determinants(m, width, out_raw, det)
     clear_found(m, units, count, norm, found)
     patches = par[NOISE_PATCHES]
@@ -176,6 +169,24 @@ def effective_readout(j, m, units, readout, head, effective):
             if r != j:
                 value = value + head[j, r] * readout[r, h]
         effective[h] = value
+
+
+def outputs_of_units(kind, sizes, par, point, readout, work):
+    """Fill, of `hidden_workspace_sizes`, what belongs to units and outputs; returns the number of states N."""
+    m, units, features = sizes
+    signal, side, norm, dot, wedge, eps = point
+    raw, mean, spread, pull, own, across, cov, cross = work[:8]
+    out_raw, out_mean, out_spread, out_pull, _, out_across, out_cov = work[8:15]
+    count = responses(kind, units, features, par, signal, side, norm, raw, mean, spread, pull, own, across)
+    noise_covariances(kind, units, par, norm, dot, wedge, eps, cov, cross)
+    for j in range(m):
+        sum_over_units(units, count, readout[j], raw, out_raw[j])
+        sum_over_units(units, count - 1, readout[j], across, out_across[j])
+        out_mean[j] = weighted(units, readout[j], mean)
+        out_spread[j] = weighted(units, readout[j], spread)
+        out_pull[j] = weighted(units, readout[j], pull)
+    mix_covariances(m, units, readout, cov, work[23], out_cov)
+    return count
 
 
 def response_forces(units, count, scale, noise_ff, across, force, effective, d_response):

@@ -236,17 +236,17 @@ def advance(system, table, z, side, weights, limits, asked, events, counts, most
         which = -1
         if accepted:
             top, which, accepted = arrive(system, table, z, side, weights, buffers)
-        if not accepted:
-            status = turn_back(counts, error, control)
-        else:
+        if accepted:
             status = keep(system, table, z, side, weights, limits, top, which, asked, events, counts, buffers)
-            if creeps:
-                go_on(error, buffers)
-                if has_kinks(system) and (which >= 0 or holds(side)):
-                    slope_at_rest(system, z, side, buffers)
-            else:
-                start_from(z, weights, buffers)
-                next_length(error, control)
+        else:
+            status = turn_back(counts, error, control)
         if status != RUNNING:
             return status
+        if accepted and creeps:
+            go_on(error, buffers)
+            if has_kinks(system) and (which >= 0 or holds(side)):
+                slope_at_rest(system, z, side, buffers)
+        elif accepted:
+            start_from(z, weights, buffers)
+            next_length(error, control)
     return TOO_MANY_STEPS if most >= limits.most else RUNNING

@@ -125,7 +125,27 @@ def note_carried(rules, time, state, point, found):
                 found.tally[measures.PEAK_ROW] = 1.0 * j
 
 
+def move_all(rules, decay, step, rates, state, point):
+    """Move weights, readout and head by step number `step` at their rates (3,). decay: of the weights."""
+    optimiser, momentum = rules.optimiser, rules.momentum
+    fill_slope(state.weights, rules.axes, decay, point.geometry, point.forces[1], point.forces[2], point.slope)
+    move_rows(optimiser, momentum, rates[0], step, point.slope, state.kept, state.weights)
+    if rates[1] > 0.0:
+        move_rows(optimiser, momentum, rates[1], step, point.forces[3], state.readout_kept, state.readout)
+    if rates[2] > 0.0:
+        move_rows(optimiser, momentum, rates[2], step, point.forces[4], state.head_kept, state.head)
+
+
+def keep_record(row, state, point, found):
+    """The state as record number `row`."""
+    found.signal[row] = point.signal
+    found.gram[row] = point.geometry[1]
+    found.readout[row] = state.readout
+    found.head[row] = state.head
+
+
 angles_between, _see, note_carried = jit.inner(angles_between), jit.inner(_see), jit.inner(note_carried)
+move_all, keep_record = jit.inner(move_all), jit.inner(keep_record)
 
 
 @jit.kernel
@@ -137,24 +157,15 @@ def take_hidden_steps(rules, state, point, found, first, rates, time, record_at,
     if first == 0:
         found.tally[measures.LOSS] = _see(rules, state, point)
         note_carried(rules, 0.0, state, point, found)
-    optimiser, momentum = rules.optimiser, rules.momentum
     for n in range(len(rates)):
         step = first + n + 1
-        fill_slope(state.weights, rules.axes, 0.0, point.geometry, point.forces[1], point.forces[2], point.slope)
-        move_rows(optimiser, momentum, rates[n, 0], step, point.slope, state.kept, state.weights)
-        if rates[n, 1] > 0.0:
-            move_rows(optimiser, momentum, rates[n, 1], step, point.forces[3], state.readout_kept, state.readout)
-        if rates[n, 2] > 0.0:
-            move_rows(optimiser, momentum, rates[n, 2], step, point.forces[4], state.head_kept, state.head)
+        move_all(rules, 0.0, step, rates[n], state, point)
         time += rates[n, 0]
         found.tally[measures.LOSS] = _see(rules, state, point)
         if not abs(found.tally[measures.LOSS]) < 1e300:
             return time, n + 1, recorded
         note_carried(rules, time, state, point, found)
         if recorded < len(record_at) and record_at[recorded] == step:
-            found.signal[recorded] = point.signal
-            found.gram[recorded] = point.geometry[1]
-            found.readout[recorded] = state.readout
-            found.head[recorded] = state.head
+            keep_record(recorded, state, point, found)
             recorded += 1
     return time, len(rates), recorded

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dynlab.machine import jit
 from dynlab.population.any_training.hidden_gradient import hidden_switched_kernel
-from dynlab.population.dense.dense_steps import fill_slope, move_rows, project_rows
-from dynlab.population.dense.hidden_steps import angles_between, note_carried
+from dynlab.population.dense.dense_steps import project_rows
+from dynlab.population.dense.hidden_steps import angles_between, keep_record, move_all, note_carried
 from dynlab.population.hidden import measures
 
 if TYPE_CHECKING:
@@ -81,16 +81,9 @@ def take_switched_hidden_steps(rules, switches, state, goal, point, spare, found
     if first == 0:
         found.tally[measures.LOSS] = _see_switched(rules, switches, state, goal, point, spare)
         note_carried(rules, 0.0, state, point, found)
-    optimiser, momentum = rules.optimiser, rules.momentum
     for n in range(len(rates)):
         step = first + n + 1
-        decay = switches.weight_decay
-        fill_slope(state.weights, rules.axes, decay, point.geometry, point.forces[1], point.forces[2], point.slope)
-        move_rows(optimiser, momentum, rates[n, 0], step, point.slope, state.kept, state.weights)
-        if rates[n, 1] > 0.0:
-            move_rows(optimiser, momentum, rates[n, 1], step, point.forces[3], state.readout_kept, state.readout)
-        if rates[n, 2] > 0.0:
-            move_rows(optimiser, momentum, rates[n, 2], step, point.forces[4], state.head_kept, state.head)
+        move_all(rules, switches.weight_decay, step, rates[n], state, point)
         if switches.target_rate > 0.0:
             share = min(rates[n, 0] * switches.target_rate, 1.0)
             _follow_behind(share, state.weights, goal.weights)
@@ -101,9 +94,6 @@ def take_switched_hidden_steps(rules, switches, state, goal, point, spare, found
             return time, n + 1, recorded
         note_carried(rules, time, state, point, found)
         if recorded < len(record_at) and record_at[recorded] == step:
-            found.signal[recorded] = point.signal
-            found.gram[recorded] = point.geometry[1]
-            found.readout[recorded] = state.readout
-            found.head[recorded] = state.head
+            keep_record(recorded, state, point, found)
             recorded += 1
     return time, len(rates), recorded
