@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import types
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
+from numba.core import event
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
@@ -19,6 +21,33 @@ from dynlab.machine import cache
 from dynlab.machine.parts import part
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False, "nogil": True}
+SELDOM = (200_000, 20, 20)  # thresholds of `gc` while something is compiled
+
+
+class _SeldomCollected(event.Listener):
+    """Lets Python look for garbage less often while numba compiles, which holds its lock then.
+
+    Compiling makes millions of objects that live until it is done: looking through them again and again takes an eighth of
+    its time, or more.
+    """
+
+    def __init__(self) -> None:
+        self.under_way = 0  # functions, each compiled from within the one before
+        self.usual = gc.get_threshold()
+
+    def on_start(self, _event: event.Event) -> None:
+        if self.under_way == 0:
+            self.usual = gc.get_threshold()
+            gc.set_threshold(*SELDOM)
+        self.under_way += 1
+
+    def on_end(self, _event: event.Event) -> None:
+        self.under_way -= 1
+        if self.under_way == 0:
+            gc.set_threshold(*self.usual)
+
+
+event.register("numba:compile", _SeldomCollected())
 
 
 def kernel(function: Callable) -> Any:
