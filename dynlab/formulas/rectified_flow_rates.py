@@ -28,23 +28,13 @@ from dynlab.formulas.rectified_tangents import (
     centred_determinants,
     dot4,
     linear_moments,
+    on_sides,
+    picked,
     plus6,
     rectified_values,
     sum4,
     with_sum4,
 )
-
-
-def on_sides(p1, p2, side1, side2):
-    """Responses (4) in the states, of a neuron whose signals, on these sides, give p1 and p2."""
-    return (
-        where(side1 > 0, p1, 0.0), where(side1 < 0, -p1, 0.0), where(side2 > 0, p2, 0.0), where(side2 < 0, -p2, 0.0),
-    )  # fmt: skip
-
-
-def picked(force, side, at):
-    """dL/dp from the forces (4) on the responses, `at` the first state of the signal's feature; 0 on no side."""
-    return where(side > 0, force[at], where(side < 0, -force[at + 1], 0.0))
 
 
 def parallel_determinants(x, y, side, delta, grown):

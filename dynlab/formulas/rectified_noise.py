@@ -60,15 +60,26 @@ def noise_of_pair(kind, sigma, n1, n2, grown, angle):
     inverse = 1.0 / (grown + 2.0)
     root = sqrt(grown + 1.0)
     s = 2.0 * root * inverse
-    square = s * s
     near = 2.0 * small_arc_tangent(1.0 / root)
     acute = angle > 0.0
+    return noise_at_angle(kind, sigma, n1 * n2, where(acute, grown * inverse, -grown * inverse), s, near, acute)
+
+
+def noise_of_vectors(kind, sigma, k, dot, wedge):
+    """The same for two noise parts in a plane: k the product of their norms, dot = k cos theta, wedge = k sin theta >= 0."""
+    across = abs(dot)
+    flat = wedge <= across
+    near = small_arc_tangent(where(flat, wedge, across) / where(flat, across, wedge))
+    return noise_at_angle(kind, sigma, k, dot / k, wedge / k, where(flat, near, 0.5 * pi - near), dot > 0.0)
+
+
+def noise_at_angle(kind, sigma, k, c, s, near, acute):
+    """`noise_of_pair` from k = |w~_1||w~_2|, cosine, sine, near = min(theta, pi - theta), whether theta is acute."""
+    square = s * s
     theta = where(acute, near, pi - near)
     eps = where(acute, pi - near, near)
-    c = where(acute, grown * inverse, -grown * inverse)
     gap = where(acute, square / (1.0 + c), 1.0 - c)
     j1 = where(eps > SERIES_BELOW, s + eps * c, in_squares(SERIES_1, eps) * eps * eps * eps)
-    k = n1 * n2
     if kind == RELU:
         unit = sigma * sigma / (2.0 * pi)
         rest = where(theta > SERIES_BELOW, s - theta * c, in_squares(SERIES_1, theta) * theta * theta * theta)

@@ -52,6 +52,7 @@ THROUGH: dict[str, tuple[str, str]] = {
         "population/hidden/test_gradient.py",
         "gradients with hidden units, against 200 digits",
     ),
+    "dynlab.formulas.rectified_gradient": ("population/pair/test_batch.py", "gradients of many pairs, against that of one"),
     "dynlab.formulas.rectified_tangents": ("population/pair/test_tangents.py", "Jacobians of the flow, against 80 digits"),
     "dynlab.formulas.sliding": ("population/any_training/test_sliding.py", "against projections and smoothed hinges"),
     "dynlab.formulas.switched_flow_rates": ("population/any_training/test_flow.py", "flows against SciPy on dense weights"),

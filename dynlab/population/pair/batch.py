@@ -6,33 +6,24 @@ contiguous row a coordinate, so that the branch-free formulas of `dynlab.formula
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from dynlab.formulas import flow_rates, pair
-from dynlab.formulas.activations import (
-    CUBIC,
-    RELU,
-    RELU3,
-    mean_factor,
-    pair_covariance,
-    parallel_gap,
-    self_covariance,
-    variance_ratio,
-)
+from dynlab.formulas import cubic_flow_rates, flow_rates, pair, rectified_gradient, rectified_noise, rectified_tangents
+from dynlab.formulas.activations import CUBIC, RELU, RELU3, self_covariance
 from dynlab.formulas.components import ACROSS, NOISE_PATCHES, SAME, SIGMA, STRENGTHS
 from dynlab.machine import jit
+from dynlab.machine.lanes import LANE_COUNT, in_lanes, lane_array
 from dynlab.population.gradient import parameter_vector
 from dynlab.settings.activation_records import ACTIVATIONS, require_built_in
 
 _pair = jit.compile_module(pair)
-_flow = jit.compile_module(flow_rates)
-_odd_forces, _rectified_forces = _pair.odd_forces, _pair.rectified_forces
-_upper, _lower, _pick, _rectified_counts = _flow.upper, _flow.lower, _flow.pick, _flow.rectified_counts
-_covariance, _gap = jit.compiled(pair_covariance), jit.compiled(parallel_gap)
-_mean_factor, _self_covariance = jit.compiled(mean_factor), jit.compiled(self_covariance)
-_variance_ratio = jit.compiled(variance_ratio)
+_rectified = (flow_rates, cubic_flow_rates, rectified_noise, rectified_tangents, rectified_gradient)
+_parts = {part: jit.compile_module(part) for part in _rectified}
+for _part in (_pair, *_parts.values()):
+    for _function in vars(_part).values():
+        _function.targetoptions["forceinline"] = True
+_odd_forces, _gradient = _pair.odd_forces, _parts[rectified_gradient].rectified_gradient
+_self_covariance = jit.compiled(self_covariance)
 
 
 @jit.kernel
@@ -72,53 +63,59 @@ def _odd_loop(kind, par, w, head, loss, d_w, d_head):
         d_head[0, n], d_head[1, n] = h1, h2
 
 
-def _rectified_states(kind, par, w, head, loss, d_w, d_head):
-    alpha, beta, sigma = par[STRENGTHS], par[STRENGTHS + 1], par[SIGMA]
-    counts = _rectified_counts(par)
-    cubed = kind == RELU3
-    degree = 3.0 if cubed else 1.0
-    unit, mean, ratio = _self_covariance(kind, sigma), _mean_factor(kind, sigma), _variance_ratio(kind)
-    for n in range(w.shape[1]):
-        u11, u12, p1, p2 = alpha * w[0, n], beta * w[1, n], w[2, n], w[3, n]
-        u21, u22, q1, q2 = alpha * w[4, n], beta * w[5, n], w[6, n], w[7, n]
-        s11, s12, s21, s22 = 1.0, 1.0, 1.0, 1.0
-        if cubed:
-            s11, s12, s21, s22 = u11 * u11, u12 * u12, u21 * u21, u22 * u22
-        n1, n2, dot = p1 * p1 + p2 * p2, q1 * q1 + q2 * q2, p1 * q1 + p2 * q2
-        l1, l2, area = math.sqrt(n1), math.sqrt(n2), p1 * q2 - p2 * q1
-        k, wedge = l1 * l2, abs(area)
-        acute = math.atan2(wedge, abs(dot))
-        theta = acute if dot > 0.0 else math.pi - acute
-        eps = math.pi - acute if dot > 0.0 else acute
-        cxy, cross = _covariance(kind, sigma, k, dot, wedge, eps)
-        gap = _gap(kind, theta, dot / k, wedge / k)
-        m1, m2 = (mean * l1 * n1, mean * l2 * n2) if cubed else (mean * l1, mean * l2)
-        cxx, cyy = (unit * n1 * n1 * n1, unit * n2 * n2 * n2) if cubed else (unit * n1, unit * n2)
-        value, x, y, r1, r2, gxy, h1, h2 = _rectified_forces(
-            (_upper(u11 * s11, u11), _lower(u11 * s11, u11), _upper(u12 * s12, u12), _lower(u12 * s12, u12)),
-            (_upper(u21 * s21, u21), _lower(u21 * s21, u21), _upper(u22 * s22, u22), _lower(u22 * s22, u22)),
-            m1, m2, cxx, cxy, cyy, ratio * m1 * m2 * gap, head[0, n], head[1, n], counts,
-        )  # fmt: skip
-        loss[n] = value
-        d_w[0, n], d_w[1, n] = degree * alpha * s11 * _pick(x[0], x[1], u11), degree * beta * s12 * _pick(x[2], x[3], u12)
-        d_w[4, n], d_w[5, n] = degree * alpha * s21 * _pick(y[0], y[1], u21), degree * beta * s22 * _pick(y[2], y[3], u22)
-        a, turn = degree * r1 / n1, gxy * cross * area / n1
-        d_w[2, n], d_w[3, n] = a * p1 - turn * p2, a * p2 + turn * p1
-        a, turn = degree * r2 / n2, -gxy * cross * area / n2
-        d_w[6, n], d_w[7, n] = a * q1 - turn * q2, a * q2 + turn * q1
-        d_head[0, n], d_head[1, n] = h1, h2
+def _fill_lanes(rows, first, lanes, place):
+    """Columns first ... of rows (k, N) in the lanes of rows place ...; those behind the last are repeated."""
+    room = rows.shape[1] - first
+    for i in range(len(rows)):
+        if room >= LANE_COUNT:
+            for lane in range(LANE_COUNT):
+                lanes[place + i, lane] = rows[i, first + lane]
+        else:
+            for lane in range(LANE_COUNT):
+                lanes[place + i, lane] = rows[i, first + min(lane, room - 1)]
 
 
-_rectified_states = jit.inner(_rectified_states, inline=True)
+def _empty_lanes(lanes, place, first, rows):
+    """The other way, without what is behind the last column."""
+    room = rows.shape[1] - first
+    for i in range(len(rows)):
+        if room >= LANE_COUNT:
+            for lane in range(LANE_COUNT):
+                rows[i, first + lane] = lanes[place + i, lane]
+        else:
+            for lane in range(room):
+                rows[i, first + lane] = lanes[place + i, lane]
+
+
+_fill_lanes, _empty_lanes = jit.inner(_fill_lanes, inline=True), jit.inner(_empty_lanes, inline=True)
 
 
 @jit.kernel
+def _rectified_abreast(kind, par, w, head, loss, d_w, d_head, lanes):
+    """As `_odd_loop`, for relu and relu3, eight states at a time. loss (1, N); lanes: scratch (11, 8).
+
+    The kind is a constant inside each call, so that no branch is left.
+    """
+    shown = in_lanes(lanes)
+    for first in range(0, w.shape[1], LANE_COUNT):
+        _fill_lanes(w, first, lanes, 0)
+        _fill_lanes(head, first, lanes, 8)
+        eight = shown[0], shown[1], shown[2], shown[3], shown[4], shown[5], shown[6], shown[7]
+        if kind == RELU:
+            found = _gradient(RELU, par, eight, shown[8], shown[9])
+        else:
+            found = _gradient(RELU3, par, eight, shown[8], shown[9])
+        (
+            shown[0], shown[1], shown[2], shown[3], shown[4], shown[5], shown[6], shown[7], shown[8], shown[9], shown[10],
+        ) = found  # fmt: skip
+        _empty_lanes(lanes, 0, first, loss)
+        _empty_lanes(lanes, 1, first, d_w)
+        _empty_lanes(lanes, 9, first, d_head)
+
+
 def _rectified_loop(kind, par, w, head, loss, d_w, d_head):
-    """As `_odd_loop`, for relu and relu3; the kind is a constant inside each call, so that no branch is left."""
-    if kind == RELU:
-        _rectified_states(RELU, par, w, head, loss, d_w, d_head)
-    else:
-        _rectified_states(RELU3, par, w, head, loss, d_w, d_head)
+    """`_rectified_abreast`, with its scratch."""
+    _rectified_abreast(kind, par, w, head, loss[None], d_w, d_head, lane_array(11))
 
 
 def columns(weights, head):

@@ -33,6 +33,25 @@ def test_batch_equals_single(activation, mask):
     agrees(pair_gradients, activation, mask)
 
 
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 43])
+def test_any_number_of_states(count):
+    """Eight go together: those behind the last, and none at all, are as good; and none is written beside its place."""
+    model = Model(activation="relu", weak=0.4)
+    weights, head = states(43)
+    whole, some = pair_gradients(model, weights, head), pair_gradients(model, weights[:count], head[:count])
+    for part, all_of_it in zip(some, whole, strict=True):
+        assert (part == all_of_it[:count]).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu3"])
+def test_a_signal_of_zero_is_on_neither_side(activation):
+    model = Model(activation=activation)
+    weights, head = states()
+    weights[:, 0, 1] = 0.0
+    loss, d_weights, _ = pair_gradients(model, weights, head)
+    assert np.isfinite(loss).all() and (d_weights[:, 0, 1] == 0.0).all()
+
+
 def test_a_wrong_sign_is_caught():
     def faulty(model, weights, head):
         loss, d_weights, d_head = pair_gradients(model, weights, head)
