@@ -214,8 +214,8 @@ def ensemble(
         signal, gram = draw_starts(model, dim, seed, some, training.start_scale, worth_a_kernel(len(numbers)))
         return _flow(model, training, signal, gram, end, rtol, settle, at.where)
 
-    size = hidden.PIECE if model.layered else CHUNK if at.where == "cpu" else DEVICE_CHUNK
-    workers = threads if at.where == "cpu" else 1
+    workers, size = (threads, CHUNK) if at.where == "cpu" else (1, DEVICE_CHUNK)
+    size = hidden.piece_size(len(numbers), workers, method) if model.layered else size
     pieces = _run(task, [numbers[i : i + size] for i in range(0, len(numbers), size)], workers, progress)
     plain = method == "descent" and not model.layered
     parts = descent.collect(pieces) if plain else _collect(model, training, pieces)

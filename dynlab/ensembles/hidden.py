@@ -10,7 +10,7 @@ import numpy as np
 
 from dynlab.population.any_training.hidden_gradient import hidden_switched_losses
 from dynlab.population.dense.hidden_descent import run_optimised_hidden
-from dynlab.population.hidden.flow import NO_TIMES, HiddenResult, run_hidden, run_hidden_descent
+from dynlab.population.hidden.flow import ABREAST, NO_TIMES, HiddenResult, run_hidden, run_hidden_descent
 from dynlab.population.hidden.moments import features_carried, hidden_carried, hidden_losses, hidden_rank
 from dynlab.population.outcomes import named_outcomes
 from dynlab.population.starts import draw_start
@@ -25,8 +25,17 @@ if TYPE_CHECKING:
     from dynlab.settings.training import Training
 
 PIECE = 8  # trajectories a task: some take half a second
+# As many starts as that are followed eight abreast, in pieces which leave few lanes empty at their ends.
+MANY_STARTS, LARGEST_PIECE, PIECES_A_WORKER = 192, 256, 3
 DEAD = 1e-3  # a hidden unit has died when its weights are shorter than this part of what they were
 ROUND = 32  # states of which means are taken where a run does not come to rest
+
+
+def piece_size(count: int, workers: int, method: str) -> int:
+    """How many of `count` starts a task takes."""
+    if count < MANY_STARTS or method != "flow":
+        return PIECE
+    return min(LARGEST_PIECE, max(ABREAST, -(-count // (PIECES_A_WORKER * workers))))
 
 
 def run_piece(

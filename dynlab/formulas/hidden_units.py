@@ -99,11 +99,11 @@ def hidden_forces(kind, m, units, features, par, signal, side, geometry, readout
         # force[count] is -sum_i T_i,mu F_i, T being antisymmetric.
         lift = 0.0 * scale if odd else force[count]
         of_output = (patches, lift, aligned, out_pull[j])
-        radial_forces(odd, units, count, scale * degree_of(kind), of_output, raw, effective, unit_cov, d_noise)
-        transverse_forces(units, -scale * patches * covariance, effective, cross, d_noise)
+        radial_unit_forces(odd, units, count, scale * degree_of(kind), of_output, raw, effective, unit_cov, d_noise)
+        transverse_unit_forces(units, -scale * patches * covariance, effective, cross, d_noise)
         readout_forces(j, m, units, width, (scale, patches), head, raw, force, effective, unit_cov, beta, d_readout)
         head_feature_forces(j, m, width, scale, head, det, turn, mixed, d_head)
-        head_noise_forces(odd, j, m, count, scale * patches, head, out_raw, out_pull[j], out_across[j], head_cov, d_head)
+        output_noise_forces(odd, j, m, count, scale * patches, head, out_raw, out_pull[j], out_across[j], head_cov, d_head)
     signal_gradient(kind, units, features, par, signal, side, d_response, d_signal)
     return loss
 
@@ -197,7 +197,7 @@ def response_forces(units, count, scale, noise_ff, across, force, effective, d_r
             d_response[h, i] = d_response[h, i] + effective[h] * value
 
 
-def radial_forces(odd, units, count, weight, moments, raw, effective, unit_cov, d_noise):
+def radial_unit_forces(odd, units, count, weight, moments, raw, effective, unit_cov, d_noise):
     """Add an output's share of dL/d log|w~_h| to the diagonal of d_noise.
 
     moments: n, -sum T_i,mu F_i, sum F_i (R G)_i, g.
@@ -214,7 +214,7 @@ def radial_forces(odd, units, count, weight, moments, raw, effective, unit_cov, 
         d_noise[h, h] = d_noise[h, h] + weight * effective[h] * value
 
 
-def transverse_forces(units, weight, effective, cross, d_noise):
+def transverse_unit_forces(units, weight, effective, cross, d_noise):
     """Add an output's share of dL/dQ_hk to d_noise off the diagonal; weight: -2 [d rho/dC_FF]."""
     for h in range(units):
         for k in range(units):
@@ -235,7 +235,7 @@ def readout_forces(j, m, units, width, scales, head, raw, force, effective, unit
             d_readout[r, h] = d_readout[r, h] + head[j, r] * value
 
 
-def head_noise_forces(odd, j, m, count, scale, head, raw, pull, across, head_cov, d_head):
+def output_noise_forces(odd, j, m, count, scale, head, raw, pull, across, head_cov, d_head):
     """Add n sum_p E_jp (beta_r C_pF - beta_p C_rF) to row j of dL/dE; raw, head_cov: of outputs, the p-th with beta_p."""
     for r in range(m):
         if r != j:

@@ -5,7 +5,7 @@ through float64's own operations, rounded alike, so that a lane's bits are those
 the others. Comparisons give a mask, a bit for each lane, which `formulas.lanewise` chooses by; nothing branches on one.
 
 Known are + - * / and negation, among vectors and with plain numbers, comparisons, & | of masks, `abs`, `min`, `max`, sqrt,
-and the functions of `formulas.lanewise`; anything else is an error of types when the kernel is compiled.
+atan, and the functions of `formulas.lanewise`; anything else is an error of types when the kernel is compiled.
 
 `in_lanes(rows)` shows a float64 array (..., LANE_COUNT) of memory as an array (...) of vectors; a tuple of arrays likewise,
 what is not float64 passing through. `lane_array` makes arrays whose vectors lie at multiples of their size.
@@ -139,6 +139,20 @@ def _smaller(builder, x, y):
     return builder.select(builder.fcmp_ordered(">", x, y), y, x)
 
 
+def _lane_by_lane(name: str) -> Callable:
+    """A rule that calls a function of the C library for each lane, so that its bits are those of the plain number's."""
+
+    def rule(builder, x):
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_DOUBLE, [_DOUBLE]), name)
+        result = ir.Constant(_VECTOR, ir.Undefined)
+        for lane in range(LANE_COUNT):
+            at = ir.Constant(_INDEX, lane)
+            result = builder.insert_element(result, builder.call(function, [builder.extract_element(x, at)]), at)
+        return result
+
+    return rule
+
+
 def _power_of_two(builder, x):
     """`lanewise.two_to_the`."""
     words = builder.add(builder.bitcast(x, _WORDS), ir.Constant(_WORDS, [lanewise.EXPONENT_BIAS] * LANE_COUNT))
@@ -161,6 +175,7 @@ _know(operator.or_, (MASK, MASK), MASK, ir.IRBuilder.or_)
 _know(operator.neg, (VECTOR,), VECTOR, ir.IRBuilder.fneg)
 _know(abs, (VECTOR,), VECTOR, _called("fabs"))
 _know(np.sqrt, (VECTOR,), VECTOR, _called("sqrt"))
+_know(np.arctan, (VECTOR,), VECTOR, _lane_by_lane("atan"))
 _know(lanewise.where, (MASK, VECTOR, VECTOR), VECTOR, ir.IRBuilder.select)
 _know(lanewise.two_to_the, (VECTOR,), VECTOR, _power_of_two)
 

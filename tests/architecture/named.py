@@ -19,6 +19,7 @@ from tests.architecture import imports
 # module: (file of tests, how it is reached from there). What no test names is listed here.
 _CLAIM = ("claims/test_claims.py", "what the claim rests on; commands/test_theorem.py runs all claims by the command")
 _HIDDEN = ("population/hidden/test_flow.py", "flows with hidden units: SciPy, conserved quantities, rest")
+_LANES = ("population/hidden/test_lane_runs.py", "runs abreast against single ones, bit by bit")
 _KERNEL = ("images/cuda/test_simulator.py", "kernel by kernel, in numba's simulator, against its twin on the CPU")
 THROUGH: dict[str, tuple[str, str]] = {
     "dynlab.claims.acceleration": _CLAIM,
@@ -103,6 +104,8 @@ THROUGH: dict[str, tuple[str, str]] = {
         "population/dense/test_hidden_descent.py",
         "steps with hidden units, against loops on gradients of 50 digits",
     ),
+    "dynlab.formulas.rectified_units": _LANES,
+    "dynlab.population.hidden.lane_runs": _LANES,
     "dynlab.population.hidden.kinks": _HIDDEN,
     "dynlab.population.hidden.measures": _HIDDEN,
     "dynlab.population.hidden.rates": _HIDDEN,

@@ -13,7 +13,7 @@ from dynlab.machine import jit
 from dynlab.machine.lanes import LANE_COUNT, in_lanes, lane_array
 
 HARD = (0.0, -0.0, 1.0, -1.5, math.pi, 1e-310, -5e-324, 1e300, -1e300, math.inf, -math.inf, math.nan)
-OPERATIONS = 21
+OPERATIONS = 22
 
 
 @jit.kernel
@@ -33,7 +33,8 @@ def every_operation(a, b, out):
     for k in range(3):
         total += x * k
     rows[19] = total
-    rows[20] = 2.0 if anywhere(x > y) else 1.0
+    rows[20] = np.arctan(x)
+    rows[21] = 2.0 if anywhere(x > y) else 1.0
 
 
 @jit.kernel
@@ -51,7 +52,8 @@ def one_by_one(a, b, out):
         o[17] = where((x == y) | False, x, y)
         o[18] = np.sqrt(x)
         o[19] = 0.0 + x * 0 + x * 1 + x * 2
-        o[20] = 0.0
+        o[20] = np.arctan(x)
+        o[21] = 0.0
 
 
 @jit.kernel
@@ -76,6 +78,7 @@ def in_python(x, y):
             x + y, x - y, x * y, x / y, x + 0.1, 0.1 - x, 3 * x, 2.0 / x, -x, abs(x), larger, smaller,
             x if x > 0.0 else 0.0, 1.0 if 1.0 < x else x, x if x < y else y, 1.0 if x <= y and x != 1.0 else y,
             x if x > y or x >= 1e300 else 0.0, x if x == y else y, np.sqrt(x), 0.0 + x * 0 + x + x * 2,
+            math.atan(x),
         ]  # fmt: skip
 
 

@@ -10,11 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlab.formulas import dopri5
+from dynlab.formulas import dopri5, rectified_units
+from dynlab.formulas.activations import RELU
 from dynlab.machine import jit
+from dynlab.machine.lanes import LANE_COUNT, lane_array
 from dynlab.population.descent import noise_rows
 from dynlab.population.gradient import activation_kind, hidden_found, hidden_workspace, parameter_vector
-from dynlab.population.hidden import cycles, descending, kinks, measures, rates, solver, stabilised, vanishing
+from dynlab.population.hidden import (
+    cycles,
+    descending,
+    kinks,
+    lane_runs,
+    measures,
+    rates,
+    solver,
+    stabilised,
+    vanishing,
+)
 from dynlab.population.order_parameters import OrderParameters, own_units
 from dynlab.population.pair.flow import stopped
 from dynlab.population.stepping import HEAD_FLOOR
@@ -23,25 +35,28 @@ if TYPE_CHECKING:
     from dynlab.settings.model import Model
     from dynlab.tools.types import Array
 
-MAX_STEPS = 200_000
+MAX_STEPS = 2_000_000  # outputs that begin with a short readout go round fast
 NO_TIMES = np.zeros(0)
 NO_DESCENT = (0.0, 0)  # learning rate, steps
+ABREAST = 64  # starts from which on those of relu are followed abreast (`lane_runs`)
 BURST = 30_000  # evaluations of the forces of eight units between looks for an interrupt: a tenth of a second
 EVENTS = ("head_peak", "time_peak", "time", "drift", "loss", "period", "peak_row")
 
-_parts = [jit.compile_module(part) for part in (rates, measures, kinks, cycles, vanishing, stabilised, solver, descending)]
-_steps, _solver, _descending = _parts[-3:]
+jit.compile_module(rectified_units)
+_modules = rates, measures, kinks, cycles, vanishing, stabilised, solver, descending, lane_runs
+_parts = [jit.compile_module(part) for part in _modules]
+_steps, _solver, _descending, _lane_runs = _parts[-4:]
 # Nothing in these modules allocates, so arrays need no reference counts.
 for _part in _parts:
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
 # Called from one place, and inlined before they are compiled: else the forces are optimised again at every level of calls.
 for _function in (
-    _steps.chebyshev_step, _steps.spectral_radius, _solver.explicit_step, _solver.attempt, _solver.begin, _solver.arrive,
-    _solver.follow, _solver.go_round, _descending.descend,
+    _steps.chebyshev_step, _steps.spectral_radius, _solver.explicit_step, _solver.attempt, _solver.begin_flow,
+    _solver.arrive, _solver.before_step, _solver.after_step, _solver.follow, _solver.go_round, _descending.descend,
 ):  # fmt: skip
     _function.targetoptions["inline"] = "always"
-_follow, _descend = _solver.follow, _descending.descend
+_follow, _descend, _follow_abreast = _solver.follow, _descending.descend, _lane_runs.follow_abreast
 fill_carried = _parts[1].carried_shares  # compiled, for other kernels
 UNDER_WAY, TRACED, EVALUATED = solver.UNDER_WAY, solver.TRACED, solver.EVALUATED
 
@@ -152,7 +167,31 @@ def _hidden_kernel(problem, starts, records, results, spare, first, burst):
     return k
 
 
-_hidden_kernel.targetoptions["_nrt"] = False
+@jit.kernel
+def _hidden_abreast_kernel(problem, starts, records, results, lanes, own, trace, burst):
+    """`lane_runs.follow_abreast`."""
+    return _follow_abreast(problem, starts, records, results, lanes, own, trace, burst)
+
+
+_hidden_kernel.targetoptions["_nrt"] = _hidden_abreast_kernel.targetoptions["_nrt"] = False
+
+
+def _lanes(model: Model, n: int) -> tuple:
+    """Lanes as `lane_runs` takes them, without trajectories."""
+    places = np.zeros((LANE_COUNT, 3), np.int64)
+    fields = *_with_axis(_buffers(model, n)), np.zeros((LANE_COUNT, lane_runs.CONTROLS))
+    vectors = lane_array(n), lane_array(model.units * model.features), lane_array(n), _in_vectors(_scratch(model))
+    return np.full(LANE_COUNT, -1), np.zeros(2, np.int64), places, fields, (*vectors, lane_array(1))
+
+
+def _with_axis(arrays: tuple) -> tuple:
+    """The same arrays with an axis of lanes in front."""
+    return tuple(_with_axis(one) if isinstance(one, tuple) else np.zeros((LANE_COUNT, *one.shape)) for one in arrays)
+
+
+def _in_vectors(arrays: tuple) -> tuple:
+    """The same arrays with an axis of lanes behind."""
+    return tuple(_in_vectors(one) if isinstance(one, tuple) else lane_array(*one.shape) for one in arrays)
 
 
 def _buffers(model: Model, n: int) -> tuple:
@@ -160,7 +199,14 @@ def _buffers(model: Model, n: int) -> tuple:
     m, units, features = model.neurons, model.units, model.features
     vectors = np.zeros((dopri5.STAGES, n)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(units * features)
     track = np.zeros(cycles.NUMBERS), *(np.zeros(n) for _ in range(6))
-    return *vectors, np.zeros((m, features)), *(np.zeros(units + m) for _ in range(3)), np.zeros(m), track
+    return (
+        *vectors,
+        np.zeros((m, features)),
+        *(np.zeros(units + m) for _ in range(3)),
+        np.zeros(m),
+        track,
+        np.zeros(stabilised.RECURRENCES),
+    )
 
 
 def run_hidden(
@@ -212,6 +258,8 @@ def _run(
     system = hidden_system(model, readout_rate, head_rate)
     spare = np.zeros(9), _scratch(model), _buffers(model, n)
     problem, begun = (system, _table(), limits, descent), (y, side, floors, square)
+    together = count >= ABREAST and system[0] == RELU and not traced and descent == NO_DESCENT
+    lanes = _lanes(model, n) if together else ()
     burst, first = max(1, BURST * 1024 // (units**2 * (units + 4 * m))), 0
     while first < count:
         if stopped():
@@ -219,6 +267,10 @@ def _run(
         if traced:  # a step takes two evaluations or more
             trace = _with_room(trace, int(counts[-1, TRACED]) + burst // 2 + 1)
         results = learnt, tally, counts, status
+        if together:
+            records = asked, at_times
+            first = _hidden_abreast_kernel(problem[:3], begun, records, results, lanes, spare[1], trace, burst)
+            continue
         first = _hidden_kernel(problem, begun, (asked, at_times, trace), results, spare, first, burst)
     found: dict[str, Any] = dict(zip(EVENTS, tally.T, strict=True))
     found |= {"steps": counts[:, solver.TAKEN], "rejected": counts[:, solver.REFUSED], "status": status}

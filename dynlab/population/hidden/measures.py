@@ -152,6 +152,55 @@ def carried_shares(system, scratch, carried):
             carried[j, f] = par[SAME] / features * answer * answer / total if total > 0.0 else 0.0
 
 
+def online_left(system, scratch):
+    """The least variance of an online output F_j = sum_r E_jr f_r beside sum_r E_jr^2 Var f_r, as in `output_left`."""
+    kind, m, _, features, par, _, _ = system
+    head, work = scratch[0][4], scratch[3]
+    out_raw, out_mean, out_spread, out_cov, online = work[8], work[9], work[10], work[14], work[16]
+    odd = is_odd(kind)
+    count = features if odd else 2 * features
+    last = count + 1
+    least = 1.0
+    for j in range(m):
+        mean = 0.0
+        spread = 0.0
+        noise = 0.0
+        whole = 0.0
+        for i in range(last):
+            online[i] = 0.0
+        for r in range(m):
+            for i in range(last):
+                online[i] += head[j, r] * out_raw[r, i]
+            mean += head[j, r] * out_mean[r]
+            spread += head[j, r] * out_spread[r]
+            for p in range(m):
+                noise += head[j, r] * head[j, p] * out_cov[r, p]
+            own = target_moment(odd, count, par, out_raw[r], out_mean[r], out_spread[r])
+            whole += head[j, r] * head[j, r] * (own + par[NOISE_PATCHES] * out_cov[r, r])
+        here = target_moment(odd, count, par, online, mean, spread) + par[NOISE_PATCHES] * noise
+        if whole > 0.0:
+            least = min(least, here / whole)
+    return least
+
+
+def output_left(system, scratch):
+    """The least variance of an output beside sum_h a_jh^2 Var_h, what it were of units without correlations."""
+    kind, m, units, features, par, _, _ = system
+    readout, work = scratch[0][3], scratch[3]
+    own, cov, out_raw, out_mean, out_spread, out_cov = work[4], work[6], work[8], work[9], work[10], work[14]
+    odd = is_odd(kind)
+    count = features if odd else 2 * features
+    least = 1.0
+    for j in range(m):
+        here = target_moment(odd, count, par, out_raw[j], out_mean[j], out_spread[j]) + par[NOISE_PATCHES] * out_cov[j, j]
+        whole = 0.0
+        for h in range(units):
+            whole += readout[j, h] * readout[j, h] * (own[h] + par[NOISE_PATCHES] * cov[h, h])
+        if whole > 0.0:
+            least = min(least, here / whole)
+    return least
+
+
 def readout_lengths(system, y, out):
     """Fill out (m,) with |a_j|."""
     _, m, units, features, _, _, _ = system

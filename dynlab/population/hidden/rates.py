@@ -3,6 +3,8 @@
 from math import atan, pi, sqrt
 
 from dynlab.formulas.hidden_units import hidden_forces
+from dynlab.formulas.lanewise import where
+from dynlab.formulas.rectified_units import rectified_unit_forces
 
 
 def unpack(sizes, y, side, parts):
@@ -39,7 +41,7 @@ def geometry_of(units, rows, unit_rows, geometry):
             total += rows[h, i] * rows[h, i]
         norm[h] = sqrt(total)
         dot[h, h] = total
-        inverse = 1.0 / norm[h] if total > 0.0 else 0.0
+        inverse = where(total > 0.0, 1.0 / norm[h], 0.0)
         for i in range(units):
             unit_rows[h, i] = rows[h, i] * inverse
         for k in range(h):
@@ -52,9 +54,9 @@ def geometry_of(units, rows, unit_rows, geometry):
                 far += z * z
             both = near + far
             size = norm[h] * norm[k]
-            dot[h, k] = size * (far - near) / both if both > 0.0 else 0.0
-            wedge[h, k] = 2.0 * size * sqrt(near * far) / both if both > 0.0 else 0.0
-            eps[h, k] = 2.0 * atan(sqrt(far / near)) if near > 0.0 else pi
+            dot[h, k] = where(both > 0.0, size * (far - near) / both, 0.0)
+            wedge[h, k] = where(both > 0.0, 2.0 * size * sqrt(near * far) / both, 0.0)
+            eps[h, k] = where(near > 0.0, 2.0 * atan(sqrt(far / near)), pi)
             dot[k, h] = dot[h, k]
             wedge[k, h] = wedge[h, k]
             eps[k, h] = eps[h, k]
@@ -62,12 +64,31 @@ def geometry_of(units, rows, unit_rows, geometry):
 
 def rates(system, y, side, scratch, out):
     """dy/dt; leaves dL/dX_h (by which kinks are judged) and the outputs' moments in scratch. Returns the loss."""
-    kind, m, units, features, par, used, speeds = system
+    kind, m, units, features, par, _, _ = system
     parts, unit_rows, geometry, work, found = scratch
     signal, sides, rows, readout, head = parts
     unpack((m, units, features), y, side, parts)
     geometry_of(units, rows, unit_rows, geometry)
     loss = hidden_forces(kind, m, units, features, par, signal, sides, geometry, readout, head, work, found)
+    velocity_by(system, rows, geometry, found, out)
+    return loss
+
+
+def rates_of_relu(system, y, side, scratch, out):
+    """As `rates`, of relu, with numbers of any kind, side (M K,) included (`dynlab.formulas.rectified_units`)."""
+    _, m, units, features, par, _, _ = system
+    parts, unit_rows, geometry, work, found = scratch
+    signal, sides, rows, readout, head = parts
+    unpack((m, units, features), y, side, parts)
+    geometry_of(units, rows, unit_rows, geometry)
+    loss = rectified_unit_forces(m, units, features, par, signal, sides, geometry, readout, head, work, found)
+    velocity_by(system, rows, geometry, found, out)
+    return loss
+
+
+def velocity_by(system, rows, geometry, found, out):
+    """Fill out with dy/dt where the loss has the derivatives `found`."""
+    _, m, units, features, _, used, speeds = system
     _, d_signal, d_noise, d_readout, d_head = found
     norm, dot = geometry[0], geometry[1]
     at = 0
@@ -81,7 +102,7 @@ def rates(system, y, side, scratch, out):
         for k in range(units):
             if k != h:
                 own -= d_noise[h, k] * dot[h, k]
-        own = own / square if square > 0.0 else 0.0
+        own = where(square > 0.0, own / square, 0.0)
         for i in range(units):
             value = own * rows[h, i]
             for k in range(units):
@@ -97,4 +118,3 @@ def rates(system, y, side, scratch, out):
         for r in range(m):
             out[at] = -speeds[1] * d_head[j, r]
             at += 1
-    return loss

@@ -26,6 +26,18 @@ period, at whose parts states are recorded.
 borrowing, sum_h a_jh^2 falls (`conserved_of`). Where it reaches 0, in finite time, output j has lent all it had and
 vanishes; only its direction, the target's, is left, and turns ever faster. The run ends there (`FADED`), with the status
 that says so.
+
+**Units that cancel.** Two units of an output may become parallel with readouts of opposite signs: f_j = sum_h a_jh phi_h
+-> 0, while none of them vanishes. Let x be the displacement from the states with f_j = 0, f_j = J x + O(x^2). dL/df_j goes
+as 1/|f_j|, so the direction of x turns at a rate 1/|x|^2 to where J^T dL/df_j = 0; but as the loss does not change with an
+output's length, <f_j, dL/df_j> = 0 except for what outputs that borrow f_j make of it, which is O(|x|), as is what J x
+leaves out. So
+
+    d|x|^2/dt = -2 <J x, dL/df_j> = O(|x|):     |x| falls, or grows, at a steady pace of order 1.
+
+Where it falls it reaches 0 in finite time: the output is the same for all inputs, the loss divides by its variance, and
+behind that there is no flow. The run ends there (`CANCELLED`), as *singular*; and so it does where outputs cancel in an online
+output, F_j = sum_r E_jr f_r.
 """
 
 from math import sqrt
@@ -44,13 +56,15 @@ from dynlab.population.hidden.measures import (
     error_scales,
     fastest_change,
     note,
+    online_left,
+    output_left,
     readout_left,
     readout_lengths,
 )
 from dynlab.population.hidden.rates import rates
 from dynlab.population.hidden.stabilised import chebyshev_error, chebyshev_step, spectral_radius, stages_for
 from dynlab.population.hidden.vanishing import hold_vanished, let_grow
-from dynlab.population.status import CYCLE, NOT_FINITE, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
+from dynlab.population.status import CYCLE, NOT_FINITE, SINGULAR, STATIONARY, TOO_MANY_STEPS, UNDERFLOW, UNTIL, VANISHED
 from dynlab.population.stepping import SAFETY
 
 SHRINK, GROW = 0.2, 5.0
@@ -59,16 +73,26 @@ REST = 1e-3
 FIRST_STEP = 1e-3
 EARLIEST = 10.0  # time before which nothing counts as rest, in units of |w|^2
 FADED = 1e-3  # what is left of the length of an output's readout when it counts as vanished
+CANCELLED = 1e-6  # variance of an output beside that of its units: below that they count as cancelled
 STIFF, STEADY = 3.0, 8  # h times the fastest decay where Dormand & Prince's stability ends; steps there before it is left
 MOST_CHEBYSHEV = 200  # stages of a step
 FEW = 2  # stages at which the stabilised method is left: with three it goes as far as the other one in half the evaluations
 LOOK = 20  # steps between estimates of the fastest decay
 # Entries of control: time, length of the next step, last error, whether the stabilised method is used, spectral radius,
 # steps since it was estimated, steps in a row for which the other method would do, rejections in a row, the end.
-TIME, LENGTH, LAST_ERROR, STABILISED, RHO, AGE, AT_LIMIT, IN_A_ROW, UPTO = range(9)
+TIME, STEP_TO_TRY, LAST_ERROR, STABILISED, RADIUS, AGE, AT_LIMIT, IN_A_ROW, UPTO = range(9)
 # Entries of counts: steps, rejected, times recorded, trace points, evaluations.
 TAKEN, REFUSED, RECORDED, TRACED, EVALUATED = range(5)
 UNDER_WAY = -1  # a run that goes on in the next burst
+
+
+def explicit_point(table, h, y, stage, stages, target):
+    """Fill target (n,) with the place of a stage of the step of length h from y, of which the stages before are there."""
+    for i in range(len(y)):
+        total = 0.0
+        for j in range(stage):
+            total += table[stage, j] * stages[j, i]
+        target[i] = y[i] + h * total
 
 
 def explicit_step(system, table, h, y, side, scratch, stages, point, new):
@@ -76,15 +100,10 @@ def explicit_step(system, table, h, y, side, scratch, stages, point, new):
 
     point: where the sixth velocity belongs to. Returns the loss at new.
     """
-    n = len(y)
     loss = 0.0
     for stage in range(1, STAGES):
         target = new if stage == STAGES - 1 else point
-        for i in range(n):
-            total = 0.0
-            for j in range(stage):
-                total += table[stage, j] * stages[j, i]
-            target[i] = y[i] + h * total
+        explicit_point(table, h, y, stage, stages, target)
         loss = rates(system, target, side, scratch, stages[stage])
     return loss
 
@@ -116,28 +135,34 @@ def fastest_decay(scale, stages, point, new):
 def attempt(system, table, rtol, y, side, scale, scratch, control, counts, buffers):
     """Try a step: fills stages[0], stages[6], new; returns (error in units of the tolerance, loss there)."""
     stages, point, new = buffers[:3]
-    h = control[LENGTH]
+    h = control[STEP_TO_TRY]
     if control[STABILISED] == 0.0:
         counts[EVALUATED] += STAGES - 1
         loss = explicit_step(system, table[0], h, y, side, scratch, stages, point, new)
         return explicit_error(table[1], h, rtol, scale, stages), loss
     if control[AGE] >= LOOK:
-        control[RHO] = spectral_radius(system, y, side, scratch, stages[0], scale, stages[1], stages[2:4])
+        control[RADIUS] = spectral_radius(system, y, side, scratch, stages[0], scale, stages[1], stages[2:4])
         control[AGE] = 0.0
-    if stages_for(h, control[RHO]) > MOST_CHEBYSHEV:
-        h = (MOST_CHEBYSHEV**2 - 2.0) / (1.54 * control[RHO])
-        control[LENGTH] = h
-    count = stages_for(h, control[RHO])
-    counts[EVALUATED] += count
-    loss = chebyshev_step(system, h, count, y, side, scratch, stages[0], stages[2:4], new, stages[6])
+    count = stages_of_step(control, counts)
+    h = control[STEP_TO_TRY]
+    loss = chebyshev_step(system, h, count, y, side, scratch, stages[0], stages[2:4], buffers[11], new, stages[6])
     return chebyshev_error(h, rtol, scale, y, new, stages[0], stages[6]), loss
+
+
+def stages_of_step(control, counts):
+    """How many stages the next step takes by the stabilised method, which is no longer than the most allow."""
+    if stages_for(control[STEP_TO_TRY], control[RADIUS]) > MOST_CHEBYSHEV:
+        control[STEP_TO_TRY] = (MOST_CHEBYSHEV**2 - 2.0) / (1.54 * control[RADIUS])
+    count = stages_for(control[STEP_TO_TRY], control[RADIUS])
+    counts[EVALUATED] += count
+    return count
 
 
 def choose_method(decay, control, stages):
     """After a step that was accepted: whether the other method is the better one for the next. decay: `fastest_decay`."""
     control[AGE] += 1.0
     if control[STABILISED] == 0.0:
-        limited = control[LENGTH] * decay > STIFF
+        limited = control[STEP_TO_TRY] * decay > STIFF
         control[AT_LIMIT] = control[AT_LIMIT] + 1.0 if limited else max(control[AT_LIMIT] - 0.5, 0.0)
         if control[AT_LIMIT] >= STEADY:
             control[STABILISED] = 1.0
@@ -147,7 +172,7 @@ def choose_method(decay, control, stages):
                 stages[1, i] = stages[6, i] - stages[5, i]
             control[AT_LIMIT] = 0.0
         return
-    few = stages_for(control[LENGTH], control[RHO]) <= FEW
+    few = stages_for(control[STEP_TO_TRY], control[RADIUS]) <= FEW
     control[AT_LIMIT] = control[AT_LIMIT] + 1.0 if few else 0.0
     if control[AT_LIMIT] >= STEADY:
         control[STABILISED] = 0.0
@@ -163,7 +188,7 @@ def next_length(error, control):
     else:
         change = SAFETY * error**-0.28 * control[LAST_ERROR] ** 0.08
     control[LAST_ERROR] = error
-    return control[LENGTH] * max(SHRINK, min(change, GROW))
+    return control[STEP_TO_TRY] * max(SHRINK, min(change, GROW))
 
 
 def rejected(error, control, counts):
@@ -172,18 +197,18 @@ def rejected(error, control, counts):
     control[IN_A_ROW] += 1.0
     control[AGE] = LOOK
     order = 0.2 if control[STABILISED] == 0.0 else 1.0 / 3.0
-    control[LENGTH] *= max(SHRINK, SAFETY / error**order) if error < 1e300 else SHRINK
+    control[STEP_TO_TRY] *= max(SHRINK, SAFETY / error**order) if error < 1e300 else SHRINK
 
 
-def begin(system, y, side, limits, scratch, events, tally, control, buffers):
+def begin_flow(system, y, side, limits, scratch, events, tally, control, buffers):
     """Velocity, sides and conserved quantities at the start."""
-    stages, _, _, _, margins, carried, charge0, _, sizes, lengths, track = buffers
+    stages, _, _, _, margins, carried, charge0, _, sizes, lengths, track, _ = buffers
     until, _, _, _, unit = limits
     for k in range(len(control)):
         control[k] = 0.0
     track[0][1] = -1.0  # no round is begun (`cycles`)
     control[UPTO] = until
-    control[LENGTH] = min(FIRST_STEP * unit, until)
+    control[STEP_TO_TRY] = min(FIRST_STEP * unit, until)
     control[LAST_ERROR] = 1.0
     conserved_of(system, y, charge0, sizes)
     readout_lengths(system, y, lengths)
@@ -202,7 +227,7 @@ def arrive(system, table, y, side, unit, records, loss, scratch, numbers, buffer
     tally, counts, control = numbers
     stages, point, new, _, margins = buffers[:5]
     found = scratch[4]
-    h = control[LENGTH]
+    h = control[STEP_TO_TRY]
     dense = table[2] if control[STABILISED] == 0.0 else table[3]
     theta = 1.0
     crossed = -1
@@ -254,54 +279,84 @@ def follow(system, table, y, side, caps, limits, burst, status, records, found, 
     of what was asked for; trace (P, 1 + n), time and state after each step, as far as there is room. found: events (K,),
     time at which a feature is first learnt, -1 for never; tally, counts, control: see above.
     """
+    events, tally, counts, control = found
+    _, rtol, _, _, _ = limits
+    if status != UNDER_WAY:
+        begin_flow(system, y, side, limits, scratch, events, tally, control, buffers)
+    upto = counts[EVALUATED] + burst
+    ended = UNDER_WAY
+    while ended == UNDER_WAY and counts[EVALUATED] < upto:
+        ended = before_step(system, y, caps, limits, records, found, buffers)
+        if ended == UNDER_WAY:
+            error, loss = attempt(system, table, rtol, y, side, buffers[3], scratch, control, counts, buffers)
+            ended = after_step(system, table, y, side, caps, limits, records, found, (error, loss), scratch, buffers)
+    return ended
+
+
+def before_step(system, y, caps, limits, records, found, buffers):
+    """Scales of the errors and the step's length; the status of a run that ends here, else UNDER_WAY. As in `follow`."""
+    times, at_times, _ = records
+    _, tally, counts, control = found
+    _, _, stops, most, unit = limits
+    stages, scale = buffers[0], buffers[3]
+    if counts[TAKEN] + counts[REFUSED] >= most:
+        return finish(y, times, at_times, counts, tally, control, TOO_MANY_STEPS)
+    t = control[TIME]
+    error_scales(system, y, caps, scale)
+    if stops and t > EARLIEST * unit and fastest_change(system, y, stages[0], scale, caps[0]) * t < REST:
+        return finish(y, times, at_times, counts, tally, control, STATIONARY)
+    control[STEP_TO_TRY] = min(control[STEP_TO_TRY], control[UPTO] - t)
+    return UNDER_WAY
+
+
+def after_step(system, table, y, side, caps, limits, records, found, tried, scratch, buffers):
+    """Take what was tried, (error, loss), or refuse it; the status of a run that ends here, or UNDER_WAY."""
     times, at_times, _ = records
     events, tally, counts, control = found
-    _, rtol, stops, most, unit = limits
-    stages, point, new, scale, _, carried, charge0, charge1, sizes, lengths, track = buffers
-    if status != UNDER_WAY:
-        begin(system, y, side, limits, scratch, events, tally, control, buffers)
-    upto = counts[EVALUATED] + burst
-    while counts[TAKEN] + counts[REFUSED] < most:
-        if counts[EVALUATED] >= upto:
-            return UNDER_WAY
-        t = control[TIME]
-        until = control[UPTO]
-        error_scales(system, y, caps, scale)
-        if stops and t > EARLIEST * unit and fastest_change(system, y, stages[0], scale, caps[0]) * t < REST:
-            return finish(y, times, at_times, counts, tally, control, STATIONARY)
-        control[LENGTH] = min(control[LENGTH], until - t)
-        error, loss = attempt(system, table, rtol, y, side, scale, scratch, control, counts, buffers)
-        if not error <= 1.0:
-            rejected(error, control, counts)
-            if control[IN_A_ROW] > MOST_REJECTED:
-                return finish(y, times, at_times, counts, tally, control, UNDERFLOW if error < 1e300 else NOT_FINITE)
-            continue
-        control[IN_A_ROW] = 0.0
-        counts[TAKEN] += 1
-        method = control[STABILISED]
-        decay = fastest_decay(scale, stages, point, new) if method == 0.0 else 0.0
-        last = control[LENGTH] >= until - t
-        cut = arrive(system, table, y, side, unit, records, loss, scratch, (tally, counts, control), buffers)
-        note(system, control[TIME], y, scratch, carried, events, tally)
-        conserved_of(system, y, charge1, sizes)
-        tally[DRIFTED] = max(tally[DRIFTED], drift_of(charge0, charge1, sizes))
-        if last and not cut:
-            control[TIME] = until
-            ended = CYCLE if tally[PERIOD] > 0.0 else UNTIL
-            if stops and ended == UNTIL:
-                tally[PERIOD] = last_period(track[0])
-            return finish(y, times, at_times, counts, tally, control, ended)
-        if readout_left(system, y, lengths) < FADED:
-            return finish(y, times, at_times, counts, tally, control, VANISHED)
-        if stops and tally[PERIOD] == 0.0 and control[TIME] > EARLIEST * unit:
-            tally[PERIOD] = look_for_round(system, control[TIME], y, stages[0], caps[1], track)
-            if tally[PERIOD] > 0.0:
-                go_round(control, counts, tally, times)
-        if not cut:
-            choose_method(decay, control, stages)
-        if control[STABILISED] == method:
-            control[LENGTH] = next_length(error, control)
-    return finish(y, times, at_times, counts, tally, control, TOO_MANY_STEPS)
+    _, _, stops, _, unit = limits
+    error, loss = tried
+    stages, point, new, scale, _, carried, charge0, charge1, sizes, lengths, track, _ = buffers
+    if not error <= 1.0:
+        rejected(error, control, counts)
+        if control[IN_A_ROW] > MOST_REJECTED:
+            return finish(y, times, at_times, counts, tally, control, UNDERFLOW if error < 1e300 else NOT_FINITE)
+        return UNDER_WAY
+    control[IN_A_ROW] = 0.0
+    counts[TAKEN] += 1
+    method, until = control[STABILISED], control[UPTO]
+    decay = fastest_decay(scale, stages, point, new) if method == 0.0 else 0.0
+    last = control[STEP_TO_TRY] >= until - control[TIME]
+    cut = arrive(system, table, y, side, unit, records, loss, scratch, (tally, counts, control), buffers)
+    note(system, control[TIME], y, scratch, carried, events, tally)
+    conserved_of(system, y, charge1, sizes)
+    tally[DRIFTED] = max(tally[DRIFTED], drift_of(charge0, charge1, sizes))
+    if last and not cut:
+        control[TIME] = until
+        ended = CYCLE if tally[PERIOD] > 0.0 else UNTIL
+        if stops and ended == UNTIL:
+            tally[PERIOD] = last_period(track[0])
+        return finish(y, times, at_times, counts, tally, control, ended)
+    lost = lost_output(system, y, lengths, scratch)
+    if lost != UNDER_WAY:
+        return finish(y, times, at_times, counts, tally, control, lost)
+    if stops and tally[PERIOD] == 0.0 and control[TIME] > EARLIEST * unit:
+        tally[PERIOD] = look_for_round(system, control[TIME], y, stages[0], caps[1], track)
+        if tally[PERIOD] > 0.0:
+            go_round(control, counts, tally, times)
+    if not cut:
+        choose_method(decay, control, stages)
+    if control[STABILISED] == method:
+        control[STEP_TO_TRY] = next_length(error, control)
+    return UNDER_WAY
+
+
+def lost_output(system, y, lengths, scratch):
+    """The status of a run that ends as an output has lost its readout, or all its variance; else UNDER_WAY."""
+    if readout_left(system, y, lengths) < FADED:
+        return VANISHED
+    if output_left(system, scratch) < CANCELLED or online_left(system, scratch) < CANCELLED:
+        return SINGULAR
+    return UNDER_WAY
 
 
 def go_round(control, counts, tally, times):

@@ -17,9 +17,12 @@ from math import sqrt
 from dynlab.population.hidden.rates import rates
 
 DAMPING = 2.0 / 13.0
-MARGIN = 1.2  # on the estimated spectral radius
-ITERATIONS = 30
+RADIUS_MARGIN = 1.2  # on the estimated spectral radius
+POWER_TURNS = 30
 CLOSE = 0.05  # relative change of the estimate at which the iteration ends
+# Entries of rec: w_0, w_1, a and b of the stage before, T, T', T'' of the two before.
+W0, W1, A_OLD, B_OLDER, B_OLD, T_OLDER, T_OLD, D_OLDER, D_OLD, DD_OLDER, DD_OLD = range(11)
+RECURRENCES = 11
 
 
 def stages_for(h, rho):
@@ -27,41 +30,51 @@ def stages_for(h, rho):
     return max(2, 1 + int(sqrt(1.54 * h * rho + 1.0)))
 
 
-def chebyshev_step(system, h, count, y, side, scratch, velocity, work, new, new_velocity):
-    """One step of length h in `count` stages from y, whose velocity is given: fills new and new_velocity (n,).
-
-    work (2, n): scratch.
-    """
-    n = len(y)
+def begin_chebyshev(h, count, y, velocity, work, rec):
+    """The first two stages of a step of length h in `count` stages, into work, and the recurrences' numbers, into rec."""
     older, old = work[0], work[1]
     w0 = 1.0 + DAMPING / (count * count)
     w1 = ratio_at_end(w0, count)
     b1 = 0.25 / (w0 * w0)  # T_2''/T_2'^2
-    b_older = b1
-    b_old = b1
-    for i in range(n):
+    for i in range(len(y)):
         older[i] = y[i]
         old[i] = y[i] + b1 * w1 * h * velocity[i]
-    t_older, t_old = 1.0, w0
-    d_older, d_old = 0.0, 1.0
-    dd_older, dd_old = 0.0, 0.0
-    a_old = 1.0 - b1 * w0
+    rec[W0], rec[W1], rec[A_OLD], rec[B_OLDER], rec[B_OLD] = w0, w1, 1.0 - b1 * w0, b1, b1
+    rec[T_OLDER], rec[T_OLD], rec[D_OLDER], rec[D_OLD], rec[DD_OLDER], rec[DD_OLD] = 1.0, w0, 0.0, 1.0, 0.0, 0.0
+
+
+def chebyshev_stage(h, y, velocity, there, work, rec):
+    """From Y_{j-2}, Y_{j-1} in work, `there` being the velocity at the latter, to Y_{j-1}, Y_j."""
+    older, old = work[0], work[1]
+    w0, w1 = rec[W0], rec[W1]
+    t = 2.0 * w0 * rec[T_OLD] - rec[T_OLDER]
+    d = 2.0 * w0 * rec[D_OLD] - rec[D_OLDER] + 2.0 * rec[T_OLD]
+    dd = 2.0 * w0 * rec[DD_OLD] - rec[DD_OLDER] + 4.0 * rec[D_OLD]
+    b = dd / (d * d)
+    mu, nu, m = 2.0 * b * w0 / rec[B_OLD], -b / rec[B_OLDER], 2.0 * b * w1 / rec[B_OLD]
+    a_old = rec[A_OLD]
+    for i in range(len(y)):
+        value = (1.0 - mu - nu) * y[i] + mu * old[i] + nu * older[i]
+        value += m * h * (there[i] - a_old * velocity[i])
+        older[i] = old[i]
+        old[i] = value
+    rec[T_OLDER], rec[T_OLD], rec[D_OLDER], rec[D_OLD], rec[DD_OLDER], rec[DD_OLD] = (
+        rec[T_OLD], t, rec[D_OLD], d, rec[DD_OLD], dd,
+    )  # fmt: skip
+    rec[B_OLDER], rec[B_OLD], rec[A_OLD] = rec[B_OLD], b, 1.0 - b * t
+
+
+def chebyshev_step(system, h, count, y, side, scratch, velocity, work, rec, new, new_velocity):
+    """One step of length h in `count` stages from y, whose velocity is given: fills new and new_velocity (n,).
+
+    work (2, n), rec (RECURRENCES,): scratch.
+    """
+    begin_chebyshev(h, count, y, velocity, work, rec)
     for _ in range(2, count + 1):
-        t = 2.0 * w0 * t_old - t_older
-        d = 2.0 * w0 * d_old - d_older + 2.0 * t_old
-        dd = 2.0 * w0 * dd_old - dd_older + 4.0 * d_old
-        b = dd / (d * d)
-        mu, nu, m = 2.0 * b * w0 / b_old, -b / b_older, 2.0 * b * w1 / b_old
-        rates(system, old, side, scratch, new_velocity)
-        for i in range(n):
-            value = (1.0 - mu - nu) * y[i] + mu * old[i] + nu * older[i]
-            value += m * h * (new_velocity[i] - a_old * velocity[i])
-            older[i] = old[i]
-            old[i] = value
-        t_older, t_old, d_older, d_old, dd_older, dd_old = t_old, t, d_old, d, dd_old, dd
-        b_older, b_old, a_old = b_old, b, 1.0 - b * t
-    for i in range(n):
-        new[i] = old[i]
+        rates(system, work[1], side, scratch, new_velocity)
+        chebyshev_stage(h, y, velocity, new_velocity, work, rec)
+    for i in range(len(y)):
+        new[i] = work[1, i]
     return rates(system, new, side, scratch, new_velocity)
 
 
@@ -103,13 +116,9 @@ def leave_out_held(system, y, direction):
                 direction[i] = 0.0
 
 
-def spectral_radius(system, y, side, scratch, velocity, scale, direction, work):
-    """The largest rate of decay at y, with `MARGIN`, by power iteration from `direction` (n,), which it improves in place.
-
-    In units of `scale`, so that the iteration sees relative changes. work (2, n): scratch.
-    """
+def begin_power(system, y, scale, direction):
+    """Make a direction ready for the power iteration, in place; its length in units of scale, squared."""
     n = len(y)
-    point, moved = work[0], work[1]
     leave_out_held(system, y, direction)
     length = 0.0
     for i in range(n):
@@ -119,18 +128,43 @@ def spectral_radius(system, y, side, scratch, velocity, scale, direction, work):
             direction[i] = scale[i] if i % 2 == 0 else -scale[i]
         leave_out_held(system, y, direction)
         length = float(n)
+    return length
+
+
+def point_along(y, direction, length, point):
+    """Fill point with the place beside y where the velocity is asked for."""
+    small = 1e-6 / sqrt(length)
+    for i in range(len(y)):
+        point[i] = y[i] + small * direction[i]
+
+
+def turn_direction(velocity, moved, scale, direction):
+    """After an iteration: the new direction, by the velocities at y and beside it; its length squared."""
+    length = 0.0
+    for i in range(len(direction)):
+        direction[i] = (moved[i] - velocity[i]) * 1e6
+        length += (direction[i] / scale[i]) ** 2
+    return length
+
+
+def is_known(rho, before):
+    """Whether the iteration may end with this estimate."""
+    return not rho > 0.0 or abs(rho - before) < CLOSE * rho
+
+
+def spectral_radius(system, y, side, scratch, velocity, scale, direction, work):
+    """The largest rate of decay at y, with `RADIUS_MARGIN`, by power iteration from `direction` (n,), improved in place.
+
+    In units of `scale`, so that the iteration sees relative changes. work (2, n): scratch.
+    """
+    length = begin_power(system, y, scale, direction)
     rho = 0.0
-    for _ in range(ITERATIONS):
-        small = 1e-6 / sqrt(length)
-        for i in range(n):
-            point[i] = y[i] + small * direction[i]
-        rates(system, point, side, scratch, moved)
-        length = 0.0
-        for i in range(n):
-            direction[i] = (moved[i] - velocity[i]) * 1e6
-            length += (direction[i] / scale[i]) ** 2
+    for _ in range(POWER_TURNS):
+        point_along(y, direction, length, work[0])
+        rates(system, work[0], side, scratch, work[1])
+        length = turn_direction(velocity, work[1], scale, direction)
         before = rho
         rho = sqrt(length)
-        if not length > 0.0 or abs(rho - before) < CLOSE * rho:
+        if is_known(rho, before):
             break
-    return MARGIN * rho
+    return RADIUS_MARGIN * rho
