@@ -36,8 +36,8 @@ leaves out. So
     d|x|^2/dt = -2 <J x, dL/df_j> = O(|x|):     |x| falls, or grows, at a steady pace of order 1.
 
 Where it falls it reaches 0 in finite time: the output is the same for all inputs, the loss divides by its variance, and
-behind that there is no flow. The run ends there (`CANCELLED`), as *singular*; and so it does where outputs cancel in an online
-output, F_j = sum_r E_jr f_r.
+behind that there is no flow. The run ends there (`CANCELLED`), as *singular*; and so it does where outputs cancel in an
+online output, F_j = sum_r E_jr f_r.
 """
 
 from math import sqrt
