@@ -15,7 +15,7 @@ import numpy as np
 from dynlab.ensembles import hidden
 from dynlab.machine.device import Device
 from dynlab.population import descent, invariants, moments
-from dynlab.population.any_training.flow import run_switched
+from dynlab.population.any_training.flow import is_wide, run_switched
 from dynlab.population.choices import as_followed, check_optimisation, check_training, closed_form, default_end
 from dynlab.population.dense import dense_descent
 from dynlab.population.flow_device import of_flow
@@ -215,7 +215,7 @@ def ensemble(
         return _flow(model, training, signal, gram, end, rtol, settle, at.where)
 
     workers, size = (threads, CHUNK) if at.where == "cpu" else (1, DEVICE_CHUNK)
-    size = hidden.piece_size(len(numbers), workers, method) if model.layered else size
+    size = _fewer(model, training, method, len(numbers), workers) or size
     pieces = _run(task, [numbers[i : i + size] for i in range(0, len(numbers), size)], workers, progress)
     plain = method == "descent" and not model.layered
     parts = descent.collect(pieces) if plain else _collect(model, training, pieces)
@@ -229,6 +229,13 @@ def ensemble(
     else:
         frame = _frame(model, numbers, rate if how.is_plain else np.nan, parts, settle)  # the head's bound is the flow's
     return Ensemble(model, settings, frame, parts["starts"], parts["ends"], parts["marks"], parts["snapshots"])
+
+
+def _fewer(model: Model, training: Training, method: str, count: int, workers: int) -> int:
+    """How many of `count` starts one task takes where each takes long, so that all threads have some; 0 for as usual."""
+    if model.layered:
+        return hidden.piece_size(count, workers, method)
+    return int(method == "flow" and not closed_form(model, training) and is_wide(model, training))
 
 
 def _beyond_the_paper(training: Training, how: Optimisation) -> dict[str, Any]:

@@ -62,8 +62,10 @@ def test_which_training_is_the_papers():
 
 
 def test_too_many_neurons_for_a_flow_are_refused():
-    with pytest.raises(SettingError, match="1000 coordinates of the flow"):
+    with pytest.raises(SettingError, match="2500 coordinates of the flow"):
         ensemble(Model(neurons=64, strengths=(1.0,) * 16), seeds=1)
+    with pytest.raises(SettingError, match="1000 coordinates of the flow"):
+        ensemble(Model(neurons=32, strengths=(1.0,) * 8, activation="relu"), seeds=1)
 
 
 def test_head_and_rate_are_given_once():

@@ -18,14 +18,16 @@ from dynlab.population.any_training import (
     implicit,
     kinks,
     linearised,
+    multistep,
     singular,
     solver,
 )
-from dynlab.population.any_training.records import Asked, Buffers, Events, Limits, Scratch, System, Weights
+from dynlab.population.any_training.records import Asked, Buffers, Events, History, Limits, Scratch, System, Weights
 from dynlab.population.gradient import parameter_vector
 from dynlab.population.head_matrices import FROM_CORRELATION
 from dynlab.population.pair import flow
 from dynlab.population.pair.flow import stopped
+from dynlab.population.status import TOO_MANY_STEPS
 from dynlab.population.stepping import HEAD_FLOOR, method_table
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.training import Training
@@ -33,7 +35,7 @@ from dynlab.tools.checks import require
 
 _parts = [
     jit.compile_module(part)
-    for part in (switched_flow_rates, equations, kinks, events, linearised, implicit, singular, solver)
+    for part in (switched_flow_rates, equations, kinks, events, linearised, implicit, singular, solver, multistep)
 ]
 # Called from one place: inlined before they are compiled, which spares compiling what they call once more at every level.
 for _name in (
@@ -55,14 +57,19 @@ for _name in ("begin", "advance", "attempt", "arrive", "keep", "take_step"):
 for _part in (*_parts, compiled.compiled_formulas, *compiled.compiled_helpers):
     for _function in vars(_part).values():
         _function.targetoptions["_nrt"] = False
+for _name in ("set_off_wide", "advance_wide", "multistep", "carry_on", "corrected"):
+    getattr(_parts[8], _name).targetoptions["inline"] = "always"
 _rates, _begin, _advance = _parts[0].switched_rates, _parts[7].begin, _parts[7].advance
+_set_off_wide, _advance_wide = _parts[8].set_off_wide, _parts[8].advance_wide
 MAX_STEPS = 20_000
+MAX_WIDE_STEPS = 200_000
+WIDE = 100  # coordinates from which on `multistep` is faster
 # Steps between looks for an interrupt, times the cube of the number of coordinates (or what small systems cost): some tenths
 # of a second.
 BURST = 300_000_000
 UNDER_WAY, TO_BEGIN, RATES_ALONE = solver.RUNNING, -2, -3  # beside the codes of `dynlab.population.status`
 TRACE_ROOM = 20_000
-MOST_COORDINATES = 1000  # a step factorises a dense matrix of that size
+MOST_COORDINATES, MOST_WIDE = 1000, 2500  # steps factorise dense matrices of that size
 REST = 1e-10  # of the growth at the start: below it nothing grows any more
 START_SHARE = 0.01  # t_0 of the clock, in units of the time in which the start changes by e
 
@@ -121,7 +128,47 @@ def _kernel(system, table, starts, sides, weights, limits, asked, events, found,
     return i
 
 
-_kernel.targetoptions["_nrt"] = False
+@jit.kernel
+def _wide_kernel(system, table, starts, sides, weights, limits, asked, events, found, buffers, place, history):
+    """`_kernel` by steps of `multistep`. place: (first, burst); history: `history_for`."""
+    losses, counts, status, speeds = found
+    first, burst = place
+    i = first
+    left = burst
+    while i < len(starts) and left > 0:
+        z, side = starts[i], sides[i]
+        weight = Weights(weights.arc[i], weights.caps[i], weights.relative)
+        seen = Events(events.learnt[i], events.marks[i], events.snapshots[i], events.peak[i])
+        before = counts[i, solver.STEPS] + counts[i, solver.REJECTED]
+        if status[i] == TO_BEGIN:
+            status[i] = _set_off_wide(system, z, side, weight, history, seen, buffers)
+        if status[i] == UNDER_WAY:
+            limit = min(before + left, limits.most)
+            status[i] = _advance_wide(
+                system, table, z, side, weight, Limits(limits.clock[i], limits.rtol, limit),
+                Asked(asked.times[i], asked.at_times[i], asked.trace), seen, counts[i], history, buffers,
+            )  # fmt: skip
+            if status[i] == UNDER_WAY and limit == limits.most:
+                status[i] = TOO_MANY_STEPS
+        left -= counts[i, solver.STEPS] + counts[i, solver.REJECTED] - before + 1
+        if status[i] != UNDER_WAY:
+            losses[i] = _rates(system, z, side, buffers.scratch, speeds[i])
+            i += 1
+    return i
+
+
+_kernel.targetoptions["_nrt"] = _wide_kernel.targetoptions["_nrt"] = False
+
+
+def coordinates(model, training: Training) -> int:
+    """How many coordinates the flow has."""
+    return switched_flow_rates.state_size(model.neurons, model.features, gradient.choices(training))
+
+
+def is_wide(model, training: Training) -> bool:
+    """Whether trajectories are followed by steps of `multistep`, which are for many coordinates and know no kinks."""
+    smooth = ACTIVATIONS[model.activation].degree > 1 and training.objective != "vicreg"
+    return smooth and coordinates(model, training) >= WIDE
 
 
 def scratch_for(m: int, features: int, tail: tuple = ()) -> Scratch:
@@ -250,18 +297,21 @@ def weights_of(model, training: Training, z) -> Weights:
     return Weights(arc, caps, relative)
 
 
-def run_switched(model, training: Training, signal, gram, *, until, rtol, times=(), trace=False, max_steps=MAX_STEPS):
+def run_switched(model, training: Training, signal, gram, *, until, rtol, times=(), trace=False, max_steps=None):
     """Integrate the flow from signals (N, m, K) and noise Gram matrices (N, m, m), one after the other, without the GIL.
 
     until: end time; times: increasing times to record, at most until; trace: keep every step of the last trajectory.
+    max_steps: None for `MAX_STEPS`, or `MAX_WIDE_STEPS` of those that are many and cheap (`is_wide`).
     """
     training.check_model(model)
     m, features = model.neurons, model.features
-    size = switched_flow_rates.state_size(m, features, gradient.choices(training))
-    allowed = f"few enough, with {features} features, for {MOST_COORDINATES} coordinates of the flow (here {size})"
-    require(size <= MOST_COORDINATES, "neurons", m, allowed)
+    wide, size = is_wide(model, training), coordinates(model, training)
+    room = MOST_WIDE if wide else MOST_COORDINATES
+    allowed = f"few enough, with {features} features, for {room} coordinates of the flow (here {size})"
+    require(size <= room, "neurons", m, allowed)
     z, side = encode(model, training, signal, gram)
     count, n = z.shape
+    most = max_steps or (MAX_WIDE_STEPS if wide else MAX_STEPS)
     system, table, buffers = system_of(model, training), method_table(), buffers_for(model, training, n)
     if training.objective == "vicreg":
         choose_hinges(model, training, z, side, buffers)
@@ -273,14 +323,16 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
     clocks = np.log(times[None] + offsets[:, None])
     asked, seen = noted(clocks, count, n, features, TRACE_ROOM if trace else 0)
     losses, counts, status = np.zeros(count), np.zeros((count, 4), np.int64), np.full(count, TO_BEGIN)
-    weights, limits, first = weights_of(model, training, z), Limits(np.log(until + offsets), float(rtol), int(max_steps)), 0
+    weights, limits, first = weights_of(model, training, z), Limits(np.log(until + offsets), float(rtol), int(most)), 0
+    given = system, table, z, side, weights, limits, asked, seen, (losses, counts, status, speeds), buffers
+    history = history_for(n)
     while first < count:
         if stopped():
             raise KeyboardInterrupt
-        first = _kernel(
-            system, table, z, side, weights, limits, asked, seen, (losses, counts, status, speeds), buffers, first,
-            BURST // (n**3 + 30_000) + 1,
-        )  # fmt: skip
+        if wide:
+            first = _wide_kernel(*given, (first, BURST // (100 * n * n) + 1), history)
+        else:
+            first = _kernel(*given, first, BURST // (n**3 + 30_000) + 1)
     rest = signal_growth(model, z, speeds) <= REST * growth
     times_of = lambda clock: np.where(np.isfinite(clock), np.exp(clock) - offsets[:, None], np.nan)  # noqa: E731
     traced = asked.trace[: counts[-1, events.TRACED]]
@@ -292,6 +344,12 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
         times_of(seen.learnt), seen.peak[:, 0], losses, np.exp(z[:, -1]) - offsets,
         counts[:, solver.STEPS], counts[:, solver.REJECTED], status, rest,
     )  # fmt: skip
+
+
+def history_for(n: int) -> History:
+    """What steps of `multistep` of n coordinates leave to the next."""
+    width = multistep.HIGHEST + 1
+    return History(np.zeros((multistep.ROWS, n)), np.zeros(multistep.NUMBERS), np.zeros((3, width, width)))
 
 
 def noted(clocks, count: int, n: int, features: int, room: int) -> tuple[Asked, Events]:
@@ -307,7 +365,11 @@ def rates_at(model, training: Training, z, side, buffers) -> tuple[np.ndarray, n
     asked, seen = noted(np.zeros((count, 0)), count, n, model.features, 0)
     found = np.zeros(count), np.zeros((count, 4), np.int64), np.full(count, RATES_ALONE), np.zeros((count, n))
     limits, weights = Limits(np.zeros(count), 0.0, 0), weights_of(model, training, z)
-    _kernel(system_of(model, training), method_table(), z, side, weights, limits, asked, seen, found, buffers, 0, count)
+    given = system_of(model, training), method_table(), z, side, weights, limits, asked, seen, found, buffers
+    if is_wide(model, training):
+        _wide_kernel(*given, (0, count), history_for(n))
+    else:
+        _kernel(*given, 0, count)
     return found[0], found[3]
 
 

@@ -98,3 +98,12 @@ class Buffers(NamedTuple):
     noise: Any
     scratch: Any
     twin: Any
+
+
+class History(NamedTuple):
+    """What the steps of `multistep` leave to the next: backward differences (ROWS, n), numbers (NUMBERS,), and scratch
+    (3, HIGHEST + 1, HIGHEST + 1) for differences of steps of another length."""
+
+    differences: Any
+    numbers: Any
+    small: Any
