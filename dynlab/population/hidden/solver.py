@@ -69,6 +69,7 @@ from dynlab.population.stepping import SAFETY
 
 SHRINK, GROW = 0.2, 5.0
 MOST_REJECTED = 60
+MOST_EVALUATED = 20_000_000  # more would be an hour of many units; those that end well take up to 8 million
 REST = 1e-3
 FIRST_STEP = 1e-3
 EARLIEST = 10.0  # time before which nothing counts as rest, in units of |w|^2
@@ -299,7 +300,7 @@ def before_step(system, y, caps, limits, records, found, buffers):
     _, tally, counts, control = found
     _, _, stops, most, unit = limits
     stages, scale = buffers[0], buffers[3]
-    if counts[TAKEN] + counts[REFUSED] >= most:
+    if counts[TAKEN] + counts[REFUSED] >= most or counts[EVALUATED] >= MOST_EVALUATED:
         return finish(y, times, at_times, counts, tally, control, TOO_MANY_STEPS)
     t = control[TIME]
     error_scales(system, y, caps, scale)
