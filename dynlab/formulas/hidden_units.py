@@ -61,12 +61,18 @@ def hidden_forces(kind, m, units, features, par, signal, side, geometry, readout
     d_response (M, N) = dL/dX_h by feature state, d_signal (M, K) = dL/dA, d_noise (M, M) with dL/d log|w~_h| on the diagonal
     and dL/dQ_hk off it, d_readout (m, M) = dL/da, d_head (m, m) with zero diagonal.
     """
-    (raw, _, _, _, _, across, cov, cross, out_raw, out_mean, out_spread, out_pull, target, out_across, out_cov,
+    count = outputs_of_units(kind, (m, units, features), par, (signal, side, *geometry), readout, work)
+    loss = forces_of_outputs(is_odd(kind), degree_of(kind), (m, units, count), par, geometry[0], readout, head, work, found)
+    signal_gradient(kind, units, features, par, signal, side, found[0], found[1])
+    return loss
+
+
+def forces_of_outputs(odd, degree, sizes, par, norm, readout, head, work, found):
+    """What `hidden_forces` finds but d_signal, once the units and outputs are there; sizes (m, M, N). Returns the loss."""
+    m, units, count = sizes
+    (raw, _, _, _, _, _, cov, cross, out_raw, out_mean, out_spread, out_pull, target, out_across, out_cov,
      det, online, head_cov, turn, mixed, bar, force, effective, unit_cov, beta) = work  # fmt: skip
-    norm, dot, wedge, eps = geometry
-    d_response, d_signal, d_noise, d_readout, d_head = found
-    odd = is_odd(kind)
-    count = outputs_of_units(kind, (m, units, features), par, (signal, side, norm, dot, wedge, eps), readout, work)
+    d_response, _, d_noise, d_readout, d_head = found
     width = count if odd else count + 1
     for j in range(m):
         target[j] = target_moment(odd, count, par, out_raw[j], out_mean[j], out_spread[j])
@@ -99,12 +105,11 @@ def hidden_forces(kind, m, units, features, par, signal, side, geometry, readout
         # force[count] is -sum_i T_i,mu F_i, T being antisymmetric.
         lift = 0.0 * scale if odd else force[count]
         of_output = (patches, lift, aligned, out_pull[j])
-        radial_unit_forces(odd, units, count, scale * degree_of(kind), of_output, raw, effective, unit_cov, d_noise)
+        radial_unit_forces(odd, units, count, scale * degree, of_output, raw, effective, unit_cov, d_noise)
         transverse_unit_forces(units, -scale * patches * covariance, effective, cross, d_noise)
         readout_forces(j, m, units, width, (scale, patches), head, raw, force, effective, unit_cov, beta, d_readout)
         head_feature_forces(j, m, width, scale, head, det, turn, mixed, d_head)
         output_noise_forces(odd, j, m, count, scale * patches, head, out_raw, out_pull[j], out_across[j], head_cov, d_head)
-    signal_gradient(kind, units, features, par, signal, side, d_response, d_signal)
     return loss
 
 
@@ -175,10 +180,16 @@ def outputs_of_units(kind, sizes, par, point, readout, work):
     """Fill, of `hidden_workspace_sizes`, what belongs to units and outputs; returns the number of states N."""
     m, units, features = sizes
     signal, side, norm, dot, wedge, eps = point
-    raw, mean, spread, pull, own, across, cov, cross = work[:8]
+    count = responses(kind, units, features, par, signal, side, norm, *work[:6])
+    noise_covariances(kind, units, par, norm, dot, wedge, eps, work[6], work[7])
+    mix_units(m, units, count, readout, work)
+    return count
+
+
+def mix_units(m, units, count, readout, work):
+    """Fill what belongs to outputs from what belongs to units."""
+    raw, mean, spread, pull, _, across, cov = work[:7]
     out_raw, out_mean, out_spread, out_pull, _, out_across, out_cov = work[8:15]
-    count = responses(kind, units, features, par, signal, side, norm, raw, mean, spread, pull, own, across)
-    noise_covariances(kind, units, par, norm, dot, wedge, eps, cov, cross)
     for j in range(m):
         sum_over_units(units, count, readout[j], raw, out_raw[j])
         sum_over_units(units, count - 1, readout[j], across, out_across[j])
@@ -186,7 +197,6 @@ def outputs_of_units(kind, sizes, par, point, readout, work):
         out_spread[j] = weighted(units, readout[j], spread)
         out_pull[j] = weighted(units, readout[j], pull)
     mix_covariances(m, units, readout, cov, work[23], out_cov)
-    return count
 
 
 def response_forces(units, count, scale, noise_ff, across, force, effective, d_response):

@@ -3,31 +3,12 @@
 Numbers may be of any kind, vectors of `dynlab.machine.lanes` included. The half-lines are numbers, too: 1, -1, 0.
 """
 
-from math import pi, sqrt
+from math import pi
 
 from dynlab.formulas.activations import RELU, mean_factor, self_covariance
-from dynlab.formulas.components import ACROSS, NOISE_PATCHES, S1, S2, S3, SAME, SIGMA, STRENGTHS, determinants
-from dynlab.formulas.hidden_units import (
-    clear_found,
-    effective_readout,
-    mix_covariances,
-    output_noise_forces,
-    radial_unit_forces,
-    readout_forces,
-    response_forces,
-    sum_over_units,
-    target_moment,
-    transverse_unit_forces,
-    weighted,
-)
+from dynlab.formulas.components import ACROSS, S1, S2, S3, SAME, SIGMA, STRENGTHS
+from dynlab.formulas.hidden_units import forces_of_outputs, mix_units
 from dynlab.formulas.lanewise import where
-from dynlab.formulas.objective import (
-    feature_moments,
-    head_feature_forces,
-    mixed_determinants,
-    online_moments,
-    rectified_turn,
-)
 
 
 def rectified_responses(units, features, par, point, work):
@@ -90,59 +71,12 @@ def rectified_signal_gradient(units, features, par, side, d_response, d_signal):
             d_signal[h, f] = where(side[h, f] > 0.0, alpha * d_response[h, 2 * f], below)
 
 
-def rectified_outputs(sizes, par, point, geometry, readout, work):
-    """As `hidden_units.outputs_of_units`."""
-    m, units, features = sizes
-    raw, mean, spread, pull, _, across, cov, cross = work[:8]
-    out_raw, out_mean, out_spread, out_pull, _, out_across, out_cov = work[8:15]
-    count = rectified_responses(units, features, par, point, work)
-    rectified_covariances(units, par, geometry, cov, cross)
-    for j in range(m):
-        sum_over_units(units, count, readout[j], raw, out_raw[j])
-        sum_over_units(units, count - 1, readout[j], across, out_across[j])
-        out_mean[j] = weighted(units, readout[j], mean)
-        out_spread[j] = weighted(units, readout[j], spread)
-        out_pull[j] = weighted(units, readout[j], pull)
-    mix_covariances(m, units, readout, cov, work[23], out_cov)
-    return count
-
-
 def rectified_unit_forces(m, units, features, par, signal, side, geometry, readout, head, work, found):
     """As `hidden_units.hidden_forces`; side (M, K): numbers of the kind of the others."""
-    (raw, _, _, _, _, _, cov, cross, out_raw, out_mean, out_spread, out_pull, target, out_across, out_cov,
-     det, online, head_cov, turn, mixed, bar, force, effective, unit_cov, beta) = work  # fmt: skip
-    d_response, d_signal, d_noise, d_readout, d_head = found
     norm = geometry[0]
-    count = rectified_outputs((m, units, features), par, (signal, side, norm), geometry, readout, work)
-    width = count + 1
-    for j in range(m):
-        target[j] = target_moment(False, count, par, out_raw[j], out_mean[j], out_spread[j])
-    determinants(m, width, out_raw, det)
-    clear_found(m, units, count, norm, found)
-    patches = par[NOISE_PATCHES]
-    loss = 0.0 * norm[0]
-    for j in range(m):
-        noise_ff = patches * online_moments(j, m, width, head, out_raw, out_cov, online, head_cov)
-        variance, aligned = feature_moments(j, False, count, par, out_across, online)
-        variance = variance + noise_ff
-        whole = target[j] + patches * out_cov[j, j]
-        covariance = aligned - out_pull[j] * online[count]
-        scale = -2.0 / (sqrt(whole) * variance * sqrt(variance))
-        loss = loss + 2.0 - 2.0 * covariance / (sqrt(variance) * sqrt(whole))
-        mixed_determinants(j, j, m, width, head, det, mixed)
-        rectified_turn(count, par, out_raw[j], out_mean[j], out_spread[j], online, mixed, bar, turn)
-        for i in range(width):
-            force[i] = weighted(width, turn[i], online)
-        effective_readout(j, m, units, readout, head, effective)
-        for h in range(units):
-            unit_cov[h] = weighted(units, cov[h], effective)
-            beta[h] = weighted(count, out_across[j], raw[h]) - out_pull[j] * raw[h, count]
-        response_forces(units, count, scale, noise_ff, out_across[j], force, effective, d_response)
-        of_output = (patches, force[count], aligned, out_pull[j])
-        radial_unit_forces(False, units, count, scale, of_output, raw, effective, unit_cov, d_noise)
-        transverse_unit_forces(units, -scale * patches * covariance, effective, cross, d_noise)
-        readout_forces(j, m, units, width, (scale, patches), head, raw, force, effective, unit_cov, beta, d_readout)
-        head_feature_forces(j, m, width, scale, head, det, turn, mixed, d_head)
-        output_noise_forces(False, j, m, count, scale * patches, head, out_raw, out_pull[j], out_across[j], head_cov, d_head)
-    rectified_signal_gradient(units, features, par, side, d_response, d_signal)
+    count = rectified_responses(units, features, par, (signal, side, norm), work)
+    rectified_covariances(units, par, geometry, work[6], work[7])
+    mix_units(m, units, count, readout, work)
+    loss = forces_of_outputs(False, 1.0, (m, units, count), par, norm, readout, head, work, found)
+    rectified_signal_gradient(units, features, par, side, found[0], found[1])
     return loss

@@ -54,6 +54,7 @@ for _part in _parts:
 for _function in (
     _steps.chebyshev_step, _steps.spectral_radius, _solver.explicit_step, _solver.attempt, _solver.begin_flow,
     _solver.arrive, _solver.before_step, _solver.after_step, _solver.follow, _solver.go_round, _descending.descend,
+    _lane_runs.place_of,
 ):  # fmt: skip
     _function.targetoptions["inline"] = "always"
 _follow, _descend, _follow_abreast = _solver.follow, _descending.descend, _lane_runs.follow_abreast

@@ -76,31 +76,27 @@ def found_of(results, control, k):
     return learnt[k], tally[k], counts[k], control
 
 
-def show_place(places, lane, stages, point, new, at):
-    """Put the place at which a lane asks for the velocity into the lanes `at` (n, lanes)."""
-    asked = places[lane, ASKED]
+def place_of(asked, turn, stages, point, new):
+    """The place at which a lane asks for the velocity."""
+    place = point
     if asked == POWER:
-        to_lane(stages[2], lane, at)
+        place = stages[2]
     elif asked == CHEBYSHEV:
-        to_lane(stages[3], lane, at)
-    elif asked == AT_END or places[lane, TURN] == STAGES - 1:
-        to_lane(new, lane, at)
-    else:
-        to_lane(point, lane, at)
+        place = stages[3]
+    elif asked == AT_END or turn == STAGES - 1:
+        place = new
+    return place
+
+
+def row_of(asked, turn):
+    """The row of the stages where the velocity belongs to."""
+    return turn if asked == EXPLICIT else (3 if asked == POWER else 6)
 
 
 def to_lane(values, lane, rows):
     """Fill rows[:, lane] with values."""
     for i in range(len(values)):
         rows[i, lane] = values[i]
-
-
-def keep_answer(places, lane, stages, out):
-    """Put its velocity there where it belongs to. out: (n, lanes)."""
-    asked = places[lane, ASKED]
-    row = places[lane, TURN] if asked == EXPLICIT else (3 if asked == POWER else 6)
-    for i in range(len(out)):
-        stages[row, i] = out[i, lane]
 
 
 def ask_for_step(problem, starts, results, lanes, lane):
@@ -176,29 +172,25 @@ def evaluate_lanes(problem, starts, lanes):
     at, sides, out, scratch, loss = vectors
     for lane in range(LANE_COUNT):
         k = max(which[lane], 0)
-        show_place(places, lane, fields[0][lane], fields[1][lane], fields[2][lane], at)
+        asked, turn = places[lane, ASKED], places[lane, TURN]
+        to_lane(place_of(asked, turn, fields[0][lane], fields[1][lane], fields[2][lane]), lane, at)
         to_lane(starts[1][k], lane, sides)
     losses = in_lanes(loss)
     losses[0] = rates_of_relu(problem[0], in_lanes(at), in_lanes(sides), in_lanes(scratch), in_lanes(out))
     for lane in range(LANE_COUNT):
         if which[lane] >= 0:
-            keep_answer(places, lane, fields[0][lane], out)
+            row = row_of(places[lane, ASKED], places[lane, TURN])
+            for i in range(len(out)):
+                fields[0][lane, row, i] = out[i, lane]
 
 
 def evaluate_alone(problem, starts, lanes, lane, own):
     """The velocity that a lane asks for, without the others."""
     which, _, places, fields, vectors = lanes
-    stages, point, new = fields[0][lane], fields[1][lane], fields[2][lane]
+    stages = fields[0][lane]
     asked, turn = places[lane, ASKED], places[lane, TURN]
-    place = point
-    if asked == POWER:
-        place = stages[2]
-    elif asked == CHEBYSHEV:
-        place = stages[3]
-    elif asked == AT_END or turn == STAGES - 1:
-        place = new
-    row = turn if asked == EXPLICIT else (3 if asked == POWER else 6)
-    vectors[4][0, lane] = rates(problem[0], place, starts[1][which[lane]], own, stages[row])
+    place = place_of(asked, turn, stages, fields[1][lane], fields[2][lane])
+    vectors[4][0, lane] = rates(problem[0], place, starts[1][which[lane]], own, stages[row_of(asked, turn)])
 
 
 def see_lane(system, scratch, lane, own):
