@@ -27,7 +27,6 @@ from dynlab.population.gradient import parameter_vector
 from dynlab.population.head_matrices import FROM_CORRELATION
 from dynlab.population.pair import flow
 from dynlab.population.pair.flow import stopped
-from dynlab.population.status import TOO_MANY_STEPS
 from dynlab.population.stepping import HEAD_FLOOR, method_table
 from dynlab.settings.activation_records import ACTIVATIONS
 from dynlab.settings.training import Training
@@ -99,28 +98,35 @@ class SwitchedResult:
 
 
 @jit.kernel
-def _kernel(system, table, starts, sides, weights, limits, asked, events, found, buffers, first, burst):
-    """Go on with the starts from `first` on, which may be under way, for about `burst` steps; which is next.
+def _kernel(system, table, starts, sides, weights, limits, asked, events, found, buffers, place, history):
+    """Go on with the starts from the first on, which may be under way, for about `burst` steps; which is next.
 
     limits, asked, events: records of all starts. found: (losses (N,), counts (N, 4), status (N,), rates (N, n)). A start of
-    status `RATES_ALONE` stays where it is.
+    status `RATES_ALONE` stays where it is. place: (first, burst). history: None, or `history_for` steps of `multistep`;
+    numba drops the branch that is not taken.
     """
     losses, counts, status, speeds = found
-    i = first
-    left = burst
+    i, left = place
     while i < len(starts) and left > 0:
         z, side = starts[i], sides[i]
         weight = Weights(weights.arc[i], weights.caps[i], weights.relative)
         seen = Events(events.learnt[i], events.marks[i], events.snapshots[i], events.peak[i])
+        wanted = Asked(asked.times[i], asked.at_times[i], asked.trace)
+        own = Limits(limits.clock[i], limits.rtol, limits.most)
         before = counts[i, solver.STEPS] + counts[i, solver.REJECTED]
-        if status[i] == TO_BEGIN:
-            status[i] = _begin(system, z, side, weight, seen, buffers)
-        if status[i] == UNDER_WAY:
-            status[i] = _advance(
-                system, table, z, side, weight, Limits(limits.clock[i], limits.rtol, limits.most),
-                Asked(asked.times[i], asked.at_times[i], asked.trace), seen, counts[i], min(before + left, limits.most),
-                buffers,
-            )  # fmt: skip
+        most = min(before + left, limits.most)
+        if history is None:
+            if status[i] == TO_BEGIN:
+                status[i] = _begin(system, z, side, weight, seen, buffers)
+            if status[i] == UNDER_WAY:
+                status[i] = _advance(system, table, z, side, weight, own, wanted, seen, counts[i], most, buffers)
+        else:
+            if status[i] == TO_BEGIN:
+                status[i] = _set_off_wide(system, z, side, weight, history, seen, buffers)
+            if status[i] == UNDER_WAY:
+                status[i] = _advance_wide(
+                    system, table, z, side, weight, own, wanted, seen, counts[i], most, history, buffers
+                )
         left -= counts[i, solver.STEPS] + counts[i, solver.REJECTED] - before + 1
         if status[i] != UNDER_WAY:
             losses[i] = _rates(system, z, side, buffers.scratch, speeds[i])
@@ -128,36 +134,7 @@ def _kernel(system, table, starts, sides, weights, limits, asked, events, found,
     return i
 
 
-@jit.kernel
-def _wide_kernel(system, table, starts, sides, weights, limits, asked, events, found, buffers, place, history):
-    """`_kernel` by steps of `multistep`. place: (first, burst); history: `history_for`."""
-    losses, counts, status, speeds = found
-    first, burst = place
-    i = first
-    left = burst
-    while i < len(starts) and left > 0:
-        z, side = starts[i], sides[i]
-        weight = Weights(weights.arc[i], weights.caps[i], weights.relative)
-        seen = Events(events.learnt[i], events.marks[i], events.snapshots[i], events.peak[i])
-        before = counts[i, solver.STEPS] + counts[i, solver.REJECTED]
-        if status[i] == TO_BEGIN:
-            status[i] = _set_off_wide(system, z, side, weight, history, seen, buffers)
-        if status[i] == UNDER_WAY:
-            limit = min(before + left, limits.most)
-            status[i] = _advance_wide(
-                system, table, z, side, weight, Limits(limits.clock[i], limits.rtol, limit),
-                Asked(asked.times[i], asked.at_times[i], asked.trace), seen, counts[i], history, buffers,
-            )  # fmt: skip
-            if status[i] == UNDER_WAY and limit == limits.most:
-                status[i] = TOO_MANY_STEPS
-        left -= counts[i, solver.STEPS] + counts[i, solver.REJECTED] - before + 1
-        if status[i] != UNDER_WAY:
-            losses[i] = _rates(system, z, side, buffers.scratch, speeds[i])
-            i += 1
-    return i
-
-
-_kernel.targetoptions["_nrt"] = _wide_kernel.targetoptions["_nrt"] = False
+_kernel.targetoptions["_nrt"] = False
 
 
 def coordinates(model, training: Training) -> int:
@@ -325,14 +302,12 @@ def run_switched(model, training: Training, signal, gram, *, until, rtol, times=
     losses, counts, status = np.zeros(count), np.zeros((count, 4), np.int64), np.full(count, TO_BEGIN)
     weights, limits, first = weights_of(model, training, z), Limits(np.log(until + offsets), float(rtol), int(most)), 0
     given = system, table, z, side, weights, limits, asked, seen, (losses, counts, status, speeds), buffers
-    history = history_for(n)
+    history = history_for(n) if wide else None
+    burst = BURST // (100 * n * n if wide else n**3 + 30_000) + 1
     while first < count:
         if stopped():
             raise KeyboardInterrupt
-        if wide:
-            first = _wide_kernel(*given, (first, BURST // (100 * n * n) + 1), history)
-        else:
-            first = _kernel(*given, first, BURST // (n**3 + 30_000) + 1)
+        first = _kernel(*given, (first, burst), history)
     rest = signal_growth(model, z, speeds) <= REST * growth
     times_of = lambda clock: np.where(np.isfinite(clock), np.exp(clock) - offsets[:, None], np.nan)  # noqa: E731
     traced = asked.trace[: counts[-1, events.TRACED]]
@@ -366,10 +341,7 @@ def rates_at(model, training: Training, z, side, buffers) -> tuple[np.ndarray, n
     found = np.zeros(count), np.zeros((count, 4), np.int64), np.full(count, RATES_ALONE), np.zeros((count, n))
     limits, weights = Limits(np.zeros(count), 0.0, 0), weights_of(model, training, z)
     given = system_of(model, training), method_table(), z, side, weights, limits, asked, seen, found, buffers
-    if is_wide(model, training):
-        _wide_kernel(*given, (0, count), history_for(n))
-    else:
-        _kernel(*given, 0, count)
+    _kernel(*given, (0, count), history_for(n) if is_wide(model, training) else None)
     return found[0], found[3]
 
 

@@ -26,7 +26,7 @@ from dynlab.population.any_training.singular import comes_to_nothing
 from dynlab.population.any_training.solver import MOST_REJECTED, REJECTED, STEPS, keep
 from dynlab.population.pair.integrate import all_finite
 from dynlab.population.pair.step_control import RUNNING, STEP_LENGTH
-from dynlab.population.status import NOT_FINITE, SINGULAR, UNDERFLOW
+from dynlab.population.status import NOT_FINITE, SINGULAR, TOO_MANY_STEPS, UNDERFLOW
 
 ROWS = HIGHEST + 3
 # Entries of `numbers`: the order; steps since length or order changed; c of the factors that are kept (0: of none); whether
@@ -248,11 +248,11 @@ def carry_on(z, rtol, weights, error, history, buffers):
         lengthen(ratio, history, control)
 
 
-def advance_wide(system, table, z, side, weights, limits, asked, events, counts, history, buffers):
-    """`solver.advance` by these steps. limits.most: how many may have been tried before it returns."""
+def advance_wide(system, table, z, side, weights, limits, asked, events, counts, most, history, buffers):
+    """`solver.advance` by these steps."""
     control, n = buffers.control, len(z)
     rtol = SHARE * limits.rtol
-    while counts[STEPS] + counts[REJECTED] < limits.most:
+    while counts[STEPS] + counts[REJECTED] < most:
         tried = counts[STEPS] + counts[REJECTED]
         if tried % LOOK == LOOK - 1:
             switched_rates(system, z, side, buffers.scratch, buffers.point)
@@ -276,4 +276,4 @@ def advance_wide(system, table, z, side, weights, limits, asked, events, counts,
         if status != RUNNING:
             return status
         carry_on(z, rtol, weights, error, history, buffers)
-    return RUNNING
+    return TOO_MANY_STEPS if most >= limits.most else RUNNING

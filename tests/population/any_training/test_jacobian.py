@@ -42,7 +42,7 @@ def test_against_differences(activation, switched):
     asked, seen = flow.noted(np.zeros((1, 0)), 1, n, model.features, 0)
     found = np.zeros(1), np.zeros((1, 4), np.int64), np.full(1, flow.TO_BEGIN), np.zeros((1, n))
     limits, weights = Limits(np.full(1, 1e9), 1e-6, 0), flow.weights_of(model, training, z)
-    flow._kernel(system, method_table(), z.copy(), side, weights, limits, asked, seen, found, buffers, 0, 1)
+    flow._kernel(system, method_table(), z.copy(), side, weights, limits, asked, seen, found, buffers, (0, 1), None)
     moved = np.concatenate([z + 1e-5 * np.eye(n), z - 1e-5 * np.eye(n)])
     ends = flow.rates_at(model, training, moved, np.repeat(side, 2 * n, axis=0), buffers)[1]
     for k in range(n):

@@ -202,7 +202,7 @@ def test_how_many_steps_it_may_take(monkeypatch):
     monkeypatch.setattr(flow, "WIDE", 0)
     signal, gram = draw_starts(THREE, 1000, 0, np.arange(1))
     found = flow.run_switched(THREE, Training(), signal, gram, until=1e9, rtol=1e-6, max_steps=50)
-    assert found.status[0] == flow.TOO_MANY_STEPS and found.steps[0] + found.rejected[0] == 50
+    assert found.status[0] == multistep.TOO_MANY_STEPS and found.steps[0] + found.rejected[0] == 50
 
 
 def test_kinks_keep_to_the_other_steps():
