@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine, shown, spread
+from benchmarks.start_up import COMMAND
 
 HERE = Path(__file__).parent.parent
 COMPILING = 180.0  # seconds more that the first process of a piece of work may take
@@ -47,7 +48,6 @@ row = speed({activation!r}, 5)
 print(json.dumps(dict(value=row["jax_ratio"]["median"], shares={{}})))
 """
 PHASE = ["-m", "dynlab.phase", "--x", "weak=0.05:1:16", "--y", "eta-head=1e-4:1:16:log", "--seeds", "64", "--activation"]
-MAIN = ["-m", "dynlab.run", "--strong", "1.0", "--weak", "0.3", "--quiet"]
 PER_SECOND, SECONDS, TIMES = "a second", "s", "times"
 
 
@@ -102,8 +102,8 @@ WORK = {
     ),
     "map": Work("map of 16 x 16 x 64 seeds x 2 heads, cubic", SECONDS, words=(*PHASE, "cubic")),
     "relu-map": Work("the same, relu", SECONDS, words=(*PHASE, "relu"), most=1),
-    "first": Work("main command, empty cache", SECONDS, words=tuple(MAIN), cold=True, most=3),
-    "again": Work("main command, second time", SECONDS, words=tuple(MAIN)),
+    "first": Work("main command, empty cache", SECONDS, words=tuple(COMMAND), cold=True, most=3),
+    "again": Work("main command, second time", SECONDS, words=tuple(COMMAND)),
 }  # fmt: skip
 
 
